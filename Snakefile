@@ -1,0 +1,46 @@
+# SmallMinesDS: from satellite archives to a published dataset. `snakemake --cores 16` makes everything.
+import os
+import sys
+
+from snakemake.utils import min_version
+
+min_version("9.27")
+sys.path.insert(0, f"{workflow.basedir}/workflow")
+
+from smallmines.config import only_file, parse_config
+from smallmines.job import UserError
+from smallmines.provenance import code
+
+if not workflow.overwrite_configfiles:
+
+    configfile: "config/config.yaml"
+
+
+try:
+    cfg = parse_config(config)
+except UserError as error:
+    sys.exit(str(error))
+
+
+pathvars:
+    results=f"results/{cfg.run}",
+    logs=f"logs/{cfg.run}",
+    benchmarks=f"benchmarks/{cfg.run}",
+    automatic=f"resources/automatic/{cfg.run}",
+    user=f"resources/user/{cfg.run}",
+
+
+wildcard_constraints:
+    year=r"\d{4}|static",
+    block=r"\d+",
+    sensor="s2|s1|dem",
+    kind="IMAGE|MASK",
+
+
+include: "workflow/rules/grid.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        "<results>/grid/grid.json",

@@ -1,0 +1,59 @@
+# The area of interest, and the lattice, tiles and blocks laid over it.
+USER_AOI = only_file(f"resources/user/{cfg.run}", "aoi", (".gpkg", ".geojson", ".json", ".shp", ".parquet", ".kml", ".fgb"))
+
+
+def aoi_file(wildcards):
+    """The AOI that people give, or the downloaded one. Nothing where none exists yet: the script then says so."""
+    if cfg.aoi.source == "geoboundaries":
+        return ["<automatic>/boundaries.geojson"]
+    return [cfg.aoi.path] if cfg.aoi.path and os.path.exists(cfg.aoi.path) else [] if cfg.aoi.path else USER_AOI
+
+
+rule boundaries:
+    output:
+        "<automatic>/boundaries.geojson",
+    log:
+        "<logs>/boundaries.log",
+    benchmark:
+        "<benchmarks>/boundaries.tsv"
+    conda:
+        "../../envs/smallmines.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=20,
+    params:
+        *code("boundaries"),
+        aoi=cfg.aoi.model_dump(mode="json"),
+    message:
+        "Downloading the administrative boundaries"
+    script:
+        "../scripts/boundaries.py"
+
+
+rule grid:
+    input:
+        aoi=aoi_file,
+    output:
+        fishnet="<results>/grid/fishnet.parquet",
+        blocks="<results>/grid/blocks.parquet",
+        grid="<results>/grid/grid.json",
+    log:
+        "<logs>/grid.log",
+    benchmark:
+        "<benchmarks>/grid.tsv"
+    conda:
+        "../../envs/smallmines.yaml"
+    threads: 1
+    resources:
+        mem_mb=1500,
+        runtime=20,
+    params:
+        *code("grid"),
+        aoi=cfg.aoi.model_dump(mode="json"),
+        grid=cfg.grid.model_dump(mode="json"),
+        user_folder=f"resources/user/{cfg.run}",
+    message:
+        "Laying the grid of tiles and blocks over the area of interest"
+    script:
+        "../scripts/grid.py"

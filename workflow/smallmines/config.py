@@ -1,0 +1,276 @@
+"""The configuration: one frozen type per section, each key with its unit, meaning and default.
+
+The JSON schema under `workflow/schemas/` is generated from these types (`smallmines config schema`).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import difflib
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from smallmines.job import UserError
+
+S2_BANDS = ("B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B11", "B12")
+"""Sentinel-2 bands of a patch, in order; B02, B03, B04 and B08 are 10 m bands, the others 20 m."""
+
+PATCH_BANDS = (*S2_BANDS, "VV", "VH", "DEM")
+"""The thirteen bands of a patch, in the order of the released dataset."""
+
+CLASSES = ("not_mining", "mining")
+"""Class names; a class's position is its value in the masks."""
+
+S2Band = Literal["B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B11", "B12"]
+Provider = Literal["static"]
+
+
+class Section(BaseModel):
+    """A section of the configuration: unknown keys are refused, values cannot be changed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Aoi(Section):
+    """The area of interest."""
+
+    source: Literal["file", "geoboundaries"] = Field(
+        "file",
+        description="`file`: a file people give. `geoboundaries`: administrative units by name, downloaded once.",
+    )
+    path: str | None = Field(
+        None,
+        description="With `file`: any vector file GDAL opens, in any CRS; relative to the repository. "
+        "Default: the one file `resources/user/<run>/aoi.*`.",
+    )
+    country: str = Field("GHA", description="With `geoboundaries`: ISO 3166-1 alpha-3 code of the country.")
+    level: Literal["ADM0", "ADM1", "ADM2", "ADM3"] = Field("ADM2", description="With `geoboundaries`: level of the units.")
+    names: tuple[str, ...] = Field((), description="With `geoboundaries`: exact names of the units.")
+    release: str = Field("9469f09", description="With `geoboundaries`: the release, a commit of its repository.")
+    base_url: str = Field(
+        "https://github.com/wmgeolab/geoBoundaries/raw",
+        description="With `geoboundaries`: where the releases lie; a mirror may stand here.",
+    )
+    expected_area_km2: float | None = Field(
+        None, gt=0, description="Area in km² (in the grid's CRS) that the AOI must have within 1 %; empty: not checked."
+    )
+
+    @model_validator(mode="after")
+    def _names(self) -> Self:
+        if self.source == "geoboundaries" and not self.names:
+            raise ValueError("aoi.source geoboundaries needs aoi.names")
+        return self
+
+
+class Anchor(Section):
+    """A corner of the lattice on which all tiles lie."""
+
+    x: float = Field(586600.0, description="Easting in m of the left edge of any tile column.")
+    y: float = Field(729640.0, description="Northing in m of the top edge of any tile row.")
+
+
+class Grid(Section):
+    """The 10 m lattice, its tiles (fishnet) and blocks."""
+
+    source: Literal["rule", "file"] = Field(
+        "rule",
+        description="`rule`: every lattice cell that touches the AOI, numbered from the south-west. "
+        "`file`: tiles and ids from a vector file with a column `tile_id`.",
+    )
+    file: str | None = Field(None, description="With `file`: the fishnet, relative to the repository.")
+    crs: str = Field("EPSG:32630", description="A projected CRS with axes in metres.")
+    resolution: float = Field(10.0, gt=0, description="Pixel size in m.")
+    tile_size: int = Field(128, ge=8, description="Pixels along the side of a tile.")
+    anchor: Anchor = Field(default_factory=Anchor, description="Corner of the lattice.")
+    blocks: int = Field(4, ge=1, le=99, description="Number of geographic blocks (k-means on the tile centroids).")
+    block_seed: int = Field(0, ge=0, description="Seed of that k-means.")
+    expected_tiles: int | None = Field(None, ge=1, description="Published number of tiles, reported beside ours.")
+    released_ids_up_to: int | None = Field(
+        None, ge=0, description="Ids up to this one are those of the released dataset; empty: no statement."
+    )
+
+    @model_validator(mode="after")
+    def _file(self) -> Self:
+        if self.source == "file" and not self.file:
+            raise ValueError("grid.source file needs grid.file")
+        return self
+
+
+class Year(Section):
+    """One epoch of the dataset."""
+
+    start: dt.date = Field(description="First day of acquisitions.")
+    end: dt.date = Field(description="Last day of acquisitions, included.")
+
+    @model_validator(mode="after")
+    def _order(self) -> Self:
+        if self.end < self.start:
+            raise ValueError(f"end {self.end} lies before start {self.start}")
+        return self
+
+
+class Sentinel2(Section):
+    """Sentinel-2 L2A composites."""
+
+    provider: Provider = Field("static", description="Row of the provider table.")
+    catalogue: str | None = Field(None, description="Catalogue in place of the provider's own; `static`: a catalog.json.")
+    radiometry: Literal["dn_plus1000", "dn_harmonised", "native"] = Field(
+        "dn_plus1000",
+        description="`dn_plus1000`: DN = 10000·reflectance + 1000 as in the released dataset. `dn_harmonised`: "
+        "DN = 10000·reflectance. `native`: as delivered, refused when baselines with and without offset mix.",
+    )
+    method: Literal["best_scene", "earliest", "least_cloudy", "median"] = Field(
+        "best_scene",
+        description="`best_scene`: datatakes by clear share of the AOI, gaps filled from the next. `earliest`: by date. "
+        "`least_cloudy`: by the catalogue's cloud cover. `median`: per-pixel median of the clear observations.",
+    )
+    clouds: Literal["scl", "none"] = Field("scl", description="`scl`: mask by scene classification. `none`: no mask (warned and tagged).")
+    masked_classes: tuple[Annotated[int, Field(ge=0, le=11)], ...] = Field(
+        (0, 1, 3, 8, 9, 10, 11), description="Scene-classification classes that are not clear."
+    )
+    cloud_dilation_px: int = Field(3, ge=0, le=50, description="Growth of classes 3, 8, 9 and 10, in 20 m pixels.")
+    unclear: Literal["keep", "nodata"] = Field(
+        "keep", description="A pixel that is never clear keeps its best observation, or becomes nodata."
+    )
+    max_cloud_cover: float = Field(100.0, ge=0, le=100, description="Items above this cloud cover in % are rejected.")
+    minimum_clear_share: float = Field(0.0, ge=0, le=1, description="Datatakes clearer than this share of what they cover are used.")
+    max_datatakes: int = Field(6, ge=1, description="At most so many datatakes are fetched, best first.")
+    resampling_20m: Literal["nearest", "bilinear", "cubic"] = Field("nearest", description="From 20 m to the grid; also for tiles of another zone.")
+
+
+class Sentinel1(Section):
+    """Sentinel-1 RTC composites (gamma nought, dB)."""
+
+    provider: Provider = Field("static", description="Row of the provider table.")
+    catalogue: str | None = Field(None, description="Catalogue in place of the provider's own; `static`: a catalog.json.")
+    orbit_state: Literal["auto", "ascending", "descending"] = Field("auto", description="Pass; `auto`: see `relative_orbit`.")
+    relative_orbit: int | None = Field(
+        None, ge=1, le=175, description="Relative orbit; empty: the one that covers most of the AOI in every year, then most items."
+    )
+    border_erosion_px: int = Field(10, ge=0, le=200, description="Erosion of scene borders and zero fringes, in source pixels.")
+    kernel: Literal["plus", "box"] = Field("plus", description="3×3 circular mean: 5-pixel plus (weights 0.2), or the full 3×3 box.")
+
+
+class Elevation(Section):
+    """Copernicus DEM GLO-30."""
+
+    provider: Provider = Field("static", description="Row of the provider table.")
+    catalogue: str | None = Field(None, description="Catalogue in place of the provider's own; `static`: a catalog.json.")
+    resampling: Literal["bilinear", "nearest"] = Field("bilinear", description="From 1″ to the grid, after mosaicking.")
+
+
+class Segmentation(Section):
+    """Mean-shift segmentation with Orfeo ToolBox."""
+
+    bands: tuple[S2Band, ...] = Field(S2_BANDS, min_length=1, description="Bands of the composite that are segmented.")
+    spatial_radius: int = Field(5, ge=1, description="Spatial radius in pixels.")
+    range_radius: float = Field(100.0, gt=0, description="Range radius in digital numbers.")
+    min_size: int = Field(5, ge=0, description="Smaller segments are merged into their nearest neighbour, in pixels.")
+    max_iterations: int = Field(10, ge=1, description="Iterations of the smoothing per pixel.")
+    convergence: float = Field(0.1, gt=0, description="Smoothing stops below this change.")
+    backend: Literal["auto", "python", "cli"] = Field(
+        "auto", description="`python`: otbApplication. `cli`: otbcli_*. `auto`: the first where it can be imported."
+    )
+
+
+class Assistant(Section):
+    """The random forest that proposes labels."""
+
+    folds: int = Field(3, ge=2, description="Folds of the cross-validation, grouped by tile.")
+    trees: tuple[int, ...] = Field((300,), min_length=1, description="Numbers of trees that are tried.")
+    max_depth: tuple[int, ...] = Field((8, 15), min_length=1, description="Depths that are tried.")
+    min_samples_split: tuple[int, ...] = Field((5, 16), min_length=1, description="Smallest splittable nodes that are tried.")
+    threshold: Literal["match_prevalence"] | Annotated[float, Field(gt=0, lt=1)] = Field(
+        "match_prevalence",
+        description="`match_prevalence`: the predicted share of the area meets the prevalence. A number: that probability.",
+    )
+    prevalence: Literal["estimate"] | Annotated[float, Field(gt=0, lt=1)] = Field(
+        "estimate", description="Share of mining for `match_prevalence`: estimated from the forest, or a known number."
+    )
+    on_missing_class: Literal["error", "pooled_model"] = Field(
+        "error", description="A block without samples of a class: stop, or use one forest on the samples of all blocks."
+    )
+    seed: int = Field(0, ge=0, description="Seed of forest and folds.")
+
+
+class Annotate(Section):
+    """Candidate points for the first labels (`snakemake annotate`)."""
+
+    candidates: int = Field(2000, ge=1, description="Candidate points per block and year.")
+    spectral_clusters: int = Field(12, ge=1, description="Spectral strata.")
+    elevation_bins: int = Field(4, ge=1, description="Strata of elevation (quantiles).")
+    seed: int = Field(0, ge=0, description="Seed of the draw.")
+
+
+class Config(Section):
+    """One run: an area, its epochs and how they become a dataset."""
+
+    run: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", description="Name of the run; results go to `results/<run>/`.")
+    country: str = Field("GH", pattern=r"^[A-Z]{2}$", description="ISO 3166-1 alpha-2 code in the file names.")
+    aoi: Aoi = Field(default_factory=Aoi, description="Area of interest.")
+    grid: Grid = Field(default_factory=Grid, description="Lattice, tiles and blocks.")
+    years: dict[Annotated[int, Field(ge=1972, le=2100)], Year] = Field(min_length=1, description="Epochs by year.")
+    sentinel2: Sentinel2 = Field(default_factory=Sentinel2, description="Sentinel-2.")
+    sentinel1: Sentinel1 = Field(default_factory=Sentinel1, description="Sentinel-1.")
+    elevation: Elevation = Field(default_factory=Elevation, description="Elevation.")
+    segmentation: Segmentation = Field(default_factory=Segmentation, description="Segmentation.")
+    assistant: Assistant = Field(default_factory=Assistant, description="Label assistant.")
+    annotate: Annotate = Field(default_factory=Annotate, description="Candidates for labelling.")
+
+    @property
+    def blocks(self) -> list[str]:
+        """Names of the blocks: "1" is the south-westernmost."""
+        return [str(number) for number in range(1, self.grid.blocks + 1)]
+
+    @property
+    def year_names(self) -> list[str]:
+        """The years in ascending order, as they stand in paths."""
+        return [str(year) for year in sorted(self.years)]
+
+
+def parse_config(values: dict[str, Any]) -> Config:
+    """Validate a configuration as read from YAML.
+
+    Raises:
+        UserError: naming every key that is unknown (with the nearest known one) or has a wrong value.
+    """
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        lines = [_explain(dict(one)) for one in error.errors()]
+        raise UserError(
+            "a configuration as config/README.md describes it", "; ".join(lines), "mend these keys in the config file"
+        ) from None
+
+
+def schema() -> str:
+    """The JSON schema of the configuration, as text."""
+    return json.dumps(Config.model_json_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+def _explain(error: dict[str, Any]) -> str:
+    where = ".".join(str(part) for part in error["loc"])
+    if error["type"] != "extra_forbidden":
+        return f"{where}: {error['msg']} (found {error['input']!r})"
+    near = difflib.get_close_matches(str(error["loc"][-1]), _known_keys(error["loc"][:-1]), n=1, cutoff=0)
+    return f"{where}: unknown key" + (f", the nearest known one is `{near[0]}`" if near else "")
+
+
+def _known_keys(path: tuple[Any, ...]) -> list[str]:
+    model: Any = Config
+    for part in path:
+        if not isinstance(part, str):
+            return list(Year.model_fields)
+        field = model.model_fields.get(part)
+        model = field.annotation if field else Year
+        if not (isinstance(model, type) and issubclass(model, BaseModel)):
+            model = Year
+    return list(model.model_fields)
+
+
+def only_file(folder: str | Path, stem: str, suffixes: tuple[str, ...]) -> list[str]:
+    """The files `<folder>/<stem><suffix>` that exist, sorted (an empty list, or several, is for the reader to refuse)."""
+    return sorted(str(path) for path in Path(folder).glob(f"{stem}.*") if path.suffix.lower() in suffixes)

@@ -1,0 +1,171 @@
+"""The lattice of a run: tiles (fishnet), blocks, and the one `GeoBox` of each block.
+
+Cells are counted from the north-west corner of the run's lattice (`row`, `col`); ids from the south-west,
+west to east, then northwards, as in the released dataset.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from affine import Affine
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+
+from smallmines.config import Grid
+from smallmines.job import UserError
+from smallmines.provenance import read_json
+
+if TYPE_CHECKING:
+    import geopandas as gpd
+
+
+@dataclass(frozen=True)
+class Lattice:
+    """The whole lattice of a run as every later stage needs it; read from `grid/grid.json`.
+
+    Attributes:
+        geobox: all cells' bounding grid; content keys count its pixels row by row.
+        tile_size: pixels along the side of a cell.
+        windows: per block the cell rows and columns it spans, (row, col, rows, cols).
+        cells: one row per cell: tile_id (str), row, col (int64), block (str).
+    """
+
+    geobox: GeoBox
+    tile_size: int
+    windows: dict[str, tuple[int, int, int, int]]
+    cells: pd.DataFrame
+
+    def block(self, name: str) -> GeoBox:
+        """The grid of a block: the bounding rectangle of its cells."""
+        row, col, rows, cols = (number * self.tile_size for number in self.windows[name])
+        return self.geobox[row : row + rows, col : col + cols]
+
+    def cells_of(self, name: str) -> pd.DataFrame:
+        """The cells of a block in id order, with `y`, `x`: the pixel offset of each in the block's grid (int64)."""
+        row, col, _, _ = self.windows[name]
+        own = self.cells[self.cells["block"] == name].reset_index(drop=True)
+        return own.assign(y=(own["row"] - row) * self.tile_size, x=(own["col"] - col) * self.tile_size)
+
+    def own(self, name: str) -> NDArray[np.bool_]:
+        """True where a pixel of the block's grid lies in one of its own cells, (row, column)."""
+        row, col, rows, cols = self.windows[name]
+        mine = self.cells[self.cells["block"] == name]
+        coarse = np.zeros((rows, cols), bool)
+        coarse[mine["row"] - row, mine["col"] - col] = True
+        return np.kron(coarse, np.ones((self.tile_size, self.tile_size), bool))
+
+    def offset(self, name: str) -> tuple[int, int]:
+        """Row and column of the block's first pixel on the run's lattice."""
+        row, col, _, _ = self.windows[name]
+        return row * self.tile_size, col * self.tile_size
+
+
+def read_lattice(path: str | Path) -> Lattice:
+    """Read `grid/grid.json`."""
+    known = read_json(path)
+    return Lattice(
+        geobox=GeoBox(tuple(known["shape"]), Affine(*known["transform"]), known["crs"]),
+        tile_size=known["tile_size"],
+        windows={block: tuple(window) for block, window in known["windows"].items()},
+        cells=pd.DataFrame(known["cells"], columns=["tile_id", "row", "col", "block"]),
+    )
+
+
+def fishnet(aoi: gpd.GeoDataFrame, grid: Grid) -> gpd.GeoDataFrame:
+    """Every cell of the lattice that touches the AOI with more than a border, numbered from the south-west.
+
+    Args:
+        aoi: polygons in any CRS.
+        grid: CRS, resolution, tile size and anchor of the lattice.
+
+    Returns:
+        One row per cell: tile_id (str, "0001"), row, col (int64, from the north-west), geometry (the cell's square).
+
+    Raises:
+        UserError: the AOI is empty, has no area, no CRS or does not reach the lattice's CRS.
+    """
+    import geopandas as gpd
+    import shapely
+
+    area = polygon(aoi, grid.crs)
+    side = grid.resolution * grid.tile_size
+    west, south, east, north = area.bounds
+    first_col, last_col = (int(np.floor((edge - grid.anchor.x) / side)) for edge in (west, east))
+    first_row, last_row = (int(np.floor((grid.anchor.y - edge) / side)) for edge in (north, south))
+    rows, cols = np.mgrid[first_row : last_row + 1, first_col : last_col + 1]
+    left, top = grid.anchor.x + cols.ravel() * side, grid.anchor.y - rows.ravel() * side
+    squares = shapely.box(left, top - side, left + side, top)
+    shapely.prepare(area)
+    kept = shapely.intersects(area, squares) & ~shapely.touches(area, squares)
+    table = gpd.GeoDataFrame({"row": rows.ravel()[kept], "col": cols.ravel()[kept]}, geometry=squares[kept], crs=grid.crs)
+    table = table.sort_values(["row", "col"], ascending=[False, True], ignore_index=True)
+    table[["row", "col"]] -= [table["row"].min(), table["col"].min()]
+    table.insert(0, "tile_id", tile_ids(len(table)))
+    return table
+
+
+def tile_ids(count: int) -> list[str]:
+    """Ids "0001" onwards, with more digits only past 9999 tiles."""
+    digits = max(4, len(str(count)))
+    return [f"{number:0{digits}d}" for number in range(1, count + 1)]
+
+
+def polygon(aoi: gpd.GeoDataFrame, crs: str) -> Any:
+    """The AOI as one valid shapely geometry in `crs`.
+
+    Raises:
+        UserError: no features, no CRS, no area, or not expressible in `crs`.
+    """
+    import shapely
+
+    if aoi.crs is None:
+        raise UserError("an AOI with a CRS", "none", "store the AOI in a format that keeps its CRS, or add a .prj file")
+    merged = shapely.make_valid(aoi.to_crs(crs).geometry.union_all())
+    if merged.is_empty or not np.isfinite(merged.area) or merged.area <= 0:
+        raise UserError(f"an AOI of polygons that can be drawn in {crs}", f"{len(aoi)} features with no area there", "check the AOI file and grid.crs")
+    return merged
+
+
+def blocks_of(cells: gpd.GeoDataFrame, count: int, seed: int) -> NDArray[np.int64]:
+    """Block number of each cell: k-means on the centroids, numbered 1.. from the south-west (by x + y of the centres).
+
+    Raises:
+        UserError: fewer cells than blocks.
+    """
+    from sklearn.cluster import KMeans
+
+    if len(cells) < count:
+        raise UserError(f"at least {count} tiles for {count} blocks", f"{len(cells)} tiles", "lower grid.blocks or enlarge the AOI")
+    centres = np.column_stack([cells.geometry.centroid.x, cells.geometry.centroid.y])
+    model = KMeans(count, random_state=seed, n_init=10).fit(centres)
+    rank = np.empty(count, np.int64)
+    rank[np.argsort(model.cluster_centers_.round(3).sum(axis=1), kind="stable")] = np.arange(1, count + 1)
+    return rank[model.labels_]
+
+
+def lattice_json(cells: gpd.GeoDataFrame, grid: Grid, area_km2: float) -> dict[str, Any]:
+    """The content of `grid/grid.json` for cells with tile_id, row, col, block and geometry (see `read_lattice`)."""
+    west, _, _, north = cells.total_bounds
+    windows = {}
+    for name, own in cells.groupby("block"):
+        row, col = int(own["row"].min()), int(own["col"].min())
+        windows[str(name)] = [row, col, int(own["row"].max()) + 1 - row, int(own["col"].max()) + 1 - col]
+    return {
+        "crs": grid.crs,
+        "resolution": grid.resolution,
+        "tile_size": grid.tile_size,
+        "anchor": [grid.anchor.x, grid.anchor.y],
+        "transform": [grid.resolution, 0.0, float(west), 0.0, -grid.resolution, float(north)],
+        "shape": [int(cells["row"].max() + 1) * grid.tile_size, int(cells["col"].max() + 1) * grid.tile_size],
+        "windows": windows,
+        "cells": cells[["tile_id", "row", "col", "block"]].values.tolist(),
+        "tiles": len(cells),
+        "expected_tiles": grid.expected_tiles,
+        "tiles_per_block": {str(name): int(count) for name, count in cells["block"].value_counts().sort_index().items()},
+        "aoi_area_km2": round(area_km2, 3),
+    }
