@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from smallmines.config import Grid
-from smallmines.job import UserError
-from smallmines.provenance import read_json
+from smallmines.job import UserError, logger
+from smallmines.provenance import read_json, write_json, written
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -169,3 +169,68 @@ def lattice_json(cells: gpd.GeoDataFrame, grid: Grid, area_km2: float) -> dict[s
         "tiles_per_block": {str(name): int(count) for name, count in cells["block"].value_counts().sort_index().items()},
         "aoi_area_km2": round(area_km2, 3),
     }
+
+
+def make_grid(aoi: gpd.GeoDataFrame, grid: Grid, fishnet_path: str, blocks_path: str, grid_path: str) -> None:
+    """Lay the tiles and blocks over the AOI (or read them from `grid.file`) and write the three files of the stage.
+
+    Raises:
+        UserError: see `fishnet`, `read_fishnet` and `blocks_of`.
+    """
+    import shapely
+
+    cells = fishnet(aoi, grid) if grid.source == "rule" else read_fishnet(grid)
+    cells.insert(3, "block", [str(number) for number in blocks_of(cells, grid.blocks, grid.block_seed)])
+    released = grid.released_ids_up_to
+    cells.insert(4, "released_id", pd.array([None if released is None else int(name) <= released for name in cells["tile_id"]], "boolean"))
+    blocks = cells[["block", "geometry"]].dissolve("block", method="coverage").reset_index()
+    blocks["tiles"] = cells["block"].value_counts().reindex(blocks["block"]).to_numpy()
+    logger.info("%d tiles of %d px (published: %s)", len(cells), grid.tile_size, grid.expected_tiles or "not stated")
+    if released is not None and len(cells) > released:
+        logger.info("ids above %04d are not the ids of the released dataset: join with it by geometry", released)
+    for name, count in zip(blocks["block"], blocks["tiles"], strict=True):
+        logger.info("block %s: %d tiles", name, count)
+    for table, path in ((cells, fishnet_path), (blocks, blocks_path)):
+        table["geometry"] = shapely.normalize(table.geometry.to_numpy())
+        with written(path) as beside:
+            table.to_parquet(beside, index=False)
+    write_json(grid_path, lattice_json(cells, grid, polygon(aoi, grid.crs).area / 1e6))
+
+
+def read_fishnet(grid: Grid) -> gpd.GeoDataFrame:
+    """Tiles and ids from the file `grid.file`, which must lie on the lattice.
+
+    Raises:
+        UserError: no column `tile_id`, ids that are not unique numbers, or cells that are not whole cells of the lattice.
+    """
+    import geopandas as gpd
+    import shapely
+
+    try:
+        given = gpd.read_file(grid.file)
+    except Exception as error:  # pyogrio raises several kinds, all of them "this file cannot be read"
+        raise UserError(f"a fishnet GDAL can read at {grid.file}", str(error), "check grid.file") from error
+    if "tile_id" not in given or given["tile_id"].duplicated().any() or not given["tile_id"].astype(str).str.fullmatch(r"\d+").all():
+        raise UserError("a column tile_id of unique numbers", f"columns {', '.join(given.columns)}", f"mend {grid.file}")
+    bounds = given.to_crs(grid.crs).geometry.bounds.to_numpy()
+    side = grid.resolution * grid.tile_size
+    cols, rows = (bounds[:, 0] - grid.anchor.x) / side, (grid.anchor.y - bounds[:, 3]) / side
+    off = np.maximum.reduce([abs(cols - cols.round()), abs(rows - rows.round()), abs(bounds[:, 2] - bounds[:, 0] - side) / side])
+    if off.max() > 1e-4:
+        raise UserError(
+            f"cells of {side:g} m on the lattice through ({grid.anchor.x:g}, {grid.anchor.y:g}) in {grid.crs}",
+            f"{int((off > 1e-4).sum())} of {len(given)} cells off it, the farthest by {off.max() * side:.1f} m",
+            "set grid.anchor, grid.crs and grid.tile_size to those of the file",
+        )
+    cols, rows = cols.round().astype(np.int64), rows.round().astype(np.int64)
+    left, top = grid.anchor.x + cols * side, grid.anchor.y - rows * side
+    table = gpd.GeoDataFrame(
+        {
+            "tile_id": [f"{int(name):04d}" for name in given["tile_id"]],
+            "row": rows - rows.min(),
+            "col": cols - cols.min(),
+        },
+        geometry=shapely.box(left, top - side, left + side, top),
+        crs=grid.crs,
+    )
+    return table.sort_values("tile_id", key=lambda names: names.astype(int), ignore_index=True)

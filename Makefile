@@ -1,0 +1,48 @@
+# The newcomer's two commands: `make demo` and `make test`. Each sets up everything it needs.
+CORES ?= $(shell nproc)
+BIN := .venv/bin
+DEMO := config/demo.yaml
+
+.PHONY: help setup demo test test-heavy lint format report dag otb-python clean
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+
+setup: ## .venv from the lock, and Orfeo ToolBox where it is missing
+	@envs/setup.sh
+
+demo: setup ## the whole workflow on the offline miniature, with its scores against the truth
+	$(BIN)/smallmines world make --config $(DEMO)
+	$(BIN)/snakemake --cores $(CORES) --configfile $(DEMO)
+	$(BIN)/smallmines world correct --config $(DEMO)
+	$(BIN)/snakemake --cores $(CORES) --configfile $(DEMO)
+	$(BIN)/smallmines world score --config $(DEMO)
+
+test: setup ## all tests but the heavy ones
+	$(BIN)/python -m pytest -m "not heavy"
+
+test-heavy: setup otb-python ## tests that install system software or take long
+	$(BIN)/python -m pytest -m heavy
+
+otb-python: setup ## build otbApplication, OTB's Python module, into .venv (needs root or sudo, downloads 700 MB)
+	@envs/build-otb-python.sh
+
+lint: setup ## formatting, types, workflow lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/mypy --disable-error-code name-defined $(wildcard workflow/scripts/*.py)
+	$(BIN)/snakefmt --check Snakefile workflow/rules
+	$(BIN)/snakemake --lint --configfile $(DEMO)
+	$(BIN)/snakemake --lint
+
+format: setup ## reformat the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/snakefmt Snakefile workflow/rules
+
+report: setup ## Snakemake's report of the demo, with all pictures: results/demo/report.html
+	$(BIN)/snakemake --configfile $(DEMO) --report results/demo/report.html
+
+clean: ## remove what the demo made, and the tools' caches (people's files of other runs stay)
+	rm -rf results/demo logs/demo benchmarks/demo resources/automatic/demo resources/user/demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
