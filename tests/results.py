@@ -1,0 +1,154 @@
+"""A made-up `results/<run>` folder: two blocks, six tiles, one year, with every kind of gap; small enough for unit tests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import shapely
+from affine import Affine
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+
+from smallmines import raster
+from smallmines.config import S2_BANDS
+from smallmines.grid import Lattice, read_lattice
+from smallmines.provenance import write_json
+from smallmines.publish.index import PROVENANCES, BlockFiles
+
+SIDE = 16
+YEAR = "2016"
+CELLS = [("0001", 1, 0, "1"), ("0002", 1, 1, "1"), ("0003", 1, 2, "2"), ("0004", 0, 0, "1"), ("0005", 0, 2, "2"), ("0006", 0, 3, "2")]
+ITEMS = ("S2A_MSIL2A_20160105T103422_N0500_R108_T30NXN_20210528T081650", "S2A_MSIL2A_20160115T103402_N0500_R108_T30NXN_20210528T101010")
+
+
+@dataclass(frozen=True)
+class Results:
+    """Where the made-up products are."""
+
+    folder: Path
+    lattice: Lattice
+    side: int
+
+    def path(self, stage: str, block: str, name: str, year: str = YEAR) -> str:
+        return str(self.folder / stage / year / block / name)
+
+    def files(self, year: str = YEAR) -> dict[tuple[str, str], BlockFiles]:
+        return {
+            (year, block): BlockFiles(
+                masks=str(self.folder / "masks" / year / f"{block}.tif"),
+                s2=self.path("composites", block, "s2.tif", year),
+                s1=self.path("composites", block, "s1.tif", year),
+                dem=self.path("composites", block, "dem.tif", "static"),
+                source=self.path("composites", block, "s2_source.tif", year),
+                clear=self.path("composites", block, "clear.tif", year),
+                segments=self.path("segments", block, "segments.tif", year),
+                labels=str(self.folder / "labels" / year / f"{block}.parquet"),
+            )
+            for block in self.lattice.windows
+        }
+
+    @property
+    def lists(self) -> list[Path]:
+        return [self.folder / "dataset" / YEAR / f"{kind}.sha256" for kind in ("IMAGE", "MASK")]
+
+
+def make_grid(folder: Path, side: int = SIDE, cells: list[tuple[str, int, int, str]] = CELLS) -> Lattice:
+    """Write `grid/`: grid.json, fishnet.parquet and blocks.parquet."""
+    table = pd.DataFrame(cells, columns=["tile_id", "row", "col", "block"])
+    rows, cols = int(table["row"].max()) + 1, int(table["col"].max()) + 1
+    windows = {}
+    for name, own in table.groupby("block"):
+        row, col = int(own["row"].min()), int(own["col"].min())
+        windows[str(name)] = [row, col, int(own["row"].max()) + 1 - row, int(own["col"].max()) + 1 - col]
+    geobox = GeoBox((rows * side, cols * side), Affine(10, 0, 600000, 0, -10, 700000), "EPSG:32630")
+    known = {"crs": "EPSG:32630", "transform": list(geobox.transform)[:6], "shape": list(geobox.shape), "tile_size": side}
+    write_json(folder / "grid" / "grid.json", {**known, "windows": windows, "cells": table.values.tolist()})
+    size = side * 10.0
+    left, top = 600000 + table["col"].to_numpy() * size, 700000 - table["row"].to_numpy() * size
+    fishnet = gpd.GeoDataFrame(table, geometry=shapely.normalize(shapely.box(left, top - size, left + size, top)), crs="EPSG:32630")
+    fishnet.insert(4, "released_id", pd.array([True] * len(table), "boolean"))
+    fishnet.to_parquet(folder / "grid" / "fishnet.parquet", index=False)
+    fishnet[["block", "geometry"]].dissolve("block").reset_index().to_parquet(folder / "grid" / "blocks.parquet", index=False)
+    return read_lattice(folder / "grid" / "grid.json")
+
+
+def make_results(folder: Path, side: int = SIDE, cells: list[tuple[str, int, int, str]] = CELLS, year: str = YEAR) -> Results:
+    """Write the products of all stages up to the masks, block by block."""
+    lattice = make_grid(folder, side, cells)
+    results = Results(folder, lattice, side)
+    for (_, block), files in results.files(year).items():
+        make_block(files, lattice, block, np.random.default_rng(int(block) + int(year)))
+    return results
+
+
+def make_block(files: BlockFiles, lattice: Lattice, block: str, random: np.random.Generator) -> None:
+    """One block: smooth terrain, round mines; S2 gap in its first tile, S1 and DEM gaps, an open label, an unclear patch."""
+    geobox, own, side = lattice.block(block), lattice.own(block), lattice.tile_size
+    height, width = geobox.shape
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    first = lattice.cells_of(block).iloc[0]
+    gap = np.zeros((height, width), bool)
+    gap[first.y : first.y + side // 4, first.x : first.x + side // 4] = True
+    wave = np.sin(x / side * 3) * np.cos(y / side * 2)
+    mine = wave > 0.75
+    s2 = np.stack([1500 + 150 * band + 300 * wave * (band % 3) + 900 * mine + random.normal(0, 40, gap.shape) for band in range(10)])
+    s2 = s2.clip(1, 65535).astype(np.uint16)
+    s2[:, gap] = 0
+    tags = {"RADIOMETRY": "dn_plus1000", "ITEMS": ",".join(ITEMS), "BASELINES": "05.00,05.00", "CLOUDS": "scl", "METHOD": "best_scene"}
+    raster.write(files.s2, s2, geobox, 0, S2_BANDS, tags)
+    source = np.where(x < width / 2, 1, 2).astype(np.uint8)
+    raster.write(files.source, np.where(gap, 0, source).astype(np.uint8), geobox, 0, ["scene"], {"ITEMS": ",".join(ITEMS)})
+    clear = ~gap & ~((y > height - side // 4) & (x < side // 2))
+    raster.write(files.clear, clear.astype(np.uint8), geobox, None, ["clear"])
+    s1 = np.stack([-8 + 2 * wave, -14 + 3 * wave]).astype(np.float32) + random.normal(0, 1, (2, height, width)).astype(np.float32)
+    s1[:, -3:, -5:] = np.nan
+    raster.write(files.s1, s1, geobox, np.nan, ["VV", "VH"], {"ITEMS": "S1A_1", "RELATIVE_ORBIT": "147"})
+    dem = (200 + 40 * np.sin(x / 37) + 30 * np.cos(y / 23)).astype(np.float32)
+    dem[:2, -2:] = np.nan
+    raster.write(files.dem, dem, geobox, np.nan, ["DEM"], {"EDITION": "2021_1"})
+    segments, labels = make_segments(own & ~gap, mine, random)
+    raster.write(files.segments, segments, geobox, 0, ["segment"])
+    Path(files.labels).parent.mkdir(parents=True, exist_ok=True)
+    labels.to_parquet(files.labels, index=False)
+    lut = np.concatenate([[255], np.where(labels["label"] < 0, 255, labels["label"])]).astype(np.uint8)
+    raster.write(files.masks, lut[segments], geobox, 255, ["mask"], {"SEGMENTS": str(len(labels))})
+
+
+def make_segments(inside: NDArray[np.bool_], mine: NDArray[np.bool_], random: np.random.Generator) -> tuple[NDArray[np.uint32], pd.DataFrame]:
+    """4×4 px segments cut by the mines' edges, with labels; one segment in fifty left open."""
+    y, x = np.mgrid[: inside.shape[0], : inside.shape[1]] // 4
+    raw = (y * (inside.shape[1] // 4 + 1) + x) * 2 + mine
+    ids, inverse = np.unique(np.where(inside, raw, -1), return_inverse=True)
+    segments = (inverse.reshape(inside.shape) + (0 if ids[0] == -1 else 1)).astype(np.uint32)
+    label = (ids[ids >= 0] % 2).astype(np.int8)
+    label[::50] = -1
+    provenance = np.where(label < 0, "corrected", random.choice(["manual", "predicted", "cloud"], label.size))
+    assert set(provenance) <= set(PROVENANCES)
+    number = np.arange(1, label.size + 1, dtype=np.uint32)
+    probability = np.where(label == 1, 0.8, 0.1).astype(np.float32) + random.uniform(0, 0.2, label.size).astype(np.float32)
+    table = {"segment": number, "key": number.astype(np.uint64), "label": label, "provenance": provenance}
+    return segments, pd.DataFrame({**table, "probability": probability.round(4)})
+
+
+def publish(results: Results, country: str = "GH", year: str = YEAR) -> Path:
+    """Patches, assembled folder and index of made-up results; returns the dataset's folder."""
+    from smallmines.patches import write_images, write_masks
+    from smallmines.publish.assemble import assemble
+    from smallmines.publish.index import write_index
+
+    files = results.files(year)
+    for (_, block), one in files.items():
+        where = results.folder / "patches" / year / block
+        write_images(one.s2, one.s1, one.dem, results.lattice, year, block, country, "abc", where / "IMAGE")
+        write_masks(one.masks, results.lattice, year, block, country, "def", where / "MASK")
+    lists = [results.folder / "dataset" / year / f"{kind}.sha256" for kind in ("IMAGE", "MASK")]
+    for kind, target in zip(("IMAGE", "MASK"), lists, strict=True):
+        folders = {block: results.folder / "patches" / year / block / kind for _, block in files}
+        assemble(folders, results.lattice, year, kind, country, target)
+    dataset = results.folder / "dataset"
+    write_index(files, lists, results.folder / "grid" / "fishnet.parquet", results.lattice, country, dataset / "index.parquet")
+    return dataset

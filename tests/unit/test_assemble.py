@@ -1,0 +1,102 @@
+"""The published folder: exactly the blocks' patches, linked, listed."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from results import CELLS, Results, make_grid
+
+from smallmines.job import UserError
+from smallmines.publish import assemble as module
+from smallmines.publish.assemble import assemble, read_list
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Results:
+    """Patches whose content is their name."""
+    lattice = make_grid(tmp_path)
+    for tile_id, _, _, block in CELLS:
+        path = tmp_path / "patches" / block / f"MASK_GH_{tile_id}_2016.tif"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(tile_id)
+        (path.parent / ".snakemake_timestamp").touch()
+    return Results(tmp_path, lattice, 16)
+
+
+def run(results: Results) -> dict[str, int]:
+    folders = {block: results.folder / "patches" / block for block in "12"}
+    return assemble(folders, results.lattice, "2016", "MASK", "GH", results.folder / "dataset" / "2016" / "MASK.sha256")
+
+
+def inodes(results: Results) -> dict[str, int]:
+    return {path.name: path.stat().st_ino for path in (results.folder / "dataset" / "2016" / "MASK").iterdir()}
+
+
+def test_links_and_lists_all_tiles(results: Results) -> None:
+    assert run(results) == {"linked": 6, "copied": 0, "kept": 0, "removed": 0, "strange": 0}
+    assert inodes(results) == {f"MASK_GH_{c[0]}_2016.tif": (results.folder / "patches" / c[3] / f"MASK_GH_{c[0]}_2016.tif").stat().st_ino for c in CELLS}
+    year = results.folder / "dataset" / "2016"
+    listed = read_list(year / "MASK.sha256")
+    assert list(listed) == [f"MASK/MASK_GH_{number:04d}_2016.tif" for number in range(1, 7)]
+    checked = subprocess.run(["sha256sum", "-c", "--strict", "MASK.sha256"], cwd=year, capture_output=True, text=True)
+    assert checked.returncode == 0
+    assert checked.stdout.count(": OK") == 6
+
+
+def test_unchanged_files_keep_their_inode_and_changed_ones_are_replaced(results: Results) -> None:
+    run(results)
+    before = inodes(results)
+    changed = results.folder / "patches" / "1"
+    shutil.copytree(changed, changed.with_name("new"))
+    shutil.rmtree(changed)
+    changed.with_name("new").rename(changed)  # all new inodes, as after a rerun of the patch rule
+    (changed / "MASK_GH_0002_2016.tif").write_text("corrected")
+    assert run(results) == {"linked": 1, "copied": 0, "kept": 5, "removed": 0, "strange": 0}
+    after = inodes(results)
+    assert {name for name in after if after[name] != before[name]} == {"MASK_GH_0002_2016.tif"}
+    assert (results.folder / "dataset" / "2016" / "MASK" / "MASK_GH_0002_2016.tif").read_text() == "corrected"
+
+
+def test_stale_patches_go_and_strangers_stay(results: Results) -> None:
+    run(results)
+    folder = results.folder / "dataset" / "2016" / "MASK"
+    for name in ("MASK_GH_0099_2016.tif", "MASK_GH_0001_2016.tif.aux.xml", ".MASK_GH_0001_2016.77.tif", "notes.txt"):
+        (folder / name).write_text("x")
+    assert run(results) == {"linked": 0, "copied": 0, "kept": 6, "removed": 3, "strange": 1}
+    assert {path.name for path in folder.iterdir()} == {f"MASK_GH_{c[0]}_2016.tif" for c in CELLS} | {"notes.txt"}
+
+
+def test_copies_where_links_are_impossible(results: Results, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(18, "Invalid cross-device link")
+
+    monkeypatch.setattr(module.os, "link", refuse)
+    assert run(results)["copied"] == 6
+    before = inodes(results)
+    assert run(results)["kept"] == 6
+    assert inodes(results) == before
+
+
+@pytest.mark.parametrize("defect", ["missing", "double", "unknown"])
+def test_a_tile_missing_or_double_is_refused(results: Results, defect: str) -> None:
+    one, two = (results.folder / "patches" / block for block in "12")
+    if defect == "missing":
+        (one / "MASK_GH_0002_2016.tif").unlink()
+    elif defect == "double":
+        shutil.copy(one / "MASK_GH_0002_2016.tif", two)
+    else:
+        (two / "MASK_GH_0077_2016.tif").touch()
+    with pytest.raises(UserError, match=r"1 missing .*MASK_GH_0002" if defect == "missing" else r"1 too many or double .*MASK_GH_00"):
+        run(results)
+    assert not (results.folder / "dataset" / "2016" / "MASK.sha256").exists()
+
+
+def test_a_list_that_is_none_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such file"):
+        read_list(tmp_path / "IMAGE.sha256")
+    (tmp_path / "IMAGE.sha256").write_text("abc  x\n")
+    with pytest.raises(UserError, match="line 1"):
+        read_list(tmp_path / "IMAGE.sha256")

@@ -1,0 +1,103 @@
+"""The index: counts per tile against a plain count, sources, checksums, bytes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import pytest
+from results import ITEMS, SIDE, Results, make_results, publish
+
+from smallmines import raster
+from smallmines.job import UserError
+from smallmines.provenance import sha256
+from smallmines.publish.index import OPEN, PROVENANCES, columns, histograms, label_codes, scenes, write_index
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
+    made = make_results(tmp_path_factory.mktemp("results"))
+    publish(made)
+    return made
+
+
+@pytest.fixture(scope="module")
+def index(results: Results) -> gpd.GeoDataFrame:
+    return gpd.read_parquet(results.folder / "dataset" / "index.parquet")
+
+
+def test_one_row_per_tile_in_order(index: gpd.GeoDataFrame) -> None:
+    assert tuple(index.columns) == columns()
+    assert index["tile_id"].tolist() == [f"{number:04d}" for number in range(1, 7)]
+    assert index["year"].tolist() == [2016] * 6
+    assert index.crs.to_epsg() == 32630
+    assert index.geometry.iloc[1].bounds == (600160.0, 699680.0, 600320.0, 699840.0)
+
+
+def test_shares_are_those_of_a_plain_count(results: Results, index: gpd.GeoDataFrame) -> None:
+    for (_, block), files in results.files().items():
+        mask, source, clear = (raster.read(path)[0] for path in (files.masks, files.source, files.clear))
+        s2, s1, dem, segments = (raster.read(path) for path in (files.s2, files.s1, files.dem, files.segments))
+        labels = pd.read_parquet(files.labels).set_index("segment")
+        for cell in results.lattice.cells_of(block).itertuples():
+            at = np.s_[cell.y : cell.y + SIDE, cell.x : cell.x + SIDE]
+            row = index.set_index("tile_id").loc[cell.tile_id]
+            data = s2[0][at] > 0
+            assert row["mining_percent"] == pytest.approx(100 * (mask[at] == 1).sum() / (mask[at] != 255).sum())
+            assert row["mask_nodata_percent"] == 100 * (mask[at] == 255).mean()
+            assert row["image_nodata_percent"] == 100 * (~data).mean()
+            assert row["s1_nodata_percent"] == 100 * np.isnan(s1[0][at]).mean()
+            assert row["dem_nodata_percent"] == 100 * np.isnan(dem[0][at]).mean()
+            assert row["clear_share"] == pytest.approx(clear[at][data].mean())
+            of_pixels = labels.loc[segments[0][at][segments[0][at] > 0]]
+            assert row["open_percent"] == 100 * (of_pixels["label"] == -1).sum() / SIDE**2
+            for name in PROVENANCES:
+                assert row[f"share_{name}"] == pytest.approx((of_pixels["provenance"] == name).mean())
+            assert list(row["scenes"]) == [ITEMS[number - 1] for number in np.unique(source[at]) if number]
+            assert list(row["baselines"]) == ["05.00"]
+            assert row["radiometry"] == "dn_plus1000"
+
+
+def test_files_and_checksums(results: Results, index: gpd.GeoDataFrame) -> None:
+    for row in index.itertuples():
+        assert row.image == f"2016/IMAGE/IMG_GH_{row.tile_id}_2016.tif"
+        assert sha256(results.folder / "dataset" / row.image) == row.image_sha256
+        assert sha256(results.folder / "dataset" / row.mask) == row.mask_sha256
+
+
+def test_bytes_are_the_same_twice(results: Results, tmp_path: Path) -> None:
+    files = dict(reversed(results.files().items()))
+    fishnet = results.folder / "grid" / "fishnet.parquet"
+    write_index(files, results.lists[::-1], fishnet, results.lattice, "GH", tmp_path / "index.parquet")
+    assert (tmp_path / "index.parquet").read_bytes() == (results.folder / "dataset" / "index.parquet").read_bytes()
+
+
+def test_a_patch_without_a_checksum_is_refused(results: Results, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="none of 6"):
+        write_index(results.files(), results.lists[:1], results.folder / "grid" / "fishnet.parquet", results.lattice, "GH", tmp_path / "x.parquet")
+
+
+def test_histograms_of_a_row_of_tiles() -> None:
+    values = np.array([[1, 1, 7, 255], [0, 1, 7, 7]], np.uint8)
+    counts = histograms(values, 2)
+    assert counts.shape == (2, 256)
+    assert counts[0, :2].tolist() == [1, 3]
+    assert counts[1, [7, 255]].tolist() == [3, 1]
+    assert counts.sum() == 8
+
+
+def test_label_codes() -> None:
+    labels = pd.DataFrame({"segment": [2, 1, 3], "label": [1, 0, -1], "provenance": ["predicted", "manual", "corrected"]})
+    assert label_codes(labels, "x").tolist() == [0, 1, 2, OPEN + 3]
+    with pytest.raises(UserError, match="guessed in x"):
+        label_codes(labels.assign(provenance="guessed"), "x")
+
+
+def test_scenes_of_a_median_are_all() -> None:
+    counts = np.zeros((2, 256), np.int64)
+    counts[0, [0, 2]] = 5
+    counts[1, 255] = 5
+    found = scenes(counts, {"ITEMS": "a,b,c", "BASELINES": "05.00,05.10,05.10"})
+    assert found == [(["b"], ["05.10"]), (["a", "b", "c"], ["05.00", "05.10"])]

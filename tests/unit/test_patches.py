@@ -1,0 +1,105 @@
+"""Patches: names, form, values, gaps, tags, bytes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from results import CELLS, SIDE, Results, make_results
+
+from smallmines import raster
+from smallmines.config import PATCH_BANDS
+from smallmines.job import UserError
+from smallmines.patches import UNITS, image_array, patch_name, write_images, write_masks
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Results:
+    return make_results(tmp_path)
+
+
+def images(results: Results, folder: Path, block: str = "1") -> int:
+    one = results.files()[("2016", block)]
+    return write_images(one.s2, one.s1, one.dem, results.lattice, "2016", block, "GH", "abc", folder)
+
+
+def test_names_are_the_released_ones() -> None:
+    assert patch_name("IMAGE", "GH", "0001", "2016") == "IMG_GH_0001_2016.tif"
+    assert patch_name("MASK", "TZ", "2135", "2022") == "MASK_TZ_2135_2022.tif"
+
+
+def test_gaps_become_nodata_each_for_itself() -> None:
+    s2 = np.full((10, 2, 3), 1500, np.uint16)
+    s2[4, 0, 0] = 0
+    s1 = np.full((2, 2, 3), -8.5, np.float32)
+    s1[1, 0, 1], s1[0, 1, 1] = np.nan, -np.inf
+    dem = np.full((1, 2, 3), 190.25, np.float32)
+    dem[0, 1, 2] = np.nan
+    image = image_array(s2, s1, dem)
+    assert image.dtype == np.float32
+    assert (image[:10, 0, 0] == -9999).all()
+    assert (image[10:, 0, 0] == [-8.5, -8.5, 190.25]).all()
+    assert image[11, 0, 1] == -9999
+    assert image[10, 0, 1] == -8.5
+    assert image[10, 1, 1] == -9999
+    assert image[12, 1, 2] == -9999
+    assert (image == -9999).sum() == 13
+
+
+def test_images_are_the_composites_cut(results: Results, tmp_path: Path) -> None:
+    folder = tmp_path / "patches" / "IMAGE"
+    folder.mkdir(parents=True)
+    assert images(results, folder) == 3
+    assert sorted(path.name for path in folder.iterdir()) == [f"IMG_GH_{name}_2016.tif" for name in ("0001", "0002", "0004")]
+    one = results.files()[("2016", "1")]
+    with rasterio.open(folder / "IMG_GH_0002_2016.tif") as patch, rasterio.open(one.s2) as s2, rasterio.open(one.s1) as s1:
+        assert (patch.count, patch.shape, patch.nodata) == (13, (SIDE, SIDE), -9999)
+        assert set(patch.dtypes) == {"float32"}
+        assert patch.descriptions == PATCH_BANDS
+        assert patch.units == UNITS
+        assert patch.bounds == (600160, 699680, 600320, 699840)
+        window = rasterio.windows.Window(SIDE, SIDE, SIDE, SIDE)
+        np.testing.assert_array_equal(patch.read(list(range(1, 11))), s2.read(window=window))
+        expected = s1.read(window=window)
+        np.testing.assert_array_equal(patch.read([11, 12]), np.where(np.isnan(expected), -9999, expected))
+        tags = patch.tags()
+    assert {"TILE_ID": "0002", "YEAR": "2016", "BLOCK": "1", "RADIOMETRY": "dn_plus1000", "CONFIG": "abc"}.items() <= tags.items()
+    assert tags["S2_BASELINES"] == "05.00,05.00"
+    assert tags["S1_RELATIVE_ORBIT"] == "147"
+    assert not [path for path in folder.parent.iterdir() if path.name != "IMAGE"]
+    assert not list(folder.glob("*.xml"))
+
+
+def test_masks_do_not_see_other_gaps(results: Results, tmp_path: Path) -> None:
+    one = results.files()[("2016", "2")]
+    assert write_masks(one.masks, results.lattice, "2016", "2", "GH", "def", tmp_path / "MASK") == 3
+    with rasterio.open(tmp_path / "MASK" / "MASK_GH_0006_2016.tif") as patch:
+        assert (patch.count, patch.dtypes, patch.nodata, patch.descriptions) == (1, ("uint8",), 255, ("mask",))
+        assert patch.tags()["CLASSES"] == "0 not_mining, 1 mining, 255 nodata"
+        cell = results.lattice.cells_of("2").set_index("tile_id").loc["0006"]
+        expected = raster.read(one.masks)[0, cell.y : cell.y + SIDE, cell.x : cell.x + SIDE]
+        np.testing.assert_array_equal(patch.read(1), expected)
+
+
+def test_bytes_are_the_same_twice_and_a_rerun_replaces_the_folder(results: Results, tmp_path: Path) -> None:
+    images(results, tmp_path / "a")
+    images(results, tmp_path / "b")
+    (tmp_path / "b" / "IMG_GH_9999_2016.tif").touch()
+    images(results, tmp_path / "b")
+    first, second = ({path.name: path.read_bytes() for path in (tmp_path / name).iterdir()} for name in "ab")
+    assert first == second
+    assert len(first) == sum(block == "1" for *_, block in CELLS)
+
+
+def test_wrong_composites_are_refused(results: Results, tmp_path: Path) -> None:
+    one, other = (results.files()[("2016", block)] for block in "12")
+    with pytest.raises(UserError, match="on the grid"):
+        write_images(one.s2, other.s1, one.dem, results.lattice, "2016", "1", "GH", "", tmp_path / "x")
+    with pytest.raises(UserError, match="2 bands"):
+        write_images(one.s2, one.dem, one.dem, results.lattice, "2016", "1", "GH", "", tmp_path / "x")
+    raster.write(one.masks, np.full(results.lattice.block("1").shape, 7, np.uint8), results.lattice.block("1"), 255, ["mask"])
+    with pytest.raises(UserError, match=r"\[7\]"):
+        write_masks(one.masks, results.lattice, "2016", "1", "GH", "", tmp_path / "x")
+    assert not (tmp_path / "x").exists()

@@ -1,0 +1,75 @@
+# Tiles as small GeoTIFFs: images and masks apart, so that a label edit rewrites masks only.
+from smallmines.provenance import digest
+
+NOT_CONTENT = {"provider", "catalogue"}
+# The settings behind images and masks, for their tags: not where the pixels were fetched from, which the item ids tell.
+SETTINGS = cfg.model_dump(
+    mode="json",
+    include={"grid", "sentinel2", "sentinel1", "elevation", "segmentation", "assistant"},
+    exclude={
+        "grid": {"expected_tiles", "released_ids_up_to"},
+        "sentinel2": NOT_CONTENT,
+        "sentinel1": NOT_CONTENT,
+        "elevation": NOT_CONTENT,
+        "segmentation": {"backend"},
+    },
+)
+
+
+def settings(*sections):
+    """Digest of some sections of the configuration."""
+    return digest({name: SETTINGS[name] for name in sections})
+
+
+rule image_patches:
+    input:
+        s2="<results>/composites/{year}/{block}/s2.tif",
+        s1="<results>/composites/{year}/{block}/s1.tif",
+        dem="<results>/composites/static/{block}/dem.tif",
+        grid="<results>/grid/grid.json",
+    output:
+        directory("<results>/patches/{year}/{block}/IMAGE"),
+    log:
+        "<logs>/image_patches/{year}-{block}.log",
+    benchmark:
+        "<benchmarks>/image_patches/{year}-{block}.tsv"
+    conda:
+        "../../envs/smallmines.yaml"
+    threads: 1
+    resources:
+        mem_mb=1500,
+        runtime=20,
+    params:
+        *code("image_patches"),
+        country=cfg.country,
+        config=settings("grid", "sentinel2", "sentinel1", "elevation"),
+    message:
+        "Cutting the images of {wildcards.year}, block {wildcards.block}"
+    script:
+        "../scripts/image_patches.py"
+
+
+rule mask_patches:
+    input:
+        mask="<results>/masks/{year}/{block}.tif",
+        grid="<results>/grid/grid.json",
+    output:
+        directory("<results>/patches/{year}/{block}/MASK"),
+    log:
+        "<logs>/mask_patches/{year}-{block}.log",
+    benchmark:
+        "<benchmarks>/mask_patches/{year}-{block}.tsv"
+    conda:
+        "../../envs/smallmines.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=20,
+    params:
+        *code("mask_patches"),
+        country=cfg.country,
+        config=settings("grid", "sentinel2", "elevation", "segmentation", "assistant"),
+    message:
+        "Cutting the masks of {wildcards.year}, block {wildcards.block}"
+    script:
+        "../scripts/mask_patches.py"

@@ -1,0 +1,95 @@
+# The published folder: patches of all blocks in the released layout, an index, and a check of it all.
+PER_BLOCK = {
+    "masks": "<results>/masks/{year}/{block}.tif",
+    "s2": "<results>/composites/{year}/{block}/s2.tif",
+    "s1": "<results>/composites/{year}/{block}/s1.tif",
+    "source": "<results>/composites/{year}/{block}/s2_source.tif",
+    "clear": "<results>/composites/{year}/{block}/clear.tif",
+    "segments": "<results>/segments/{year}/{block}/segments.tif",
+    "labels": "<results>/labels/{year}/{block}.parquet",
+}
+
+
+rule assemble:
+    input:
+        patches=expand("<results>/patches/{{year}}/{block}/{{kind}}", block=cfg.blocks),
+        grid="<results>/grid/grid.json",
+    output:
+        "<results>/dataset/{year}/{kind}.sha256",
+    log:
+        "<logs>/assemble/{year}-{kind}.log",
+    benchmark:
+        "<benchmarks>/assemble/{year}-{kind}.tsv"
+    conda:
+        "../../envs/smallmines.yaml"
+    threads: 1
+    resources:
+        mem_mb=500,
+        runtime=30,
+    params:
+        *code("assemble"),
+        blocks=cfg.blocks,
+        country=cfg.country,
+    message:
+        "Assembling dataset/{wildcards.year}/{wildcards.kind}"
+    script:
+        "../scripts/assemble.py"
+
+
+rule index:
+    input:
+        **{name: expand(path, year=cfg.year_names, block=cfg.blocks) for name, path in PER_BLOCK.items()},
+        dem=expand("<results>/composites/static/{block}/dem.tif", block=cfg.blocks),
+        lists=expand("<results>/dataset/{year}/{kind}.sha256", year=cfg.year_names, kind=["IMAGE", "MASK"]),
+        fishnet="<results>/grid/fishnet.parquet",
+        grid="<results>/grid/grid.json",
+    output:
+        "<results>/dataset/index.parquet",
+    log:
+        "<logs>/index.log",
+    benchmark:
+        "<benchmarks>/index.tsv"
+    conda:
+        "../../envs/smallmines.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        *code("index"),
+        years=cfg.year_names,
+        blocks=cfg.blocks,
+        country=cfg.country,
+    message:
+        "Indexing the dataset"
+    script:
+        "../scripts/index.py"
+
+
+# A patch deleted or altered by hand is noticed by nobody but this rule: `snakemake verify --forcerun verify`.
+rule verify:
+    input:
+        lists=expand("<results>/dataset/{year}/{kind}.sha256", year=cfg.year_names, kind=["IMAGE", "MASK"]),
+        index="<results>/dataset/index.parquet",
+        grid="<results>/grid/grid.json",
+    output:
+        "<results>/verify.json",
+    log:
+        "<logs>/verify.log",
+    benchmark:
+        "<benchmarks>/verify.tsv"
+    conda:
+        "../../envs/smallmines.yaml"
+    threads: 2
+    resources:
+        mem_mb=1500,
+        runtime=60,
+    params:
+        *code("verify"),
+        years=cfg.year_names,
+        country=cfg.country,
+        run=cfg.run,
+    message:
+        "Verifying the dataset"
+    script:
+        "../scripts/verify.py"

@@ -1,0 +1,254 @@
+"""The index of a dataset: one row per tile and year with its place, shares, sources and checksums (GeoParquet).
+
+Shares come from the block rasters and labels, not from the patches, so that `verify` can hold one against the other.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import rasterio
+from numpy.typing import NDArray
+
+from smallmines import raster
+from smallmines.grid import Lattice
+from smallmines.job import UserError, logger
+from smallmines.patches import MASK_NODATA, patch_name
+from smallmines.provenance import written
+from smallmines.publish.assemble import read_list
+
+if TYPE_CHECKING:
+    import geopandas as gpd
+    import pandera.pandas as pa
+
+PROVENANCES = ("manual", "predicted", "corrected", "confirmed", "adjudicated", "transferred", "imported", "cloud")
+"""Where a label can come from; a pixel's provenance is its segment's."""
+
+OPEN = 16
+"""Added to the code of a provenance where the label is left open."""
+
+
+@dataclass(frozen=True)
+class BlockFiles:
+    """The products of one year and block that the index is computed from, all on the block's grid."""
+
+    masks: str
+    s2: str
+    s1: str
+    dem: str
+    source: str
+    clear: str
+    segments: str
+    labels: str
+
+
+def write_index(
+    files: Mapping[tuple[str, str], BlockFiles],
+    lists: Sequence[str | Path],
+    fishnet: str | Path,
+    lattice: Lattice,
+    country: str,
+    target: str | Path,
+) -> gpd.GeoDataFrame:
+    """Compute and write `dataset/index.parquet`; rows by year, then tile id.
+
+    Args:
+        files: products by (year, block).
+        lists: the checksum lists `<year>/<kind>.sha256`.
+        fishnet: grid/fishnet.parquet: tile_id, row, col, block, released_id, geometry.
+
+    Returns:
+        The index: tile_id (str), year (int32), block (str), row, col (int64), released_id, geometry (the tile's square),
+        mining_percent (of the mask's valid pixels, NaN where there is none), mask_nodata_percent, open_percent (labels
+        left open), image_nodata_percent (Sentinel-2), s1_nodata_percent, dem_nodata_percent (of all pixels),
+        clear_share (of the pixels with Sentinel-2 data), share_<provenance> (of the labelled pixels), scenes, baselines
+        (lists of str), radiometry, image, mask (paths from the dataset's folder), image_sha256, mask_sha256.
+
+    Raises:
+        UserError: a file is missing or on another grid, a label has an unknown provenance, a patch is not listed.
+    """
+    import geopandas as gpd
+
+    checksums = {f"{Path(one).parent.name}/{name}": checksum for one in lists for name, checksum in read_list(one).items()}
+    parts = [block_rows(part, lattice, year, block) for (year, block), part in sorted(files.items())]
+    rows = pd.concat(parts, ignore_index=True).sort_values(["year", "tile_id"], ignore_index=True)
+    for kind, column in (("IMAGE", "image"), ("MASK", "mask")):
+        names = [
+            f"{year}/{kind}/{patch_name(kind, country, tile, str(year))}" for tile, year in zip(rows["tile_id"], rows["year"], strict=True)
+        ]
+        unlisted = [name for name in names if name not in checksums]
+        if unlisted:
+            raise UserError(
+                "a checksum of every patch", f"none of {len(unlisted)}, e.g. {unlisted[0]}", "run again with --forcerun assemble"
+            )
+        rows[column], rows[f"{column}_sha256"] = names, [checksums[name] for name in names]
+    table = gpd.read_parquet(fishnet).astype({"block": str}).merge(rows, on=["tile_id", "block"], how="inner", validate="one_to_many")
+    table = contract().validate(table[[*_COLUMNS, "geometry"]].sort_values(["year", "tile_id"], ignore_index=True))
+    if len(table) != len(rows):
+        raise UserError(f"{len(rows)} tiles and years in the fishnet", f"{len(table)}", "run again with --forcerun grid")
+    with written(target) as beside:
+        table.to_parquet(beside, index=False)
+    logger.info("index of %d patches: mean mining %.3f %%", len(table), table["mining_percent"].mean())
+    return table
+
+
+def block_rows(files: BlockFiles, lattice: Lattice, year: str, block: str) -> pd.DataFrame:
+    """The rows of one year and block, without geometry and checksums; reads a row of tiles at a time."""
+    cells = lattice.cells_of(block)
+    geobox, side = lattice.block(block), lattice.tile_size
+    codes = label_codes(pd.read_parquet(files.labels, columns=["segment", "label", "provenance"]), files.labels)
+    rows, columns = geobox.shape.y // side, geobox.shape.x // side
+    counts = {name: np.zeros((rows, columns, 256), np.int64) for name in ("mask", "s2", "s1", "dem", "clear", "source", "label")}
+    with ExitStack() as stack:
+        source: dict[str, rasterio.DatasetReader] = {}
+        for name in ("masks", "s2", "s1", "dem", "source", "clear", "segments"):
+            source[name] = stack.enter_context(raster.opened(getattr(files, name)))
+            raster.require_grid(source[name], geobox)
+        tags = source["s2"].tags()
+        scene_tags = {**tags, **source["source"].tags()}
+        for row in sorted(set((cells["y"] // side).tolist())):
+            window = rasterio.windows.Window(0, row * side, geobox.shape.x, side)
+            data = (source["s2"].read(window=window) > 0).all(axis=0)
+            segments = source["segments"].read(1, window=window)
+            if int(segments.max()) >= len(codes):
+                raise UserError(
+                    f"a label for each segment in {files.labels}",
+                    f"segment {segments.max()} without one",
+                    "run again with --forcerun decide",
+                )
+            strip = {
+                "mask": source["masks"].read(1, window=window),
+                "s2": data,
+                "s1": np.isfinite(source["s1"].read(window=window)).all(axis=0),
+                "dem": np.isfinite(source["dem"].read(1, window=window)),
+                "clear": np.where(data, source["clear"].read(1, window=window), MASK_NODATA),
+                "source": source["source"].read(1, window=window),
+                "label": codes[segments],
+            }
+            for name, values in strip.items():
+                counts[name][row] = histograms(values.astype(np.uint8), side)
+    at = (cells["y"].to_numpy() // side, cells["x"].to_numpy() // side)
+    return _rows(cells, {name: count[at] for name, count in counts.items()}, scene_tags, year)
+
+
+def histograms(values: NDArray[np.uint8], side: int) -> NDArray[np.int64]:
+    """How often each value stands in each tile of a row of tiles: (side, tiles · side) uint8 → (tiles, 256) int64."""
+    tiles = values.shape[1] // side
+    place = np.arange(values.shape[1], dtype=np.int64) // side * 256
+    return np.bincount((values + place).ravel(), minlength=tiles * 256).reshape(tiles, 256)
+
+
+def label_codes(labels: pd.DataFrame, name: str) -> NDArray[np.uint8]:
+    """Code by segment id: 0 = no segment, 1.. = provenance in the order of `PROVENANCES`, plus `OPEN` where left open.
+
+    Raises:
+        UserError: a provenance is unknown.
+    """
+    number = labels["provenance"].map({name: code for code, name in enumerate(PROVENANCES, 1)})
+    if number.isna().any():
+        unknown = sorted(set(labels.loc[number.isna(), "provenance"].astype(str)))
+        raise UserError(
+            f"a provenance among {', '.join(PROVENANCES)}", f"{', '.join(unknown)} in {name}", "run again with --forcerun decide"
+        )
+    segments = labels["segment"].to_numpy(np.int64)
+    codes = np.zeros(int(segments.max(initial=0)) + 1, np.uint8)
+    codes[segments] = number.to_numpy(np.uint8) + np.where(labels["label"] < 0, OPEN, 0).astype(np.uint8)
+    return codes
+
+
+def _rows(cells: pd.DataFrame, counts: dict[str, NDArray[np.int64]], tags: Mapping[str, str], year: str) -> pd.DataFrame:
+    """Percentages, shares and sources from the histograms (tile, value) of a block's tiles."""
+    pixels = counts["mask"].sum(axis=1)
+    valid = counts["mask"][:, 0] + counts["mask"][:, 1]
+    provenance = counts["label"][:, 1 : len(PROVENANCES) + 1] + counts["label"][:, OPEN + 1 : OPEN + len(PROVENANCES) + 1]
+    used = scenes(counts["source"], tags)
+    table = pd.DataFrame(
+        {
+            "tile_id": cells["tile_id"].astype(str),
+            "year": np.full(len(cells), int(year), np.int32),
+            "block": cells["block"].astype(str),
+            "mining_percent": _share(counts["mask"][:, 1], valid, 100),
+            "mask_nodata_percent": _share(counts["mask"][:, MASK_NODATA], pixels, 100),
+            "open_percent": _share(counts["label"][:, OPEN:].sum(axis=1), pixels, 100),
+            "image_nodata_percent": _share(counts["s2"][:, 0], pixels, 100),
+            "s1_nodata_percent": _share(counts["s1"][:, 0], pixels, 100),
+            "dem_nodata_percent": _share(counts["dem"][:, 0], pixels, 100),
+            "clear_share": _share(counts["clear"][:, 1], counts["s2"][:, 1], 1),
+        }
+    )
+    for position, name in enumerate(PROVENANCES):
+        table[f"share_{name}"] = _share(provenance[:, position], provenance.sum(axis=1), 1)
+    return table.assign(scenes=[one[0] for one in used], baselines=[one[1] for one in used], radiometry=tags.get("RADIOMETRY", ""))
+
+
+def _share(part: NDArray[np.int64], whole: NDArray[np.int64], scale: float) -> NDArray[np.float64]:
+    """part / whole · scale, NaN where the whole is nothing."""
+    with np.errstate(invalid="ignore"):
+        return scale * part / np.where(whole == 0, np.nan, whole)
+
+
+def scenes(counts: NDArray[np.int64], tags: Mapping[str, str]) -> list[tuple[list[str], list[str]]]:
+    """Items and baselines behind each tile, from the histogram of the scene index (tile, 256).
+
+    A tile that holds 255 (several scenes in one pixel, as in a median) names all the block's items.
+    """
+    items, baselines = split_tag(tags.get("ITEMS", "")), split_tag(tags.get("BASELINES", ""))
+    paired = len(items) == len(baselines)
+    found = []
+    for tile in counts:
+        present = [number for number in np.flatnonzero(tile[1:]) if number < len(items)]
+        if tile[255]:
+            present = list(range(len(items)))
+        of_tile = [baselines[number] for number in present] if paired else baselines
+        found.append(([items[number] for number in present], sorted(set(of_tile))))
+    return found
+
+
+def split_tag(text: str) -> list[str]:
+    """The entries of a tag that lists several."""
+    return [part for part in re.split(r"[\s,;]+", text) if part]
+
+
+_NUMBERS = (
+    "mining_percent",
+    "mask_nodata_percent",
+    "open_percent",
+    "image_nodata_percent",
+    "s1_nodata_percent",
+    "dem_nodata_percent",
+    "clear_share",
+    *(f"share_{name}" for name in PROVENANCES),
+)
+_PATHS = ("image", "mask", "image_sha256", "mask_sha256")
+_COLUMNS = ("tile_id", "year", "block", "row", "col", "released_id", *_NUMBERS, "scenes", "baselines", "radiometry", *_PATHS)
+
+
+def contract() -> pa.DataFrameSchema:
+    """What an index must be (see `write_index`)."""
+    import pandera.pandas as pa
+
+    def number(name: str) -> Any:
+        return pa.Column(float, pa.Check.in_range(0, 100 if name.endswith("percent") else 1), nullable=True)
+
+    columns: dict[str, Any] = {
+        "tile_id": pa.Column(str, pa.Check.str_matches(r"^\S+$")),
+        "year": pa.Column("int32"),
+        "block": pa.Column(str),
+        "row": pa.Column("int64", pa.Check.ge(0)),
+        "col": pa.Column("int64", pa.Check.ge(0)),
+        **{name: number(name) for name in _NUMBERS},
+        **{name: pa.Column(str) for name in _PATHS},
+    }
+    return pa.DataFrameSchema(columns, unique=["tile_id", "year"])
+
+
+def columns() -> tuple[str, ...]:
+    """Names of the index's columns, in order, the geometry last."""
+    return (*_COLUMNS, "geometry")
