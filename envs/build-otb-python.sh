@@ -4,7 +4,7 @@
 #
 #   envs/build-otb-python.sh [PYTHON]
 #
-# Installs the packages swig, libotb-dev, python3-dev and a compiler where they are missing (as root or through sudo),
+# Installs the packages swig, libotb-dev, a compiler and the headers of Python where they are missing (as root or through sudo),
 # and writes otbApplication.py and _otbApplication.so into that Python's site-packages. apt's configuration stays as it
 # is: the deb-src entries are made from it in a temporary folder.
 set -eu
@@ -20,8 +20,11 @@ if "$python" -c 'import otbApplication' 2>/dev/null; then
     exit 0
 fi
 
+headers=$("$python" -c 'import sysconfig; print(sysconfig.get_path("include"))')
+packages="swig libotb-dev g++ dpkg-dev"
+[ -f "$headers/Python.h" ] || packages="$packages python$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')-dev"
 missing=
-for package in swig libotb-dev python3-dev g++ dpkg-dev; do
+for package in $packages; do
     dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing="$missing $package"
 done
 if [ -n "$missing" ]; then
@@ -42,7 +45,6 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 trap 'exit 1' HUP INT TERM
 mkdir -p "$work/sources.list.d" "$work/lists/partial" "$work/cache/archives/partial"
-chmod -R a+rX "$work" # apt drops its rights while it downloads
 
 # The machine's own repositories (one-line lists and deb822 files) as sources, with their mirrors and keys.
 for list in /etc/apt/sources.list /etc/apt/sources.list.d/*.list; do
@@ -54,14 +56,15 @@ for list in /etc/apt/sources.list.d/*.sources; do
     sed 's/^Types:.*/Types: deb-src/' "$list" >"$work/sources.list.d/$(basename "$list")"
 done
 apt() {
-    apt-get -q -o Dir::Etc::SourceList=/dev/null -o Dir::Etc::SourceParts="$work/sources.list.d" \
+    apt-get -q -o APT::Sandbox::User=root -o Dir::Etc::SourceList=/dev/null -o Dir::Etc::SourceParts="$work/sources.list.d" \
         -o Dir::State::Lists="$work/lists" -o Dir::Cache="$work/cache" "$@"
 }
 echo "fetching the sources of OTB $version (about 700 MB)"
 apt update
 (cd "$work" && apt source --download-only "otb=$version")
 archive=$(find "$work" -maxdepth 1 -name 'otb_*.orig.tar.*' ! -name '*.asc')
-tar -xf "$archive" -C "$work" --strip-components=1 --wildcards '*/Modules/Wrappers/SWIG/src'
+tar -xf "$archive" -C "$work" --wildcards '*Modules/Wrappers/SWIG/src/*'
+rm "$archive"
 
 include() { # the newest folder of headers of that name
     find /usr/include /usr/local/include -maxdepth 1 -name "$1-*" 2>/dev/null | sort -V | tail -n 1
@@ -69,13 +72,14 @@ include() { # the newest folder of headers of that name
 itk=$(include ITK)
 otb=$(include OTB)
 api=${otb##*-}
-cd "$work/Modules/Wrappers/SWIG/src"
+cd "$(dirname "$(find "$work" -name otbApplication.i)")"
 echo "wrapping and compiling"
 # -flatstaticmethod: without it the module made by SWIG 4.1 and newer fails on import.
 swig -c++ -python -flatstaticmethod -DOTB_SWIGNUMPY=1 -I. -Ipython "-I$itk" "-I$otb" -o wrap.cxx otbApplication.i
-headers=$("$python" -c 'import sysconfig; print(sysconfig.get_path("include"))')
 numpy=$("$python" -c 'import numpy; print(numpy.get_include())')
-g++ -shared -fPIC -O1 -std=c++14 -w -I. -Ipython "-I$itk" "-I$otb" "-I$headers" "-I$numpy" wrap.cxx python/*.cxx -o _otbApplication.so \
+gdal=$(gdal-config --cflags)
+# shellcheck disable=SC2086 # words are meant
+g++ -shared -fPIC -O1 -std=c++14 -w -I. -Ipython "-I$itk" "-I$otb" "-I$headers" "-I$numpy" $gdal wrap.cxx python/*.cxx -o _otbApplication.so \
     "-lOTBApplicationEngine-$api" "-lOTBCommon-$api" "-lOTBImageBase-$api" "-lOTBMetadata-$api"
 module=$(find . -name otbApplication.py | head -n 1)
 site=$("$python" -c 'import sysconfig; print(sysconfig.get_path("platlib"))')

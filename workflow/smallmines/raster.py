@@ -141,3 +141,15 @@ def same_lattice(a: Affine, b: Affine) -> bool:
     """Whether two transforms share pixel size and pixel corners exactly."""
     steps = ((a.c - b.c) / a.a, (a.f - b.f) / a.e)
     return (a.a, a.b, a.d, a.e) == (b.a, b.b, b.d, b.e) and all(step == round(step) for step in steps)
+
+
+def band_indices(source: rasterio.DatasetReader, names: Sequence[str]) -> list[int]:
+    """The 1-based indices of bands by name.
+
+    Raises:
+        UserError: the raster lacks one.
+    """
+    missing = [name for name in names if name not in source.descriptions]
+    if missing:
+        raise UserError(f"bands {' '.join(names)} in {source.name}", f"none named {' '.join(missing)}", "delete the file and run again")
+    return [source.descriptions.index(name) + 1 for name in names]

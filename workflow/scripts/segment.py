@@ -1,0 +1,17 @@
+"""Segment a block's Sentinel-2 composite with Orfeo ToolBox."""
+
+from smallmines.config import Segmentation
+from smallmines.job import job
+from smallmines.segmentation import segment
+
+with job(snakemake.log[0]):
+    segment(
+        snakemake.input.s2,
+        snakemake.input.grid,
+        snakemake.wildcards.block,
+        Segmentation(**snakemake.params.config),
+        snakemake.threads,
+        snakemake.resources.mem_mb,
+        snakemake.output.labels,
+        snakemake.output.report,
+    )
