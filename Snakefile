@@ -38,9 +38,12 @@ wildcard_constraints:
 
 
 include: "workflow/rules/grid.smk"
-
-
-rule all:
-    default_target: True
-    input:
-        "<results>/grid/grid.json",
+include: "workflow/rules/archive.smk"
+include: "workflow/rules/composites.smk"
+include: "workflow/rules/segments.smk"
+include: "workflow/rules/labels.smk"
+include: "workflow/rules/masks.smk"
+include: "workflow/rules/patches.smk"
+include: "workflow/rules/publish.smk"
+include: "workflow/rules/report.smk"
+include: "workflow/rules/targets.smk"

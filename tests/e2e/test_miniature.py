@@ -1,0 +1,276 @@
+"""The whole workflow on a small miniature with known truth: products, reruns after edits, and people's mistakes.
+
+The tests of this file run in order on one workspace: each leaves it complete, with nothing to be done.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import pytest
+import rasterio
+from workspace import Workspace
+
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("miniature")]
+
+TILES = 12
+YEARS = ("2016", "2022")
+
+
+@pytest.fixture(scope="module")
+def miniature(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A workspace with its archive made and everything run once."""
+    folder = tmp_path_factory.mktemp("miniature") / "clone"
+    folder.mkdir()
+    made = Workspace.make(repository, folder, "small.yaml", "small")
+    shutil.copy2(repository / "tests/e2e/small.yaml", folder / "small.yaml")
+    made.smallmines("world", "make", "--config", "small.yaml", "--tiles", str(TILES))
+    made.snakemake()
+    return made
+
+
+@pytest.fixture
+def kept(miniature: Workspace) -> Iterator[Workspace]:
+    """The workspace; people's files are put back as they were when the test ends."""
+    saved = miniature.folder / "saved"
+    shutil.copytree(miniature.user, saved)
+    yield miniature
+    shutil.rmtree(miniature.user)
+    shutil.move(saved, miniature.user)
+
+
+def dataset(workspace: Workspace) -> dict[str, str]:
+    """SHA-256 of every file of the dataset, by its name."""
+    files = sorted((workspace.results / "dataset").rglob("*.tif"))
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def edit_one_label(workspace: Workspace, year: str, block: str) -> None:
+    """Turn the first sample of a block from one class into the other."""
+    path = workspace.user / "samples" / year / f"{block}.gpkg"
+    samples = gpd.read_file(path)
+    other = "not_mining" if samples.loc[0, "label"] == "mining" else "mining"
+    samples.loc[0, "label"] = other
+    path.unlink()
+    samples.to_file(path, engine="pyogrio")
+
+
+def test_the_released_layout(miniature: Workspace) -> None:
+    cells = gpd.read_parquet(miniature.results / "grid/fishnet.parquet").set_index("tile_id")
+    for year in YEARS:
+        folder = miniature.results / "dataset" / year
+        images = sorted(path.name for path in (folder / "IMAGE").glob("*.tif"))
+        masks = sorted(path.name for path in (folder / "MASK").glob("*.tif"))
+        assert images == [f"IMG_GH_{name}_{year}.tif" for name in cells.index]
+        assert masks == [f"MASK_GH_{name}_{year}.tif" for name in cells.index]
+        for name in (cells.index[0], cells.index[-1]):
+            with rasterio.open(folder / "IMAGE" / f"IMG_GH_{name}_{year}.tif") as image:
+                assert (image.count, image.shape, set(image.dtypes), image.nodata) == (13, (128, 128), {"float32"}, -9999)
+                assert image.descriptions == ("B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B11", "B12", "VV", "VH", "DEM")
+                assert tuple(image.bounds) == cells.geometry[name].bounds
+                assert image.tags()["RADIOMETRY"] == "dn_plus1000"
+            with rasterio.open(folder / "MASK" / f"MASK_GH_{name}_{year}.tif") as mask:
+                assert (mask.count, mask.shape, mask.dtypes[0], mask.nodata) == (1, (128, 128), "uint8", 255)
+                assert set(np.unique(mask.read())) <= {0, 1, 255}
+
+
+def test_both_years_carry_the_offset_though_one_archive_year_does_not(miniature: Workspace) -> None:
+    """DN + 1000 in both years (FACTS: the mix-up that cost users most): no valid pixel below 1001, similar forest levels."""
+    medians = []
+    for year in YEARS:
+        images = [rasterio.open(path).read(1) for path in (miniature.results / "dataset" / year / "IMAGE").glob("*.tif")]
+        blue = np.concatenate([image[image != -9999] for image in images])
+        assert blue.min() >= 1001
+        medians.append(float(np.median(blue)))
+    assert abs(medians[0] - medians[1]) < 300
+
+
+def test_verified_and_complete(miniature: Workspace) -> None:
+    assert (miniature.results / "verify.json").is_file()
+    index = pd.read_parquet(miniature.results / "dataset/index.parquet")
+    assert len(index) == 2 * len(gpd.read_parquet(miniature.results / "grid/fishnet.parquet"))
+    assert miniature.planned() == {}
+
+
+def test_masks_agree_with_the_truth(miniature: Workspace) -> None:
+    miniature.smallmines("world", "score", "--config", "small.yaml", "--json", "score.json")
+    score = json.loads((miniature.folder / "score.json").read_text())
+    for year in YEARS:
+        assert 0.25 < score["prediction"][year]["iou"] < 0.95
+        assert score["labels"][year]["iou"] > 0.25
+
+
+def test_neighbouring_blocks_agree_on_shared_pixels(miniature: Workspace) -> None:
+    for name in ("2016/{}/s2.tif", "2022/{}/s2.tif", "2016/{}/s1.tif", "2022/{}/s1.tif", "static/{}/dem.tif"):
+        with (
+            rasterio.open(miniature.results / "composites" / name.format("1")) as one,
+            rasterio.open(miniature.results / "composites" / name.format("2")) as two,
+        ):
+            shared = one.window(*rasterio.coords.BoundingBox(*_overlap(one.bounds, two.bounds))).round_offsets().round_lengths()
+            other = two.window(*_overlap(one.bounds, two.bounds)).round_offsets().round_lengths()
+            a, b = one.read(window=shared), two.read(window=other)
+        assert a.size > 0
+        np.testing.assert_array_equal(a, b)
+
+
+def _overlap(a: rasterio.coords.BoundingBox, b: rasterio.coords.BoundingBox) -> tuple[float, float, float, float]:
+    return max(a.left, b.left), max(a.bottom, b.bottom), min(a.right, b.right), min(a.top, b.top)
+
+
+def test_a_touch_or_a_rewrite_with_the_same_content_reruns_nothing(kept: Workspace) -> None:
+    path = kept.user / "samples/2016/2.gpkg"
+    later = time.time() + 100
+    os.utime(path, (later, later))
+    for source in (kept.folder / "workflow").rglob("*.py"):
+        source.touch()
+    assert kept.planned() == {}
+    before = path.read_bytes()
+    samples = gpd.read_file(path)
+    path.unlink()
+    samples.iloc[::-1].to_file(path, engine="pyogrio")
+    assert path.read_bytes() != before
+    assert kept.planned() == {}
+
+
+def test_one_edited_label_reruns_its_chain_and_nothing_else(kept: Workspace) -> None:
+    before = dataset(kept)
+    inode = (kept.results / "dataset/2016/IMAGE").glob("*.tif").__next__().stat().st_ino
+    edit_one_label(kept, "2016", "2")
+    assert kept.planned() == {
+        "labels": 1,
+        "assistant": 1,
+        "decide": 1,
+        "mask": 1,
+        "mask_patches": 1,
+        "assemble": 1,
+        "index": 1,
+        "verify": 1,
+        "label_pictures": 1,
+        "plots": 1,
+    }
+    assert all("2022" not in line and "block 1" not in line for line in kept.messages())
+    kept.snakemake()
+    after = dataset(kept)
+    changed = {name for name in before if before[name] != after[name]}
+    cells = gpd.read_parquet(kept.results / "grid/fishnet.parquet")
+    own = {f"MASK_GH_{name}_2016.tif" for name in cells.loc[cells["block"] == "2", "tile_id"]}
+    assert changed <= own
+    assert (kept.results / "dataset/2016/IMAGE").glob("*.tif").__next__().stat().st_ino == inode
+    edit_one_label(kept, "2016", "2")
+    kept.snakemake()
+    assert dataset(kept) == before, "the edit taken back must give the old bytes"
+
+
+def test_an_edited_module_reruns_its_users(kept: Workspace) -> None:
+    module = kept.folder / "workflow/smallmines/mask.py"
+    text = module.read_text()
+    module.write_text(text + "\n# an edit\n")
+    try:
+        planned = kept.planned()
+        assert planned["mask"] == 4
+        assert not {"composite_s2", "segment", "labels", "assistant", "decide", "image_patches", "search", "fetch", "grid"} & set(planned)
+        assert "smallmines/mask.py" in kept.snakemake("-n") or "Params have changed" in kept.snakemake("-n")
+    finally:
+        module.write_text(text)
+    assert kept.planned() == {}
+
+
+def test_an_edit_of_the_fetching_code_queries_nothing_again(kept: Workspace) -> None:
+    module = kept.folder / "workflow/smallmines/archive/search.py"
+    text = module.read_text()
+    module.write_text(text + "\n# an edit\n")
+    try:
+        assert kept.planned() == {}
+    finally:
+        module.write_text(text)
+
+
+@pytest.mark.parametrize(
+    ("edit", "told"),
+    [
+        ("unlabelled", "label"),
+        ("one class", "not_mining"),
+        ("elsewhere", "outside"),
+        ("missing", "snakemake annotate"),
+        ("corrupt", "samples/2016/1.gpkg"),
+    ],
+)
+def test_bad_samples_stop_at_the_labels_and_leave_the_dataset_intact(kept: Workspace, edit: str, told: str) -> None:
+    path = kept.user / "samples/2016/1.gpkg"
+    samples = gpd.read_file(path)
+    before = dataset(kept)
+    path.unlink()
+    if edit == "unlabelled":
+        samples.loc[:2, "label"] = "galamsey"
+    elif edit == "one class":
+        samples = samples[samples["label"] == "mining"]
+    elif edit == "elsewhere":
+        samples["geometry"] = samples.translate(5e5, 0)
+    if edit == "corrupt":
+        path.write_bytes(b"SQLite format 3\0" + bytes(500))
+    elif edit != "missing":
+        samples.to_file(path, engine="pyogrio")
+    output = kept.snakemake(succeeds=False)
+    assert told in output
+    assert "expected " in output
+    assert "Traceback" not in output
+    assert dataset(kept) == before
+
+
+def test_annotate_needs_no_labels(kept: Workspace) -> None:
+    shutil.rmtree(kept.user / "samples")
+    kept.snakemake("annotate")
+    for year in YEARS:
+        for block in "12":
+            candidates = gpd.read_file(kept.results / f"candidates/{year}/{block}.gpkg", layer="samples")
+            assert len(candidates) == 50
+    assert "labels" in kept.planned(), "a full run still plans"
+
+
+def test_corrections_improve_the_masks(kept: Workspace) -> None:
+    kept.snakemake()
+    kept.smallmines("world", "correct", "--config", "small.yaml")
+    planned = kept.planned()
+    assert planned["labels"] == 4
+    assert "image_patches" not in planned
+    assert "assistant" not in planned
+    kept.snakemake()
+    kept.smallmines("world", "score", "--config", "small.yaml", "--json", "score.json")
+    score = json.loads((kept.folder / "score.json").read_text())
+    assert score["labels"]["all"]["iou"] > score["prediction"]["all"]["iou"] + 0.02
+
+
+def test_single_targets(miniature: Workspace) -> None:
+    miniature.snakemake()
+    assert set(miniature.planned("--forcerun", "mask", "masks_2016_2")) == {"mask", "masks_2016_2"}
+    assert miniature.planned("--forcerun", "composite_s2", "composites_2022")["composite_s2"] == 2
+
+
+def test_a_patch_deleted_or_altered_by_hand_is_found(miniature: Workspace) -> None:
+    path = sorted((miniature.results / "dataset/2022/MASK").glob("*.tif"))[3]
+    content = path.read_bytes()
+    path.unlink()
+    assert path.name in miniature.snakemake("--forcerun", "verify", succeeds=False)
+    path.write_bytes(content)
+    miniature.snakemake()
+
+
+def test_catalogue_missing(repository: Path, tmp_path: Path) -> None:
+    workspace = Workspace.make(repository, tmp_path, "small.yaml", "small")
+    shutil.copy2(repository / "tests/e2e/small.yaml", tmp_path / "small.yaml")
+    workspace.user.mkdir(parents=True)
+    gpd.GeoDataFrame({"a": [1]}, geometry=gpd.points_from_xy([600000], [700000]).buffer(1500), crs=32630).to_file(
+        workspace.user / "aoi.gpkg"
+    )
+    output = workspace.snakemake("composites", succeeds=False)
+    assert "resources/automatic/small/archive/catalog.json" in output
+    assert "Traceback" not in output

@@ -1,0 +1,75 @@
+"""A copy of the repository in a folder of its own, in which tests run the real commands as a user would."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+SHIPPED = ("Snakefile", "workflow", "config", "profiles", "envs")
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A working folder with the workflow in it, and the config file of its run."""
+
+    folder: Path
+    config: str
+    run: str
+
+    @staticmethod
+    def make(repository: Path, folder: Path, config: str, run: str) -> Workspace:
+        """Copy what a clone would hold of the workflow."""
+        for name in SHIPPED:
+            source = repository / name
+            if source.is_dir():
+                shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy2(source, folder / name)
+        return Workspace(folder, config, run)
+
+    def snakemake(self, *words: str, cores: int = 2, succeeds: bool = True) -> str:
+        """Run Snakemake here; its whole output."""
+        command = [sys.executable, "-m", "snakemake", "--cores", str(cores), "--configfile", self.config, *words]
+        return self._call(command, succeeds)
+
+    def smallmines(self, *words: str, succeeds: bool = True) -> str:
+        """Run a verb here; its whole output."""
+        return self._call([sys.executable, "-m", "smallmines.cli", *words], succeeds)
+
+    def _call(self, command: list[str], succeeds: bool) -> str:
+        environment = os.environ | {"PYTHONPATH": str(self.folder / "workflow"), "COLUMNS": "160"}
+        done = subprocess.run(
+            command, cwd=self.folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+        )
+        assert (done.returncode == 0) == succeeds, f"{' '.join(command)} ended with {done.returncode}\n{done.stdout[-8000:]}"
+        return done.stdout
+
+    def planned(self, *words: str) -> dict[str, int]:
+        """Number of jobs a run would do, by rule; nothing to be done: an empty dict."""
+        return job_counts(self.snakemake("-n", *words))
+
+    def messages(self, *words: str) -> list[str]:
+        """The lines `Job N: …` a run would print, without the number, sorted."""
+        return sorted(re.findall(r"^Job \d+: (.+)$", self.snakemake("-n", *words), re.MULTILINE))
+
+    @property
+    def results(self) -> Path:
+        """Where the run's products are."""
+        return self.folder / "results" / self.run
+
+    @property
+    def user(self) -> Path:
+        """Where people's files are."""
+        return self.folder / "resources" / "user" / self.run
+
+
+def job_counts(text: str) -> dict[str, int]:
+    """The table `Job stats` of a dry run as {rule: jobs}, without the aggregate `all` and `total`."""
+    table = re.search(r"^Job stats:\n.*\n[- ]+\n((?:\S+ +\d+\n)+)", text, re.MULTILINE)
+    rows = [line.split() for line in table.group(1).splitlines()] if table else []
+    return {name: int(count) for name, count in rows if name not in ("all", "total")}

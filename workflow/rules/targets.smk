@@ -1,0 +1,55 @@
+# What people name on the command line. `all` makes everything; `<stage>`, `<stage>_<year>` and `<stage>_<year>_<block>`
+# make a stage and what it needs, for all years and blocks, one year, or one block of one year.
+STAGES = {
+    "composites": [
+        "<results>/composites/{year}/{block}/s2.tif",
+        "<results>/composites/{year}/{block}/s1.tif",
+        "<results>/composites/static/{block}/dem.tif",
+    ],
+    "segments": ["<results>/segments/{year}/{block}/features.parquet"],
+    "annotate": [
+        "<results>/candidates/{year}/{block}.gpkg",
+        "<results>/pictures/{year}/{block}/rgb.png",
+    ],
+    "assist": ["<results>/assistant/{year}/{block}/probabilities.parquet"],
+    "masks": ["<results>/masks/{year}/{block}.tif"],
+    "patches": [
+        "<results>/patches/{year}/{block}/IMAGE",
+        "<results>/patches/{year}/{block}/MASK",
+    ],
+}
+
+
+rule all:
+    default_target: True
+    input:
+        expand("<results>/dataset/{year}/{kind}.sha256", year=cfg.year_names, kind=["IMAGE", "MASK"]),
+        "<results>/dataset/index.parquet",
+        "<results>/verify.json",
+        expand("<results>/pictures/{year}/{block}/{picture}.png", year=cfg.year_names, block=cfg.blocks, picture=["rgb", "mask"]),
+        "<results>/pictures/class_share.png",
+
+
+for stage, files in STAGES.items():
+
+    rule:
+        name:
+            stage
+        input:
+            expand(files, year=cfg.year_names, block=cfg.blocks),
+
+    for year in cfg.year_names:
+
+        rule:
+            name:
+                f"{stage}_{year}"
+            input:
+                expand(files, year=year, block=cfg.blocks),
+
+        for block in cfg.blocks:
+
+            rule:
+                name:
+                    f"{stage}_{year}_{block}"
+                input:
+                    expand(files, year=year, block=block),
