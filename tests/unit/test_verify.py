@@ -1,0 +1,203 @@
+"""Verification: a sound dataset passes, and each defect put into it is found by the check that is meant for it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from results import Results, make_results, publish
+
+from smallmines import raster
+from smallmines.config import PATCH_BANDS
+from smallmines.job import UserError
+from smallmines.patches import UNITS
+from smallmines.provenance import sha256
+from smallmines.publish.verify import verify, verify_dataset
+
+IMAGE, MASK = "2016/IMAGE/IMG_GH_0004_2016.tif", "2016/MASK/MASK_GH_0004_2016.tif"
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Results:
+    made = make_results(tmp_path_factory.mktemp("sound"))
+    publish(made)
+    return made
+
+
+@pytest.fixture
+def results(sound: Results, tmp_path: Path) -> Results:
+    """A copy that a test may spoil."""
+    shutil.copytree(sound.folder / "dataset", tmp_path / "dataset")
+    return Results(tmp_path, sound.lattice, sound.side)
+
+
+def found(results: Results) -> set[tuple[str, str]]:
+    table = gpd.read_parquet(results.folder / "dataset" / "index.parquet")
+    return {(one.check, one.where) for one in verify_dataset(results.folder / "dataset", table, results.lattice, ["2016"], "GH")[0]}
+
+
+def relist(results: Results, name: str) -> None:
+    """Bring checksum list and index up to the file, so that only the defect itself is left to find."""
+    dataset = results.folder / "dataset"
+    year, kind, base = name.split("/")
+    listed = dataset / year / f"{kind}.sha256"
+    lines = [line for line in listed.read_text().splitlines() if not line.endswith(base)] + [f"{sha256(dataset / name)}  {kind}/{base}"]
+    listed.write_text("".join(f"{line}\n" for line in sorted(lines, key=lambda line: line[66:])))
+    table = gpd.read_parquet(dataset / "index.parquet")
+    column = "image" if kind == "IMAGE" else "mask"
+    table.loc[table[column] == name, f"{column}_sha256"] = sha256(dataset / name)
+    table.to_parquet(dataset / "index.parquet", index=False)
+
+
+def rewrite(results: Results, name: str, change: Callable[[dict[str, object]], None]) -> None:
+    """Write a patch anew with something changed in its parts."""
+    path = results.folder / "dataset" / name
+    with rasterio.open(path) as source:
+        parts: dict[str, object] = {
+            "array": source.read(),
+            "geobox": raster.geobox_of(source),
+            "nodata": source.nodata,
+            "bands": source.descriptions,
+            "tags": source.tags(),
+            "units": tuple(unit or "" for unit in source.units),
+        }
+    change(parts)
+    raster.write(path, **parts)  # type: ignore[arg-type]
+    relist(results, name)
+
+
+def run(results: Results) -> None:
+    dataset, target = results.folder / "dataset", results.folder / "verify.json"
+    verify([], dataset / "index.parquet", results.lattice, ["2016"], "GH", 2, "demo", target)
+
+
+def test_a_sound_dataset_passes(results: Results) -> None:
+    assert found(results) == set()
+    run(results)
+    assert json.loads((results.folder / "verify.json").read_text()) == {
+        **{"findings": 0, "tiles": 6, "years": ["2016"], "rows": 6},
+        **{"files": 12, "pairs": 6, "pixels": 6 * 256},
+    }
+
+
+def test_rewriting_alone_is_no_defect(results: Results) -> None:
+    rewrite(results, IMAGE, lambda parts: None)
+    assert found(results) == set()
+
+
+def test_a_deleted_patch_fails_the_run_and_is_named(results: Results) -> None:
+    (results.folder / "dataset" / MASK).unlink()
+    assert found(results) == {("missing", MASK)}
+    with pytest.raises(UserError, match=r"1 problems(.|\n)*MASK_GH_0004_2016.tif: no such file"):
+        run(results)
+    assert not (results.folder / "verify.json").exists()
+
+
+def test_an_extra_file(results: Results) -> None:
+    (results.folder / "dataset" / "2016" / "IMAGE" / "IMG_GH_0044_2016.tif").write_text("x")
+    assert found(results) == {("extra", "2016/IMAGE/IMG_GH_0044_2016.tif")}
+
+
+def test_an_altered_file(results: Results) -> None:
+    path = results.folder / "dataset" / IMAGE
+    path.write_bytes(path.read_bytes() + b"\0")
+    assert found(results) == {("altered", IMAGE)}
+
+
+def test_a_truncated_file(results: Results) -> None:
+    path = results.folder / "dataset" / IMAGE
+    os.truncate(path, path.stat().st_size // 2)
+    assert {check for check, _ in found(results)} == {"altered", "readable"}
+
+
+def test_a_tile_not_listed_and_a_list_missing(results: Results) -> None:
+    listed = results.folder / "dataset" / "2016" / "MASK.sha256"
+    listed.write_text("".join(line for line in listed.read_text().splitlines(keepends=True) if "0004" not in line))
+    assert found(results) == {("list", MASK)}
+    listed.unlink()
+    assert found(results) == {("list", "2016/MASK.sha256")}
+
+
+def change_place(parts: dict[str, object]) -> None:
+    geobox = parts["geobox"]
+    parts["geobox"] = type(geobox)(geobox.shape, geobox.transform * Affine.translation(1, 0), geobox.crs)  # type: ignore[call-arg,attr-defined]
+
+
+def change_crs(parts: dict[str, object]) -> None:
+    geobox = parts["geobox"]
+    parts["geobox"] = type(geobox)(geobox.shape, geobox.transform, "EPSG:32631")  # type: ignore[call-arg,attr-defined]
+
+
+def change_shape(parts: dict[str, object]) -> None:
+    parts["array"] = parts["array"][:, :-1]  # type: ignore[index]
+    parts["geobox"] = parts["geobox"][:-1]  # type: ignore[index]
+
+
+def change_values(place: object, value: float) -> Callable[[dict[str, object]], None]:
+    def change(parts: dict[str, object]) -> None:
+        parts["array"][place] = value  # type: ignore[index]
+
+    return change
+
+
+def swap_bands(parts: dict[str, object]) -> None:
+    parts["bands"] = ("B03", "B02", *PATCH_BANDS[2:])
+
+
+DEFECTS: dict[str, tuple[str, Callable[[dict[str, object]], None], set[str]]] = {
+    "shifted by a pixel": (IMAGE, change_place, {"place"}),
+    "another zone": (MASK, change_crs, {"crs"}),
+    "a row short": (IMAGE, change_shape, {"shape"}),
+    "bands swapped": (IMAGE, swap_bands, {"bands"}),
+    "no units": (IMAGE, lambda parts: parts.update(units=("",) * 13), {"units"}),
+    "wrong unit": (IMAGE, lambda parts: parts.update(units=("dB", *UNITS[1:])), {"units"}),
+    "bands missing": (IMAGE, lambda parts: parts.update(array=parts["array"][:6], bands=PATCH_BANDS[:6], units=UNITS[:6]), {"bands"}),  # type: ignore[index]
+    "float64": (IMAGE, lambda parts: parts.update(array=parts["array"].astype(np.float64)), {"dtype"}),  # type: ignore[attr-defined]
+    "nodata 0": (IMAGE, lambda parts: parts.update(nodata=0), {"nodata"}),
+    "mask nodata missing": (MASK, lambda parts: parts.update(nodata=None), {"nodata"}),
+    "tags of another tile": (MASK, lambda parts: parts.update(tags={"TILE_ID": "0001", "YEAR": "2016"}), {"tags"}),
+    "NaN": (IMAGE, change_values(np.s_[12, 9, 9], np.nan), {"nodata"}),
+    "Sentinel-2 gap in one band": (IMAGE, change_values(np.s_[3, 9, 9], -9999), {"nodata", "pair", "index"}),
+    "Sentinel-2 fraction": (IMAGE, change_values(np.s_[3, 9, 9], 1500.5), {"values"}),
+    "wrapped nodata in Sentinel-1": (IMAGE, change_values(np.s_[10, 9, 9], 55537), {"values"}),
+    "linear power": (IMAGE, change_values(np.s_[10:12], 0.2), {"values"}),
+    "mask value 2": (MASK, change_values(np.s_[0, 9, 9], 2), {"values"}),
+    "mask without data under it": (MASK.replace("0004", "0001"), change_values(np.s_[0, 0:2], 0), {"pair", "index"}),
+    "mask 255 over data": (MASK, change_values(np.s_[0, 9, 9], 255), {"pair", "index"}),
+}
+
+
+@pytest.mark.parametrize("defect", DEFECTS)
+def test_each_defect_of_a_file_is_found(results: Results, defect: str) -> None:
+    name, change, checks = DEFECTS[defect]
+    rewrite(results, name, change)
+    assert {check for check, _ in found(results)} == checks
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("mining_percent", 50.5), ("image", "x.tif"), ("block", "2"), ("col", 9), ("mask_sha256", "0" * 64), ("open_percent", 99.0)],
+)
+def test_a_wrong_row_of_the_index_is_found(results: Results, column: str, value: object) -> None:
+    path = results.folder / "dataset" / "index.parquet"
+    table = gpd.read_parquet(path)
+    table.loc[table["tile_id"] == "0004", column] = value
+    table.to_parquet(path, index=False)
+    checks = {check for check, _ in found(results)}
+    assert checks == ({"pair"} if column == "open_percent" else {"index"})
+
+
+def test_missing_and_double_rows_of_the_index(results: Results) -> None:
+    path = results.folder / "dataset" / "index.parquet"
+    table = gpd.read_parquet(path)
+    table.iloc[[0, 1, 2, 3, 4, 4]].to_parquet(path, index=False)
+    dataset = verify_dataset(path.parent, gpd.read_parquet(path), results.lattice, ["2016"], "GH")[0]
+    assert [one.what for one in dataset] == ["no row for tile 0006 of 2016", "2 rows for tile 0005 of 2016"]
