@@ -68,12 +68,13 @@ def features(labels: Labels, s2: DatasetReader, clear: DatasetReader, dem: Datas
     sums = strip_sums(labels, count, s2, clear, dem)
     point = interior_points(labels, count)
     row, col = np.divmod(point, labels.shape[1])
-    x, y = lattice.block(block).transform * (col + 0.5, row + 0.5)
+    step_x, _, left, _, step_y, top = tuple(lattice.block(block).transform)[:6]
     columns: dict[str, Any] = {"segment": np.arange(1, count + 1, dtype=np.uint32), "area": area.astype(np.uint32)}
     columns |= {band: (sums[band] / area).astype(np.float32) for band in S2_BANDS}
     with np.errstate(invalid="ignore", divide="ignore"):
         columns["DEM"] = (sums["DEM"] / sums["DEM pixels"]).astype(np.float32)
-    columns |= {"x": x, "y": y, "key": content_keys(labels, count, lattice, block), "tile_id": tiles_at(lattice, block, row, col)}
+    columns |= {"x": left + (col + 0.5) * step_x, "y": top + (row + 0.5) * step_y}
+    columns |= {"key": content_keys(labels, count, lattice, block), "tile_id": tiles_at(lattice, block, row, col)}
     return pd.DataFrame(columns | {"clear_share": (sums["clear"] / area).astype(np.float32)})
 
 
@@ -211,5 +212,5 @@ def read_features(path: str | Path) -> pd.DataFrame:
 
     try:
         return pd.DataFrame(features_schema().validate(pd.read_parquet(path)))
-    except pandera.errors.SchemaError as error:
-        raise UserError(f"a table of segments at {path}", str(error).splitlines()[0], "delete the file and run again") from error
+    except (pandera.errors.SchemaError, pandera.errors.SchemaErrors) as error:
+        raise UserError(f"a table of segments at {path}", " ".join(str(error).split())[:300], "delete the file and run again") from error

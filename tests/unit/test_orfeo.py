@@ -1,0 +1,129 @@
+"""Finding OTB, sharing a job's memory, and telling failures."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import types
+from pathlib import Path
+
+import pytest
+
+from smallmines import orfeo
+from smallmines.config import Segmentation
+from smallmines.job import UserError
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`find` sets variables of this process: put them back."""
+    for name in ("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "GDAL_CACHEMAX", "OTB_LOGGER_LEVEL", "OTB_APPLICATION_PATH", "OTB_ROOT"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder like an unpacked release, whose programs print their arguments and end as `STATUS` says."""
+    program = tmp_path / "bin" / "otbcli_MeanShiftSmoothing"
+    program.parent.mkdir()
+    program.write_text('#!/bin/sh\necho threads $ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS\necho "$@"\nexit ${STATUS:-0}\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("OTB_ROOT", str(tmp_path))
+    return tmp_path
+
+
+def smoothing() -> dict[str, orfeo.Value]:
+    limits = orfeo.Resources(2, 1500, 512)
+    return orfeo.smoothing(Path("a.tif"), Path("b.tif"), Path("c.tif"), Segmentation(range_radius=62.5), limits)
+
+
+def test_command_line_of_a_release(release: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "smallmines")
+    otb = orfeo.find("auto", 3)
+    assert otb.backend == "cli"  # the folder has no otbApplication, and one from elsewhere would be another OTB
+    otb.run("MeanShiftSmoothing", smoothing())
+    assert [record.message for record in caplog.records] == [
+        "otb: threads 3",
+        "otb: -in a.tif -fout b.tif float -foutpos c.tif float -spatialr 5 -ranger 62.5 -thres 0.1 -maxiter 10"
+        " -modesearch false -ram 1500 -progress false",
+    ]
+
+
+def test_a_failing_program_is_told_with_its_last_lines(release: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STATUS", "3")
+    with pytest.raises(UserError, match=r"(?s)MeanShiftSmoothing.*-in a\.tif.*exit status 3.*mem_mb"):
+        orfeo.find("cli", 1).run("MeanShiftSmoothing", smoothing())
+
+
+def test_missing_otb_is_told_with_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "otbApplication", None)
+    with pytest.raises(UserError, match="make otb-python"):
+        orfeo.find("python", 1)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UserError, match="apt-get install otb-bin"):
+        orfeo.find("auto", 1)
+    monkeypatch.setenv("OTB_ROOT", str(tmp_path))
+    with pytest.raises(UserError, match=str(tmp_path)):
+        orfeo.find("auto", 1)
+
+
+class _App:
+    """Stands for an application of otbApplication: notes what is set, prints like C++, fails when told to."""
+
+    def __init__(self, outcome: int | Exception) -> None:
+        self.outcome, self.calls = outcome, [("", "", None)][:0]
+
+    def __getattr__(self, name: str) -> object:
+        return lambda key, value: self.calls.append((name, key, value))
+
+    def ExecuteAndWriteOutput(self) -> int:
+        os.write(1, b"Writing...: 5% [**  ]\rWriting...: 100% [****]\n(WARNING) on the way\n")
+        if isinstance(self.outcome, Exception):
+            raise self.outcome
+        return self.outcome
+
+
+def _api(app: _App) -> types.SimpleNamespace:
+    registry = types.SimpleNamespace(GetAvailableApplications=lambda: ("MeanShiftSmoothing",), CreateApplication=lambda _: app)
+    return types.SimpleNamespace(Registry=registry, ImagePixelType_float=6, ImagePixelType_uint32=3)
+
+
+def test_parameters_of_the_python_api(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "smallmines")
+    app = _App(0)
+    monkeypatch.setitem(sys.modules, "otbApplication", _api(app))
+    otb = orfeo.find("auto", 2)
+    assert otb.backend == "python"
+    otb.run("MeanShiftSmoothing", smoothing())
+    assert app.calls == [
+        ("SetParameterString", "in", "a.tif"),
+        ("SetParameterString", "fout", "b.tif"),
+        ("SetParameterOutputImagePixelType", "fout", 6),
+        ("SetParameterString", "foutpos", "c.tif"),
+        ("SetParameterOutputImagePixelType", "foutpos", 6),
+        ("SetParameterInt", "spatialr", 5),
+        ("SetParameterFloat", "ranger", 62.5),
+        ("SetParameterFloat", "thres", 0.1),
+        ("SetParameterInt", "maxiter", 10),
+        ("SetParameterInt", "modesearch", 0),
+        ("SetParameterInt", "ram", 1500),
+    ]
+    assert [record.message for record in caplog.records] == ["otb: (WARNING) on the way"]
+
+
+@pytest.mark.parametrize(("outcome", "words"), [(1, "on the way"), (RuntimeError("bad image"), "bad image")])
+def test_a_failing_call_is_told(monkeypatch: pytest.MonkeyPatch, outcome: int | Exception, words: str) -> None:
+    monkeypatch.setitem(sys.modules, "otbApplication", _api(_App(outcome)))
+    with pytest.raises(UserError, match=f"(?s)MeanShiftSmoothing.*{words}"):
+        orfeo.find("python", 1).run("MeanShiftSmoothing", smoothing())
+
+
+@pytest.mark.parametrize("mem_mb", [1000, 4000, 64000])
+def test_resources_stay_within_the_job(mem_mb: int) -> None:
+    limits = orfeo.resources(4, mem_mb, 10)
+    assert limits.threads == 4
+    assert 250 <= limits.ram_mb <= mem_mb / 2
+    assert 256 <= limits.tile_px <= 2048
+    assert limits.tile_px**2 * 12 * 24 <= max(mem_mb * 2**20 / 8, 256**2 * 12 * 24)
