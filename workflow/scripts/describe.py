@@ -7,7 +7,7 @@ with job(snakemake.log[0]):
     describe(
         snakemake.input.labels,
         snakemake.input.s2,
-        snakemake.input.clear,
+        snakemake.input.sky,
         snakemake.input.dem,
         snakemake.input.grid,
         snakemake.wildcards.block,
