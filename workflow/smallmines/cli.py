@@ -1,0 +1,147 @@
+"""The verbs people type: `smallmines world …`, `smallmines config …`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from smallmines.config import Config, parse_config, schema
+from smallmines.job import UserError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="SmallMinesDS: tools around the workflow.")
+world_app = typer.Typer(no_args_is_help=True, help="The miniature Earth: a small made-up archive with known truth.")
+config_app = typer.Typer(no_args_is_help=True, help="The configuration.")
+app.add_typer(world_app, name="world")
+app.add_typer(config_app, name="config")
+
+ConfigPath = Annotated[Path, typer.Option("--config", help="The run's configuration file.", exists=True, dir_okay=False)]
+Seed = Annotated[int, typer.Option(min=0, help="Another seed, another world.")]
+Tiles = Annotated[int, typer.Option(min=1, help="Number of tiles of 128 × 128 px.")]
+
+
+def read_config(path: Path) -> Config:
+    """Read and validate a configuration file.
+
+    Raises:
+        UserError: it is not YAML, or not a configuration.
+    """
+    import yaml
+
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise UserError(f"YAML in {path}", str(error), "mend the file") from None
+    if not isinstance(values, dict):
+        raise UserError(f"keys and values in {path}", type(values).__name__, "write it as config/README.md describes")
+    return parse_config(values)
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """End with the three lines of a `UserError` and exit status 1, without a traceback."""
+    try:
+        yield
+    except UserError as error:
+        sys.exit(str(error))
+
+
+@world_app.command("make")
+def make(
+    config: ConfigPath,
+    tiles: Tiles = 40,
+    seed: Seed = 0,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite people's files (AOI, samples) too.")] = False,
+) -> None:
+    """Make archive, truth, area of interest and samples of a run."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from smallmines.world.make import expected_steps, make_world
+
+    console = Console()
+    with plain_errors():
+        settings = read_config(config)
+        columns = (TextColumn("{task.description:<62.62}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        with Progress(*columns, console=console, transient=True) as progress:
+            bar = progress.add_task("", total=expected_steps(settings))
+            made = make_world(settings, tiles, seed, force, tell=lambda what: progress.update(bar, description=what, advance=1))
+    console.print(f"{made.tiles} tiles, {made.items} items in {made.folder}/archive/catalog.json; truth in {made.folder}/truth")
+    if made.tiles != tiles:
+        console.print(f"{made.tiles} tiles is as near to {tiles} as this outline comes")
+    if made.written:
+        console.print(f"people's files: {len(made.written)} written, first {made.written[0]}")
+    if made.kept:
+        console.print(f"people's files: {len(made.kept)} kept as they were ({made.kept[0]}, …); --force overwrites them")
+
+
+@world_app.command("score")
+def score(
+    config: ConfigPath,
+    record: Annotated[str | None, typer.Option(help="Keep the figures under this name in results/<run>/score.json.")] = None,
+) -> None:
+    """Compare a run's masks with the truth."""
+    from smallmines.world import score as scores
+
+    with plain_errors():
+        settings = read_config(config)
+        table = scores.score(settings)
+        named = scores.record(settings, record, table) if record else [{"name": "masks", "rows": table.to_dict("records")}]
+    _show("Masks against the truth", [{"masks": entry["name"]} | row for entry in named for row in entry["rows"]])
+
+
+@world_app.command("correct")
+def correct(
+    config: ConfigPath,
+    share: Annotated[float, typer.Option(min=0, max=1, help="Part of the review queue that is looked at.")] = 0.3,
+    seed: Seed = 0,
+) -> None:
+    """Let two simulated annotators, who err, correct the predicted labels once."""
+    from smallmines.world import people
+
+    with plain_errors():
+        paths = people.correct(read_config(config), share, seed)
+    events = sum(path.read_text(encoding="utf-8").count("\n") for path in paths)
+    print(f"{events} events in {len(paths)} files" + (f", first {paths[0]}" if paths else ""))
+
+
+@world_app.command("difficulty")
+def difficulty(config: ConfigPath, tiles: Tiles = 40, seed: Seed = 0) -> None:
+    """Measure how hard the world is: statistics of its imagery, and a per-pixel forest on unseen tiles."""
+    from smallmines.world import score as scores
+
+    with plain_errors():
+        report = scores.difficulty(read_config(config), tiles, seed)
+    rows: list[dict[str, Any]] = []
+    for year, found in report["years"].items():
+        flat = {key: value for key, value in found.items() if key != "forest"} | {f"forest_{k}": v for k, v in found["forest"].items()}
+        rows += [
+            {"year": year, "figure": key, "value": " ".join(map(str, value)) if isinstance(value, list) else str(value)} for key, value in flat.items()
+        ]
+    _show(f"{report['tiles']} tiles", rows)
+
+
+@config_app.command("schema")
+def config_schema() -> None:
+    """Print the JSON schema of the configuration."""
+    sys.stdout.write(schema())
+
+
+def _show(title: str, rows: list[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title)
+    for name in rows[0]:
+        table.add_column(name.replace("_", " "), justify="left" if isinstance(rows[0][name], str) else "right")
+    for row in rows:
+        table.add_row(*(f"{value:.4f}" if isinstance(value, float) else str(value) for value in row.values()))
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,133 @@
+"""How good the masks are against the truth, and how hard the world is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smallmines import raster
+from smallmines.config import Config
+from smallmines.job import UserError
+from smallmines.provenance import read_json, write_json
+from smallmines.world.landscape import window_in
+from smallmines.world.people import truth_path
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def score(config: Config, root: str | Path = ".") -> pd.DataFrame:
+    """The masks of a run against the truth; pixels with 255 in the mask do not count.
+
+    Returns:
+        One row a year and one for all: year, iou, precision, recall, f1, predicted and true share, pixels.
+
+    Raises:
+        UserError: a mask or the truth is missing.
+    """
+    import pandas as pd
+
+    counts: dict[str, NDArray[np.int64]] = {}
+    for year in config.year_names:
+        counts[year] = np.zeros(4, np.int64)
+        for block in config.blocks:
+            path = Path(root) / "results" / config.run / "masks" / year / f"{block}.tif"
+            truth = truth_path(config, year, root)
+            for needed in (path, truth):
+                if not needed.is_file():
+                    raise UserError(str(needed), "no such file", "make the world (smallmines world make) and the masks (snakemake masks)")
+            with raster.opened(path) as source, raster.opened(truth) as true:
+                mask = source.read(1)
+                window = window_in(raster.geobox_of(true), raster.geobox_of(source))
+                mined = true.read(1)[window]
+            counts[year] += confusion(mask, mined)
+    counts["all"] = np.sum(list(counts.values()), axis=0)
+    return pd.DataFrame([{"year": year} | figures(*count) for year, count in counts.items()])
+
+
+def confusion(mask: NDArray[np.uint8], truth: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Pixels that are true negative, false positive, false negative, true positive; 255 in the mask is left out."""
+    valid = mask != 255
+    return np.bincount(truth[valid].astype(np.int64) * 2 + mask[valid], minlength=4)
+
+
+def figures(true_negative: int, false_positive: int, false_negative: int, true_positive: int) -> dict[str, Any]:
+    """IoU, precision, recall and F1 of the mining class (0 where undefined), and shares of the area."""
+    found, real = true_positive + false_positive, true_positive + false_negative
+    pixels = found + false_negative + true_negative
+    return {
+        "iou": round(true_positive / max(found + false_negative, 1), 4),
+        "precision": round(true_positive / max(found, 1), 4),
+        "recall": round(true_positive / max(real, 1), 4),
+        "f1": round(2 * true_positive / max(found + real, 1), 4),
+        "predicted_share": round(found / max(pixels, 1), 4),
+        "true_share": round(real / max(pixels, 1), 4),
+        "pixels": int(pixels),
+    }
+
+
+def record(config: Config, name: str, table: pd.DataFrame, root: str | Path = ".") -> list[dict[str, Any]]:
+    """Put a score under a name into `results/<run>/score.json`, in place of one of the same name; returns all of them in order."""
+    path = Path(root) / "results" / config.run / "score.json"
+    known: list[dict[str, Any]] = read_json(path) if path.is_file() else []
+    known = [entry for entry in known if entry["name"] != name] + [{"name": name, "rows": table.to_dict("records")}]
+    write_json(path, known)
+    return known
+
+
+def difficulty(config: Config, tiles: int = 40, seed: int = 0) -> dict[str, Any]:
+    """How hard the world is: figures of its imagery, and what a per-pixel forest gets on tiles it has not seen.
+
+    The forest (100 trees) sees ten bands and the elevation of one clear, hazy and sunlit date, learns on every other
+    tile and predicts the rest at probability 0.5. Nothing is read or written.
+    """
+    from sklearn.ensemble import RandomForestClassifier
+
+    from smallmines.world import optical
+    from smallmines.world.landscape import make_land, place, rng_of
+    from smallmines.world.spectra import reflectance
+
+    where = place(config, tiles, seed)
+    years = config.year_names
+    land = make_land(where, years, seed)
+    tile = where.tiles_of_pixels()
+    inside = tile >= 0
+    report: dict[str, Any] = {"tiles": len(where.cells), "years": {}}
+    for number, year in enumerate(years):
+        take = optical.datatakes(config.years[int(year)], number, len(years))[1]
+        above = optical.sky(inside.shape, take, number, seed)
+        clear = optical.Sky(*(np.zeros_like(above.cloud),) * 2, above.haze, np.zeros_like(above.cirrus), above.seen, above.edge)
+        light = optical.sunlight(land.elevation + 0.3 * land.canopy[year], take.azimuth)
+        seen = []
+        for name, band in optical.look(reflectance(land, year, seed), light, clear, take, number, seed):
+            seen.append(band if name in optical.FINE else np.kron(optical.halved(band), np.ones((2, 2), np.float32)))
+        cube = np.stack(seen)
+        truth = land.truth[year]
+        per_tile = np.bincount(tile[inside], truth[inside]) / np.bincount(tile[inside])
+        spread = np.linalg.eigvalsh(np.cov(cube[:, inside]))[::-1]
+        table = np.vstack([cube[:, inside], land.elevation[inside]]).T
+        train = tile[inside] % 2 == number % 2
+        chosen = rng_of(seed, 120, number).choice(np.flatnonzero(train), min(60_000, int(train.sum())), replace=False)
+        forest = RandomForestClassifier(100, min_samples_leaf=3, max_features="sqrt", random_state=0, n_jobs=2)
+        forest.fit(table[chosen], truth[inside][chosen])
+        found = forest.predict(table[~train])
+        report["years"][year] = {
+            "mean_dn": [round(float(value) + 1000, 1) for value in cube[:, inside].mean(axis=1)],
+            "sd_dn": [round(float(value), 1) for value in cube[:, inside].std(axis=1)],
+            "lag1": [round(_lag1(band), 3) for band in cube],
+            "first_three_components": round(float(spread[:3].sum() / spread.sum()), 4),
+            "first_component": round(float(spread[0] / spread.sum()), 4),
+            "mining_share": round(float(truth[inside].mean()), 4),
+            "empty_tiles": round(float((per_tile == 0).mean()), 3),
+            "fullest_tile": round(float(per_tile.max()), 3),
+            "forest": figures(*confusion(found.astype(np.uint8), truth[inside][~train].astype(np.uint8))),
+        }
+    return report
+
+
+def _lag1(band: NDArray[np.float32]) -> float:
+    centred = band - band.mean(dtype=np.float64)
+    return float((centred[:, 1:] * centred[:, :-1]).mean() / (centred * centred).mean())
