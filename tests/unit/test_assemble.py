@@ -7,8 +7,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from results import CELLS, Results, make_grid
 
+from fake_results import CELLS, Results, make_grid
 from smallmines.job import UserError
 from smallmines.publish import assemble as module
 from smallmines.publish.assemble import assemble, read_list
@@ -37,7 +37,9 @@ def inodes(results: Results) -> dict[str, int]:
 
 def test_links_and_lists_all_tiles(results: Results) -> None:
     assert run(results) == {"linked": 6, "copied": 0, "kept": 0, "removed": 0, "strange": 0}
-    assert inodes(results) == {f"MASK_GH_{c[0]}_2016.tif": (results.folder / "patches" / c[3] / f"MASK_GH_{c[0]}_2016.tif").stat().st_ino for c in CELLS}
+    assert inodes(results) == {
+        f"MASK_GH_{c[0]}_2016.tif": (results.folder / "patches" / c[3] / f"MASK_GH_{c[0]}_2016.tif").stat().st_ino for c in CELLS
+    }
     year = results.folder / "dataset" / "2016"
     listed = read_list(year / "MASK.sha256")
     assert list(listed) == [f"MASK/MASK_GH_{number:04d}_2016.tif" for number in range(1, 7)]

@@ -8,8 +8,8 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 import pytest
-from results import ITEMS, SIDE, Results, make_results, publish
 
+from fake_results import ITEMS, SIDE, Results, make_results, publish
 from smallmines import raster
 from smallmines.job import UserError
 from smallmines.provenance import sha256
@@ -38,7 +38,7 @@ def test_one_row_per_tile_in_order(index: gpd.GeoDataFrame) -> None:
 
 def test_shares_are_those_of_a_plain_count(results: Results, index: gpd.GeoDataFrame) -> None:
     for (_, block), files in results.files().items():
-        mask, source, clear = (raster.read(path)[0] for path in (files.masks, files.source, files.clear))
+        mask, source, clear = (raster.read(path)[0] for path in (files.masks, files.source, files.clearness))
         s2, s1, dem, segments = (raster.read(path) for path in (files.s2, files.s1, files.dem, files.segments))
         labels = pd.read_parquet(files.labels).set_index("segment")
         for cell in results.lattice.cells_of(block).itertuples():
@@ -76,7 +76,9 @@ def test_bytes_are_the_same_twice(results: Results, tmp_path: Path) -> None:
 
 def test_a_patch_without_a_checksum_is_refused(results: Results, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="none of 6"):
-        write_index(results.files(), results.lists[:1], results.folder / "grid" / "fishnet.parquet", results.lattice, "GH", tmp_path / "x.parquet")
+        write_index(
+            results.files(), results.lists[:1], results.folder / "grid" / "fishnet.parquet", results.lattice, "GH", tmp_path / "x.parquet"
+        )
 
 
 def test_histograms_of_a_row_of_tiles() -> None:

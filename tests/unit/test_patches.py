@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
-from results import CELLS, SIDE, Results, make_results
 
+from fake_results import CELLS, SIDE, Results, make_results
 from smallmines import raster
 from smallmines.config import PATCH_BANDS
 from smallmines.job import UserError

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
-from results import Results, make_results, publish
 
+from fake_results import Results, make_results, publish
 from smallmines import raster
 from smallmines.config import PATCH_BANDS
 from smallmines.job import UserError

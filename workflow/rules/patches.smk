@@ -1,24 +1,28 @@
 # Tiles as small GeoTIFFs: images and masks apart, so that a label edit rewrites masks only.
 from smallmines.provenance import digest
 
-NOT_CONTENT = {"provider", "catalogue"}
-# The settings behind images and masks, for their tags: not where the pixels were fetched from, which the item ids tell.
-SETTINGS = cfg.model_dump(
-    mode="json",
-    include={"grid", "sentinel2", "sentinel1", "elevation", "segmentation", "assistant"},
-    exclude={
-        "grid": {"expected_tiles", "released_ids_up_to"},
-        "sentinel2": NOT_CONTENT,
-        "sentinel1": NOT_CONTENT,
-        "elevation": NOT_CONTENT,
-        "segmentation": {"backend"},
-    },
-)
+# Settings that shape no pixel: where pixels are fetched from (the item ids tell), what is only reported.
+NOT_CONTENT = {
+    "provider",
+    "catalogue",
+    "backend",
+    "file",
+    "expected_tiles",
+    "released_ids_up_to",
+}
 
 
 def settings(*sections):
-    """Digest of some sections of the configuration."""
-    return digest({name: SETTINGS[name] for name in sections})
+    """Digest of some sections of the configuration, for the tags of the patches."""
+    values = {name: getattr(cfg, name).model_dump(mode="json") for name in sections}
+    return digest(
+        {
+            name: {
+                key: value for key, value in section.items() if key not in NOT_CONTENT
+            }
+            for name, section in values.items()
+        }
+    )
 
 
 rule image_patches:

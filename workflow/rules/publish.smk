@@ -1,13 +1,7 @@
 # The published folder: patches of all blocks in the released layout, an index, and a check of it all.
-PER_BLOCK = {
-    "masks": "<results>/masks/{year}/{block}.tif",
-    "s2": "<results>/composites/{year}/{block}/s2.tif",
-    "s1": "<results>/composites/{year}/{block}/s1.tif",
-    "source": "<results>/composites/{year}/{block}/s2_source.tif",
-    "clear": "<results>/composites/{year}/{block}/clear.tif",
-    "segments": "<results>/segments/{year}/{block}/segments.tif",
-    "labels": "<results>/labels/{year}/{block}.parquet",
-}
+def of_all(path):
+    """A product of every year and block, years first."""
+    return expand(path, year=cfg.year_names, block=cfg.blocks)
 
 
 rule assemble:
@@ -38,9 +32,19 @@ rule assemble:
 
 rule index:
     input:
-        **{name: expand(path, year=cfg.year_names, block=cfg.blocks) for name, path in PER_BLOCK.items()},
+        masks=of_all("<results>/masks/{year}/{block}.tif"),
+        s2=of_all("<results>/composites/{year}/{block}/s2.tif"),
+        s1=of_all("<results>/composites/{year}/{block}/s1.tif"),
+        source=of_all("<results>/composites/{year}/{block}/s2_source.tif"),
+        clearness=of_all("<results>/composites/{year}/{block}/clear.tif"),
+        segments=of_all("<results>/segments/{year}/{block}/segments.tif"),
+        labels=of_all("<results>/labels/{year}/{block}.parquet"),
         dem=expand("<results>/composites/static/{block}/dem.tif", block=cfg.blocks),
-        lists=expand("<results>/dataset/{year}/{kind}.sha256", year=cfg.year_names, kind=["IMAGE", "MASK"]),
+        lists=expand(
+            "<results>/dataset/{year}/{kind}.sha256",
+            year=cfg.year_names,
+            kind=["IMAGE", "MASK"],
+        ),
         fishnet="<results>/grid/fishnet.parquet",
         grid="<results>/grid/grid.json",
     output:
@@ -69,7 +73,11 @@ rule index:
 # A patch deleted or altered by hand is noticed by nobody but this rule: `snakemake verify --forcerun verify`.
 rule verify:
     input:
-        lists=expand("<results>/dataset/{year}/{kind}.sha256", year=cfg.year_names, kind=["IMAGE", "MASK"]),
+        lists=expand(
+            "<results>/dataset/{year}/{kind}.sha256",
+            year=cfg.year_names,
+            kind=["IMAGE", "MASK"],
+        ),
         index="<results>/dataset/index.parquet",
         grid="<results>/grid/grid.json",
     output:

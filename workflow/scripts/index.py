@@ -7,7 +7,7 @@ from smallmines.publish.index import BlockFiles, write_index
 with job(snakemake.log[0]):
     source, given = snakemake.input, snakemake.params
     keys = [(year, block) for year in given.years for block in given.blocks]
-    names = ("masks", "s2", "s1", "source", "clear", "segments", "labels")
+    names = ("masks", "s2", "s1", "source", "clearness", "segments", "labels")
     products = zip(*(getattr(source, name) for name in names), strict=True)
     dem = dict(zip(given.blocks, source.dem, strict=True))
     files = {key: BlockFiles(**dict(zip(names, some, strict=True)), dem=dem[key[1]]) for key, some in zip(keys, products, strict=True)}

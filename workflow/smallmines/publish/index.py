@@ -44,7 +44,7 @@ class BlockFiles:
     s1: str
     dem: str
     source: str
-    clear: str
+    clearness: str
     segments: str
     labels: str
 
@@ -108,7 +108,7 @@ def block_rows(files: BlockFiles, lattice: Lattice, year: str, block: str) -> pd
     counts = {name: np.zeros((rows, columns, 256), np.int64) for name in ("mask", "s2", "s1", "dem", "clear", "source", "label")}
     with ExitStack() as stack:
         source: dict[str, rasterio.DatasetReader] = {}
-        for name in ("masks", "s2", "s1", "dem", "source", "clear", "segments"):
+        for name in ("masks", "s2", "s1", "dem", "source", "clearness", "segments"):
             source[name] = stack.enter_context(raster.opened(getattr(files, name)))
             raster.require_grid(source[name], geobox)
         tags = source["s2"].tags()
@@ -128,7 +128,7 @@ def block_rows(files: BlockFiles, lattice: Lattice, year: str, block: str) -> pd
                 "s2": data,
                 "s1": np.isfinite(source["s1"].read(window=window)).all(axis=0),
                 "dem": np.isfinite(source["dem"].read(1, window=window)),
-                "clear": np.where(data, source["clear"].read(1, window=window), MASK_NODATA),
+                "clear": np.where(data, source["clearness"].read(1, window=window), MASK_NODATA),
                 "source": source["source"].read(1, window=window),
                 "label": codes[segments],
             }
@@ -185,7 +185,9 @@ def _rows(cells: pd.DataFrame, counts: dict[str, NDArray[np.int64]], tags: Mappi
     )
     for position, name in enumerate(PROVENANCES):
         table[f"share_{name}"] = _share(provenance[:, position], provenance.sum(axis=1), 1)
-    return table.assign(scenes=[one[0] for one in used], baselines=[one[1] for one in used], radiometry=tags.get("RADIOMETRY", ""))
+    table["scenes"] = pd.Series([one[0] for one in used], dtype=object)
+    table["baselines"] = pd.Series([one[1] for one in used], dtype=object)
+    return table.assign(radiometry=tags.get("RADIOMETRY", ""))
 
 
 def _share(part: NDArray[np.int64], whole: NDArray[np.int64], scale: float) -> NDArray[np.float64]:
@@ -203,7 +205,7 @@ def scenes(counts: NDArray[np.int64], tags: Mapping[str, str]) -> list[tuple[lis
     paired = len(items) == len(baselines)
     found = []
     for tile in counts:
-        present = [number for number in np.flatnonzero(tile[1:]) if number < len(items)]
+        present = [number for number in np.flatnonzero(tile[1:]).tolist() if number < len(items)]
         if tile[255]:
             present = list(range(len(items)))
         of_tile = [baselines[number] for number in present] if paired else baselines

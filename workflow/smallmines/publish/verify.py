@@ -130,11 +130,11 @@ def verify_dataset(
 
 def pairs_of(index: pd.DataFrame, lattice: Lattice, years: Sequence[str], country: str) -> Iterable[Pair]:
     """What must be there, from the grid alone; one `Pair` per tile and year."""
-    rows = {(str(row["tile_id"]), str(row["year"])): row for row in index.to_dict("records")}
+    rows: dict[tuple[str, str], Any] = {(str(row["tile_id"]), str(row["year"])): row for row in index.to_dict("records")}
     side = lattice.tile_size
     for year in years:
-        for cell in lattice.cells.itertuples():
-            name, row, col = str(cell.tile_id), int(cell.row) * side, int(cell.col) * side
+        for cell in lattice.cells.to_dict("records"):
+            name, row, col = str(cell["tile_id"]), int(cell["row"]) * side, int(cell["col"]) * side
             image, mask = (f"{year}/{kind}/{patch_name(kind, country, name, year)}" for kind in KINDS)
             yield Pair(name, year, image, mask, lattice.geobox[row : row + side, col : col + side], rows.get((name, year)))
 
@@ -182,7 +182,7 @@ def check_index(index: pd.DataFrame, lattice: Lattice, years: Sequence[str], cou
     ]
     cells = lattice.cells.set_index(lattice.cells["tile_id"].astype(str))
     known = index[[key in wanted for key in keys]]
-    own = cells.loc[known["tile_id"].astype(str)]
+    own = cells.loc[known["tile_id"].astype(str).to_list()]
     transform, side = lattice.geobox.transform, lattice.tile_size
     left, top = transform.c + own["col"].to_numpy() * side * transform.a, transform.f + own["row"].to_numpy() * side * transform.e
     squares = shapely.box(left, top + side * transform.e, left + side * transform.a, top)

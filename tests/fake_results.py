@@ -44,7 +44,7 @@ class Results:
                 s1=self.path("composites", block, "s1.tif", year),
                 dem=self.path("composites", block, "dem.tif", "static"),
                 source=self.path("composites", block, "s2_source.tif", year),
-                clear=self.path("composites", block, "clear.tif", year),
+                clearness=self.path("composites", block, "clear.tif", year),
                 segments=self.path("segments", block, "segments.tif", year),
                 labels=str(self.folder / "labels" / year / f"{block}.parquet"),
             )
@@ -103,7 +103,7 @@ def make_block(files: BlockFiles, lattice: Lattice, block: str, random: np.rando
     source = np.where(x < width / 2, 1, 2).astype(np.uint8)
     raster.write(files.source, np.where(gap, 0, source).astype(np.uint8), geobox, 0, ["scene"], {"ITEMS": ",".join(ITEMS)})
     clear = ~gap & ~((y > height - side // 4) & (x < side // 2))
-    raster.write(files.clear, clear.astype(np.uint8), geobox, None, ["clear"])
+    raster.write(files.clearness, clear.astype(np.uint8), geobox, None, ["clear"])
     s1 = np.stack([-8 + 2 * wave, -14 + 3 * wave]).astype(np.float32) + random.normal(0, 1, (2, height, width)).astype(np.float32)
     s1[:, -3:, -5:] = np.nan
     raster.write(files.s1, s1, geobox, np.nan, ["VV", "VH"], {"ITEMS": "S1A_1", "RELATIVE_ORBIT": "147"})
@@ -118,7 +118,9 @@ def make_block(files: BlockFiles, lattice: Lattice, block: str, random: np.rando
     raster.write(files.masks, lut[segments], geobox, 255, ["mask"], {"SEGMENTS": str(len(labels))})
 
 
-def make_segments(inside: NDArray[np.bool_], mine: NDArray[np.bool_], random: np.random.Generator) -> tuple[NDArray[np.uint32], pd.DataFrame]:
+def make_segments(
+    inside: NDArray[np.bool_], mine: NDArray[np.bool_], random: np.random.Generator
+) -> tuple[NDArray[np.uint32], pd.DataFrame]:
     """4×4 px segments cut by the mines' edges, with labels; one segment in fifty left open."""
     y, x = np.mgrid[: inside.shape[0], : inside.shape[1]] // 4
     raw = (y * (inside.shape[1] // 4 + 1) + x) * 2 + mine

@@ -1,0 +1,124 @@
+"""Pictures and plots: their arithmetic, and that each is drawn, alike twice."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fake_results import ITEMS, YEAR, Results, make_results, publish
+from smallmines import raster
+from smallmines.report import canvas
+from smallmines.report.pictures import block_pictures, central_window, label_pictures, scene_name, shaded
+from smallmines.report.plots import plots, scores, series_of
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
+    made = make_results(tmp_path_factory.mktemp("results"))
+    publish(made)
+    return made
+
+
+def draw(results: Results, folder: Path) -> dict[str, bytes]:
+    """Every picture of block 1."""
+    files = results.files()[(YEAR, "1")]
+    labels = pd.read_parquet(files.labels)
+    probabilities = folder / "probabilities.parquet"
+    folder.mkdir(exist_ok=True)
+    labels[["segment", "probability"]].to_parquet(probabilities)
+    first = {name: str(folder / f"{name}.png") for name in ("rgb", "s1", "hillshade", "segments", "source")}
+    second = {name: str(folder / f"{name}.png") for name in ("probability", "mask")}
+    sources = {"s2": files.s2, "s1": files.s1, "dem": files.dem, "source": files.source, "segments": files.segments}
+    block_pictures(sources, results.lattice, YEAR, "1", first)
+    label_pictures({**sources, "probabilities": str(probabilities), "mask": files.masks}, results.lattice, YEAR, "1", second)
+    return {name: Path(path).read_bytes() for name, path in (first | second).items()}
+
+
+def test_all_pictures_are_drawn_with_the_same_bytes(results: Results, tmp_path: Path) -> None:
+    first, second = draw(results, tmp_path / "a"), draw(results, tmp_path / "b")
+    assert all(content.startswith(PNG) for content in first.values())
+    assert first == second
+
+
+def test_all_plots_are_drawn(results: Results, tmp_path: Path) -> None:
+    metrics = {"reweighted": {"at_threshold": {"iou": 0.5, "f1": 0.66}, "at_0.5": {"iou": 0.3, "f1": 0.4}}}
+    (tmp_path / "metrics.json").write_text(json.dumps(metrics))
+    targets = {name: str(tmp_path / f"{name}.png") for name in ("class_share", "metrics", "examples")}
+    overview = [str(tmp_path / "overview.png")]
+    files = {f"2016, {block}": str(tmp_path / "metrics.json") for block in "12"}
+    grid = results.folder / "grid"
+    plots(str(results.folder / "dataset" / "index.parquet"), str(grid / "blocks.parquet"), files, [YEAR], {**targets, "overview": overview})
+    assert all(Path(path).read_bytes().startswith(PNG) for path in [*targets.values(), *overview])
+
+
+def test_a_large_raster_is_read_decimated(results: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    geobox = results.lattice.block("1")
+    array = np.arange(32 * 32, dtype=np.uint16).reshape(32, 32)
+    raster.write(tmp_path / "x.tif", array, geobox, 0, ["x"])
+    monkeypatch.setattr(canvas, "LIMIT", 16)
+    means = canvas.thumbnail(tmp_path / "x.tif")
+    assert means.shape == (1, 16, 16)
+    assert means[0, 1, 1] in (82, 83)  # mean of 66, 67, 98, 99
+    assert canvas.thumbnail(tmp_path / "x.tif", categories=True)[0, 1, 1] in (66, 67, 98, 99)
+    assert canvas.sampled(array, (16, 16)).shape == (16, 16)
+
+
+def test_the_stretch_ignores_gaps() -> None:
+    bands = np.tile(np.arange(101, dtype=np.float32), (3, 1, 1))
+    valid = np.ones((1, 101), bool)
+    valid[0, 100] = False
+    colours = canvas.stretched(bands, valid, 0, 100)
+    assert colours[0, 0].tolist() == [0, 0, 0]
+    assert colours[0, 99].tolist() == [1, 1, 1]
+    assert colours[0, 100].tolist() == pytest.approx(canvas.NO_DATA)
+
+
+def test_a_slope_to_the_north_west_is_lit_and_one_to_the_south_east_is_not() -> None:
+    row, column = np.mgrid[:5, :5]
+    towards = shaded((row + column) * 10.0, 10.0, 1.0)  # falls to the north-west
+    away = shaded(-(row + column) * 10.0, 10.0, 1.0)
+    flat = shaded(np.zeros((5, 5)), 10.0)
+    assert flat[0, 0] == pytest.approx(np.sqrt(0.5))
+    assert towards.min() > flat[0, 0] > away.max()
+
+
+def test_the_middle_window_stays_in_the_block(results: Results) -> None:
+    window = central_window(results.lattice, "1")
+    height, width = results.lattice.block("1").shape
+    assert (window.row_off, window.col_off, window.height, window.width) == (0, 0, height, width)
+
+
+def test_masks_are_drawn_over_the_image() -> None:
+    mask = np.zeros((12, 12), np.uint8)
+    mask[2:7, 2:7], mask[9:] = 1, 255
+    shown = canvas.masked(np.ones((12, 12, 3), np.float32), mask)
+    assert shown[0, 0].tolist() == [1, 1, 1]
+    assert shown[2, 2].tolist() == pytest.approx(canvas.MINING)
+    assert shown[4, 4].tolist() == pytest.approx(0.6 + 0.4 * np.array(canvas.MINING))
+    assert (shown[9:].std(axis=-1) < 1e-6).all()
+
+
+def test_scenes_have_short_names() -> None:
+    assert scene_name(1, list(ITEMS)) == "2016-01-05 S2A T30NXN N0500"
+    assert scene_name(0, []) == "no data"
+    assert scene_name(255, []) == "several scenes"
+    assert scene_name(3, ["a", "b", "something else"]) == "something else"
+
+
+def test_scores_are_told_apart() -> None:
+    metrics = {
+        "as_drawn": {"note": "not map accuracy", "at_0.5": {"iou": 0.79, "f1": 0.88}},
+        "reweighted": {"at_threshold": {"iou": 0.45, "precision": 0.5}, "at_0.5": {"iou": 0.29}},
+    }
+    found = {(series_of(path), path[-1]): value for path, value in scores(metrics)}
+    assert found[((True, True), "iou")] == 0.79
+    assert found[((True, True), "f1")] == 0.88
+    assert found[((False, False), "iou")] == 0.45
+    assert found[((False, True), "iou")] == 0.29
+    assert len(found) == 4

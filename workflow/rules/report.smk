@@ -1,0 +1,116 @@
+# What people look at: pictures per year and block, plots of the whole run; `snakemake --report` shows them.
+def picture(name, label):
+    """A picture of a year and block, in the report under its year and block."""
+    return report(
+        f"<results>/pictures/{{year}}/{{block}}/{name}.png",
+        caption=f"../report/{name}.rst",
+        category="Year {year}",
+        subcategory="Block {block}",
+        labels={"picture": label},
+    )
+
+
+def plot(name, label):
+    """A plot of the whole run, in the report under its own heading."""
+    return report(
+        f"<results>/pictures/{name}.png",
+        caption=f"../report/{name.split('_2')[0]}.rst",
+        category="All years and blocks",
+        labels={"plot": label},
+    )
+
+
+rule pictures:
+    input:
+        s2="<results>/composites/{year}/{block}/s2.tif",
+        source="<results>/composites/{year}/{block}/s2_source.tif",
+        s1="<results>/composites/{year}/{block}/s1.tif",
+        dem="<results>/composites/static/{block}/dem.tif",
+        segments="<results>/segments/{year}/{block}/segments.tif",
+        grid="<results>/grid/grid.json",
+    output:
+        rgb=picture("rgb", "Sentinel-2"),
+        s1=picture("s1", "Sentinel-1"),
+        hillshade=picture("hillshade", "Elevation"),
+        segments=picture("segments", "Segments"),
+        source=picture("source", "Scenes"),
+    log:
+        "<logs>/pictures/{year}-{block}.log",
+    benchmark:
+        "<benchmarks>/pictures/{year}-{block}.tsv"
+    conda:
+        "../../envs/smallmines.yaml"
+    threads: 1
+    resources:
+        mem_mb=1500,
+        runtime=20,
+    params:
+        *code("pictures"),
+    message:
+        "Drawing the pictures of {wildcards.year}, block {wildcards.block}"
+    script:
+        "../scripts/pictures.py"
+
+
+rule label_pictures:
+    input:
+        s2="<results>/composites/{year}/{block}/s2.tif",
+        segments="<results>/segments/{year}/{block}/segments.tif",
+        probabilities="<results>/assistant/{year}/{block}/probabilities.parquet",
+        mask="<results>/masks/{year}/{block}.tif",
+        grid="<results>/grid/grid.json",
+    output:
+        probability=picture("probability", "Probability"),
+        mask=picture("mask", "Mask"),
+    log:
+        "<logs>/label_pictures/{year}-{block}.log",
+    benchmark:
+        "<benchmarks>/label_pictures/{year}-{block}.tsv"
+    conda:
+        "../../envs/smallmines.yaml"
+    threads: 1
+    resources:
+        mem_mb=1500,
+        runtime=20,
+    params:
+        *code("label_pictures"),
+    message:
+        "Drawing probability and mask of {wildcards.year}, block {wildcards.block}"
+    script:
+        "../scripts/label_pictures.py"
+
+
+rule plots:
+    input:
+        index="<results>/dataset/index.parquet",
+        blocks="<results>/grid/blocks.parquet",
+        metrics=expand(
+            "<results>/assistant/{year}/{block}/metrics.json",
+            year=cfg.year_names,
+            block=cfg.blocks,
+        ),
+    output:
+        class_share=plot("class_share", "Mining share"),
+        metrics=plot("metrics", "Assistant"),
+        examples=plot("examples", "Examples"),
+        overview=[
+            plot(f"overview_{year}", f"Overview {year}") for year in cfg.year_names
+        ],
+    log:
+        "<logs>/plots.log",
+    benchmark:
+        "<benchmarks>/plots.tsv"
+    conda:
+        "../../envs/smallmines.yaml"
+    threads: 1
+    resources:
+        mem_mb=1500,
+        runtime=20,
+    params:
+        *code("plots"),
+        years=cfg.year_names,
+        blocks=cfg.blocks,
+    message:
+        "Drawing the plots of the run"
+    script:
+        "../scripts/plots.py"

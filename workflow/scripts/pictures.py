@@ -1,0 +1,9 @@
+"""Draw the pictures of a block that need no labels."""
+
+from smallmines.grid import read_lattice
+from smallmines.job import job
+from smallmines.report.pictures import block_pictures
+
+with job(snakemake.log[0]):
+    sources, wild = dict(snakemake.input.items()), snakemake.wildcards
+    block_pictures(sources, read_lattice(sources["grid"]), wild.year, wild.block, dict(snakemake.output.items()))

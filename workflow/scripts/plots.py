@@ -1,0 +1,10 @@
+"""Draw the plots of the whole run."""
+
+from smallmines.job import job
+from smallmines.report.plots import plots
+
+with job(snakemake.log[0]):
+    source, given = snakemake.input, snakemake.params
+    names = [f"{year}, {block}" for year in given.years for block in given.blocks]
+    metrics = dict(zip(names, source.metrics, strict=True))
+    plots(source.index, source.blocks, metrics, given.years, dict(snakemake.output.items()))

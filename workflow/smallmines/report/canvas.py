@@ -1,0 +1,154 @@
+"""What all pictures share: small reads of large rasters, stretches, overlays, and figures with stable bytes.
+
+Figures use matplotlib's objects and not pyplot, which would import a lot and keep state. Arrays of colours are
+(row, column, 3) float32 from 0 to 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rasterio.enums import Resampling
+
+from smallmines import raster
+from smallmines.provenance import written
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+LIMIT = 1200
+"""Longest side of a picture's raster in pixels; larger ones are read decimated."""
+
+MINING = (0.90, 0.25, 0.05)
+"""Red-orange, told from green and blue by people with any kind of colour blindness."""
+
+NO_DATA = (0.82, 0.82, 0.82)
+FADE = 0.72
+"""How white what lies outside a block becomes."""
+
+SERIES = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#000000")
+"""The colour-blind safe palette of Okabe and Ito."""
+
+Colours = NDArray[np.float32]
+
+
+def thumbnail(path: str | Path, bands: Sequence[int] | None = None, categories: bool = False) -> NDArray[Any]:
+    """A raster with its longer side at most `LIMIT`, (band, row, column): means of the valid pixels, or nearest for categories."""
+    with raster.opened(path) as source:
+        shape = small((source.height, source.width))
+        numbers = list(bands or source.indexes)
+        how = Resampling.nearest if categories else Resampling.average
+        array: NDArray[Any] = source.read(numbers, out_shape=(len(numbers), *shape), resampling=how)
+        return array
+
+
+def small(shape: tuple[int, int]) -> tuple[int, int]:
+    """The shape of the thumbnail of a raster of this shape."""
+    step = max(1.0, max(shape) / LIMIT)
+    return max(1, round(shape[0] / step)), max(1, round(shape[1] / step))
+
+
+def sampled(array: NDArray[Any], shape: tuple[int, int]) -> NDArray[Any]:
+    """The nearest pixels of a (row, column) array on a smaller grid."""
+    rows, columns = (((np.arange(to) + 0.5) * size / to).astype(int) for to, size in zip(shape, array.shape, strict=True))
+    return array[np.ix_(rows, columns)]
+
+
+def stretched(bands: NDArray[Any], valid: NDArray[np.bool_], low: float = 2, high: float = 98) -> Colours:
+    """Three (3, row, column) bands as colours, each stretched between two percentiles of its valid pixels; grey where not valid."""
+    colours = np.empty((*valid.shape, 3), np.float32)
+    for position, band in enumerate(bands):
+        ends = np.percentile(band[valid], (low, high)) if valid.any() else (0, 1)
+        colours[..., position] = ((band - ends[0]) / max(ends[1] - ends[0], 1e-6)).clip(0, 1)
+    colours[~valid] = NO_DATA
+    return colours
+
+
+def faded(colours: Colours, own: NDArray[np.bool_]) -> Colours:
+    """Colours made pale outside the block's own tiles."""
+    return np.where(own[..., None], colours, FADE + (1 - FADE) * colours).astype(np.float32)
+
+
+def edges(labels: NDArray[Any]) -> NDArray[np.bool_]:
+    """True at pixels whose right or lower neighbour has another label."""
+    edge = np.zeros(labels.shape, bool)
+    edge[:, :-1] |= labels[:, :-1] != labels[:, 1:]
+    edge[:-1] |= labels[:-1] != labels[1:]
+    return edge
+
+
+def masked(colours: Colours, mask: NDArray[np.uint8]) -> Colours:
+    """Mining as a red-orange glaze with a firm outline, no data (255) hatched grey, over other colours."""
+    shown = colours.copy()
+    mining = mask == 1
+    shown[mining] = 0.6 * shown[mining] + 0.4 * np.array(MINING, np.float32)
+    shown[(edges(mining) | edges(mining[::-1, ::-1])[::-1, ::-1]) & mining] = MINING
+    row, column = np.indices(mask.shape)
+    none = mask == 255
+    shown[none] = NO_DATA
+    shown[none & ((row + column) % 8 < 2)] = (0.45, 0.45, 0.45)
+    return shown
+
+
+def enlarged(array: NDArray[Any], times: int) -> NDArray[Any]:
+    """Each pixel as a square of `times` × `times` pixels."""
+    return array.repeat(times, 0).repeat(times, 1)
+
+
+def figure(width: float, height: float) -> Figure:
+    """An empty figure in inches that lays its parts out without overlap."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    made = Figure(figsize=(width, height), dpi=120, layout="constrained", facecolor="white")
+    FigureCanvasAgg(made)
+    return made
+
+
+def map_figure(shape: tuple[int, int], extra: float = 0.0) -> Figure:
+    """A figure for one map of this shape in pixels, its longer side 8 inches, with `extra` inches beside it for a legend."""
+    longer = max(shape)
+    return figure(max(8 * shape[1] / longer, 5) + 0.3 + extra, max(8 * shape[0] / longer, 2.5) + 0.6)
+
+
+def show(axes: Axes, image: NDArray[Any], title: str, metres: float, **options: Any) -> Any:
+    """Draw a map: title, no ticks, a scale bar.
+
+    Args:
+        metres: width of one pixel of `image`; 0: no scale bar.
+    """
+    drawn = axes.imshow(image, interpolation="nearest", **options)
+    axes.set_title(title, fontsize=12)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    if metres:
+        scale_bar(axes, image.shape[1], image.shape[0], metres)
+    return drawn
+
+
+def scale_bar(axes: Axes, width: int, height: int, metres: float) -> None:
+    """A bar of 1, 2 or 5 · 10ⁿ m, about a fifth of the map, in its lower left corner."""
+    import matplotlib.patheffects as effects
+
+    wanted = width * metres / 5
+    power = 10 ** np.floor(np.log10(wanted))
+    length = max(step * power for step in (1, 2, 5) if step * power <= wanted)
+    name = f"{length / 1000:g} km" if length >= 1000 else f"{length:g} m"
+    left, low = 0.03 * width, height - 0.03 * max(width, height)
+    halo = [effects.withStroke(linewidth=4, foreground="black")]
+    axes.plot([left, left + length / metres], [low, low], color="white", linewidth=2.5, path_effects=halo, solid_capstyle="butt")
+    halo = [effects.withStroke(linewidth=2.5, foreground="black")]
+    axes.text(left, low - 0.012 * max(width, height), name, color="white", fontsize=10, va="bottom", path_effects=halo)
+    axes.set_xlim(-0.5, width - 0.5)
+    axes.set_ylim(height - 0.5, -0.5)
+
+
+def save(made: Figure, path: str | Path) -> None:
+    """Write a figure as PNG, with the same bytes whenever and wherever."""
+    with written(path) as beside:
+        made.savefig(beside, format="png", metadata={"Software": None})

@@ -1,0 +1,231 @@
+"""Pictures of one year and block, to look at before and after labels exist."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import rasterio
+from numpy.typing import NDArray
+
+from smallmines import raster
+from smallmines.config import S2_BANDS
+from smallmines.grid import Lattice
+from smallmines.job import logger
+from smallmines.publish.index import split_tag
+from smallmines.report import canvas
+
+RGB = tuple(S2_BANDS.index(name) + 1 for name in ("B04", "B03", "B02"))
+SEVERAL = 255
+"""Scene index of a pixel made from more than one scene."""
+
+
+def rgb(s2: str, lattice: Lattice, year: str, block: str, target: str) -> None:
+    """Sentinel-2 in natural colours."""
+    colours = _rgb(s2, lattice, block)
+    made = canvas.map_figure(colours.shape[:2])
+    title = f"{year}, block {block}: Sentinel-2 B04, B03, B02 (2–98 % stretch)"
+    canvas.show(made.subplots(), colours, title, _metres(lattice, block, colours))
+    canvas.save(made, target)
+
+
+def radar(s1: str, lattice: Lattice, year: str, block: str, target: str) -> None:
+    """Sentinel-1 as red VV, green VH, blue VV − VH, all in dB."""
+    power = canvas.thumbnail(s1)
+    valid = np.isfinite(power).all(axis=0)
+    bands = np.stack([power[0], power[1], power[0] - power[1]])
+    colours = canvas.faded(canvas.stretched(np.nan_to_num(bands), valid), _own(lattice, block, valid.shape))
+    made = canvas.map_figure(valid.shape)
+    title = f"{year}, block {block}: Sentinel-1 VV, VH, VV − VH in dB (2–98 % stretch)"
+    canvas.show(made.subplots(), colours, title, _metres(lattice, block, colours))
+    canvas.save(made, target)
+
+
+def hillshade(dem: str, lattice: Lattice, year: str, block: str, target: str) -> None:
+    """Copernicus DEM: heights in colour under a shade from the north-west."""
+    from matplotlib import colormaps
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    height = canvas.thumbnail(dem)[0]
+    valid = np.isfinite(height)
+    low, high = np.percentile(height[valid], (1, 99)) if valid.any() else (0, 1)
+    scale = Normalize(low, max(high, low + 1))
+    metres = _metres(lattice, block, height)
+    shade = shaded(np.where(valid, height, low), metres)
+    colours = (colormaps["cividis"](scale(np.nan_to_num(height)))[..., :3] * (0.35 + 0.75 * shade[..., None])).clip(0, 1).astype(np.float32)
+    colours[~valid] = canvas.NO_DATA
+    made = canvas.map_figure(height.shape, 1.0)
+    axes = made.subplots()
+    colours = canvas.faded(colours, _own(lattice, block, height.shape))
+    canvas.show(axes, colours, f"{year}, block {block}: Copernicus DEM, shaded (relief × 3)", metres)
+    made.colorbar(ScalarMappable(scale, "cividis"), ax=axes, shrink=0.7, label="height above EGM2008 in m")
+    canvas.save(made, target)
+
+
+def shaded(height: NDArray[Any], metres: float, exaggeration: float = 3.0) -> NDArray[np.float32]:
+    """Lambertian shade, 0 to 1, of a (row, column) surface lit from the north-west, 45° high (Horn 1981, central differences)."""
+    if min(height.shape) < 2:
+        return np.full(height.shape, np.sqrt(0.5), np.float32)
+    south, east = np.gradient(height.astype(np.float32) * exaggeration, metres)
+    light = np.array([-0.5, 0.5, np.sqrt(0.5)])  # towards the sun: east, north, up
+    normal = np.stack([-east, south, np.ones_like(east)]) / np.sqrt(1 + east**2 + south**2)
+    return np.tensordot(light, normal, 1).clip(0, 1).astype(np.float32)
+
+
+def segments(s2: str, segments: str, lattice: Lattice, year: str, block: str, target: str) -> None:
+    """Segment outlines over Sentinel-2, in the middle 3×3 tiles at full resolution."""
+    where = central_window(lattice, block)
+    with raster.opened(s2) as source:
+        bands = source.read(RGB, window=where)
+    with raster.opened(segments) as source:
+        labels = source.read(1, window=where)
+    times = max(1, canvas.LIMIT // max(labels.shape))
+    colours = canvas.enlarged(canvas.stretched(bands, (bands > 0).all(axis=0)), times)
+    colours[canvas.edges(canvas.enlarged(labels, times))] = canvas.MINING
+    count = np.unique(labels[labels > 0]).size
+    made = canvas.map_figure(labels.shape)
+    title = f"{year}, block {block}: {count} segments in the middle of the block"
+    canvas.show(made.subplots(), colours, title, lattice.block(block).transform.a / times)
+    canvas.save(made, target)
+
+
+def central_window(lattice: Lattice, block: str) -> rasterio.windows.Window:
+    """The 3×3 tiles around the block's own tile nearest to the middle of its tiles, cut at the block's edges."""
+    cells, side = lattice.cells_of(block), lattice.tile_size
+    distance = (cells["y"] - cells["y"].mean()) ** 2 + (cells["x"] - cells["x"].mean()) ** 2
+    middle = cells.loc[distance.idxmin()]
+    height, width = lattice.block(block).shape
+    top, left = max(int(middle["y"]) - side, 0), max(int(middle["x"]) - side, 0)
+    bottom, right = min(int(middle["y"]) + 2 * side, height), min(int(middle["x"]) + 2 * side, width)
+    return rasterio.windows.Window(left, top, right - left, bottom - top)
+
+
+def scenes(source: str, lattice: Lattice, year: str, block: str, target: str) -> None:
+    """Which scene each pixel of the Sentinel-2 composite comes from: its seams."""
+    from matplotlib.colors import to_rgb
+    from matplotlib.patches import Patch
+
+    number = canvas.thumbnail(source, categories=True)[0]
+    with raster.opened(source) as opened:
+        names = split_tag(opened.tags().get("ITEMS", ""))
+    own = _own(lattice, block, number.shape)
+    colours = np.full((*number.shape, 3), canvas.NO_DATA, np.float32)
+    handles = []
+    for value in np.unique(number[own]):
+        colour = (
+            canvas.NO_DATA
+            if value == 0
+            else (0.5, 0.5, 0.5)
+            if value == SEVERAL
+            else to_rgb(canvas.SERIES[(value - 1) % len(canvas.SERIES)])
+        )
+        colours[number == value] = colour
+        handles.append(
+            Patch(facecolor=colour, edgecolor="black", label=f"{scene_name(int(value), names)}: {(number[own] == value).mean():.1%}")
+        )
+    made = canvas.map_figure(number.shape, 3.4)
+    axes = made.subplots()
+    canvas.show(axes, canvas.faded(colours, own), f"{year}, block {block}: scene of each Sentinel-2 pixel", _metres(lattice, block, number))
+    made.legend(handles=handles, loc="outside right upper", fontsize=10, title="share of the block", frameon=False)
+    canvas.save(made, target)
+
+
+def scene_name(number: int, items: list[str]) -> str:
+    """A scene in few words, e.g. "2016-01-05 S2A T30NXN N0500"."""
+    if number in (0, SEVERAL):
+        return "no data" if number == 0 else "several scenes"
+    if number > len(items):
+        return f"scene {number}"
+    found = re.match(r"(S2[A-D])_MSIL2A_(\d{4})(\d{2})(\d{2})T\w+?_(N\d{4})_R\d{3}_(T\w{5})", items[number - 1])
+    if not found:
+        return items[number - 1][:32]
+    satellite, year, month, day, baseline, tile = found.groups()
+    return f"{year}-{month}-{day} {satellite} {tile} {baseline}"
+
+
+def probability(segments: str, table: str, lattice: Lattice, year: str, block: str, target: str) -> None:
+    """The forest's probability of mining."""
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    known = pd.read_parquet(table, columns=["segment", "probability"])
+    number = canvas.thumbnail(segments, categories=True)[0]
+    lookup = np.full(int(max(number.max(), known["segment"].max())) + 1, np.nan, np.float32)
+    lookup[known["segment"]] = known["probability"]
+    values = np.ma.masked_invalid(lookup[number])
+    made = canvas.map_figure(number.shape, 1.0)
+    axes = made.subplots()
+    axes.set_facecolor(canvas.NO_DATA)
+    canvas.show(
+        axes, values, f"{year}, block {block}: probability of mining", _metres(lattice, block, number), cmap="viridis", vmin=0, vmax=1
+    )
+    made.colorbar(ScalarMappable(Normalize(0, 1), "viridis"), ax=axes, shrink=0.7, label="probability (forest, before the threshold)")
+    canvas.save(made, target)
+
+
+def mask(s2: str, mask: str, lattice: Lattice, year: str, block: str, target: str) -> None:
+    """The mask over Sentinel-2."""
+    from matplotlib.patches import Patch
+
+    values = canvas.thumbnail(mask, categories=True)[0]
+    own = _own(lattice, block, values.shape)
+    colours = canvas.masked(_rgb(s2, lattice, block), np.where(own, values, 0).astype(np.uint8))
+    valid = own & (values != 255)
+    share = (values[valid] == 1).mean() if valid.any() else 0.0
+    made = canvas.map_figure(values.shape)
+    canvas.show(made.subplots(), colours, f"{year}, block {block}: mask", _metres(lattice, block, values))
+    handles = [
+        Patch(facecolor=(*canvas.MINING, 0.5), edgecolor=canvas.MINING, label=f"mining ({share:.1%})"),
+        Patch(facecolor=canvas.NO_DATA, edgecolor=(0.45, 0.45, 0.45), hatch="////", label="no data or left open"),
+    ]
+    made.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=10, frameon=False)
+    canvas.save(made, target)
+
+
+def block_pictures(sources: dict[str, str], lattice: Lattice, year: str, block: str, targets: dict[str, str]) -> None:
+    """All pictures that need no labels.
+
+    Args:
+        sources: paths of s2, s1, dem, source (scene index) and segments.
+        targets: paths of rgb, s1, hillshade, segments and source.
+    """
+    rgb(sources["s2"], lattice, year, block, targets["rgb"])
+    radar(sources["s1"], lattice, year, block, targets["s1"])
+    hillshade(sources["dem"], lattice, year, block, targets["hillshade"])
+    segments(sources["s2"], sources["segments"], lattice, year, block, targets["segments"])
+    scenes(sources["source"], lattice, year, block, targets["source"])
+    logger.info("%d pictures in %s", len(targets), Path(targets["rgb"]).parent)
+
+
+def label_pictures(sources: dict[str, str], lattice: Lattice, year: str, block: str, targets: dict[str, str]) -> None:
+    """All pictures that need labels.
+
+    Args:
+        sources: paths of s2, segments, probabilities and mask.
+        targets: paths of probability and mask.
+    """
+    probability(sources["segments"], sources["probabilities"], lattice, year, block, targets["probability"])
+    mask(sources["s2"], sources["mask"], lattice, year, block, targets["mask"])
+    logger.info("%d pictures in %s", len(targets), Path(targets["mask"]).parent)
+
+
+def _rgb(s2: str, lattice: Lattice, block: str) -> canvas.Colours:
+    bands = canvas.thumbnail(s2, RGB)
+    valid = np.asarray((bands > 0).all(axis=0))
+    own = _own(lattice, block, valid.shape)
+    return canvas.faded(canvas.stretched(bands, valid), own)
+
+
+def _own(lattice: Lattice, block: str, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    own: NDArray[np.bool_] = canvas.sampled(lattice.own(block), (shape[0], shape[1]))
+    return own
+
+
+def _metres(lattice: Lattice, block: str, image: NDArray[Any]) -> float:
+    """Width in m of a pixel of a thumbnail."""
+    geobox = lattice.block(block)
+    return float(geobox.transform.a * geobox.shape.x / image.shape[1])

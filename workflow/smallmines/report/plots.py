@@ -1,0 +1,197 @@
+"""Plots of the whole run: shares of mining, the assistant's metrics, an overview map per year, examples of patches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from smallmines import raster
+from smallmines.job import logger
+from smallmines.patches import IMAGE_NODATA
+from smallmines.provenance import read_json
+from smallmines.report import canvas
+from smallmines.report.pictures import RGB
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+EXAMPLES = 6
+
+
+def class_share(index: pd.DataFrame, target: str | Path) -> None:
+    """Mean mining share by block and year, and how many tiles have how much."""
+    years, blocks = sorted(index["year"].unique()), sorted(index["block"].unique(), key=int)
+    made = canvas.figure(11, 4.2)
+    left, right = made.subplots(1, 2)
+    means = index.groupby(["block", "year"])["mining_percent"].mean()
+    every = index.groupby("year")["mining_percent"].mean()
+    bins = ["0", *(f"{low}–{low + 10}" for low in range(0, 100, 10))]
+    for position, year in enumerate(years):
+        heights = [*(means.get((block, year), np.nan) for block in blocks), every[year]]
+        _bars(left, position, len(years), np.nan_to_num(heights), f"{year}: {every[year]:.2f} %", "{:.1f}")
+        percent = index.loc[index["year"] == year, "mining_percent"].dropna().to_numpy()
+        place = np.where(percent > 0, np.minimum(np.ceil(percent / 10), 10), 0).astype(int)
+        _bars(right, position, len(years), np.bincount(place, minlength=len(bins)), f"{year}", "{:.0f}" if len(years) < 3 else "")
+    left.set_xticks(range(len(blocks) + 1), [*(f"block {block}" for block in blocks), "all"])
+    left.set_ylabel("mean share of mining in %")
+    left.set_title("Mining by block", fontsize=12)
+    right.set_xticks(range(len(bins)), bins, rotation=40)
+    right.set_yscale("symlog", linthresh=1)
+    right.set_xlabel("mining in the tile in %")
+    right.set_ylabel("tiles")
+    right.set_title("Tiles by share of mining", fontsize=12)
+    left.legend(title="mean of the tiles", frameon=False)
+    right.legend(frameon=False)
+    for axes in (left, right):
+        axes.margins(y=0.15)
+        axes.spines[["top", "right"]].set_visible(False)
+    canvas.save(made, target)
+
+
+def _bars(axes: Axes, position: int, of: int, heights: Any, label: str, form: str) -> None:
+    """One series of grouped bars with its numbers on top."""
+    width = 0.8 / of
+    at = np.arange(len(heights)) - 0.4 + width * (position + 0.5)
+    bars = axes.bar(at, heights, width, color=canvas.SERIES[position % len(canvas.SERIES)], label=label)
+    if form:
+        axes.bar_label(bars, [form.format(height) if height else "" for height in heights], fontsize=7, padding=1)
+
+
+def scores(metrics: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], float]]:
+    """Every IoU and F1 in a metrics file, with the keys that lead to it."""
+    if isinstance(metrics, Mapping):
+        for key, value in metrics.items():
+            yield from scores(value, (*path, str(key).lower()))
+    elif path and path[-1] in ("iou", "f1") and isinstance(metrics, int | float):
+        yield path, float(metrics)
+
+
+def series_of(path: Sequence[str]) -> tuple[bool, bool]:
+    """Whether a score is of the sample as drawn (else re-weighted), and whether it is at 0.5 (else at the threshold)."""
+    words = " ".join(path[:-1])
+    drawn = any(word in words for word in ("drawn", "balanced")) and "weighted" not in words
+    return drawn, any(word in words for word in ("0.5", "0_5", "half", "_05", "at_05"))
+
+
+def metrics_plot(metrics: Mapping[str, str | Path], target: str | Path) -> None:
+    """IoU and F1 of each year and block: re-weighted and as drawn, at the threshold and at 0.5.
+
+    Args:
+        metrics: the assistant's metrics files by name, e.g. "2016, 1".
+    """
+    looks: dict[tuple[bool, bool], tuple[str, dict[str, Any]]] = {
+        (False, False): ("re-weighted to the block's shares, at the threshold", {"marker": "o", "color": canvas.SERIES[0], "s": 60}),
+        (False, True): ("re-weighted, at 0.5", {"marker": "o", "facecolors": "white", "edgecolors": canvas.SERIES[0], "s": 45}),
+        (True, False): ("as drawn, at the threshold: not map accuracy", {"marker": "x", "color": "#777777", "s": 40}),
+        (True, True): ("as drawn, at 0.5: not map accuracy", {"marker": "+", "color": "#777777", "s": 55}),
+    }
+    values = [(name, path, value) for name, file in metrics.items() for path, value in scores(read_json(file))]
+    made = canvas.figure(max(8.0, 2 + 0.9 * len(metrics)), 4.6)
+    for axes, measure in zip(made.subplots(1, 2, sharey=True), ("iou", "f1"), strict=True):
+        for key, (label, look) in looks.items():
+            points = [(list(metrics).index(name), value) for name, path, value in values if path[-1] == measure and series_of(path) == key]
+            if points:
+                axes.scatter(*zip(*points, strict=True), label=label, zorder=3, **look)
+        axes.set_title({"iou": "IoU of mining", "f1": "F1 of mining"}[measure], fontsize=12)
+        axes.set_xticks(range(len(metrics)), list(metrics), rotation=40, ha="right")
+        axes.set_xlim(-0.6, len(metrics) - 0.4)
+        axes.set_ylim(0, 1)
+        axes.grid(axis="y", color="#dddddd")
+        axes.spines[["top", "right"]].set_visible(False)
+    handles, labels = made.axes[0].get_legend_handles_labels()
+    if handles:
+        made.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=9, frameon=False)
+    made.suptitle("Assistant, cross-validated over tiles; by year and block", fontsize=12)
+    canvas.save(made, target)
+
+
+def overview(index: Any, blocks: Any, year: str, target: str | Path) -> None:
+    """Map of all tiles of a year by their share of mining, with the blocks' outlines.
+
+    Args:
+        index: the dataset's index (GeoDataFrame).
+        blocks: grid/blocks.parquet (GeoDataFrame).
+    """
+    import shapely
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.collections import LineCollection
+    from matplotlib.colors import Normalize
+
+    rows = index[index["year"].astype(str) == year]
+    west, south, east, north = rows.total_bounds
+    share = np.full((int(rows["row"].max()) + 1, int(rows["col"].max()) + 1), np.nan)
+    share[rows["row"], rows["col"]] = rows["mining_percent"]
+    first = int(rows["row"].min()), int(rows["col"].min())
+    share = share[first[0] :, first[1] :]
+    scale = Normalize(0, max(float(np.nanmax(share, initial=0)), 1.0))
+    made = canvas.map_figure(share.shape, 1.2)
+    axes = made.subplots()
+    none = np.ma.masked_not_equal(np.where(np.isnan(share), 1, share), 0)
+    extent = (west, east, south, north)
+    axes.imshow(np.ma.masked_invalid(share), extent=extent, cmap="viridis", norm=scale, interpolation="nearest")
+    axes.imshow(none, extent=extent, cmap="Greys", vmin=-0.2, vmax=1, interpolation="nearest")
+    lines = [np.asarray(ring.coords) for geometry in blocks.geometry for ring in shapely.get_rings(shapely.get_parts(geometry)).tolist()]
+    axes.add_collection(LineCollection([line[:, :2] for line in lines], colors="black", linewidths=1.4))
+    for name, geometry in zip(blocks["block"], blocks.geometry, strict=True):
+        place = geometry.representative_point()
+        box = {"boxstyle": "round,pad=0.25", "facecolor": "white", "edgecolor": "none", "alpha": 0.85}
+        axes.text(place.x, place.y, f"block {name}", ha="center", va="center", fontsize=11, bbox=box)
+    margin = 0.01 * (east - west)
+    axes.set_xlim(west - margin, east + margin)
+    axes.set_ylim(south - margin, north + margin)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.spines[:].set_visible(False)
+    empty = int((rows["mining_percent"] == 0).sum())
+    axes.set_title(f"{year}: mining by tile ({len(rows)} tiles, {empty} of them without mining, grey)", fontsize=12)
+    made.colorbar(ScalarMappable(scale, "viridis"), ax=axes, shrink=0.7, label="mining in the tile in %")
+    canvas.save(made, target)
+
+
+def examples(index: pd.DataFrame, folder: Path, target: str | Path) -> None:
+    """Image and mask of the tiles with most mining, each tile in its year with most.
+
+    Args:
+        folder: the dataset's folder, where the index's paths start.
+    """
+    from matplotlib.patches import Patch
+
+    most = index.sort_values(["mining_percent", "tile_id", "year"], ascending=[False, True, True]).drop_duplicates("tile_id").head(EXAMPLES)
+    made = canvas.figure(2.1 * len(most) + 0.3, 5.0)
+    axes = made.subplots(2, len(most), squeeze=False)
+    for column, row in enumerate(most.to_dict("records")):
+        bands = raster.read(folder / row["image"], bands=RGB)
+        colours = canvas.stretched(bands, (bands != IMAGE_NODATA).all(axis=0), 1, 99)
+        mask = raster.read(folder / row["mask"])[0]
+        times = max(1, 512 // mask.shape[0])
+        large = canvas.enlarged(colours, times)
+        canvas.show(axes[0, column], large, f"{row['tile_id']}, {row['year']}", 0)
+        canvas.show(axes[1, column], canvas.masked(large, canvas.enlarged(mask, times)), f"{row['mining_percent']:.1f} % mining", 0)
+    label = "mining (mask) over Sentinel-2 B04, B03, B02"
+    made.legend(
+        handles=[Patch(facecolor=(*canvas.MINING, 0.5), edgecolor=canvas.MINING, label=label)], loc="outside lower center", frameon=False
+    )
+    canvas.save(made, target)
+
+
+def plots(index: str, blocks: str, metrics: Mapping[str, str], years: Sequence[str], targets: Mapping[str, Any]) -> None:
+    """All plots of a run.
+
+    Args:
+        metrics: the assistant's metrics files by "year, block".
+        targets: paths of class_share, metrics, examples and, by year, overview.
+    """
+    import geopandas as gpd
+
+    table = gpd.read_parquet(index)
+    outlines = gpd.read_parquet(blocks)
+    class_share(table, targets["class_share"])
+    metrics_plot(metrics, targets["metrics"])
+    examples(table, Path(index).parent, targets["examples"])
+    for year, target in zip(years, targets["overview"], strict=True):
+        overview(table, outlines, year, target)
+    logger.info("%d plots", 3 + len(years))
