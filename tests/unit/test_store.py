@@ -8,6 +8,7 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from smallmines.job import UserError
 from smallmines.labels.store import LABELS, RANKS, Event, read_events, winners, write_events
 

@@ -1,0 +1,75 @@
+"""Candidates: strata, floors, spread over tiles, and a GeoPackage that can be filled in."""
+
+from __future__ import annotations
+
+import geopandas as gpd
+import numpy as np
+import pyogrio
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from block_of_segments import make_block
+from smallmines.config import S2_BANDS, Annotate
+from smallmines.labels import candidates, samples
+
+SETTINGS = Annotate(candidates=200, spectral_clusters=4, elevation_bins=3)
+
+
+@pytest.fixture(scope="module")
+def block(tmp_path_factory):
+    return make_block(tmp_path_factory.mktemp("block"))
+
+
+def test_a_draw_is_stratified_and_spread_over_tiles(block):
+    drawn = candidates.draw(block.features, SETTINGS)
+    assert len(drawn) == 200
+    assert drawn["segment"].is_unique
+    assert set(drawn["cluster"]) == {1, 2, 3, 4}
+    assert set(drawn["elevation_bin"]) == {0, 1, 2, 3}  # 0: the segment without a height
+    assert drawn.groupby("tile_id").size().between(5, 16).all()
+    brightness = block.features.set_index("segment").loc[drawn["segment"], list(S2_BANDS)].mean(axis=1).to_numpy()
+    assert np.corrcoef(drawn["cluster"], brightness)[0, 1] > 0.5
+    assert candidates.draw(block.features, SETTINGS).equals(drawn)
+
+
+def test_fewer_segments_than_candidates_are_all_drawn(block):
+    few = block.features.head(50)
+    assert candidates.draw(few, SETTINGS)["segment"].tolist() == few["segment"].tolist()
+
+
+def test_unclear_segments_are_left_out_where_enough_are_clear(block):
+    cloudy = block.features.assign(clear_share=np.where(block.features["segment"] <= 400, 0.2, 1.0).astype(np.float32))
+    assert candidates.draw(cloudy, SETTINGS)["segment"].min() > 400
+
+
+@given(st.lists(st.tuples(st.integers(1, 40), st.floats(1, 100)), min_size=1, max_size=12), st.integers(1, 200))
+def test_numbers_fit_strata_and_total(strata, total):
+    sizes, weights = np.array([size for size, _ in strata]), np.array([weight for _, weight in strata])
+    number = candidates.allocate(sizes, weights * sizes, total)
+    assert number.sum() == min(total, sizes.sum())
+    assert ((number >= 0) & (number <= sizes)).all()
+
+
+def test_ranks_within_groups():
+    group, value = np.array([1, 0, 1, 0, 1]), np.array([0.3, 0.2, 0.1, 0.1, 0.2])
+    assert candidates.rank_within(group, value).tolist() == [2, 1, 0, 0, 1]
+
+
+def test_the_file_can_be_filled_in_and_read_as_samples(block, tmp_path):
+    path, again = tmp_path / "1.gpkg", tmp_path / "2.gpkg"
+    for target in (path, again):
+        candidates.make_candidates(block.folder / "features.parquet", block.folder / "grid.json", "1", SETTINGS, "resources/1.gpkg", target)
+    assert path.read_bytes() == again.read_bytes()
+    assert {name for name, _ in pyogrio.list_layers(path)} == {"samples", "classes"}
+    assert gpd.read_file(path, layer="classes")["label"].tolist() == ["mining"] + ["not_mining"] * 5
+    frame = gpd.read_file(path, layer="samples")
+    assert frame["label"].isna().all()
+    assert frame["key"].tolist() == [str(block.features["key"][segment - 1]) for segment in frame["segment"]]
+    read = samples.read_samples(path, "EPSG:32630")
+    assert (len(read.table), read.unlabelled) == (0, 200)
+    frame.loc[3, "label"] = "mining"
+    frame.to_file(path, layer="samples")
+    read = samples.read_samples(path, "EPSG:32630")
+    joined = samples.join(read, block.segments, block.own, block.geobox, "1.gpkg")
+    assert joined.samples["segment"].tolist() == [frame.loc[3, "segment"]]

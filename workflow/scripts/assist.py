@@ -1,0 +1,13 @@
+"""Train the random forest of a block and year and predict every segment."""
+
+from smallmines.assistant import assist
+from smallmines.config import Assistant
+from smallmines.job import job
+
+given, made, blocks = snakemake.input, snakemake.output, snakemake.params.blocks
+with job(snakemake.log[0]):
+    features, samples = (dict(zip(blocks, paths, strict=True)) for paths in (given.features, given.samples))
+    assist(
+        snakemake.wildcards.block, features, samples, Assistant(**snakemake.params.config), snakemake.threads,
+        made.probabilities, made.metrics, made.model,
+    )  # fmt: skip

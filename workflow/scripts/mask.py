@@ -1,0 +1,8 @@
+"""Draw the mask of a block and year from its labels."""
+
+from smallmines.job import job
+from smallmines.mask import make_mask
+
+given, asked = snakemake.input, snakemake.params
+with job(snakemake.log[0]):
+    make_mask(given.segments, given.clear, given.labels, given.grid, snakemake.wildcards.block, asked.tags, snakemake.output[0])

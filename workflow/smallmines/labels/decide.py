@@ -1,0 +1,78 @@
+"""The label of each segment: what people decided wins over what the assistant predicts."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from smallmines.job import UserError
+from smallmines.labels import tables
+from smallmines.provenance import read_json
+from smallmines.segments import read_features
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+logger = logging.getLogger("smallmines")
+
+
+def decide(
+    features: str | Path, samples: str | Path, decisions: str | Path, probabilities: str | Path, metrics: str | Path, labels_out: str | Path
+) -> None:
+    """Write the table `labels` of a block and year.
+
+    Args:
+        features, samples, decisions, probabilities: tables of the block and year.
+        metrics: the assistant's, for its threshold.
+    """
+    table = labels(
+        read_features(features),
+        tables.read(samples, "samples"),
+        tables.read(decisions, "decisions"),
+        tables.read(probabilities, "probabilities"),
+        read_json(metrics)["threshold"],
+    )
+    tables.write(labels_out, table, "labels")
+    for provenance, own in table.groupby("provenance")["label"]:
+        logger.info("%s: %d segments mining, %d not, %d open", provenance, *((own == value).sum() for value in (1, 0, -1)))
+
+
+def labels(
+    features: pd.DataFrame, samples: pd.DataFrame, decisions: pd.DataFrame, probabilities: pd.DataFrame, threshold: float
+) -> pd.DataFrame:
+    """One row per segment: an event's label, else a sample's, else the prediction `probability >= threshold`.
+
+    A prediction of mining on a segment seen clearly by less than `tables.CLEAR` becomes 0 with provenance `cloud`.
+
+    Raises:
+        UserError: the tables are of different segmentations.
+    """
+    import pandas as pd
+
+    known = features["segment"]
+    if not known.equals(probabilities["segment"]) or not samples["segment"].isin(known).all() or not decisions["segment"].isin(known).all():
+        raise UserError(
+            "tables of one segmentation", "segments that differ", "delete the block's people/ and assistant/ folders and run again"
+        )
+    probability = probabilities["probability"].to_numpy()
+    mining = probability.astype(np.float64).round(4) >= threshold
+    cloudy = mining & (features["clear_share"].to_numpy() < tables.CLEAR)
+    table = pd.DataFrame(
+        {
+            "segment": known,
+            "key": features["key"],
+            "label": (mining & ~cloudy).astype(np.int8),
+            "provenance": np.where(cloudy, "cloud", "predicted").astype(object),
+            "probability": probability,
+            "who": "",
+            "when": "",
+        }
+    ).set_index("segment")
+    manual = samples.assign(provenance="manual", when="").set_index("segment")
+    for people in (manual, decisions.set_index("segment")):
+        for column in ("label", "provenance", "who", "when"):
+            table.loc[people.index, column] = people[column].to_numpy()
+    return table.reset_index().astype({"segment": "uint32", "label": "int8"})

@@ -1,0 +1,370 @@
+"""People's samples: points and polygons with a label, read from one file per block and year and joined to segments.
+
+The digests here are what Snakemake compares: they depend on what a file says, not on its bytes or its time.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smallmines.job import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from odc.geo.geobox import GeoBox
+
+SUFFIXES = (".gpkg", ".geojson", ".csv")
+"""Forms of a sample file."""
+
+LAYER = "samples"
+"""Layer that is read where a file has several."""
+
+LABELS = {"mining": 1, "not_mining": 0}
+"""Values of the attribute `label` and their number in tables."""
+
+NEGATIVE_TYPES = ("settlement", "vegetation", "clear water", "bare land", "forest")
+"""What the non-mining samples should cover (SmallMinesDS, doi 10.1109/LGRS.2025.3566356)."""
+
+TEXTS = ("label", "subclass", "annotator")
+
+
+class Samples(NamedTuple):
+    """Labelled features of one file.
+
+    Attributes:
+        table: number (int64, 1-based place in the file), label, subclass, annotator (str, "" where none).
+        geometry: shapely points and polygons of the same length.
+        unlabelled: number of features without a label, which are left out.
+    """
+
+    table: pd.DataFrame
+    geometry: NDArray[Any]
+    unlabelled: int
+
+
+# --- reading --------------------------------------------------------------------------------------------------------------
+
+
+def sample_file(paths: Sequence[str], wanted: str, command: str) -> str:
+    """The one sample file of a block and year.
+
+    Args:
+        paths: those that exist.
+        wanted: path without suffix where it should lie.
+        command: what makes candidates for it.
+
+    Raises:
+        UserError: none, or several.
+    """
+    forms = "{" + ",".join(suffix[1:] for suffix in SUFFIXES) + "}"
+    if not paths:
+        raise UserError(
+            f"labelled samples at {wanted}.{forms}",
+            "no such file",
+            f"run `{command}` for candidate points, fill in their labels and save them there; or give samples of your own",
+        )
+    if len(paths) > 1:
+        raise UserError(f"one sample file {wanted}.{forms}", ", ".join(sorted(paths)), "keep one of them and move the others away")
+    return paths[0]
+
+
+def read_samples(path: str | Path, crs: str) -> Samples:
+    """Read the labelled features of a file, in `crs`.
+
+    Args:
+        path: GeoPackage or GeoJSON with points or polygons, or CSV with x, y[, crs] or lon, lat; attribute `label`,
+            optionally `subclass` and `annotator`. Features with an empty label are candidates not filled in yet.
+        crs: the grid's CRS; also that of CSV columns x, y where no column crs says otherwise.
+
+    Raises:
+        UserError: unreadable file, no attribute `label`, other labels (naming their rows), no CRS, other geometries.
+    """
+    import geopandas as gpd
+    import pandas as pd
+    import shapely
+
+    try:
+        raw = _raw(Path(path), crs)
+    except UserError:
+        raise
+    except Exception as error:  # whatever a driver raises on a file it cannot read
+        raise UserError(f"a readable sample file at {path}", f"{type(error).__name__}: {error}", "restore or mend the file") from None
+    table, geometry = pd.DataFrame(raw.texts), raw.geometry
+    table.insert(0, "number", np.arange(1, len(table) + 1))
+    filled = table["label"] != ""
+    table, geometry, systems = table[filled], geometry[filled.to_numpy()], raw.crs[filled.to_numpy()]
+    wrong = table[~table["label"].isin(list(LABELS))]
+    if len(wrong):
+        rows = "; ".join(f"row {row.number}: {row.label!r}" for row in wrong.head(10).itertuples())
+        more = f" and {len(wrong) - 10} more" if len(wrong) > 10 else ""
+        raise UserError(f"labels {' or '.join(LABELS)} in {path}", rows + more, "mend these rows")
+    kinds = shapely.get_type_id(geometry)
+    bad = shapely.is_empty(geometry) | ~np.isin(kinds, [0, 3, 4, 6])
+    if bad.any():
+        numbers = table["number"].to_numpy()[bad]
+        raise UserError(
+            f"points or polygons in {path}", f"{len(numbers)} other or empty features (row {numbers[0]} first)", "mend these rows"
+        )
+    moved = geometry.copy()
+    for system in sorted(set(systems)):
+        if not system:
+            raise UserError(f"a CRS in {path}", "none", "save the file with its CRS")
+        here = systems == system
+        moved[here] = gpd.GeoSeries(geometry[here], crs=system).to_crs(crs).to_numpy()
+    if not np.isfinite(shapely.bounds(moved)).all():
+        raise UserError(
+            f"coordinates in {path} that lie in {crs}", "some that cannot be expressed there", "check the coordinates and their CRS"
+        )
+    polygons = np.isin(kinds, [3, 6])
+    moved[polygons] = shapely.make_valid(moved[polygons])
+    parts, owner = shapely.get_parts(moved[~polygons], return_index=True)  # a multi-point is so many points
+    places = np.concatenate([np.flatnonzero(~polygons)[owner], np.flatnonzero(polygons)])
+    everything = np.concatenate([parts, moved[polygons]])
+    order = np.argsort(places, kind="stable")
+    return Samples(table.iloc[places[order]].reset_index(drop=True), everything[order], int((~filled).sum()))
+
+
+class _Raw(NamedTuple):
+    geometry: NDArray[Any]
+    crs: NDArray[Any]
+    texts: dict[str, NDArray[Any]]
+
+
+def _raw(path: Path, crs: str) -> _Raw:
+    """Geometries as stored, the CRS of each ("" where none) and the texts; fast, without tables of pandas for vector files."""
+    import shapely
+
+    if path.suffix.lower() == ".csv":
+        return _raw_csv(path, crs)
+    import pyogrio
+    import pyogrio.raw
+
+    layers = [name for name, kind in pyogrio.list_layers(path) if kind is not None]
+    if LAYER not in layers and len(layers) != 1:
+        raise UserError(f"one layer, or a layer `{LAYER}`, in {path}", f"layers {', '.join(layers) or 'none'}", f"name the layer `{LAYER}`")
+    known = list(pyogrio.read_info(path, layer=(layer := LAYER if LAYER in layers else layers[0]))["fields"])
+    if "label" not in known:
+        raise UserError(f"an attribute `label` in {path}", f"attributes {', '.join(known) or 'none'}", "add it: mining or not_mining")
+    meta, _, wkb, columns = pyogrio.raw.read(path, layer=layer, columns=[name for name in TEXTS if name in known], force_2d=True)
+    found = dict(zip(meta["fields"], columns, strict=True))
+    empty = np.full(len(wkb), "", object)
+    return _Raw(
+        shapely.from_wkb(wkb),
+        np.full(len(wkb), meta["crs"] or "", object),
+        {name: _stripped(found[name]) if name in found else empty for name in TEXTS},
+    )
+
+
+def _raw_csv(path: Path, crs: str) -> _Raw:
+    import pandas as pd
+    import shapely
+
+    table = pd.read_csv(path, dtype=str, keep_default_na=False, skipinitialspace=True)
+    axes = next((pair for pair in (("x", "y"), ("lon", "lat")) if set(pair) <= set(table.columns)), None)
+    if axes is None or "label" not in table:
+        raise UserError(f"columns x, y or lon, lat, and label in {path}", f"columns {', '.join(table.columns)}", "mend the header")
+    numbers = [pd.to_numeric(table[axis], errors="coerce") for axis in axes]
+    bad = np.flatnonzero(~np.isfinite(numbers[0] + numbers[1]))
+    if len(bad):
+        raise UserError(f"numbers in the columns {' and '.join(axes)} of {path}", f"row {bad[0] + 1}: something else", "mend the row")
+    own = np.full(len(table), "EPSG:4326" if axes[0] == "lon" else crs, object)
+    if axes[0] == "x" and "crs" in table:
+        given = _stripped(table["crs"].to_numpy(object))
+        own = np.where(given != "", given, own)
+    empty = np.full(len(table), "", object)
+    return _Raw(
+        np.asarray(shapely.points(*numbers), object),
+        own,
+        {name: _stripped(table[name].to_numpy(object)) if name in table else empty for name in TEXTS},
+    )
+
+
+def _stripped(values: Iterable[Any]) -> NDArray[Any]:
+    return np.array([str(value).strip() if value is not None and value == value else "" for value in values], object)
+
+
+# --- digests --------------------------------------------------------------------------------------------------------------
+
+
+def samples_digest(paths: Iterable[str], crs: str) -> str:
+    """What sample files say, as 16 hex digits: geometry (to 1e-7 of the CRS's unit), label, subclass and annotator, sorted.
+
+    Neither the order of the features nor the bytes of the file matter, and features without a label do not count.
+    An unreadable file counts by its bytes: the rule's script then says what is wrong with it.
+    """
+    return _combined(_samples_digest(path, _stamp(path), crs) for path in paths)
+
+
+def events_digest(paths: Iterable[str]) -> str:
+    """The content of event files, as 16 hex digits, whatever their names and times."""
+    return _combined(_bytes_digest(path, _stamp(path)) for path in paths)
+
+
+def _combined(digests: Iterable[str]) -> str:
+    return hashlib.sha256(" ".join(sorted(digests)).encode()).hexdigest()[:16]
+
+
+def _stamp(path: str) -> tuple[int, int]:
+    """Time and size, so that a file is read once per process; (0, 0) where it has gone."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return 0, 0
+    return status.st_mtime_ns, status.st_size
+
+
+@functools.cache
+def _samples_digest(path: str, stamp: tuple[int, int], crs: str) -> str:
+    import shapely
+
+    try:
+        raw = _raw(Path(path), crs)
+        geometry = shapely.normalize(shapely.transform(raw.geometry, lambda xy: np.round(xy, 7) + 0.0))
+        single = (shapely.get_num_geometries(geometry) == 1) & (shapely.get_type_id(geometry) >= 4)
+        geometry[single] = shapely.get_geometry(geometry[single], 0)  # a GeoPackage may promote to multi
+        shapes = shapely.to_wkb(geometry, hex=True, byte_order=1)
+        columns = [shapes, raw.crs, *(raw.texts[name] for name in TEXTS)]
+        rows = sorted(json.dumps(row) for row in np.column_stack(columns).tolist() if row[2])
+    except Exception:
+        return _bytes_digest(path, stamp)
+    return hashlib.sha256("\n".join(rows).encode()).hexdigest()
+
+
+@functools.cache
+def _bytes_digest(path: str, stamp: tuple[int, int]) -> str:
+    try:
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    except OSError:
+        return f"unreadable {stamp}"
+
+
+# --- joining --------------------------------------------------------------------------------------------------------------
+
+
+class Joined(NamedTuple):
+    """What samples say about segments.
+
+    Attributes:
+        samples: one row per labelled segment: segment (uint32), label (int8), subclass, who (str), in segment order.
+        refused: one row per sample and reason: what, which, segment, why (str).
+    """
+
+    samples: pd.DataFrame
+    refused: pd.DataFrame
+
+
+def join(samples: Samples, segments: NDArray[np.uint32], own: NDArray[np.bool_], geobox: GeoBox, source: str) -> Joined:
+    """Join points and polygons to segments.
+
+    A point labels the segment it lies in. A polygon labels each segment of which it covers at least half of the pixels
+    (their centres; one on the edge counts). Segments with both labels, or covered by less, are no samples and are listed.
+
+    Args:
+        segments: label raster (row, column) on `geobox`, 0 = no data.
+        own: True in the block's own cells.
+        source: path of the file, for messages.
+
+    Raises:
+        UserError: samples outside the block's own cells, with counts.
+    """
+    import pandas as pd
+    import shapely
+
+    points = shapely.get_type_id(samples.geometry) == 0
+    inner = shapely.get_coordinates(shapely.point_on_surface(samples.geometry))
+    row, col, inside = _pixels(inner, geobox)
+    home = np.zeros(len(inner), bool)
+    home[inside] = own[row[inside], col[inside]]
+    sizes = np.bincount(segments.ravel())
+    covered = _coverage(samples.geometry[~points], segments, own, geobox)
+    covered["sample"] = np.flatnonzero(~points)[covered["sample"]]
+    home[covered["sample"]] = True
+    if not home.all():
+        raise UserError(
+            f"samples inside the block's own tiles in {source}",
+            f"{int((~home).sum())} of {len(home)} outside (row {int(samples.table['number'][~home].iloc[0])} first)",
+            "move them to the file of their block, or correct their coordinates or CRS",
+        )
+    hits = pd.DataFrame({"sample": np.flatnonzero(points), "segment": segments[row[points], col[points]].astype(np.int64), "share": 1.0})
+    covered["share"] = covered.pop("pixels") / sizes[covered["segment"]]
+    links = pd.concat([hits, covered], ignore_index=True)
+    unseen = pd.DataFrame({"sample": np.setdiff1d(np.arange(len(home)), links["sample"]), "segment": 0, "share": 0.0})
+    links = pd.concat([links, unseen], ignore_index=True)
+    links = links.join(samples.table.assign(label=samples.table["label"].map(LABELS)), on="sample")
+    good = links[(links["segment"] > 0) & (links["share"] >= 0.5)]
+    lowest, highest = (good.groupby("segment")["label"].agg(how) for how in ("min", "max"))
+    conflict = lowest.index[lowest != highest]
+    kept = good[~good["segment"].isin(conflict)]
+    refused = pd.concat(
+        [
+            links[links["segment"] == 0].assign(why="no segment there: no Sentinel-2 data, or a polygon without a pixel centre"),
+            links[(links["segment"] > 0) & (links["share"] < 0.5) & ~links["segment"].isin(good["segment"])].assign(
+                why="the polygon covers less than half of the segment"
+            ),
+            good[good["segment"].isin(conflict)].assign(why="conflicting labels on the segment"),
+        ]
+    ).sort_values(["number", "segment", "why"])
+    refused = refused.assign(what="sample", which=refused["number"].astype(str))
+    by_segment = kept.groupby("segment", sort=True)
+    table = pd.DataFrame(
+        {
+            "segment": np.unique(kept["segment"]).astype(np.uint32),
+            "label": by_segment["label"].first().to_numpy(np.int8),
+            "subclass": _together(by_segment["subclass"]),
+            "who": _together(by_segment["annotator"]),
+        }
+    )
+    return Joined(table, refused[["what", "which", "segment", "why"]].drop_duplicates(ignore_index=True))
+
+
+def _pixels(xy: NDArray[np.float64], geobox: GeoBox) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+    """Row and column of the pixel of each coordinate, and whether it lies on the grid at all."""
+    col, row = (np.floor(axis).astype(np.int64) for axis in ~geobox.transform @ (xy[:, 0], xy[:, 1]))
+    height, width = geobox.shape
+    return row, col, (row >= 0) & (row < height) & (col >= 0) & (col < width)
+
+
+def _coverage(polygons: NDArray[Any], segments: NDArray[np.uint32], own: NDArray[np.bool_], geobox: GeoBox) -> pd.DataFrame:
+    """Pixels of each segment that each polygon covers: sample, segment, pixels (int64), only where some are.
+
+    Strips are rasterised for the pixels any polygon touches; a spatial index then finds the polygons over each of these
+    pixel centres, so that overlapping polygons are counted one by one and their order does not matter.
+    """
+    import pandas as pd
+    import rasterio.features
+    import shapely
+
+    from smallmines import raster
+
+    tree = shapely.STRtree(polygons)
+    pairs, counts = [np.empty((0, 2), np.int64)], [np.empty(0, np.int64)]
+    for window in raster.strips(segments.shape) if len(polygons) else ():
+        here = raster.window_geobox(geobox, window)
+        near = polygons[tree.query(shapely.box(*here.extent.boundingbox))]
+        if not len(near):
+            continue
+        touched = rasterio.features.rasterize(near, out_shape=here.shape, transform=here.transform, all_touched=True, dtype="uint8")
+        top = int(window.row_off)
+        row, col = np.nonzero(touched.astype(bool) & own[top : top + touched.shape[0]])
+        x, y = geobox.transform @ (col + 0.5, row + top + 0.5)
+        pixel, polygon = tree.query(shapely.points(x, y), predicate="intersects")
+        found = np.column_stack([polygon, segments[row[pixel] + top, col[pixel]].astype(np.int64)])
+        unique, number = np.unique(found, axis=0, return_counts=True)
+        pairs.append(unique)
+        counts.append(number)
+    table = pd.DataFrame(np.concatenate(pairs), columns=["sample", "segment"]).assign(pixels=np.concatenate(counts))
+    return table.groupby(["sample", "segment"])["pixels"].sum().reset_index()
+
+
+def _together(grouped: Any) -> list[str]:
+    """The distinct texts of each group, sorted, joined by `|`."""
+    return ["|".join(sorted(set(texts) - {""})) for texts in grouped.agg(list)]
