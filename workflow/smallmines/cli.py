@@ -90,7 +90,7 @@ def score(
     with plain_errors():
         settings = read_config(config)
         table = scores.score(settings)
-        named = scores.record(settings, record, table) if record else [{"name": "masks", "rows": table.to_dict("records")}]
+        named = scores.record(settings, record, table) if record else [scores.entry("masks", table)]
     _show("Masks against the truth", [{"masks": entry["name"]} | row for entry in named for row in entry["rows"]])
 
 
@@ -118,10 +118,9 @@ def difficulty(config: ConfigPath, tiles: Tiles = 40, seed: Seed = 0) -> None:
         report = scores.difficulty(read_config(config), tiles, seed)
     rows: list[dict[str, Any]] = []
     for year, found in report["years"].items():
-        flat = {key: value for key, value in found.items() if key != "forest"} | {f"forest_{k}": v for k, v in found["forest"].items()}
-        rows += [
-            {"year": year, "figure": key, "value": " ".join(map(str, value)) if isinstance(value, list) else str(value)} for key, value in flat.items()
-        ]
+        for key, value in found.items():
+            text = " ".join(map(str, value)) if isinstance(value, list) else str(value)
+            rows.append({"year": year, "figure": key.replace("_", " "), "value": text})
     _show(f"{report['tiles']} tiles", rows)
 
 

@@ -212,7 +212,7 @@ def make_land(where: Place, years: Sequence[str], seed: int) -> Land:
 def _texture(shape: tuple[int, int], rng: np.random.Generator) -> Field:
     """Patchiness at several scales: stands of 400 m, plots of 80 m, single pixels."""
     sum_ = 0.6 * noise(shape, rng, 40) + 0.65 * noise(shape, rng, 6, 2.6) + 0.4 * rng.standard_normal(shape, np.float32)
-    return (sum_ / np.float32(sum_.std(dtype=np.float64))).astype(np.float32)
+    return np.asarray(sum_ / sum_.std(dtype=np.float64), np.float32)
 
 
 def _distance(of: NDArray[np.bool_]) -> Field:
@@ -338,9 +338,9 @@ def _mines(where: Place, distance: Field, years: int, seed: int) -> list[NDArray
 
     shape = distance.shape
     inside = where.tiles_of_pixels() >= 0
-    cluster = noise(shape, rng_of(seed, 30), 90, 3.6)
-    patch = noise(shape, rng_of(seed, 31), 14, 2.9)
-    drawn = 2.6 * cluster + 0.9 * patch - distance / 9
+    cluster = noise(shape, rng_of(seed, 30), 200, 4.4)
+    patch = noise(shape, rng_of(seed, 31), 14, 3.1)
+    drawn = 4.0 * cluster + 0.9 * patch - distance / 9
     reclaimed = noise(shape, rng_of(seed, 32), 45, 3.2) > 1.25
     mines: list[NDArray[np.bool_]] = []
     for number in range(years):
@@ -348,23 +348,25 @@ def _mines(where: Place, distance: Field, years: int, seed: int) -> list[NDArray
         score = drawn + 0.5 * noise(shape, rng_of(seed, 33, number), 25, 3.0)
         if mines:
             score = np.where(reclaimed, -np.inf, np.where(mines[-1], np.inf, score))
-        # 1.14: ponds of the main river, islands and specks take about an eighth away again
-        mine = score > np.quantile(score[inside], 1 - 1.14 * share)
+        # 1.05: the main river's channel, islands and specks take about a twentieth away again
+        mine = score > np.quantile(score[inside], 1 - 1.05 * share)
         parts, _ = label(mine)
-        large = np.bincount(parts.ravel()) >= 10
+        large = np.bincount(parts.ravel()) >= 25
         large[0] = False
         mines.append(large[parts])
     return mines
 
 
-def _dig(cover: NDArray[np.uint8], mine: NDArray[np.bool_], shape: tuple[int, int], seed: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+def _dig(
+    cover: NDArray[np.uint8], mine: NDArray[np.bool_], shape: tuple[int, int], seed: int
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """Lay pits, tailings, ponds and islands of vegetation into the mined ground; return the cover and the true mask."""
     from scipy.ndimage import binary_opening
 
     cover = cover.copy()
-    ponds = noise(shape, rng_of(seed, 40), 6, 2.9) > 0.95
-    heaps = noise(shape, rng_of(seed, 41), 8, 2.7) > 0.35
-    island = mine & (noise(shape, rng_of(seed, 42), 5, 2.8) > 1.35)
+    ponds = noise(shape, rng_of(seed, 40), 5, 3.5) > 0.95
+    heaps = noise(shape, rng_of(seed, 41), 6, 3.4) > 0.35
+    island = mine & (noise(shape, rng_of(seed, 42), 4, 3.4) > 1.35)
     cover[mine] = CODE["pit"]
     cover[mine & heaps] = CODE["tailings"]
     cover[mine & ponds] = CODE["pond"]
@@ -402,7 +404,7 @@ def _plots(shape: tuple[int, int], rng: np.random.Generator) -> tuple[NDArray[np
 
     count = max(16, shape[0] * shape[1] // 80)
     seeds = rng.uniform((0, 0), shape, (count, 2))
-    bend = [1.5 * noise(shape, rng, 6) for _ in range(2)]
+    bend = [1.6 * noise(shape, rng, 5, 4.0) for _ in range(2)]
     rows, cols = np.mgrid[: shape[0], : shape[1]].astype(np.float32)
     _, plot = cKDTree(seeds).query(np.column_stack([(rows + bend[0]).ravel(), (cols + bend[1]).ravel()]))
     return np.asarray(plot, np.intp).reshape(shape), count
@@ -427,7 +429,7 @@ def _settle(shape: tuple[int, int], distance: Field, rng: np.random.Generator) -
         reach = int(3 * radius)
         top, left = max(0, int(y) - reach), max(0, int(x) - reach)
         rows, cols = np.ogrid[top : min(shape[0], int(y) + reach), left : min(shape[1], int(x) + reach)]
-        part = density[top : top + rows.size, left : left + cols.size]
+        part = density[top : top + rows.shape[0], left : left + cols.shape[1]]
         np.maximum(part, np.exp(-(((rows - y) ** 2 + (cols - x) ** 2) / radius**2)), out=part)
     tree = minimum_spanning_tree(cdist(centres, centres)).tocoo()
     ends = np.stack([centres[tree.row], centres[tree.col]], axis=1)
@@ -436,4 +438,4 @@ def _settle(shape: tuple[int, int], distance: Field, rng: np.random.Generator) -
     sway = np.cumsum(rng.normal(0, 3.0, points.shape), axis=1)
     points += sway - sway[:, -1:] * along - sway[:, :1] * (1 - along)
     lines = shapely.linestrings(points[..., ::-1])
-    return density, burn(shapely.buffer(lines, 0.55), shape)
+    return density, burn(np.array([shapely.union_all(shapely.buffer(lines, 0.55))]), shape)

@@ -32,7 +32,12 @@ class Made:
 
 
 def make_world(
-    config: Config, tiles: int = 40, seed: int = 0, force: bool = False, root: str | Path = ".", tell: Callable[[str], None] = lambda _: None
+    config: Config,
+    tiles: int = 40,
+    seed: int = 0,
+    force: bool = False,
+    root: str | Path = ".",
+    tell: Callable[[str], None] = lambda _: None,
 ) -> Made:
     """Make the world of a config below `root`.
 

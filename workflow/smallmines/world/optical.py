@@ -96,14 +96,14 @@ class Sky:
 def sky(shape: tuple[int, int], take: Datatake, number: int, seed: int) -> Sky:
     """The sky of an overpass. In the first year a patch in the south-east is never clear (as in the real 2016)."""
     rng = rng_of(seed, 70, number, take.number)
-    towers = noise(shape, rng, 32, 3.5)
+    towers = noise(shape, rng, 38, 4.6) + np.float32(0.12) * noise(shape, rng, 5, 3.0)
     rows, cols = (np.linspace(0, 1, side, dtype=np.float32) for side in shape)
     if number == 0:
         scale = min(shape) / 1024
-        bump = np.hypot((rows[:, None] - 0.70) * shape[0], (cols[None] - 0.66) * shape[1]) / (45 * max(scale, 0.5))
-        towers = np.maximum(towers, 4.5 - 3.0 * bump.astype(np.float32))
+        bank = np.hypot((rows[:, None] - 0.70) * shape[0], (cols[None] - 0.66) * shape[1]) / (55 * max(scale, 0.5))
+        towers = np.maximum(towers, 5.0 - 3.0 * bank.astype(np.float32) + 0.6 * towers)
     limit = np.float32(np.quantile(towers, 1 - take.cover))
-    cloud = np.clip((towers - limit) / 0.3 + 0.5, 0, 1)
+    cloud = np.clip((towers - limit) / 0.45 + 0.4, 0, 1)
     away = int(rng.integers(14, 26))  # height of the clouds: 1 to 2 km
     rows_off, cols_off = round(away * np.cos(np.radians(take.azimuth)) * -1), round(away * np.sin(np.radians(take.azimuth)) * -1)
     shadow = _shift(cloud, -rows_off, cols_off) * (1 - cloud)
@@ -136,7 +136,8 @@ def sunlight(surface: Field, azimuth: float, zenith: float = 38.0) -> Field:
     sun, high = np.radians(azimuth), np.radians(zenith)
     facing = -right * np.sin(sun) + down * np.cos(sun)
     incidence = (np.cos(high) + np.sin(high) * facing) / np.sqrt(1 + down**2 + right**2)
-    return np.clip(1 + 0.65 * (incidence / np.cos(high) - 1), 0.35, 1.5).astype(np.float32)
+    light: Field = np.clip(1 + 0.65 * (incidence / np.cos(high) - 1), 0.35, 1.5).astype(np.float32)
+    return light
 
 
 def look(ground: NDArray[np.uint16], light: Field, above: Sky, take: Datatake, number: int, seed: int) -> Iterator[tuple[str, Field]]:
@@ -154,7 +155,7 @@ def look(ground: NDArray[np.uint16], light: Field, above: Sky, take: Datatake, n
 def halved(array: Field) -> Field:
     """Mean over 2 × 2 pixels: a true 20 m band."""
     rows, cols = array.shape
-    return array.reshape(rows // 2, 2, cols // 2, 2).mean(axis=(1, 3), dtype=np.float32)
+    return np.asarray(array.reshape(rows // 2, 2, cols // 2, 2).mean(axis=(1, 3)), np.float32)
 
 
 def classify(bands: dict[str, Field], above: Sky, rng: np.random.Generator) -> NDArray[np.uint8]:
@@ -272,5 +273,3 @@ def _outline(box: GeoBox, inside: NDArray[np.bool_]) -> NDArray[np.float64]:
         ring[3, 0] = ring[0, 0] + count[0] * box.transform.a
         ring[2, 0] = ring[1, 0] + count[-1] * box.transform.a
     return ring
-
-

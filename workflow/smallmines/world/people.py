@@ -42,9 +42,7 @@ ANNOTATORS = ("A01", "A02")
 FIRST_DAY = dt.datetime(2024, 3, 4, 8, 0, tzinfo=dt.UTC)
 
 
-def write_people(
-    folder: Path, where: Place, land: Land, years: Sequence[str], seed: int, force: bool
-) -> tuple[list[Path], list[Path]]:
+def write_people(folder: Path, where: Place, land: Land, years: Sequence[str], seed: int, force: bool) -> tuple[list[Path], list[Path]]:
     """Write `aoi.gpkg` and `samples/<year>/<block>.gpkg`; returns the paths written and those kept as they were."""
     new: list[Path] = []
     kept: list[Path] = []

@@ -120,7 +120,7 @@ def _fringe(inside: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.b
     from scipy.ndimage import distance_transform_edt
 
     width = np.clip(6 + 4 * noise(inside.shape, rng, 40, 3.0), 1, 12)
-    return ~inside & (distance_transform_edt(~inside) <= width)
+    return np.asarray(~inside & (distance_transform_edt(~inside) <= width), bool)
 
 
 def _write_slice(
@@ -133,6 +133,7 @@ def _write_slice(
     window = (slice(rows.min(), rows.max() + 1), slice(cols.min(), cols.max() + 1))
     own = world[window]
     own = GeoBox(own.shape, Affine.translation(SHIFT, -SHIFT) * own.transform, own.crs)
+    own_lattice = Affine.translation(SHIFT, -SHIFT) * world.transform
     start = one.start + dt.timedelta(seconds=25 * part)
     end = start + dt.timedelta(seconds=25)
     datatake = f"{one.absolute_orbit * 7 % 0xFFFFFF:06X}"
@@ -148,7 +149,7 @@ def _write_slice(
         S1,
         item,
         start + (end - start) / 2,
-        lonlat(np.column_stack(world.transform * ring.T) + [SHIFT, -SHIFT], str(world.crs)),
+        lonlat(np.column_stack(own_lattice * ring.T), str(world.crs)),
         {
             "start_datetime": start.strftime("%Y-%m-%dT%H:%M:%S.000Z"),
             "end_datetime": end.strftime("%Y-%m-%dT%H:%M:%S.000Z"),
@@ -162,7 +163,7 @@ def _write_slice(
             "sar:looks_equivalent_number": ENL,
             "proj:code": str(world.crs),
             "proj:shape": list(own.shape),
-            "proj:transform": [*told][:6] + [0.0, 0.0, 1.0],
+            "proj:transform": list(told),
         },
         {"vv": {}, "vh": {}},
     )
@@ -179,7 +180,7 @@ def write_elevation(catalogue: Catalogue, elevation: Field, canopy: Field, geobo
 
     rough = gaussian_filter(elevation + 0.6 * canopy, 1.3)
     ring = np.array(lonlat(corners(geobox), str(geobox.crs)))
-    west, south, east, north = (*ring.min(axis=0), *ring.max(axis=0))
+    (west, south), (east, north) = ring.min(axis=0).tolist(), ring.max(axis=0).tolist()
     to_world = Transformer.from_crs("EPSG:4326", str(geobox.crs), always_xy=True)
     for lat in range(int(np.floor(south)), int(np.floor(north)) + 1):
         for lon in range(int(np.floor(west)), int(np.floor(east)) + 1):

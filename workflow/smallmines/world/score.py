@@ -69,11 +69,16 @@ def figures(true_negative: int, false_positive: int, false_negative: int, true_p
     }
 
 
+def entry(name: str, table: pd.DataFrame) -> dict[str, Any]:
+    """A score with its name, as `score.json` holds it."""
+    return {"name": name, "rows": table.to_dict("records")}
+
+
 def record(config: Config, name: str, table: pd.DataFrame, root: str | Path = ".") -> list[dict[str, Any]]:
     """Put a score under a name into `results/<run>/score.json`, in place of one of the same name; returns all of them in order."""
     path = Path(root) / "results" / config.run / "score.json"
     known: list[dict[str, Any]] = read_json(path) if path.is_file() else []
-    known = [entry for entry in known if entry["name"] != name] + [{"name": name, "rows": table.to_dict("records")}]
+    known = [one for one in known if one["name"] != name] + [entry(name, table)]
     write_json(path, known)
     return known
 
@@ -123,8 +128,9 @@ def difficulty(config: Config, tiles: int = 40, seed: int = 0) -> dict[str, Any]
             "mining_share": round(float(truth[inside].mean()), 4),
             "empty_tiles": round(float((per_tile == 0).mean()), 3),
             "fullest_tile": round(float(per_tile.max()), 3),
-            "forest": figures(*confusion(found.astype(np.uint8), truth[inside][~train].astype(np.uint8))),
         }
+        result = figures(*confusion(found.astype(np.uint8), truth[inside][~train].astype(np.uint8)))
+        report["years"][year] |= {f"forest_{key}": value for key, value in result.items() if key != "pixels"}
     return report
 
 

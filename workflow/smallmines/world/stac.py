@@ -33,7 +33,8 @@ def write_cog(path: Path, array: NDArray[Any], geobox: GeoBox, nodata: float | N
     from rasterio.io import MemoryFile
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    profile = {"driver": "GTiff", "height": array.shape[0], "width": array.shape[1], "count": 1, "dtype": str(array.dtype), "nodata": nodata}
+    height, width = array.shape
+    profile = {"driver": "GTiff", "height": height, "width": width, "count": 1, "dtype": str(array.dtype), "nodata": nodata}
     with MemoryFile() as memory:
         with memory.open(crs=str(geobox.crs), transform=geobox.transform, **profile) as target:
             target.write(array, 1)
@@ -43,7 +44,7 @@ def write_cog(path: Path, array: NDArray[Any], geobox: GeoBox, nodata: float | N
                 str(path),
                 driver="COG",
                 COMPRESS="DEFLATE",
-                LEVEL="1" if array.dtype.kind == "f" else "6",
+                LEVEL="1" if array.dtype.kind == "f" else "4",
                 PREDICTOR="YES",
                 BLOCKSIZE="256",
                 OVERVIEW_COUNT="2",
@@ -145,7 +146,10 @@ class Catalogue:
                 "stac_version": VERSION,
                 "id": "miniature-earth",
                 "description": NOTE,
-                "links": [_link("root", "./catalog.json")] + [_link("child", f"./{name}/collection.json") for name in sorted(self.collections)],
+                "links": [
+                    _link("root", "./catalog.json"),
+                    *(_link("child", f"./{name}/collection.json") for name in sorted(self.collections)),
+                ],
             },
         )
 
