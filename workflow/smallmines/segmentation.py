@@ -117,8 +117,10 @@ def mean_shift(
     """
     folder = image.parent
     smooth, position, split, whole, merged = (folder / f"{name}.tif" for name in ("smooth", "position", "split", "whole", "merged"))
+    logger.info("smoothing")
     otb.run("MeanShiftSmoothing", orfeo.smoothing(image, smooth, position, settings, limits))
     image.unlink()
+    logger.info("segmenting")
     otb.run("LSMSSegmentation", orfeo.segmentation(smooth, position, split, settings, limits))
     position.unlink()
     labels = raster.read(split)[0].astype(np.uint32, copy=False)
@@ -127,6 +129,7 @@ def mean_shift(
         labels[~valid] = labels.max() + np.uint32(1)
         raster.write(whole, pieces(labels), geobox, None, ["segment"], zlevel=1)
         del labels
+        logger.info("merging small segments")
         otb.run("LSMSSmallRegionsMerging", orfeo.merging(smooth, whole, merged, settings, limits))
         labels = raster.read(merged)[0].astype(np.uint32, copy=False)
     labels[~valid] = 0
