@@ -37,6 +37,7 @@ wildcard_constraints:
     kind="IMAGE|MASK",
 
 
+include: "workflow/rules/common.smk"
 include: "workflow/rules/grid.smk"
 include: "workflow/rules/archive.smk"
 include: "workflow/rules/composites.smk"

@@ -1,50 +1,21 @@
 # What people say, the assistant that proposes labels, and the decision for each segment.
-from smallmines.labels.samples import SUFFIXES as SAMPLE_SUFFIXES
-from smallmines.labels.samples import events_digest, samples_digest
+from smallmines.labels.files import UserFiles
 
-
-def sample_files(wildcards):
-    """The sample files of a block and year that exist: none lets the workflow plan, the rule then says what is missing."""
-    return only_file(
-        f"resources/user/{cfg.run}/samples/{wildcards.year}",
-        wildcards.block,
-        SAMPLE_SUFFIXES,
-    )
-
-
-def event_files(wildcards):
-    """The event files of a block and year that exist."""
-    folder = f"resources/user/{cfg.run}/events/{wildcards.year}/{wildcards.block}"
-    return sorted(
-        f"{folder}/{name}"
-        for name in (os.listdir(folder) if os.path.isdir(folder) else [])
-        if name.endswith(".jsonl")
-    )
-
-
-def annotate_command(wildcards):
-    """What to type where there are no samples yet; nothing where there are some, since params must not depend on how the run was called."""
-    files = " ".join(str(path) for path in workflow.overwrite_configfiles)
-    return (
-        ""
-        if sample_files(wildcards)
-        else "snakemake annotate" + (f" --configfile {files}" if files else "")
-    )
-
-
-def training_blocks(wildcards):
-    """The blocks whose samples the assistant of a block may use."""
-    return (
-        cfg.blocks
-        if cfg.assistant.on_missing_class == "pooled_model"
-        else [wildcards.block]
-    )
+PEOPLE = UserFiles(
+    f"resources/user/{cfg.run}",
+    cfg.grid.crs,
+    tuple(os.path.relpath(path) for path in workflow.overwrite_configfiles),
+)
+TRAINING_BLOCKS = {
+    block: cfg.blocks if cfg.assistant.on_missing_class == "pooled_model" else [block]
+    for block in cfg.blocks
+}
 
 
 rule labels:
     input:
-        samples=ancient(sample_files),
-        events=ancient(event_files),
+        samples=ancient(PEOPLE.samples),
+        events=ancient(PEOPLE.events),
         grid="<results>/grid/grid.json",
         segments="<results>/segments/{year}/{block}/segments.tif",
         features="<results>/segments/{year}/{block}/features.parquet",
@@ -64,36 +35,36 @@ rule labels:
         runtime=20,
     params:
         *code("labels"),
-        digest=lambda wildcards: f"{samples_digest(sample_files(wildcards), cfg.grid.crs)} {events_digest(event_files(wildcards))}",
+        digest=PEOPLE.digest,
         config=cfg.assistant.model_dump(
             mode="json", include={"folds", "on_missing_class"}
         ),
-        wanted=lambda wildcards: f"resources/user/{cfg.run}/samples/{wildcards.year}/{wildcards.block}",
-        command=annotate_command,
+        wanted=PEOPLE.wanted,
+        command=PEOPLE.command,
     message:
         "Checking the samples and events of {wildcards.year}, block {wildcards.block}"
     script:
         "../scripts/labels.py"
 
 
-rule assist:
+rule assistant:
     input:
         features=lambda wildcards: expand(
             "<results>/segments/{{year}}/{name}/features.parquet",
-            name=training_blocks(wildcards),
+            name=TRAINING_BLOCKS[wildcards.block],
         ),
         samples=lambda wildcards: expand(
             "<results>/people/{{year}}/{name}/samples.parquet",
-            name=training_blocks(wildcards),
+            name=TRAINING_BLOCKS[wildcards.block],
         ),
     output:
         probabilities="<results>/assistant/{year}/{block}/probabilities.parquet",
         metrics="<results>/assistant/{year}/{block}/metrics.json",
         model="<results>/assistant/{year}/{block}/model.joblib",
     log:
-        "<logs>/assist/{year}-{block}.log",
+        "<logs>/assistant/{year}-{block}.log",
     benchmark:
-        "<benchmarks>/assist/{year}-{block}.tsv"
+        "<benchmarks>/assistant/{year}-{block}.tsv"
     conda:
         "../../envs/smallmines.yaml"
     threads: 4
@@ -101,13 +72,13 @@ rule assist:
         mem_mb=4000,
         runtime=60,
     params:
-        *code("assist"),
+        *code("assistant"),
         config=cfg.assistant.model_dump(mode="json"),
-        blocks=training_blocks,
+        blocks=lambda wildcards: TRAINING_BLOCKS[wildcards.block],
     message:
         "Training the assistant of {wildcards.year}, block {wildcards.block}"
     script:
-        "../scripts/assist.py"
+        "../scripts/assistant.py"
 
 
 rule decide:
@@ -156,7 +127,7 @@ rule candidates:
     params:
         *code("candidates"),
         config=cfg.annotate.model_dump(mode="json"),
-        save_as=lambda wildcards: f"resources/user/{cfg.run}/samples/{wildcards.year}/{wildcards.block}.gpkg",
+        save_as=lambda wildcards: f"{PEOPLE.wanted(wildcards)}.gpkg",
     message:
         "Drawing candidates for labelling in {wildcards.year}, block {wildcards.block}"
     script:
