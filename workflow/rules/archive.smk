@@ -1,0 +1,96 @@
+# Which items of the archives are used (manifests), and their pixels in the cache.
+SENSORS = {"s2": cfg.sentinel2, "s1": cfg.sentinel1, "dem": cfg.elevation}
+ASKED = {
+    "s2": {
+        "provider",
+        "catalogue",
+        "method",
+        "clouds",
+        "masked_classes",
+        "max_cloud_cover",
+        "minimum_clear_share",
+        "max_datatakes",
+    },
+    "s1": {"provider", "catalogue", "orbit_state", "relative_orbit"},
+    "dem": {"provider", "catalogue"},
+}
+READ = {
+    "s2": {"resampling_20m", "cloud_dilation_px"},
+    "s1": {"border_erosion_px"},
+    "dem": set(),
+}
+
+
+def catalogue_file(wildcards):
+    """The static catalogue where it exists; where it does not, the script says so."""
+    address = SENSORS[wildcards.sensor].catalogue
+    return [address] if address and os.path.isfile(address) else []
+
+
+def windows_asked(wildcards):
+    """First and last day by year: this year's; all years' for Sentinel-1, whose orbit is one for all; none for elevation."""
+    asked = {"s2": [wildcards.year], "s1": cfg.year_names, "dem": []}[wildcards.sensor]
+    return {
+        name: [str(cfg.years[int(name)].start), str(cfg.years[int(name)].end)]
+        for name in asked
+    }
+
+
+rule search:
+    input:
+        grid="<results>/grid/grid.json",
+        catalogue=catalogue_file,
+    output:
+        "<results>/manifests/{year}/{sensor}.json",
+    log:
+        "<logs>/search/{year}-{sensor}.log",
+    benchmark:
+        "<benchmarks>/search/{year}-{sensor}.tsv"
+    wildcard_constraints:
+        year=r"\d{4}(?=/s\d)|static(?=/dem)",
+    conda:
+        "../../envs/smallmines.yaml"
+    threads: 1
+    resources:
+        mem_mb=1500,
+        runtime=60,
+    params:
+        *code("search"),
+        windows=windows_asked,
+        config=lambda wildcards: SENSORS[wildcards.sensor].model_dump(
+            mode="json", include=ASKED[wildcards.sensor]
+        ),
+    message:
+        "Searching the archive: {wildcards.sensor}, {wildcards.year}"
+    script:
+        "../scripts/search.py"
+
+
+rule fetch:
+    input:
+        grid="<results>/grid/grid.json",
+        manifest="<results>/manifests/{year}/{sensor}.json",
+    output:
+        "<results>/fetched/{year}/{block}/{sensor}.json",
+    log:
+        "<logs>/fetch/{year}-{block}-{sensor}.log",
+    benchmark:
+        "<benchmarks>/fetch/{year}-{block}-{sensor}.tsv"
+    wildcard_constraints:
+        year=r"\d{4}(?=/\d+/s\d)|static(?=/\d+/dem)",
+    conda:
+        "../../envs/smallmines.yaml"
+    threads: 1
+    resources:
+        mem_mb=1500,
+        runtime=240,
+    params:
+        *code("fetch"),
+        pixels="resources/automatic/pixels",
+        config=lambda wildcards: SENSORS[wildcards.sensor].model_dump(
+            mode="json", include=READ[wildcards.sensor]
+        ),
+    message:
+        "Fetching pixels: {wildcards.sensor}, {wildcards.year}, block {wildcards.block}"
+    script:
+        "../scripts/fetch.py"

@@ -1,0 +1,91 @@
+# One surface a sensor, year and block, all on the block's grid.
+rule composite_s2:
+    input:
+        grid="<results>/grid/grid.json",
+        fetched="<results>/fetched/{year}/{block}/s2.json",
+    output:
+        image="<results>/composites/{year}/{block}/s2.tif",
+        source="<results>/composites/{year}/{block}/s2_source.tif",
+        clearness="<results>/composites/{year}/{block}/clear.tif",
+        stats="<results>/composites/{year}/{block}/s2.json",
+    log:
+        "<logs>/composite_s2/{year}-{block}.log",
+    benchmark:
+        "<benchmarks>/composite_s2/{year}-{block}.tsv"
+    conda:
+        "../../envs/smallmines.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        *code("composite_s2"),
+        config=cfg.sentinel2.model_dump(
+            mode="json",
+            include={
+                "radiometry",
+                "method",
+                "clouds",
+                "masked_classes",
+                "cloud_dilation_px",
+                "unclear",
+            },
+        ),
+    message:
+        "Compositing Sentinel-2: {wildcards.year}, block {wildcards.block}"
+    script:
+        "../scripts/composite_s2.py"
+
+
+rule composite_s1:
+    input:
+        grid="<results>/grid/grid.json",
+        fetched="<results>/fetched/{year}/{block}/s1.json",
+    output:
+        image="<results>/composites/{year}/{block}/s1.tif",
+        stats="<results>/composites/{year}/{block}/s1.json",
+    log:
+        "<logs>/composite_s1/{year}-{block}.log",
+    benchmark:
+        "<benchmarks>/composite_s1/{year}-{block}.tsv"
+    conda:
+        "../../envs/smallmines.yaml"
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=60,
+    params:
+        *code("composite_s1"),
+        config=cfg.sentinel1.model_dump(
+            mode="json", include={"border_erosion_px", "kernel"}
+        ),
+    message:
+        "Compositing Sentinel-1: {wildcards.year}, block {wildcards.block}"
+    script:
+        "../scripts/composite_s1.py"
+
+
+rule composite_dem:
+    input:
+        grid="<results>/grid/grid.json",
+        fetched="<results>/fetched/static/{block}/dem.json",
+    output:
+        image="<results>/composites/static/{block}/dem.tif",
+        stats="<results>/composites/static/{block}/dem.json",
+    log:
+        "<logs>/composite_dem/static-{block}.log",
+    benchmark:
+        "<benchmarks>/composite_dem/static-{block}.tsv"
+    conda:
+        "../../envs/smallmines.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=30,
+    params:
+        *code("composite_dem"),
+        config=cfg.elevation.model_dump(mode="json", include={"resampling"}),
+    message:
+        "Compositing elevation: block {wildcards.block}"
+    script:
+        "../scripts/composite_dem.py"

@@ -1,0 +1,15 @@
+"""Composite a block's elevation tiles."""
+
+from smallmines.config import Elevation
+from smallmines.elevation import composite
+from smallmines.job import job
+
+with job(snakemake.log[0]):
+    composite(
+        snakemake.wildcards.block,
+        snakemake.input.grid,
+        snakemake.input.fetched,
+        Elevation(**snakemake.params.config),
+        snakemake.output.image,
+        snakemake.output.stats,
+    )

@@ -1,0 +1,14 @@
+"""Composite a block's Sentinel-2 scenes."""
+
+from smallmines.config import Sentinel2
+from smallmines.job import job
+from smallmines.sentinel2 import composite
+
+with job(snakemake.log[0]):
+    composite(
+        snakemake.wildcards.block,
+        snakemake.input.grid,
+        snakemake.input.fetched,
+        Sentinel2(**snakemake.params.config),
+        dict(snakemake.output.items()),
+    )

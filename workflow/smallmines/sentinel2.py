@@ -1,0 +1,285 @@
+"""The Sentinel-2 composite of a block: one surface of ten bands from datatakes ranked once for the whole area.
+
+A pixel comes from the first datatake by rank that sees it clearly (or from the median of the clear ones). Pixels that are
+never clear keep the best observation by rank, flagged in `clear.tif`, or become nodata. Within a datatake, tiles overlap:
+the first item by id with data wins. An observation is valid where all ten bands are above 0.
+
+Clear is: the scene class of the pixel is not masked, and no cloud (classes 3, 8, 9, 10 where they are masked) lies within
+the dilation radius. Clouds are looked for in the datatake's mosaic, which is read with a margin as wide as the radius, so
+strips and blocks do not show in the result.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+from rasterio.windows import Window
+
+from smallmines.archive.providers import SCL
+from smallmines.archive.radiometry import DarkPixels, check_offset, require_one_offset, to_radiometry
+from smallmines.archive.read import grid_pixels, read_fetched, read_scenes
+from smallmines.config import S2_BANDS, Sentinel2
+from smallmines.grid import read_lattice
+from smallmines.job import UserError
+from smallmines.provenance import write_json
+from smallmines.raster import created, opened, require_grid, strips
+
+logger = logging.getLogger("smallmines")
+
+CLOUD_CLASSES = (3, 8, 9, 10)
+"""Scene classes that are dilated where they are masked: cloud shadow, cloud of medium and high probability, cirrus."""
+
+SEVERAL = 255
+"""Scene index of a pixel that several scenes went into (median)."""
+
+NONE, UNCLEAR, CLEAR = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What one datatake saw in a strip.
+
+    Attributes:
+        dn: uint16 (band, row, column) in the wanted radiometry, 0 = nodata in all bands.
+        source: uint8 (row, column), index of the scene, 0 = none.
+        clear: bool (row, column).
+    """
+
+    dn: NDArray[np.uint16]
+    source: NDArray[np.uint8]
+    clear: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Composite:
+    """A strip of the composite: `dn` and `source` as in `Observation`, `state` uint8: 0 no data, 1 unclear, 2 clear."""
+
+    dn: NDArray[np.uint16]
+    source: NDArray[np.uint8]
+    state: NDArray[np.uint8]
+
+
+def composite(
+    block: str, grid: str | Path, fetched: str | Path, settings: Sentinel2, outputs: Mapping[str, str | Path]
+) -> None:
+    """Make the Sentinel-2 composite of a block, strip by strip.
+
+    Args:
+        grid: `grid/grid.json`.
+        fetched: `fetched/<year>/<block>/s2.json`.
+        settings: radiometry, method, clouds, masked_classes, cloud_dilation_px and unclear are used.
+        outputs: paths of `image` (uint16, ten bands, nodata 0), `source` (uint8, index of the scene in the manifest, 255 =
+            several, 0 = none), `clearness` (uint8, 1 = clear) and `stats` (JSON).
+
+    Raises:
+        UserError: `native` with mixed offsets, a baseline that the pixels contradict, or more than 254 scenes.
+    """
+    lattice = read_lattice(grid)
+    geobox, own = lattice.block(block), lattice.own(block)
+    items = read_fetched(fetched)
+    _require_usable(items, settings)
+    pixels = {item["id"]: DarkPixels(len(S2_BANDS)) for item in items}
+    counts = np.zeros((3, 256), np.int64)
+    tags = _tags(items, settings)
+    # The n-th name in the scene raster's tag is scene n, also where this block lacks some scenes of the year.
+    scenes = _names(read_scenes(fetched))
+    with ExitStack() as stack:
+        sources = {item["id"]: _open(stack, item, geobox, settings) for item in items}
+        image = stack.enter_context(created(outputs["image"], geobox, "uint16", 0, S2_BANDS, tags))
+        source = stack.enter_context(created(outputs["source"], geobox, "uint8", 0, ["scene"], tags | scenes))
+        clear = stack.enter_context(created(outputs["clearness"], geobox, "uint8", None, ["clear"], tags))
+        for strip in strips(tuple(geobox.shape)):
+            takes = _observations(items, sources, strip, geobox, settings, pixels)
+            done = median(takes, settings.unclear) if settings.method == "median" else first_clear(takes, settings.unclear)
+            image.write(done.dn, window=strip)
+            source.write(done.source, 1, window=strip)
+            clear.write((done.state == CLEAR).astype(np.uint8), 1, window=strip)
+            inside = own[strip.row_off : strip.row_off + strip.height]
+            for state in (NONE, UNCLEAR, CLEAR):
+                counts[state] += np.bincount(done.source[inside & (done.state == state)], minlength=256)
+        offsets = {item["id"]: check_offset(item["id"], item["baseline"], item["offset"], pixels[item["id"]]) for item in items}
+    stats = _stats(items, counts, offsets)
+    logger.info(
+        "block %s: %.1f %% filled from other datatakes than the first, %.2f %% unclear, %.2f %% without data",
+        block,
+        *(100 * stats[key] for key in ("fill_share", "unclear_share", "nodata_share")),
+    )
+    write_json(outputs["stats"], stats)
+
+
+def first_clear(takes: Iterator[Observation] | Sequence[Observation], unclear: str) -> Composite:
+    """The first clear observation by rank, else (`unclear` keep) the first with data."""
+    result: Composite | None = None
+    for take in takes:
+        if result is None:
+            result = Composite(np.zeros_like(take.dn), np.zeros_like(take.source), np.zeros_like(take.source))
+        better = take.clear & (result.state < CLEAR)
+        if unclear == "keep":
+            better |= (take.source > 0) & (result.state == NONE)
+        np.copyto(result.dn, take.dn, where=better)
+        np.copyto(result.source, take.source, where=better)
+        result.state[better] = np.where(take.clear[better], CLEAR, UNCLEAR)
+    assert result is not None
+    return result
+
+
+def median(takes: Iterator[Observation] | Sequence[Observation], unclear: str) -> Composite:
+    """The median of the clear observations, band by band; of an even number the lower of the two in the middle.
+
+    The lower one keeps every value a measured one, and of two observations the one that is less likely haze.
+    Pixels with fewer than two clear observations are as in `first_clear`.
+    """
+    seen = list(takes)
+    result = first_clear(seen, unclear)
+    clear = np.stack([take.clear for take in seen])
+    count = clear.sum(axis=0)
+    several = count > 1
+    if several.any():
+        middle = (count[several] - 1) // 2
+        for band, target in enumerate(result.dn):
+            values = np.stack([np.where(take.clear, take.dn[band], np.uint16(65535))[several] for take in seen])
+            values.sort(axis=0)
+            target[several] = np.take_along_axis(values, middle[np.newaxis], axis=0)[0]
+        result.source[several] = SEVERAL
+    return result
+
+
+def clear_mask(classes: NDArray[np.uint8], masked: Sequence[int]) -> NDArray[np.bool_]:
+    """Where a scene class is not masked; class 0 (no data) never is clear."""
+    table = np.ones(256, bool)
+    table[[0, *masked]] = False
+    return table[classes]
+
+
+def near_cloud(classes: NDArray[np.uint8], masked: Sequence[int], radius: int) -> NDArray[np.bool_]:
+    """Pixels within `radius` px (Euclidean, 0 = only themselves) of a masked cloud or shadow, on the array with its margin."""
+    from scipy import ndimage
+
+    cloud = np.isin(classes, [one for one in CLOUD_CLASSES if one in masked])
+    if radius == 0 or not cloud.any():
+        return cloud
+    return np.asarray(ndimage.distance_transform_edt(~cloud) <= radius)
+
+
+def mosaic(
+    parts: Sequence[tuple[int, NDArray[np.uint16], NDArray[np.bool_]]],
+    scl: Sequence[NDArray[np.uint8]] | None,
+    masked: Sequence[int],
+    radius: int,
+) -> Observation:
+    """Items of one datatake, in order, as one observation.
+
+    Args:
+        parts: per item the scene index, uint16 (band, row, column) and where it is valid.
+        scl: per item the scene classes with a margin of `radius` px on each side; None: all that is valid is clear.
+    """
+    index, dn, valid = parts[0]
+    result, source = np.where(valid, dn, np.uint16(0)), np.where(valid, index, 0).astype(np.uint8)
+    for index, dn, valid in parts[1:]:
+        fresh = valid & (source == 0)
+        np.copyto(result, dn, where=fresh)
+        source[fresh] = index
+    if scl is None:
+        return Observation(result, source, source > 0)
+    height, width = source.shape
+    inner = np.s_[radius : radius + height, radius : radius + width]
+    classes = scl[0].copy()
+    clear = np.zeros_like(valid)
+    for (index, _, _), one in zip(parts, scl, strict=True):
+        np.copyto(classes, one, where=classes == 0)
+        clear |= (source == index) & clear_mask(one[inner], masked)
+    return Observation(result, source, clear & ~near_cloud(classes, masked, radius)[inner])
+
+
+def _observations(
+    items: Sequence[Mapping[str, Any]],
+    sources: Mapping[str, Mapping[str, rasterio.DatasetReader]],
+    strip: Window,
+    geobox: GeoBox,
+    settings: Sentinel2,
+    pixels: Mapping[str, DarkPixels],
+) -> Iterator[Observation]:
+    """The datatakes of a strip in rank order; adds every item's pixels to its statistics on the way."""
+    radius = grid_pixels(settings.cloud_dilation_px, geobox)
+    for _, same in groupby(items, key=lambda item: item["rank"]):
+        parts, classes = [], []
+        for item in sorted(same, key=lambda item: str(item["id"])):
+            files = sources[item["id"]]
+            dn = np.stack([files[band].read(1, window=strip) for band in S2_BANDS])
+            valid = np.asarray((dn > 0).all(axis=0))
+            scl = None
+            if settings.clouds == "scl":
+                # The file is wider than the block by the margin on every side, and so is this window than the strip.
+                wide = Window(0, strip.row_off, strip.width + 2 * radius, strip.height + 2 * radius)
+                classes.append(files[SCL].read(1, window=wide))
+                scl = classes[-1][radius : radius + strip.height, radius : radius + strip.width]
+            pixels[item["id"]].add(dn, valid, scl)
+            parts.append((item["index"], to_radiometry(dn, item["offset"], settings.radiometry), valid))
+        yield mosaic(parts, classes or None, settings.masked_classes, radius)
+
+
+def _open(stack: ExitStack, item: Mapping[str, Any], geobox: GeoBox, settings: Sentinel2) -> dict[str, rasterio.DatasetReader]:
+    radius = grid_pixels(settings.cloud_dilation_px, geobox)
+    files = {}
+    for band in (*S2_BANDS, *((SCL,) if settings.clouds == "scl" else ())):
+        files[band] = stack.enter_context(opened(item["files"][band]))
+        require_grid(files[band], geobox.pad(radius) if band == SCL and radius else geobox)
+    return files
+
+
+def _require_usable(items: Sequence[Mapping[str, Any]], settings: Sentinel2) -> None:
+    if settings.radiometry == "native":
+        require_one_offset({item["id"]: item["offset"] for item in items})
+    if max(item["index"] for item in items) >= SEVERAL:
+        raise UserError("at most 254 scenes", f"{max(item['index'] for item in items)}", "lower sentinel2.max_datatakes")
+    if settings.clouds == "none":
+        logger.warning("sentinel2.clouds is none: clouds and shadows are NOT masked, every pixel with data counts as clear")
+
+
+def _tags(items: Sequence[Mapping[str, Any]], settings: Sentinel2) -> dict[str, str]:
+    return {
+        "RADIOMETRY": settings.radiometry,
+        "METHOD": settings.method,
+        "CLOUDS": settings.clouds,
+        "UNCLEAR": settings.unclear,
+        **_names(items),
+    }
+
+
+def _names(items: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    baselines = (f"{item['baseline'] // 100:02d}.{item['baseline'] % 100:02d}" for item in items)
+    return {"ITEMS": ",".join(item["id"] for item in items), "BASELINES": ",".join(baselines)}
+
+
+def _stats(items: Sequence[Mapping[str, Any]], counts: NDArray[np.int64], offsets: Mapping[str, Any]) -> dict[str, Any]:
+    """Shares of the block's own pixels. `counts` is by state and scene index."""
+    total = int(counts.sum())
+    used = counts[UNCLEAR] + counts[CLEAR]
+    best = items[0]["datatake"]
+    first = int(sum(used[item["index"]] for item in items if item["datatake"] == best))
+
+    def share(number: int) -> float:
+        return round(int(number) / total, 6)
+
+    return {
+        "pixels": total,
+        "nodata_share": share(counts[NONE].sum()),
+        "unclear_share": share(counts[UNCLEAR].sum()),
+        "fill_share": share(used.sum() - first - used[SEVERAL]),
+        "several_share": share(used[SEVERAL]),
+        "scenes": [
+            {key: item[key] for key in ("id", "index", "datatake", "rank", "baseline", "offset")}
+            | {"share": share(used[item["index"]]), "pixels_say": offsets[item["id"]]}
+            for item in items
+        ],
+    }
