@@ -115,7 +115,7 @@ def make_block(files: BlockFiles, lattice: Lattice, block: str, random: np.rando
     Path(files.labels).parent.mkdir(parents=True, exist_ok=True)
     labels.to_parquet(files.labels, index=False)
     lut = np.concatenate([[255], np.where(labels["label"] < 0, 255, labels["label"])]).astype(np.uint8)
-    raster.write(files.masks, lut[segments], geobox, 255, ["mask"], {"SEGMENTS": str(len(labels))})
+    raster.write(files.masks, lut[segments], geobox, 255, ["mining"], {"SEGMENTS": str(len(labels)), "CONFIG": "of the mask"})
 
 
 def make_segments(

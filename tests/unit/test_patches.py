@@ -77,7 +77,8 @@ def test_masks_do_not_see_other_gaps(results: Results, tmp_path: Path) -> None:
     assert write_masks(one.masks, results.lattice, "2016", "2", "GH", "def", tmp_path / "MASK") == 3
     with rasterio.open(tmp_path / "MASK" / "MASK_GH_0006_2016.tif") as patch:
         assert (patch.count, patch.dtypes, patch.nodata, patch.descriptions) == (1, ("uint8",), 255, ("mask",))
-        assert patch.tags()["CLASSES"] == "0 not_mining, 1 mining, 255 nodata"
+        expected_tags = {"CLASSES": "0 not_mining, 1 mining, 255 nodata", "CONFIG": "def", "SEGMENTS": patch.tags()["SEGMENTS"]}
+        assert expected_tags.items() <= patch.tags().items()
         cell = results.lattice.cells_of("2").set_index("tile_id").loc["0006"]
         expected = raster.read(one.masks)[0, cell.y : cell.y + SIDE, cell.x : cell.x + SIDE]
         np.testing.assert_array_equal(patch.read(1), expected)

@@ -47,7 +47,7 @@ def test_all_pictures_are_drawn_with_the_same_bytes(results: Results, tmp_path: 
 
 
 def test_all_plots_are_drawn(results: Results, tmp_path: Path) -> None:
-    metrics = {"reweighted": {"at_threshold": {"iou": 0.5, "f1": 0.66}, "at_0.5": {"iou": 0.3, "f1": 0.4}}}
+    metrics = {"at_class_shares_of_the_area": {"0.71": {"iou": 0.5, "f1": 0.66}, "0.5": {"iou": 0.3, "f1": 0.4}}}
     (tmp_path / "metrics.json").write_text(json.dumps(metrics))
     targets = {name: str(tmp_path / f"{name}.png") for name in ("class_share", "metrics", "examples")}
     overview = [str(tmp_path / "overview.png")]
@@ -113,12 +113,16 @@ def test_scenes_have_short_names() -> None:
 
 def test_scores_are_told_apart() -> None:
     metrics = {
-        "as_drawn": {"note": "not map accuracy", "at_0.5": {"iou": 0.79, "f1": 0.88}},
-        "reweighted": {"at_threshold": {"iou": 0.45, "precision": 0.5}, "at_0.5": {"iou": 0.29}},
+        "threshold": 0.7512,
+        "out_of_fold": {
+            "as_drawn": {"note": "not map accuracy", "0.5": {"iou": 0.79, "f1": 0.88}},
+            "at_class_shares_of_the_area": {"0.7512": {"iou": 0.45, "precision": 0.5}, "0.5": {"iou": 0.29}},
+        },
     }
     found = {(series_of(path), path[-1]): value for path, value in scores(metrics)}
-    assert found[((True, True), "iou")] == 0.79
-    assert found[((True, True), "f1")] == 0.88
-    assert found[((False, False), "iou")] == 0.45
-    assert found[((False, True), "iou")] == 0.29
-    assert len(found) == 4
+    assert found == {
+        ((True, True), "iou"): 0.79,
+        ((True, True), "f1"): 0.88,
+        ((False, False), "iou"): 0.45,
+        ((False, True), "iou"): 0.29,
+    }

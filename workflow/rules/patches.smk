@@ -1,28 +1,5 @@
 # Tiles as small GeoTIFFs: images and masks apart, so that a label edit rewrites masks only.
-from smallmines.provenance import digest
-
-# Settings that shape no pixel: where pixels are fetched from (the item ids tell), what is only reported.
-NOT_CONTENT = {
-    "provider",
-    "catalogue",
-    "backend",
-    "file",
-    "expected_tiles",
-    "released_ids_up_to",
-}
-
-
-def settings(*sections):
-    """Digest of some sections of the configuration, for the tags of the patches."""
-    values = {name: getattr(cfg, name).model_dump(mode="json") for name in sections}
-    return digest(
-        {
-            name: {
-                key: value for key, value in section.items() if key not in NOT_CONTENT
-            }
-            for name, section in values.items()
-        }
-    )
+include: "common.smk"
 
 
 rule image_patches:

@@ -1,7 +1,5 @@
 # The published folder: patches of all blocks in the released layout, an index, and a check of it all.
-def of_all(path):
-    """A product of every year and block, years first."""
-    return expand(path, year=cfg.year_names, block=cfg.blocks)
+include: "common.smk"
 
 
 rule assemble:

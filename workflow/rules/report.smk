@@ -1,23 +1,5 @@
 # What people look at: pictures per year and block, plots of the whole run; `snakemake --report` shows them.
-def picture(name, label):
-    """A picture of a year and block, in the report under its year and block."""
-    return report(
-        f"<results>/pictures/{{year}}/{{block}}/{name}.png",
-        caption=f"../report/{name}.rst",
-        category="Year {year}",
-        subcategory="Block {block}",
-        labels={"picture": label},
-    )
-
-
-def plot(name, label):
-    """A plot of the whole run, in the report under its own heading."""
-    return report(
-        f"<results>/pictures/{name}.png",
-        caption=f"../report/{name.split('_2')[0]}.rst",
-        category="All years and blocks",
-        labels={"plot": label},
-    )
+include: "common.smk"
 
 
 rule pictures:

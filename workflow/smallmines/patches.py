@@ -111,7 +111,7 @@ def write_masks(mask: str | Path, lattice: Lattice, year: str, block: str, count
     """
     classes = ", ".join(f"{value} {name}" for value, name in enumerate(CLASSES))
     with _source(mask, lattice.block(block), 1) as source, _fresh(folder) as beside:
-        tags = {"CONFIG": config, "CLASSES": f"{classes}, {MASK_NODATA} nodata", **_tags(source, "")}
+        tags = {**_tags(source, ""), "CONFIG": config, "CLASSES": f"{classes}, {MASK_NODATA} nodata"}
         count = 0
         for tile_id, where, square in _tiles(lattice, block):
             values = source.read(window=where)

@@ -106,6 +106,7 @@ def figure(width: float, height: float) -> Figure:
     from matplotlib.figure import Figure
 
     made = Figure(figsize=(width, height), dpi=120, layout="constrained", facecolor="white")
+    made.set_layout_engine("constrained", w_pad=0.08, h_pad=0.1)
     FigureCanvasAgg(made)
     return made
 

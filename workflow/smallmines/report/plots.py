@@ -24,6 +24,8 @@ EXAMPLES = 6
 
 def class_share(index: pd.DataFrame, target: str | Path) -> None:
     """Mean mining share by block and year, and how many tiles have how much."""
+    from matplotlib.ticker import ScalarFormatter
+
     years, blocks = sorted(index["year"].unique()), sorted(index["block"].unique(), key=int)
     made = canvas.figure(11, 4.2)
     left, right = made.subplots(1, 2)
@@ -32,7 +34,7 @@ def class_share(index: pd.DataFrame, target: str | Path) -> None:
     bins = ["0", *(f"{low}–{low + 10}" for low in range(0, 100, 10))]
     for position, year in enumerate(years):
         heights = [*(means.get((block, year), np.nan) for block in blocks), every[year]]
-        _bars(left, position, len(years), np.nan_to_num(heights), f"{year}: {every[year]:.2f} %", "{:.1f}")
+        _bars(left, position, len(years), np.nan_to_num(heights), f"{year} (mean {every[year]:.2f} %)", "{:.1f}")
         percent = index.loc[index["year"] == year, "mining_percent"].dropna().to_numpy()
         place = np.where(percent > 0, np.minimum(np.ceil(percent / 10), 10), 0).astype(int)
         _bars(right, position, len(years), np.bincount(place, minlength=len(bins)), f"{year}", "{:.0f}" if len(years) < 3 else "")
@@ -44,8 +46,9 @@ def class_share(index: pd.DataFrame, target: str | Path) -> None:
     right.set_xlabel("mining in the tile in %")
     right.set_ylabel("tiles")
     right.set_title("Tiles by share of mining", fontsize=12)
-    left.legend(title="mean of the tiles", frameon=False)
-    right.legend(frameon=False)
+    right.yaxis.set_major_formatter(ScalarFormatter())
+    right.tick_params(axis="x", labelsize=9)
+    made.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=len(years), frameon=False)
     for axes in (left, right):
         axes.margins(y=0.15)
         axes.spines[["top", "right"]].set_visible(False)
@@ -71,10 +74,8 @@ def scores(metrics: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str
 
 
 def series_of(path: Sequence[str]) -> tuple[bool, bool]:
-    """Whether a score is of the sample as drawn (else re-weighted), and whether it is at 0.5 (else at the threshold)."""
-    words = " ".join(path[:-1])
-    drawn = any(word in words for word in ("drawn", "balanced")) and "weighted" not in words
-    return drawn, any(word in words for word in ("0.5", "0_5", "half", "_05", "at_05"))
+    """Whether a score is of the sample as drawn (else re-weighted to the area), and whether it is at 0.5 (else at the threshold)."""
+    return "as_drawn" in path, "0.5" in path
 
 
 def metrics_plot(metrics: Mapping[str, str | Path], target: str | Path) -> None:
