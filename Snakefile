@@ -48,3 +48,22 @@ include: "workflow/rules/patches.smk"
 include: "workflow/rules/publish.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/targets.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        expand(
+            "<results>/dataset/{year}/{kind}.sha256",
+            year=cfg.year_names,
+            kind=["IMAGE", "MASK"],
+        ),
+        "<results>/dataset/index.parquet",
+        "<results>/verify.json",
+        expand(
+            "<results>/pictures/{year}/{block}/{picture}.png",
+            year=cfg.year_names,
+            block=cfg.blocks,
+            picture=["rgb", "mask"],
+        ),
+        "<results>/pictures/class_share.png",

@@ -1,4 +1,4 @@
-# What people name on the command line. `all` makes everything; `<stage>`, `<stage>_<year>` and `<stage>_<year>_<block>`
+# What people name on the command line: `<stage>`, `<stage>_<year>` and `<stage>_<year>_<block>`
 # make a stage and what it needs, for all years and blocks, one year, or one block of one year.
 STAGES = {
     "composites": [
@@ -18,16 +18,6 @@ STAGES = {
         "<results>/patches/{year}/{block}/MASK",
     ],
 }
-
-
-rule all:
-    default_target: True
-    input:
-        expand("<results>/dataset/{year}/{kind}.sha256", year=cfg.year_names, kind=["IMAGE", "MASK"]),
-        "<results>/dataset/index.parquet",
-        "<results>/verify.json",
-        expand("<results>/pictures/{year}/{block}/{picture}.png", year=cfg.year_names, block=cfg.blocks, picture=["rgb", "mask"]),
-        "<results>/pictures/class_share.png",
 
 
 for stage, files in STAGES.items():
