@@ -208,14 +208,21 @@ def test_the_join_agrees_with_shapely_pixel_by_pixel(shapes, seed):
 # --- the whole check ------------------------------------------------------------------------------------------------------
 
 
-def check(block, event_paths=(), path=None, **changes):
+def check(block, path=None, **changes):
     out = block.folder / "people"
-    people.check(
-        [str(path or block.folder / "1.gpkg")], [str(one) for one in event_paths], "2016", "1", "samples/2016/1", "snakemake annotate",
-        Assistant(**changes), block.folder / "grid.json", block.folder / "segments.tif", block.folder / "features.parquet",
-        out / "samples.parquet", out / "decisions.parquet", out / "refused.csv",
+    people.check_samples(
+        [str(path or block.folder / "1.gpkg")], "samples/2016/1", "snakemake annotate", "1", Assistant(**changes),
+        block.folder / "grid.json", block.folder / "segments.tif", block.folder / "features.parquet",
+        out / "samples.parquet", out / "refused.csv",
     )  # fmt: skip
-    return pd.read_parquet(out / "samples.parquet"), pd.read_parquet(out / "decisions.parquet"), pd.read_csv(out / "refused.csv")
+    return pd.read_parquet(out / "samples.parquet"), pd.read_csv(out / "refused.csv")
+
+
+def check_events(block, *paths):
+    out = block.folder / "people"
+    files = (out / "decisions.parquet", out / "refused_events.csv")
+    people.check_events([str(one) for one in paths], "2016", "1", block.folder / "features.parquet", *files)
+    return pd.read_parquet(files[0]), pd.read_csv(files[1])
 
 
 def label_points(block, rows, **columns):
@@ -239,25 +246,31 @@ def event(made, row, **changes):
     )
 
 
-def test_samples_and_events_become_tables(block, caplog):
-    path = store.write_events(block.folder / "events", [event(block, 7), event(block, 3, label="unsure"), event(block, 9, key=1)])
-    found, decided, refused = check(block, [path])
+def test_samples_become_a_table(block, caplog):
+    found, refused = check(block)
     assert found["segment"].tolist() == list(range(1, 1201, 3))
     assert found["label"].tolist() == block.truth[:1200:3].tolist()
     assert set(found["who"]) == {"ama"}
+    assert refused.empty
+    assert "settlement, vegetation, clear water, bare land, forest" in caplog.text
+
+
+def test_events_become_decisions(block, caplog):
+    path = store.write_events(block.folder / "events", [event(block, 7), event(block, 3, label="unsure"), event(block, 9, key=1)])
+    decided, refused = check_events(block, path)
     assert decided[["segment", "label", "provenance", "who"]].to_numpy().tolist() == [
         [4, -1, "corrected", "kofi"],
         [8, 1, "corrected", "kofi"],
     ]
     assert refused[["what", "why"]].to_numpy().tolist() == [["event", "segment changed"]]
     assert "not there any more" in caplog.text
-    assert "settlement, vegetation, clear water, bare land, forest" in caplog.text
+    assert check_events(block)[0].empty
 
 
 def test_events_of_another_block_are_refused(block):
     path = store.write_events(block.folder / "events", [event(block, 7, block="2")])
     with pytest.raises(UserError, match="events of 2016, block 1"):
-        check(block, [path])
+        check_events(block, path)
 
 
 def test_too_few_of_a_class_stops_with_counts_unless_pooled(block):

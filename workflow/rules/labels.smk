@@ -21,8 +21,7 @@ rule labels:
         features="<results>/segments/{year}/{block}/features.parquet",
     output:
         samples="<results>/people/{year}/{block}/samples.parquet",
-        decisions="<results>/people/{year}/{block}/decisions.parquet",
-        refused="<results>/people/{year}/{block}/refused.csv",
+        refused="<results>/people/{year}/{block}/refused_samples.csv",
     log:
         "<logs>/labels/{year}-{block}.log",
     benchmark:
@@ -42,9 +41,35 @@ rule labels:
         wanted=PEOPLE.wanted,
         command=PEOPLE.command,
     message:
-        "Checking the samples and events of {wildcards.year}, block {wildcards.block}"
+        "Checking the samples of {wildcards.year}, block {wildcards.block}"
     script:
         "../scripts/labels.py"
+
+
+rule decisions:
+    input:
+        events=ancient(event_files),
+        features="<results>/segments/{year}/{block}/features.parquet",
+    output:
+        decisions="<results>/people/{year}/{block}/decisions.parquet",
+        refused="<results>/people/{year}/{block}/refused_events.csv",
+    log:
+        "<logs>/decisions/{year}-{block}.log",
+    benchmark:
+        "<benchmarks>/decisions/{year}-{block}.tsv"
+    conda:
+        "../../envs/smallmines.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        *code("decisions"),
+        digest=lambda wildcards: events_digest(event_files(wildcards)),
+    message:
+        "Checking the events of {wildcards.year}, block {wildcards.block}"
+    script:
+        "../scripts/decisions.py"
 
 
 rule assistant:

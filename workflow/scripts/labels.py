@@ -1,12 +1,12 @@
-"""Check people's samples and events and join them to segments."""
+"""Check people's samples and join them to segments."""
 
 from smallmines.config import Assistant
 from smallmines.job import job
-from smallmines.labels.people import check
+from smallmines.labels.people import check_samples
 
 given, asked, made = snakemake.input, snakemake.params, snakemake.output
 with job(snakemake.log[0]):
-    check(
-        list(given.samples), list(given.events), snakemake.wildcards.year, snakemake.wildcards.block, asked.wanted, asked.command,
-        Assistant(**asked.config), given.grid, given.segments, given.features, made.samples, made.decisions, made.refused,
+    check_samples(
+        list(given.samples), asked.wanted, asked.command, snakemake.wildcards.block, Assistant(**asked.config),
+        given.grid, given.segments, given.features, made.samples, made.refused,
     )  # fmt: skip

@@ -21,25 +21,22 @@ if TYPE_CHECKING:
 logger = logging.getLogger("smallmines")
 
 
-def check(
-    sample_paths: Sequence[str],
-    event_paths: Sequence[str],
-    year: str,
-    block: str,
+def check_samples(
+    paths: Sequence[str],
     wanted: str,
     command: str,
+    block: str,
     settings: Assistant,
     grid: str | Path,
     segments: str | Path,
     features: str | Path,
     samples_out: str | Path,
-    decisions_out: str | Path,
     refused_out: str | Path,
 ) -> None:
-    """Read the samples and events of a block and year, join them to its segments and write both tables and the refused.
+    """Read the samples of a block and year, join them to its segments, write the table and the refused.
 
     Args:
-        sample_paths, event_paths: the files that exist.
+        paths: the sample files that exist.
         wanted: where the sample file should lie, without suffix.
         command: what makes candidates for it.
         settings: folds and what to do about a missing class.
@@ -47,7 +44,7 @@ def check(
     Raises:
         UserError: no sample file or several, unusable contents, samples outside the block, too few of a class.
     """
-    path = samples.sample_file(sample_paths, wanted, command)
+    path = samples.sample_file(paths, wanted, command)
     lattice = read_lattice(grid)
     geobox = lattice.block(block)
     table = read_features(features)
@@ -64,17 +61,28 @@ def check(
             f"add samples of {' and '.join(lack)}, or set assistant.on_missing_class to pooled_model",
         )
     warn_of_types(people)
-    decided, gone = decisions(store.read_events(event_paths), table, int(year), block)
-    if len(gone):
-        logger.warning("%d events are about segments that are not there any more: listed in %s", len(gone), refused_out)
     if len(joined.refused):
         logger.warning("%d samples or parts of them label no segment: listed in %s", len(joined.refused), refused_out)
-    import pandas as pd
-
     tables.write(samples_out, people, "samples")
+    with written(refused_out) as beside:
+        joined.refused.to_csv(beside, index=False, lineterminator="\n")
+
+
+def check_events(
+    paths: Sequence[str], year: str, block: str, features: str | Path, decisions_out: str | Path, refused_out: str | Path
+) -> None:
+    """Read the events of a block and year, write the decision that counts for each segment, and the refused.
+
+    Raises:
+        UserError: an unusable file, or an event of another year or block.
+    """
+    decided, gone = decisions(store.read_events(paths), read_features(features), int(year), block)
+    logger.info("%d decisions in %d files", len(decided), len(paths))
+    if len(gone):
+        logger.warning("%d events are about segments that are not there any more: listed in %s", len(gone), refused_out)
     tables.write(decisions_out, decided, "decisions")
     with written(refused_out) as beside:
-        pd.concat([joined.refused, gone]).to_csv(beside, index=False, lineterminator="\n")
+        gone.to_csv(beside, index=False, lineterminator="\n")
 
 
 def decisions(events: Sequence[store.Event], features: pd.DataFrame, year: int, block: str) -> tuple[pd.DataFrame, pd.DataFrame]:
