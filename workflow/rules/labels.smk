@@ -15,7 +15,6 @@ TRAINING_BLOCKS = {
 rule labels:
     input:
         samples=ancient(PEOPLE.samples),
-        events=ancient(PEOPLE.events),
         grid="<results>/grid/grid.json",
         segments="<results>/segments/{year}/{block}/segments.tif",
         features="<results>/segments/{year}/{block}/features.parquet",
@@ -34,7 +33,7 @@ rule labels:
         runtime=20,
     params:
         *code("labels"),
-        digest=PEOPLE.digest,
+        digest=PEOPLE.samples_digest,
         config=cfg.assistant.model_dump(
             mode="json", include={"folds", "on_missing_class"}
         ),
@@ -48,7 +47,7 @@ rule labels:
 
 rule decisions:
     input:
-        events=ancient(event_files),
+        events=ancient(PEOPLE.events),
         features="<results>/segments/{year}/{block}/features.parquet",
     output:
         decisions="<results>/people/{year}/{block}/decisions.parquet",
@@ -65,7 +64,7 @@ rule decisions:
         runtime=10,
     params:
         *code("decisions"),
-        digest=lambda wildcards: events_digest(event_files(wildcards)),
+        digest=PEOPLE.events_digest,
     message:
         "Checking the events of {wildcards.year}, block {wildcards.block}"
     script:

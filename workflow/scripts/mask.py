@@ -5,4 +5,4 @@ from smallmines.mask import make_mask
 
 given, asked = snakemake.input, snakemake.params
 with job(snakemake.log[0]):
-    make_mask(given.segments, given.clear, given.labels, given.grid, snakemake.wildcards.block, asked.tags, snakemake.output[0])
+    make_mask(given.segments, given.sky, given.labels, given.grid, snakemake.wildcards.block, asked.tags, snakemake.output[0])
