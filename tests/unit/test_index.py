@@ -101,5 +101,5 @@ def test_scenes_of_a_median_are_all() -> None:
     counts = np.zeros((2, 256), np.int64)
     counts[0, [0, 2]] = 5
     counts[1, 255] = 5
-    found = scenes(counts, {"ITEMS": "a,b,c", "BASELINES": "05.00,05.10,05.10"})
-    assert found == [(["b"], ["05.10"]), (["a", "b", "c"], ["05.00", "05.10"])]
+    found = scenes(counts, {"ITEMS": "a,b,c", "BASELINES": "05.00,05.10,05.10", "BLOCK_ITEMS": "a,b"})
+    assert found == [(["b"], ["05.10"]), (["a", "b"], ["05.00", "05.10"])]

@@ -112,7 +112,7 @@ def block_rows(files: BlockFiles, lattice: Lattice, year: str, block: str) -> pd
             source[name] = stack.enter_context(raster.opened(getattr(files, name)))
             raster.require_grid(source[name], geobox)
         tags = source["s2"].tags()
-        scene_tags = {**tags, **source["source"].tags()}
+        scene_tags = {**tags, **source["source"].tags(), "BLOCK_ITEMS": tags.get("ITEMS", "")}
         for row in sorted(set((cells["y"] // side).tolist())):
             window = rasterio.windows.Window(0, row * side, geobox.shape.x, side)
             data = (source["s2"].read(window=window) > 0).all(axis=0)
@@ -199,15 +199,18 @@ def _share(part: NDArray[np.int64], whole: NDArray[np.int64], scale: float) -> N
 def scenes(counts: NDArray[np.int64], tags: Mapping[str, str]) -> list[tuple[list[str], list[str]]]:
     """Items and baselines behind each tile, from the histogram of the scene index (tile, 256).
 
-    A tile that holds 255 (several scenes in one pixel, as in a median) names all the block's items.
+    Args:
+        tags: ITEMS and BASELINES of the scene raster (the n-th is scene n), and BLOCK_ITEMS, those used in this block.
+            A tile that holds 255 (several scenes in one pixel, as in a median) names all of these.
     """
     items, baselines = split_tag(tags.get("ITEMS", "")), split_tag(tags.get("BASELINES", ""))
+    block = set(split_tag(tags.get("BLOCK_ITEMS", tags.get("ITEMS", ""))))
     paired = len(items) == len(baselines)
     found = []
     for tile in counts:
         present = [number for number in np.flatnonzero(tile[1:]).tolist() if number < len(items)]
         if tile[255]:
-            present = list(range(len(items)))
+            present = [number for number, item in enumerate(items) if item in block]
         of_tile = [baselines[number] for number in present] if paired else baselines
         found.append(([items[number] for number in present], sorted(set(of_tile))))
     return found
