@@ -12,7 +12,7 @@ import pytest
 from fake_results import ITEMS, YEAR, Results, make_results, publish
 from smallmines import raster
 from smallmines.report import canvas
-from smallmines.report.pictures import block_pictures, central_window, label_pictures, scene_name, shaded
+from smallmines.report.pictures import block_pictures, label_pictures, middle_tile, scene_name, shaded
 from smallmines.report.plots import plots, scores, series_of
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -34,7 +34,14 @@ def draw(results: Results, folder: Path) -> dict[str, bytes]:
     labels[["segment", "probability"]].to_parquet(probabilities)
     first = {name: str(folder / f"{name}.png") for name in ("rgb", "s1", "hillshade", "segments", "source")}
     second = {name: str(folder / f"{name}.png") for name in ("probability", "mask")}
-    sources = {"s2": files.s2, "s1": files.s1, "dem": files.dem, "source": files.source, "segments": files.segments}
+    sources = {
+        "s2": files.s2,
+        "clearness": files.clearness,
+        "s1": files.s1,
+        "dem": files.dem,
+        "source": files.source,
+        "segments": files.segments,
+    }
     block_pictures(sources, results.lattice, YEAR, "1", first)
     label_pictures({**sources, "probabilities": str(probabilities), "mask": files.masks}, results.lattice, YEAR, "1", second)
     return {name: Path(path).read_bytes() for name, path in (first | second).items()}
@@ -88,10 +95,21 @@ def test_a_slope_to_the_north_west_is_lit_and_one_to_the_south_east_is_not() -> 
     assert towards.min() > flat[0, 0] > away.max()
 
 
-def test_the_middle_window_stays_in_the_block(results: Results) -> None:
-    window = central_window(results.lattice, "1")
-    height, width = results.lattice.block("1").shape
-    assert (window.row_off, window.col_off, window.height, window.width) == (0, 0, height, width)
+def test_the_middle_tile_is_the_blocks_own(results: Results) -> None:
+    for block in "12":
+        window = middle_tile(results.lattice, block)
+        own = results.lattice.own(block)[window.toslices()]
+        assert own.shape == (results.side, results.side)
+        assert own.all()
+
+
+def test_clouds_do_not_darken_the_land() -> None:
+    bands = np.tile(np.r_[np.arange(100, 200), np.full(50, 9000)].astype(np.float32), (3, 1, 1))
+    valid, clear = np.ones((1, 150), bool), np.arange(150)[None] < 100
+    assert canvas.stretched(bands, valid)[0, 99, 0] < 0.02
+    assert canvas.stretched(bands, valid, basis=clear)[0, 99, 0] == 1
+    assert canvas.stretched(bands, valid, basis=clear, gamma=2)[0, 50, 0] == pytest.approx(0.71, abs=0.02)
+    np.testing.assert_array_equal(canvas.stretched(bands, valid, basis=~valid), canvas.stretched(bands, valid))
 
 
 def test_masks_are_drawn_over_the_image() -> None:

@@ -5,6 +5,7 @@ include: "common.smk"
 rule pictures:
     input:
         s2="<results>/composites/{year}/{block}/s2.tif",
+        clearness="<results>/composites/{year}/{block}/clear.tif",
         source="<results>/composites/{year}/{block}/s2_source.tif",
         s1="<results>/composites/{year}/{block}/s1.tif",
         dem="<results>/composites/static/{block}/dem.tif",
@@ -37,6 +38,7 @@ rule pictures:
 rule label_pictures:
     input:
         s2="<results>/composites/{year}/{block}/s2.tif",
+        clearness="<results>/composites/{year}/{block}/clear.tif",
         segments="<results>/segments/{year}/{block}/segments.tif",
         probabilities="<results>/assistant/{year}/{block}/probabilities.parquet",
         mask="<results>/masks/{year}/{block}.tif",

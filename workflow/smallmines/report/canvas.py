@@ -34,6 +34,12 @@ FADE = 0.72
 SERIES = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#000000")
 """The colour-blind safe palette of Okabe and Ito."""
 
+MORE = (*SERIES, "#332288", "#88ccee", "#882255", "#999933", "#44aa99", "#ddcc77", "#117733", "#aa4499")
+"""For many categories: with Tol's muted palette."""
+
+GAMMA = 1.2
+"""Of pictures in natural colours: forest is dark."""
+
 Colours = NDArray[np.float32]
 
 
@@ -59,12 +65,25 @@ def sampled(array: NDArray[Any], shape: tuple[int, int]) -> NDArray[Any]:
     return array[np.ix_(rows, columns)]
 
 
-def stretched(bands: NDArray[Any], valid: NDArray[np.bool_], low: float = 2, high: float = 98) -> Colours:
-    """Three (3, row, column) bands as colours, each stretched between two percentiles of its valid pixels; grey where not valid."""
+def stretched(
+    bands: NDArray[Any],
+    valid: NDArray[np.bool_],
+    low: float = 2,
+    high: float = 98,
+    basis: NDArray[np.bool_] | None = None,
+    gamma: float = 1.0,
+) -> Colours:
+    """Three (3, row, column) bands as colours, each stretched between two percentiles of its valid pixels; grey where not valid.
+
+    Args:
+        basis: the pixels to take the percentiles from, where it has any: clouds would leave the land dark.
+        gamma: above 1 brightens what is dark.
+    """
+    counted = valid if basis is None or not (basis & valid).any() else basis & valid
     colours = np.empty((*valid.shape, 3), np.float32)
     for position, band in enumerate(bands):
-        ends = np.percentile(band[valid], (low, high)) if valid.any() else (0, 1)
-        colours[..., position] = ((band - ends[0]) / max(ends[1] - ends[0], 1e-6)).clip(0, 1)
+        ends = np.percentile(band[counted], (low, high)) if counted.any() else (0, 1)
+        colours[..., position] = ((band - ends[0]) / max(ends[1] - ends[0], 1e-6)).clip(0, 1) ** (1 / gamma)
     colours[~valid] = NO_DATA
     return colours
 

@@ -23,11 +23,11 @@ SEVERAL = 255
 """Scene index of a pixel made from more than one scene."""
 
 
-def rgb(s2: str, lattice: Lattice, year: str, block: str, target: str) -> None:
+def rgb(s2: str, clearness: str, lattice: Lattice, year: str, block: str, target: str) -> None:
     """Sentinel-2 in natural colours."""
-    colours = _rgb(s2, lattice, block)
+    colours = _rgb(s2, clearness, lattice, block)
     made = canvas.map_figure(colours.shape[:2])
-    title = f"{year}, block {block}: Sentinel-2 B04, B03, B02 (2–98 % stretch)"
+    title = f"{year}, block {block}: Sentinel-2 B04, B03, B02 (2–98 % of the clear pixels)"
     canvas.show(made.subplots(), colours, title, _metres(lattice, block, colours))
     canvas.save(made, target)
 
@@ -76,32 +76,32 @@ def shaded(height: NDArray[Any], metres: float, exaggeration: float = 3.0) -> ND
     return np.tensordot(light, normal, 1).clip(0, 1).astype(np.float32)
 
 
-def segments(s2: str, segments: str, lattice: Lattice, year: str, block: str, target: str) -> None:
-    """Segment outlines over Sentinel-2, in the middle 3×3 tiles at full resolution."""
-    where = central_window(lattice, block)
+def segments(s2: str, clearness: str, segments: str, lattice: Lattice, year: str, block: str, target: str) -> None:
+    """Segment outlines over Sentinel-2, in the block's middle tile: of a whole block, or of nine tiles, one would see lines only."""
+    where = middle_tile(lattice, block)
     with raster.opened(s2) as source:
         bands = source.read(RGB, window=where)
     with raster.opened(segments) as source:
         labels = source.read(1, window=where)
+    with raster.opened(clearness) as source:
+        clear = source.read(1, window=where) == 1
     times = max(1, canvas.LIMIT // max(labels.shape))
-    colours = canvas.enlarged(canvas.stretched(bands, (bands > 0).all(axis=0)), times)
-    colours[canvas.edges(canvas.enlarged(labels, times))] = canvas.MINING
+    colours = canvas.enlarged(canvas.stretched(bands, (bands > 0).all(axis=0), basis=clear, gamma=canvas.GAMMA), times)
+    lines = canvas.enlarged(labels, times)
+    colours[canvas.edges(lines) | canvas.edges(lines[::-1, ::-1])[::-1, ::-1]] = canvas.MINING
     count = np.unique(labels[labels > 0]).size
     made = canvas.map_figure(labels.shape)
-    title = f"{year}, block {block}: {count} segments in the middle of the block"
+    title = f"{year}, block {block}: {count} segments in the middle tile"
     canvas.show(made.subplots(), colours, title, lattice.block(block).transform.a / times)
     canvas.save(made, target)
 
 
-def central_window(lattice: Lattice, block: str) -> rasterio.windows.Window:
-    """The 3×3 tiles around the block's own tile nearest to the middle of its tiles, cut at the block's edges."""
+def middle_tile(lattice: Lattice, block: str) -> rasterio.windows.Window:
+    """The block's own tile nearest to the middle of its tiles, as a window of the block's grid."""
     cells, side = lattice.cells_of(block), lattice.tile_size
     distance = (cells["y"] - cells["y"].mean()) ** 2 + (cells["x"] - cells["x"].mean()) ** 2
     middle = cells.loc[distance.idxmin()]
-    height, width = lattice.block(block).shape
-    top, left = max(int(middle["y"]) - side, 0), max(int(middle["x"]) - side, 0)
-    bottom, right = min(int(middle["y"]) + 2 * side, height), min(int(middle["x"]) + 2 * side, width)
-    return rasterio.windows.Window(left, top, right - left, bottom - top)
+    return rasterio.windows.Window(int(middle["x"]), int(middle["y"]), side, side)
 
 
 def scenes(source: str, lattice: Lattice, year: str, block: str, target: str) -> None:
@@ -117,21 +117,26 @@ def scenes(source: str, lattice: Lattice, year: str, block: str, target: str) ->
     handles = []
     for value in np.unique(number[own]):
         colour = (
-            canvas.NO_DATA
-            if value == 0
-            else (0.5, 0.5, 0.5)
-            if value == SEVERAL
-            else to_rgb(canvas.SERIES[(value - 1) % len(canvas.SERIES)])
+            canvas.NO_DATA if value == 0 else (0.5, 0.5, 0.5) if value == SEVERAL else to_rgb(canvas.MORE[(value - 1) % len(canvas.MORE)])
         )
         colours[number == value] = colour
         handles.append(
-            Patch(facecolor=colour, edgecolor="black", label=f"{scene_name(int(value), names)}: {(number[own] == value).mean():.1%}")
+            Patch(
+                facecolor=colour,
+                edgecolor="black",
+                label=f"{scene_name(int(value), names)}: {percent(float((number[own] == value).mean()))}",
+            )
         )
     made = canvas.map_figure(number.shape, 3.4)
     axes = made.subplots()
     canvas.show(axes, canvas.faded(colours, own), f"{year}, block {block}: scene of each Sentinel-2 pixel", _metres(lattice, block, number))
     made.legend(handles=handles, loc="outside right upper", fontsize=10, title="share of the block", frameon=False)
     canvas.save(made, target)
+
+
+def percent(share: float) -> str:
+    """A share in %, told from none however small."""
+    return "< 0.1 %" if 0 < share < 0.001 else f"{100 * share:.1f} %"
 
 
 def scene_name(number: int, items: list[str]) -> str:
@@ -167,13 +172,13 @@ def probability(segments: str, table: str, lattice: Lattice, year: str, block: s
     canvas.save(made, target)
 
 
-def mask(s2: str, mask: str, lattice: Lattice, year: str, block: str, target: str) -> None:
+def mask(s2: str, clearness: str, mask: str, lattice: Lattice, year: str, block: str, target: str) -> None:
     """The mask over Sentinel-2."""
     from matplotlib.patches import Patch
 
     values = canvas.thumbnail(mask, categories=True)[0]
     own = _own(lattice, block, values.shape)
-    colours = canvas.masked(_rgb(s2, lattice, block), np.where(own, values, 0).astype(np.uint8))
+    colours = canvas.masked(_rgb(s2, clearness, lattice, block), np.where(own, values, 0).astype(np.uint8))
     valid = own & (values != 255)
     share = (values[valid] == 1).mean() if valid.any() else 0.0
     made = canvas.map_figure(values.shape)
@@ -190,13 +195,13 @@ def block_pictures(sources: dict[str, str], lattice: Lattice, year: str, block: 
     """All pictures that need no labels.
 
     Args:
-        sources: paths of s2, s1, dem, source (scene index) and segments.
+        sources: paths of s2, clearness, s1, dem, source (scene index) and segments.
         targets: paths of rgb, s1, hillshade, segments and source.
     """
-    rgb(sources["s2"], lattice, year, block, targets["rgb"])
+    rgb(sources["s2"], sources["clearness"], lattice, year, block, targets["rgb"])
     radar(sources["s1"], lattice, year, block, targets["s1"])
     hillshade(sources["dem"], lattice, year, block, targets["hillshade"])
-    segments(sources["s2"], sources["segments"], lattice, year, block, targets["segments"])
+    segments(sources["s2"], sources["clearness"], sources["segments"], lattice, year, block, targets["segments"])
     scenes(sources["source"], lattice, year, block, targets["source"])
     logger.info("%d pictures in %s", len(targets), Path(targets["rgb"]).parent)
 
@@ -205,19 +210,20 @@ def label_pictures(sources: dict[str, str], lattice: Lattice, year: str, block: 
     """All pictures that need labels.
 
     Args:
-        sources: paths of s2, segments, probabilities and mask.
+        sources: paths of s2, clearness, segments, probabilities and mask.
         targets: paths of probability and mask.
     """
     probability(sources["segments"], sources["probabilities"], lattice, year, block, targets["probability"])
-    mask(sources["s2"], sources["mask"], lattice, year, block, targets["mask"])
+    mask(sources["s2"], sources["clearness"], sources["mask"], lattice, year, block, targets["mask"])
     logger.info("%d pictures in %s", len(targets), Path(targets["mask"]).parent)
 
 
-def _rgb(s2: str, lattice: Lattice, block: str) -> canvas.Colours:
+def _rgb(s2: str, clearness: str, lattice: Lattice, block: str) -> canvas.Colours:
     bands = canvas.thumbnail(s2, RGB)
     valid = np.asarray((bands > 0).all(axis=0))
     own = _own(lattice, block, valid.shape)
-    return canvas.faded(canvas.stretched(bands, valid), own)
+    clear = canvas.thumbnail(clearness, categories=True)[0] == 1
+    return canvas.faded(canvas.stretched(bands, valid, basis=own & clear, gamma=canvas.GAMMA), own)
 
 
 def _own(lattice: Lattice, block: str, shape: tuple[int, ...]) -> NDArray[np.bool_]:

@@ -166,7 +166,7 @@ def examples(index: pd.DataFrame, folder: Path, target: str | Path) -> None:
     axes = made.subplots(2, len(most), squeeze=False)
     for column, row in enumerate(most.to_dict("records")):
         bands = raster.read(folder / row["image"], bands=RGB)
-        colours = canvas.stretched(bands, (bands != IMAGE_NODATA).all(axis=0), 1, 99)
+        colours = canvas.stretched(bands, (bands != IMAGE_NODATA).all(axis=0), gamma=canvas.GAMMA)
         mask = raster.read(folder / row["mask"])[0]
         times = max(1, 512 // mask.shape[0])
         large = canvas.enlarged(colours, times)
