@@ -15,7 +15,7 @@ ASKED = {
     "dem": {"provider", "catalogue"},
 }
 READ = {
-    "s2": {"resampling_20m", "cloud_dilation_px"},
+    "s2": {"resampling_20m", "cloud_dilation_px", "cloud_opening_px"},
     "s1": {"border_erosion_px"},
     "dem": set(),
 }

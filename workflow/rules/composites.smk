@@ -28,6 +28,7 @@ rule composite_s2:
                 "clouds",
                 "masked_classes",
                 "cloud_dilation_px",
+                "cloud_opening_px",
                 "unclear",
             },
         ),

@@ -132,6 +132,13 @@ class Sentinel2(Section):
         (0, 1, 3, 8, 9, 10, 11), description="Scene-classification classes that are not clear."
     )
     cloud_dilation_px: int = Field(3, ge=0, le=50, description="Growth of classes 3, 8, 9 and 10, in 20 m pixels.")
+    cloud_opening_px: int = Field(
+        2,
+        ge=0,
+        le=50,
+        description="Clouds and shadows that hold no disk of this radius do not grow, in 20 m pixels: "
+        "the scene classification sees specks of cloud in bright tailings.",
+    )
     unclear: Literal["keep", "nodata"] = Field(
         "keep", description="A pixel that is never clear keeps its best observation, or becomes nodata."
     )

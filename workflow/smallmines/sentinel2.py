@@ -1,18 +1,20 @@
 """The Sentinel-2 composite of a block: one surface of ten bands from datatakes ranked once for the whole area.
 
-A pixel comes from the first datatake by rank that sees it clearly (or from the median of the clear ones). Pixels that are
-never clear keep the best observation by rank, flagged in `clear.tif`, or become nodata. Within a datatake, tiles overlap:
-the first item by id with data wins. An observation is valid where all ten bands are above 0.
+A pixel comes from the first datatake by rank that sees it clearly (or from the median of the clear ones). A pixel that is
+never clear keeps its best observation, flagged in `clear.tif`, or becomes nodata; best is one that is only near a cloud
+before one in it, then by rank. Within a datatake, tiles overlap: the first item by id with data wins. An observation is
+valid where all ten bands are above 0.
 
 Clear is: the scene class of the pixel is not masked, and no cloud (classes 3, 8, 9, 10 where they are masked) lies within
-the dilation radius. Clouds are looked for in the datatake's mosaic, which is read with a margin as wide as the radius, so
-strips and blocks do not show in the result.
+the dilation radius. Clouds that hold no disk of the opening radius do not grow: on bright tailings the classification sees
+specks of cloud on every date, and with a margin around each of them the mines themselves would never be clear. Clouds are
+looked for in the datatake's mosaic, read with a margin as wide as their reach, so strips and blocks do not show.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import groupby
@@ -27,7 +29,7 @@ from rasterio.windows import Window
 
 from smallmines.archive.providers import SCL
 from smallmines.archive.radiometry import DarkPixels, check_offset, require_one_offset, to_radiometry
-from smallmines.archive.read import grid_pixels, read_fetched, read_scenes
+from smallmines.archive.read import cloud_reach, read_fetched, read_scenes
 from smallmines.config import S2_BANDS, Sentinel2
 from smallmines.grid import read_lattice
 from smallmines.job import UserError
@@ -42,42 +44,32 @@ CLOUD_CLASSES = (3, 8, 9, 10)
 SEVERAL = 255
 """Scene index of a pixel that several scenes went into (median)."""
 
-NONE, UNCLEAR, CLEAR = 0, 1, 2
+NONE, CLOUDY, NEAR, CLEAR = 0, 1, 2, 3
+"""Grades of an observation, rising: no data, of a masked class, near a cloud, clear."""
 
 
 @dataclass(frozen=True)
-class Observation:
-    """What one datatake saw in a strip.
+class Surface:
+    """What one datatake saw in a strip, or the composite of several.
 
     Attributes:
         dn: uint16 (band, row, column) in the wanted radiometry, 0 = nodata in all bands.
         source: uint8 (row, column), index of the scene, 0 = none.
-        clear: bool (row, column).
+        grade: uint8 (row, column), see `NONE`.
     """
 
     dn: NDArray[np.uint16]
     source: NDArray[np.uint8]
-    clear: NDArray[np.bool_]
+    grade: NDArray[np.uint8]
 
 
-@dataclass(frozen=True)
-class Composite:
-    """A strip of the composite: `dn` and `source` as in `Observation`, `state` uint8: 0 no data, 1 unclear, 2 clear."""
-
-    dn: NDArray[np.uint16]
-    source: NDArray[np.uint8]
-    state: NDArray[np.uint8]
-
-
-def composite(
-    block: str, grid: str | Path, fetched: str | Path, settings: Sentinel2, outputs: Mapping[str, str | Path]
-) -> None:
+def composite(block: str, grid: str | Path, fetched: str | Path, settings: Sentinel2, outputs: Mapping[str, str | Path]) -> None:
     """Make the Sentinel-2 composite of a block, strip by strip.
 
     Args:
         grid: `grid/grid.json`.
         fetched: `fetched/<year>/<block>/s2.json`.
-        settings: radiometry, method, clouds, masked_classes, cloud_dilation_px and unclear are used.
+        settings: radiometry, method, clouds, masked_classes, cloud_dilation_px, cloud_opening_px and unclear are used.
         outputs: paths of `image` (uint16, ten bands, nodata 0), `source` (uint8, index of the scene in the manifest, 255 =
             several, 0 = none), `clearness` (uint8, 1 = clear) and `stats` (JSON).
 
@@ -89,7 +81,7 @@ def composite(
     items = read_fetched(fetched)
     _require_usable(items, settings)
     pixels = {item["id"]: DarkPixels(len(S2_BANDS)) for item in items}
-    counts = np.zeros((3, 256), np.int64)
+    counts = np.zeros((CLEAR + 1, 256), np.int64)
     tags = _tags(items, settings)
     # The n-th name in the scene raster's tag is scene n, also where this block lacks some scenes of the year.
     scenes = _names(read_scenes(fetched))
@@ -103,10 +95,10 @@ def composite(
             done = median(takes, settings.unclear) if settings.method == "median" else first_clear(takes, settings.unclear)
             image.write(done.dn, window=strip)
             source.write(done.source, 1, window=strip)
-            clear.write((done.state == CLEAR).astype(np.uint8), 1, window=strip)
+            clear.write((done.grade == CLEAR).astype(np.uint8), 1, window=strip)
             inside = own[strip.row_off : strip.row_off + strip.height]
-            for state in (NONE, UNCLEAR, CLEAR):
-                counts[state] += np.bincount(done.source[inside & (done.state == state)], minlength=256)
+            for grade, row in enumerate(counts):
+                row += np.bincount(done.source[inside & (done.grade == grade)], minlength=256)
         offsets = {item["id"]: check_offset(item["id"], item["baseline"], item["offset"], pixels[item["id"]]) for item in items}
     stats = _stats(items, counts, offsets)
     logger.info(
@@ -117,23 +109,22 @@ def composite(
     write_json(outputs["stats"], stats)
 
 
-def first_clear(takes: Iterator[Observation] | Sequence[Observation], unclear: str) -> Composite:
-    """The first clear observation by rank, else (`unclear` keep) the first with data."""
-    result: Composite | None = None
+def first_clear(takes: Iterable[Surface], unclear: str) -> Surface:
+    """The first clear observation by rank, else (`unclear` keep) the first of the highest grade there is."""
+    result: Surface | None = None
     for take in takes:
         if result is None:
-            result = Composite(np.zeros_like(take.dn), np.zeros_like(take.source), np.zeros_like(take.source))
-        better = take.clear & (result.state < CLEAR)
-        if unclear == "keep":
-            better |= (take.source > 0) & (result.state == NONE)
-        np.copyto(result.dn, take.dn, where=better)
-        np.copyto(result.source, take.source, where=better)
-        result.state[better] = np.where(take.clear[better], CLEAR, UNCLEAR)
+            result = Surface(np.zeros_like(take.dn), np.zeros_like(take.source), np.zeros_like(take.grade))
+        better = take.grade > result.grade
+        if unclear == "nodata":
+            better &= take.grade == CLEAR
+        for kept, new in ((result.dn, take.dn), (result.source, take.source), (result.grade, take.grade)):
+            np.copyto(kept, new, where=better)
     assert result is not None
     return result
 
 
-def median(takes: Iterator[Observation] | Sequence[Observation], unclear: str) -> Composite:
+def median(takes: Iterable[Surface], unclear: str) -> Surface:
     """The median of the clear observations, band by band; of an even number the lower of the two in the middle.
 
     The lower one keeps every value a measured one, and of two observations the one that is less likely haze.
@@ -141,13 +132,12 @@ def median(takes: Iterator[Observation] | Sequence[Observation], unclear: str) -
     """
     seen = list(takes)
     result = first_clear(seen, unclear)
-    clear = np.stack([take.clear for take in seen])
-    count = clear.sum(axis=0)
+    count = np.sum([take.grade == CLEAR for take in seen], axis=0)
     several = count > 1
     if several.any():
         middle = (count[several] - 1) // 2
         for band, target in enumerate(result.dn):
-            values = np.stack([np.where(take.clear, take.dn[band], np.uint16(65535))[several] for take in seen])
+            values = np.stack([np.where(take.grade == CLEAR, take.dn[band], np.uint16(65535))[several] for take in seen])
             values.sort(axis=0)
             target[several] = np.take_along_axis(values, middle[np.newaxis], axis=0)[0]
         result.source[several] = SEVERAL
@@ -161,27 +151,35 @@ def clear_mask(classes: NDArray[np.uint8], masked: Sequence[int]) -> NDArray[np.
     return table[classes]
 
 
-def near_cloud(classes: NDArray[np.uint8], masked: Sequence[int], radius: int) -> NDArray[np.bool_]:
-    """Pixels within `radius` px (Euclidean, 0 = only themselves) of a masked cloud or shadow, on the array with its margin."""
+def near_cloud(classes: NDArray[np.uint8], masked: Sequence[int], dilation: int, opening: int) -> NDArray[np.bool_]:
+    """Pixels within `dilation` px (Euclidean) of a masked cloud or shadow that holds a disk of radius `opening` px.
+
+    Args:
+        classes: scene classes with a margin of dilation + 2 · opening px, the part where the result is not exact.
+    """
     from scipy import ndimage
 
-    cloud = np.isin(classes, [one for one in CLOUD_CLASSES if one in masked])
-    if radius == 0 or not cloud.any():
-        return cloud
-    return np.asarray(ndimage.distance_transform_edt(~cloud) <= radius)
+    core = np.isin(classes, [one for one in CLOUD_CLASSES if one in masked])
+    if opening and core.any():
+        core = ndimage.distance_transform_edt(core) > opening
+    reach = dilation + opening
+    if reach == 0 or not core.any():
+        return core
+    return np.asarray(ndimage.distance_transform_edt(~core) <= reach)
 
 
 def mosaic(
     parts: Sequence[tuple[int, NDArray[np.uint16], NDArray[np.bool_]]],
     scl: Sequence[NDArray[np.uint8]] | None,
     masked: Sequence[int],
-    radius: int,
-) -> Observation:
+    reach: tuple[int, int, int] = (0, 0, 0),
+) -> Surface:
     """Items of one datatake, in order, as one observation.
 
     Args:
         parts: per item the scene index, uint16 (band, row, column) and where it is valid.
-        scl: per item the scene classes with a margin of `radius` px on each side; None: all that is valid is clear.
+        scl: per item the scene classes with the margin on each side; None: all that is valid is clear.
+        reach: dilation, opening and margin in px, see `cloud_reach`.
     """
     index, dn, valid = parts[0]
     result, source = np.where(valid, dn, np.uint16(0)), np.where(valid, index, 0).astype(np.uint8)
@@ -190,15 +188,18 @@ def mosaic(
         np.copyto(result, dn, where=fresh)
         source[fresh] = index
     if scl is None:
-        return Observation(result, source, source > 0)
+        return Surface(result, source, np.where(source > 0, CLEAR, NONE).astype(np.uint8))
     height, width = source.shape
-    inner = np.s_[radius : radius + height, radius : radius + width]
+    dilation, opening, margin = reach
+    inner = np.s_[margin : margin + height, margin : margin + width]
     classes = scl[0].copy()
     clear = np.zeros_like(valid)
     for (index, _, _), one in zip(parts, scl, strict=True):
         np.copyto(classes, one, where=classes == 0)
         clear |= (source == index) & clear_mask(one[inner], masked)
-    return Observation(result, source, clear & ~near_cloud(classes, masked, radius)[inner])
+    near = near_cloud(classes, masked, dilation, opening)[inner]
+    grade = np.select([source == 0, ~clear, near], [NONE, CLOUDY, NEAR], CLEAR)
+    return Surface(result, source, grade.astype(np.uint8))
 
 
 def _observations(
@@ -208,9 +209,10 @@ def _observations(
     geobox: GeoBox,
     settings: Sentinel2,
     pixels: Mapping[str, DarkPixels],
-) -> Iterator[Observation]:
+) -> Iterator[Surface]:
     """The datatakes of a strip in rank order; adds every item's pixels to its statistics on the way."""
-    radius = grid_pixels(settings.cloud_dilation_px, geobox)
+    reach = cloud_reach(settings.cloud_dilation_px, settings.cloud_opening_px, geobox)
+    margin = reach[2]
     for _, same in groupby(items, key=lambda item: item["rank"]):
         parts, classes = [], []
         for item in sorted(same, key=lambda item: str(item["id"])):
@@ -220,20 +222,20 @@ def _observations(
             scl = None
             if settings.clouds == "scl":
                 # The file is wider than the block by the margin on every side, and so is this window than the strip.
-                wide = Window(0, strip.row_off, strip.width + 2 * radius, strip.height + 2 * radius)
+                wide = Window(0, strip.row_off, strip.width + 2 * margin, strip.height + 2 * margin)
                 classes.append(files[SCL].read(1, window=wide))
-                scl = classes[-1][radius : radius + strip.height, radius : radius + strip.width]
+                scl = classes[-1][margin : margin + strip.height, margin : margin + strip.width]
             pixels[item["id"]].add(dn, valid, scl)
             parts.append((item["index"], to_radiometry(dn, item["offset"], settings.radiometry), valid))
-        yield mosaic(parts, classes or None, settings.masked_classes, radius)
+        yield mosaic(parts, classes or None, settings.masked_classes, reach)
 
 
 def _open(stack: ExitStack, item: Mapping[str, Any], geobox: GeoBox, settings: Sentinel2) -> dict[str, rasterio.DatasetReader]:
-    radius = grid_pixels(settings.cloud_dilation_px, geobox)
+    margin = cloud_reach(settings.cloud_dilation_px, settings.cloud_opening_px, geobox)[2]
     files = {}
     for band in (*S2_BANDS, *((SCL,) if settings.clouds == "scl" else ())):
         files[band] = stack.enter_context(opened(item["files"][band]))
-        require_grid(files[band], geobox.pad(radius) if band == SCL and radius else geobox)
+        require_grid(files[band], geobox.pad(margin) if band == SCL and margin else geobox)
     return files
 
 
@@ -262,9 +264,9 @@ def _names(items: Sequence[Mapping[str, Any]]) -> dict[str, str]:
 
 
 def _stats(items: Sequence[Mapping[str, Any]], counts: NDArray[np.int64], offsets: Mapping[str, Any]) -> dict[str, Any]:
-    """Shares of the block's own pixels. `counts` is by state and scene index."""
+    """Shares of the block's own pixels. `counts` is by grade and scene index."""
     total = int(counts.sum())
-    used = counts[UNCLEAR] + counts[CLEAR]
+    used = counts[CLOUDY:].sum(axis=0)
     best = items[0]["datatake"]
     first = int(sum(used[item["index"]] for item in items if item["datatake"] == best))
 
@@ -274,7 +276,7 @@ def _stats(items: Sequence[Mapping[str, Any]], counts: NDArray[np.int64], offset
     return {
         "pixels": total,
         "nodata_share": share(counts[NONE].sum()),
-        "unclear_share": share(counts[UNCLEAR].sum()),
+        "unclear_share": share(counts[CLOUDY:CLEAR].sum()),
         "fill_share": share(used.sum() - first - used[SEVERAL]),
         "several_share": share(used[SEVERAL]),
         "scenes": [

@@ -54,9 +54,7 @@ PROVIDERS: Mapping[tuple[str, str], Provider] = MappingProxyType(
             assets={band: band for band in (*S2_BANDS, SCL)},
             baseline=("product", "s2:processing_baseline", "processing:version"),
         ),
-        ("s1", "static"): Provider(
-            access="static", catalogue=None, collection="sentinel-1-rtc", assets={"VV": "vv", "VH": "vh"}
-        ),
+        ("s1", "static"): Provider(access="static", catalogue=None, collection="sentinel-1-rtc", assets={"VV": "vv", "VH": "vh"}),
         ("dem", "static"): Provider(access="static", catalogue=None, collection="cop-dem-glo-30", assets={"DEM": "data"}),
     }
 )

@@ -52,12 +52,13 @@ class Fetch:
 
     Attributes:
         resampling_20m: for 20 m bands and other zones: nearest, bilinear or cubic.
-        cloud_dilation_px: margin of the scene classification in 20 m pixels.
+        cloud_dilation_px, cloud_opening_px: reach of clouds, in 20 m pixels; see `cloud_reach`.
         border_erosion_px: radius of Sentinel-1's border erosion in source pixels.
     """
 
     resampling_20m: str = "nearest"
     cloud_dilation_px: int = 0
+    cloud_opening_px: int = 0
     border_erosion_px: int = 0
 
     def margin(self, sensor: str) -> int:
@@ -68,15 +69,20 @@ class Fetch:
         """
         return self.border_erosion_px + 8 if sensor == "s1" else 2
 
-    def dilation(self, geobox: GeoBox) -> int:
-        """Growth of clouds in pixels of `geobox`."""
-        return grid_pixels(self.cloud_dilation_px, geobox)
+    def cloud_margin(self, geobox: GeoBox) -> int:
+        """Margin of the scene classification in pixels of `geobox`."""
+        return cloud_reach(self.cloud_dilation_px, self.cloud_opening_px, geobox)[2]
 
 
-def grid_pixels(scl_pixels: int, geobox: GeoBox) -> int:
-    """A length in 20 m pixels of the scene classification as whole pixels of `geobox`, rounded up."""
+def cloud_reach(dilation: int, opening: int, geobox: GeoBox) -> tuple[int, int, int]:
+    """Lengths in 20 m pixels of the scene classification as whole pixels of `geobox`, rounded up.
+
+    Returns:
+        Dilation, opening, and the margin that both need around a window.
+    """
     pixel: float = abs(geobox.transform.a)
-    return math.ceil(scl_pixels * SCL_PIXEL / pixel)
+    grown, opened = (math.ceil(length * SCL_PIXEL / pixel) for length in (dilation, opening))
+    return grown, opened, grown + 2 * opened
 
 
 @contextmanager
@@ -182,7 +188,7 @@ def fetch(sensor: str, block: str, grid: str | Path, manifest: str | Path, pixel
     provider = provider_of(sensor, known["provider"])
     items, total = [], 0
     for item in known["chosen"]:
-        margin = settings.dilation(geobox) if sensor == "s2" else 0
+        margin = settings.cloud_margin(geobox) if sensor == "s2" else 0
         if not touches(item["geometry"], geobox.pad(margin) if margin else geobox):
             continue
         files, size = {}, 0
@@ -216,7 +222,7 @@ def _cached(
     local = Path(href)
     stamp = [local.stat().st_size, local.stat().st_mtime_ns] if local.is_file() else []
     resampling = "nearest" if band == SCL else settings.resampling_20m
-    margin = settings.dilation(geobox) if band == SCL else 0 if sensor == "s2" else settings.margin(sensor)
+    margin = settings.cloud_margin(geobox) if band == SCL else 0 if sensor == "s2" else settings.margin(sensor)
     grid = geobox.pad(margin) if sensor == "s2" and margin else geobox
     name = digest([str(grid.crs), list(grid.transform[:6]), list(grid.shape), resampling if sensor == "s2" else margin, href, stamp])
     path: Path = pixels / item["id"] / f"{band}-{name}.tif"
