@@ -340,7 +340,7 @@ def _mines(where: Place, distance: Field, years: int, seed: int) -> list[NDArray
     inside = where.tiles_of_pixels() >= 0
     cluster = noise(shape, rng_of(seed, 30), 200, 4.4)
     patch = noise(shape, rng_of(seed, 31), 14, 3.1)
-    drawn = 4.0 * cluster + 0.9 * patch - distance / 9
+    drawn = 4.0 * cluster + 1.0 * patch - distance / 5.5
     reclaimed = noise(shape, rng_of(seed, 32), 45, 3.2) > 1.25
     mines: list[NDArray[np.bool_]] = []
     for number in range(years):

@@ -80,7 +80,7 @@ def make_world(
 def expected_steps(config: Config) -> int:
     """How often `make_world` tells something: land, samples, and the Sentinel items of each year."""
     years = len(config.years)
-    return 2 + years * (11 + 6) + (years > 1)
+    return 2 + years * (12 + 6) + (years > 1)
 
 
 def _write_truth(folder: Path, where: Place, land: Land, seed: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -186,7 +187,7 @@ def write_year(
     for take in datatakes(year, number, years):
         above = sky((shape[0], shape[1]), take, number, seed)
         light = sunlight(surface, take.azimuth)
-        seen = dict(look(ground, light, above, take, number, seed))
+        seen = {name: band if name in FINE else halved(band) for name, band in look(ground, light, above, take, number, seed)}
         scl = classify({name: halved(seen[name]) for name in FINE}, above, rng_of(seed, 72, number, take.number))
         for tile, (left, right) in TILES.items():
             first, last = (2 * round(part * shape[1] / 2) for part in (left, right))
@@ -219,18 +220,21 @@ def _write_product(
     fine = geobox[:, first:last]
     coarse = fine.zoom_out(2)
     folder = catalogue.folder(COLLECTION, item)
-    assets = {}
-    for name in S2_BANDS:
+
+    def write_band(name: str) -> None:
         field, inside, edge = seen[name], above.seen, above.edge
         if name not in FINE:
-            field, inside, edge = halved(field), inside[::2, ::2], edge[::2, ::2]
+            inside, edge = inside[::2, ::2], edge[::2, ::2]
         part = slice(first, last) if name in FINE else slice(first // 2, last // 2)
         numbers = np.clip(np.rint(field[:, part]), 1, 20000) + offset
         numbers[edge[:, part]] = 1
         numbers[~inside[:, part]] = 0
         box = fine if name in FINE else coarse
         write_cog(folder / f"{name}.tif", numbers.astype(np.uint16), box, 0)
-        assets[name] = _asset(box)
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(write_band, S2_BANDS))
+    assets = {name: _asset(fine if name in FINE else coarse) for name in S2_BANDS}
     classes = np.ascontiguousarray(scl[:, first // 2 : last // 2])
     write_cog(folder / "SCL.tif", classes, coarse, 0, continuous=False)
     assets["SCL"] = _asset(coarse)

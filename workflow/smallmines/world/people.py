@@ -107,7 +107,7 @@ def draw_samples(where: Place, land: Land, year: str, block: str, rng: np.random
     is_mine = truth.ravel()[pixel]
     wrong = rng.uniform(size=pixel.size) < LABEL_ERROR
     y, x = np.divmod(pixel, classes.shape[1])
-    east, north = where.geobox.transform * (x + rng.uniform(0.2, 0.8, x.size), y + rng.uniform(0.2, 0.8, y.size))
+    east, north = where.geobox.transform @ (x + rng.uniform(0.2, 0.8, x.size), y + rng.uniform(0.2, 0.8, y.size))
     labels = np.where(is_mine ^ wrong, "mining", "not_mining")
     points = gpd.points_from_xy(np.round(east, 2), np.round(north, 2))
     return gpd.GeoDataFrame({"label": labels, "subclass": names}, geometry=points, crs=str(where.geobox.crs))

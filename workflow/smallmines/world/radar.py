@@ -132,8 +132,8 @@ def _write_slice(
     rows, cols = np.nonzero(inside | zeros)
     window = (slice(rows.min(), rows.max() + 1), slice(cols.min(), cols.max() + 1))
     own = world[window]
-    own = GeoBox(own.shape, Affine.translation(SHIFT, -SHIFT) * own.transform, own.crs)
-    own_lattice = Affine.translation(SHIFT, -SHIFT) * world.transform
+    own = GeoBox(own.shape, Affine.translation(SHIFT, -SHIFT) @ own.transform, own.crs)
+    own_lattice = Affine.translation(SHIFT, -SHIFT) @ world.transform
     start = one.start + dt.timedelta(seconds=25 * part)
     end = start + dt.timedelta(seconds=25)
     datatake = f"{one.absolute_orbit * 7 % 0xFFFFFF:06X}"
@@ -144,12 +144,12 @@ def _write_slice(
         write_cog(catalogue.folder(S1, item) / f"{name}.tif", np.ascontiguousarray(value[window], np.float32), own, NODATA)
     told = own.transform
     if number > 0 and one.number == 0 and part == 0:
-        told = Affine.translation(480.0, -320.0) * told
+        told = Affine.translation(480.0, -320.0) @ told
     catalogue.add(
         S1,
         item,
         start + (end - start) / 2,
-        lonlat(np.column_stack(own_lattice * ring.T), str(world.crs)),
+        lonlat(np.column_stack(own_lattice @ ring.T), str(world.crs)),
         {
             "start_datetime": start.strftime("%Y-%m-%dT%H:%M:%S.000Z"),
             "end_datetime": end.strftime("%Y-%m-%dT%H:%M:%S.000Z"),
@@ -190,7 +190,7 @@ def write_elevation(catalogue: Catalogue, elevation: Field, canopy: Field, geobo
             lons = lon + np.arange(first_col, last_col) * step
             lats = lat + 1 - np.arange(first_row, last_row) * step
             x, y = to_world.transform(*np.meshgrid(lons, lats))
-            col, row = ~geobox.transform * (x, y)
+            col, row = ~geobox.transform @ (x, y)
             heights = map_coordinates(rough, [row - 0.5, col - 0.5], order=1, mode="nearest")
             heights += 0.4 * rng_of(seed, 90, lat + 90, lon + 180).standard_normal(heights.shape)
             box = GeoBox(heights.shape, Affine(step, 0, lons[0] - step / 2, 0, -step, lats[0] + step / 2), "EPSG:4326")

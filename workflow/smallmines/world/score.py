@@ -59,12 +59,12 @@ def figures(true_negative: int, false_positive: int, false_negative: int, true_p
     found, real = true_positive + false_positive, true_positive + false_negative
     pixels = found + false_negative + true_negative
     return {
-        "iou": round(true_positive / max(found + false_negative, 1), 4),
-        "precision": round(true_positive / max(found, 1), 4),
-        "recall": round(true_positive / max(real, 1), 4),
-        "f1": round(2 * true_positive / max(found + real, 1), 4),
-        "predicted_share": round(found / max(pixels, 1), 4),
-        "true_share": round(real / max(pixels, 1), 4),
+        "iou": round(float(true_positive / max(found + false_negative, 1)), 4),
+        "precision": round(float(true_positive / max(found, 1)), 4),
+        "recall": round(float(true_positive / max(real, 1)), 4),
+        "f1": round(float(2 * true_positive / max(found + real, 1)), 4),
+        "predicted_share": round(float(found / max(pixels, 1)), 4),
+        "true_share": round(float(real / max(pixels, 1)), 4),
         "pixels": int(pixels),
     }
 
@@ -83,11 +83,11 @@ def record(config: Config, name: str, table: pd.DataFrame, root: str | Path = ".
     return known
 
 
-def difficulty(config: Config, tiles: int = 40, seed: int = 0) -> dict[str, Any]:
+def difficulty(config: Config, tiles: int = 40, seed: int = 0, trees: int = 100, pixels: int = 60_000) -> dict[str, Any]:
     """How hard the world is: figures of its imagery, and what a per-pixel forest gets on tiles it has not seen.
 
-    The forest (100 trees) sees ten bands and the elevation of one clear, hazy and sunlit date, learns on every other
-    tile and predicts the rest at probability 0.5. Nothing is read or written.
+    The forest sees ten bands and the elevation of one clear, hazy and sunlit date, learns on every other
+    tile (`pixels` of them, `trees` trees) and predicts the rest at probability 0.5. Nothing is read or written.
     """
     from sklearn.ensemble import RandomForestClassifier
 
@@ -115,8 +115,8 @@ def difficulty(config: Config, tiles: int = 40, seed: int = 0) -> dict[str, Any]
         spread = np.linalg.eigvalsh(np.cov(cube[:, inside]))[::-1]
         table = np.vstack([cube[:, inside], land.elevation[inside]]).T
         train = tile[inside] % 2 == number % 2
-        chosen = rng_of(seed, 120, number).choice(np.flatnonzero(train), min(60_000, int(train.sum())), replace=False)
-        forest = RandomForestClassifier(100, min_samples_leaf=3, max_features="sqrt", random_state=0, n_jobs=2)
+        chosen = rng_of(seed, 120, number).choice(np.flatnonzero(train), min(pixels, int(train.sum())), replace=False)
+        forest = RandomForestClassifier(trees, min_samples_leaf=3, max_features="sqrt", random_state=0, n_jobs=2)
         forest.fit(table[chosen], truth[inside][chosen])
         found = forest.predict(table[~train])
         report["years"][year] = {

@@ -44,7 +44,7 @@ def write_cog(path: Path, array: NDArray[Any], geobox: GeoBox, nodata: float | N
                 str(path),
                 driver="COG",
                 COMPRESS="DEFLATE",
-                LEVEL="1" if array.dtype.kind == "f" else "4",
+                LEVEL="1",
                 PREDICTOR="YES",
                 BLOCKSIZE="256",
                 OVERVIEW_COUNT="2",

@@ -1,0 +1,332 @@
+"""The miniature Earth: its traps are in it, it is as hard as nature, and it is made again to the byte."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import pystac
+import pytest
+import rasterio
+
+from smallmines.config import S2_BANDS, Config, parse_config
+from smallmines.grid import fishnet
+from smallmines.job import UserError
+from smallmines.world import people, score
+from smallmines.world.landscape import CODE, make_land, noise, place, rng_of
+from smallmines.world.make import expected_steps, make_world
+from smallmines.world.radar import ENL, OVERLAP, footprint
+
+TILES = 5
+
+
+def config_of(*years: int, blocks: int = 2) -> Config:
+    epochs = {year: {"start": f"{year}-01-01", "end": f"{year}-01-31"} for year in years}
+    return parse_config({"run": "tiny", "grid": {"blocks": blocks}, "years": epochs})
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+    root = tmp_path_factory.mktemp("world")
+    config = config_of(2016, 2022)
+    told: list[str] = []
+    made = make_world(config, TILES, seed=3, root=root, tell=told.append)
+    return SimpleNamespace(root=root, config=config, made=made, told=told, archive=made.folder / "archive")
+
+
+def items(world: SimpleNamespace, collection: str) -> list[pystac.Item]:
+    catalogue = pystac.Catalog.from_file(str(world.archive / "catalog.json"))
+    child = catalogue.get_child(collection)
+    assert child is not None
+    return sorted(child.get_items(), key=lambda item: item.id)
+
+
+def pixels(item: pystac.Item, asset: str) -> tuple[np.ndarray, rasterio.DatasetReader]:
+    with rasterio.open(item.assets[asset].get_absolute_href()) as source:
+        return source.read(1), source
+
+
+def test_every_item_and_asset_can_be_read(world: SimpleNamespace) -> None:
+    assert len(world.told) == expected_steps(world.config)
+    found = [item for name in ("sentinel-2-l2a", "sentinel-1-rtc", "cop-dem-glo-30") for item in items(world, name)]
+    assert len(found) == world.made.items
+    for item in found:
+        for name, asset in item.assets.items():
+            with rasterio.open(asset.get_absolute_href()) as source:
+                assert source.profile["tiled"] or max(source.shape) <= 256, (item.id, name)
+
+
+def test_tiles_are_those_of_the_configured_lattice(world: SimpleNamespace) -> None:
+    aoi = gpd.read_file(world.root / "resources/user/tiny/aoi.gpkg")
+    assert len(fishnet(aoi, world.config.grid)) == world.made.tiles == TILES
+    assert aoi.geometry.area.sum() < TILES * 1280**2
+
+
+def test_offset_follows_the_baseline_and_one_overpass_is_there_twice(world: SimpleNamespace) -> None:
+    twice: dict[tuple[str, str], list[str]] = {}
+    for item in items(world, "sentinel-2-l2a"):
+        baseline = item.properties["s2:processing_baseline"]
+        assert f"_N{baseline.replace('.', '')}_" in item.id
+        darkest = min(float(np.percentile(band[band > 1], 0.1)) for band in (pixels(item, name)[0] for name in S2_BANDS))
+        if item.properties["eo:cloud_cover"] < 95:
+            assert (darkest >= 1000) == (baseline == "05.00"), item.id
+        twice.setdefault((item.datetime.isoformat(), item.properties["grid:code"]), []).append(baseline)
+    doubles = {key: sorted(found) for key, found in twice.items() if len(found) > 1}
+    assert list(doubles.values()) == [["02.08", "05.00"]]
+
+
+def test_the_two_products_of_an_overpass_differ_by_the_offset_alone(world: SimpleNamespace) -> None:
+    old, new = (item for item in items(world, "sentinel-2-l2a") if "20160115T103422" in item.id and "30NXN" in item.id)
+    a, b = pixels(old, "B11")[0].astype(int), pixels(new, "B11")[0].astype(int)
+    assert set(np.unique(b - a)) == {1000}
+
+
+def test_sentinel2_grids_swath_and_classes(world: SimpleNamespace) -> None:
+    orbits, seen = set(), set()
+    for item in items(world, "sentinel-2-l2a"):
+        orbits.add(item.properties["sat:relative_orbit"])
+        ten, fine = pixels(item, "B02")
+        twenty, coarse = pixels(item, "B11")
+        scl, _ = pixels(item, "SCL")
+        assert (fine.transform.c % 20, fine.transform.f % 20) == (0, 0)
+        assert (coarse.transform.a, coarse.bounds) == (20.0, fine.bounds)
+        assert twenty.shape == scl.shape
+        outside = ten == 0
+        assert outside.any() == (item.properties["sat:relative_orbit"] == 8)
+        assert not (outside.reshape(scl.shape[0], 2, -1, 2).all(axis=(1, 3)) & (scl != 0)).any()
+        if outside.any() and not outside.all(axis=0).any():
+            assert (ten == 1).any()  # detector edge
+        seen |= set(np.unique(scl).tolist())
+    assert orbits == {8, 108}
+    assert {0, 3, 4, 5, 6, 8, 9} <= seen
+
+
+def test_one_overpass_lies_after_the_window_and_one_is_clouded_over(world: SimpleNamespace) -> None:
+    for year in (2016, 2022):
+        mine = [item for item in items(world, "sentinel-2-l2a") if item.datetime.year == year]
+        assert {item.datetime.date() > dt.date(year, 1, 31) for item in mine} == {True, False}
+        assert any(item.properties["eo:cloud_cover"] >= 95 for item in mine)
+
+
+def test_bright_tailings_are_taken_for_cloud_and_haze_is_not_seen(world: SimpleNamespace) -> None:
+    with rasterio.open(world.made.folder / "truth" / "classes_2022.tif") as source:
+        classes, box = source.read(1), source.transform
+    clear = next(item for item in items(world, "sentinel-2-l2a") if "20220115" in item.id and "30NXN" in item.id)
+    scl, grid = pixels(clear, "SCL")
+    col, row = (round(value) for value in ~box @ (grid.transform.c, grid.transform.f))
+    under = classes[row : row + 2 * scl.shape[0] : 2, col : col + 2 * scl.shape[1] : 2]
+    share = {name: np.isin(scl[under == CODE[name]], (8, 9)).mean() for name in ("tailings", "forest")}
+    assert share["tailings"] > share["forest"] + 0.02
+    hazy = next(item for item in items(world, "sentinel-2-l2a") if "20220121" in item.id and "30NXN" in item.id)
+    both = (scl == 4) & (pixels(hazy, "SCL")[0] == 4)
+    lift = pixels(hazy, "B02")[0][::2, ::2][both].astype(int) - pixels(clear, "B02")[0][::2, ::2][both]
+    assert lift.mean() > 100
+
+
+def test_sentinel1_zero_fringes_in_the_first_epoch_only_and_one_wrong_transform(world: SimpleNamespace) -> None:
+    wrong = []
+    for item in items(world, "sentinel-1-rtc"):
+        power, source = pixels(item, "vv")
+        assert (source.dtypes[0], source.nodata) == ("float32", -32768.0)
+        assert (power == 0).any() == (item.datetime.year == 2016)
+        assert power[power != -32768].min() >= 0
+        assert source.transform.c % 10 == pytest.approx(3.7)
+        if tuple(item.properties["proj:transform"])[:6] != tuple(source.transform)[:6]:
+            wrong.append(item.id)
+    assert len(wrong) == 1
+    assert {item.properties["sat:orbit_state"] for item in items(world, "sentinel-1-rtc")} == {"ascending", "descending"}
+
+
+def test_slices_overlap_a_little_and_leave_no_hole() -> None:
+    shape = (400, 500)
+    north, south, whole = (footprint(shape, 1.0, count, part)[0] for count, part in ((2, 0), (2, 1), (1, 0)))
+    assert ((north | south) == whole).all()
+    both = (north & south).sum(axis=0)
+    assert set(both[40:-40].tolist()) == {OVERLAP}
+
+
+def test_speckle_has_the_looks_of_a_grd_scene() -> None:
+    draws = rng_of(0, 1).standard_gamma(ENL, 200_000, np.float32) / ENL
+    assert draws.mean() == pytest.approx(1, abs=0.01)
+    assert draws.mean() ** 2 / draws.var() == pytest.approx(ENL, rel=0.03)
+
+
+def test_dem_tiles_meet_at_the_meridian_on_whole_seconds(world: SimpleNamespace) -> None:
+    west, east = sorted((pixels(item, "data")[1] for item in items(world, "cop-dem-glo-30")), key=lambda one: one.bounds.left)
+    assert west.bounds.right == pytest.approx(east.bounds.left, abs=1e-9)
+    assert east.bounds.left == pytest.approx(-2 - 0.5 / 3600, abs=1e-9)
+    aoi = gpd.read_file(world.root / "resources/user/tiny/aoi.gpkg").to_crs(4326).total_bounds
+    assert aoi[0] < -2 < aoi[2]
+
+
+def test_mines_grow_and_some_are_reclaimed(world: SimpleNamespace) -> None:
+    shares = json.loads((world.made.folder / "truth" / "world.json").read_text())["mining_share"]
+    assert 0.045 < shares["2016"] < 0.065
+    assert 0.065 < shares["2022"] < 0.09
+    early, late = (rasterio.open(world.made.folder / "truth" / f"{year}.tif").read(1) == 1 for year in (2016, 2022))
+    assert 0.01 < (early & ~late).sum() / early.sum() < 0.4
+
+
+def test_samples_lie_in_what_they_say_but_for_a_few(world: SimpleNamespace) -> None:
+    right, total = 0, 0
+    for path in sorted((world.root / "resources/user/tiny/samples").glob("*/*.gpkg")):
+        table = gpd.read_file(path)
+        with rasterio.open(world.made.folder / "truth" / f"{path.parent.name}.tif") as source:
+            values = np.array([value[0] for value in source.sample(zip(table.geometry.x, table.geometry.y, strict=True))])
+        right += int(((table["label"] == "mining") == (values == 1)).sum())
+        total += len(table)
+        assert set(table["label"]) == {"mining", "not_mining"}
+        assert set(table["subclass"]) <= set(people.KINDS)
+    assert 0.965 < right / total < 0.998
+
+
+def test_same_arguments_same_bytes_and_peoples_files_are_kept(tmp_path: Path) -> None:
+    config = config_of(2016, blocks=1)
+
+    def digests(root: Path) -> dict[str, str]:
+        files = sorted(path for path in root.rglob("*") if path.is_file())
+        return {str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+    made = make_world(config, 1, seed=5, root=tmp_path)
+    assert (len(made.written), len(made.kept)) == (2, 0)
+    first = digests(tmp_path)
+    aoi = tmp_path / "resources/user/tiny/aoi.gpkg"
+    aoi.rename(aoi.with_suffix(".geojson"))  # people's own, in another format
+    again = make_world(config, 1, seed=5, root=tmp_path)
+    assert (len(again.written), len(again.kept)) == (0, 2)
+    assert not aoi.exists()
+    where = place(config, 1, 5)
+    new, kept = people.write_people(aoi.parent, where, make_land(where, ["2016"], 5), ["2016"], 5, force=True)
+    assert (len(new), len(kept)) == (2, 0)
+    assert digests(tmp_path) == first
+
+
+def test_more_blocks_than_tiles_is_refused() -> None:
+    with pytest.raises(UserError, match="raise --tiles"):
+        place(config_of(2016, blocks=4), 3, 0)
+
+
+def test_noise_is_standard_and_smoother_with_a_longer_scale() -> None:
+    fields = [noise((200, 300), rng_of(0, 1), scale) for scale in (3.0, 30.0)]
+    for field in fields:
+        assert field.shape == (200, 300)
+        assert (field.mean(), field.std()) == (pytest.approx(0, abs=1e-4), pytest.approx(1, abs=1e-4))
+    rough, smooth = (float(np.abs(np.diff(field, axis=1)).mean()) for field in fields)
+    assert rough > 2 * smooth
+
+
+def test_streams_run_downhill_to_the_border() -> None:
+    from smallmines.world.landscape import _rivers
+
+    rivers = _rivers(noise((256, 320), rng_of(0, 2), 60), rng_of(0, 3))
+    outlets = rivers.parent == np.arange(rivers.parent.size)
+    assert (rivers.depth[~outlets] == rivers.depth[rivers.parent[~outlets]] + 1).all()
+    assert (rivers.length[~outlets] > rivers.length[rivers.parent[~outlets]]).all()
+    assert rivers.accumulated[outlets].sum() == rivers.parent.size
+
+
+def test_figures_of_a_confusion() -> None:
+    mask = np.array([0, 1, 1, 0, 255, 1], np.uint8)
+    truth = np.array([0, 1, 0, 1, 1, 1], np.uint8)
+    assert score.confusion(mask, truth).tolist() == [1, 1, 1, 2]
+    found = score.figures(1, 1, 1, 2)
+    assert (found["iou"], found["precision"], found["recall"], found["pixels"]) == (0.5, 0.6667, 0.6667, 5)
+
+
+def run_products(world: SimpleNamespace, side: int = 8) -> None:
+    """Segments of 8 × 8 px, labels that call nothing mining, and masks of 0, for both blocks and years."""
+    from affine import Affine
+    from odc.geo.geobox import GeoBox
+
+    from smallmines.grid import Lattice, blocks_of, lattice_json
+    from smallmines.raster import write
+
+    config, results = world.config, world.root / "results" / "tiny"
+    cells = fishnet(gpd.read_file(world.root / "resources/user/tiny/aoi.gpkg"), config.grid)
+    cells["block"] = blocks_of(cells, 2, 0).astype(str)
+    known = lattice_json(cells, config.grid, 1.0)
+    box = GeoBox(tuple(known["shape"]), Affine(*known["transform"]), known["crs"])
+    lattice = Lattice(box, 128, {k: tuple(v) for k, v in known["windows"].items()}, cells[["tile_id", "row", "col", "block"]])
+    for year in config.year_names:
+        for block in config.blocks:
+            grid, own = lattice.block(block), lattice.own(block)
+            rows, cols = np.mgrid[: grid.shape.y, : grid.shape.x] // side
+            _, ids = np.unique((rows * 10_000 + cols)[own], return_inverse=True)
+            numbers = np.zeros(grid.shape, np.uint32)
+            numbers[own] = ids + 1
+            write(results / "segments" / year / block / "segments.tif", numbers, grid, 0, ["segment"])
+            write(results / "masks" / year / f"{block}.tif", np.where(own, 0, 255).astype(np.uint8), grid, 255, ["mask"])
+            n = int(numbers.max())
+            segment = np.arange(1, n + 1, dtype=np.uint32)
+            tables = {
+                f"segments/{year}/{block}/features": {
+                    "area": np.full(n, side * side),
+                    "key": np.arange(n, dtype=np.uint64),
+                    "x": 1.0,
+                    "y": 2.0,
+                },
+                f"assistant/{year}/{block}/probabilities": {"entropy": rng_of(1, int(block)).uniform(size=n)},
+                f"labels/{year}/{block}": {"label": np.zeros(n, np.int8), "provenance": np.where(segment % 10, "predicted", "manual")},
+            }
+            for name, columns in tables.items():
+                path = results / f"{name}.parquet"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                pd.DataFrame({"segment": segment} | columns).to_parquet(path, index=False)
+
+
+def test_annotators_correct_and_err_and_the_score_is_kept(world: SimpleNamespace) -> None:
+    from smallmines.labels.store import read_events
+
+    with pytest.raises(UserError, match="no such file"):
+        people.correct(world.config, root=world.root)
+    run_products(world)
+    paths = people.correct(world.config, share=0.5, seed=0, root=world.root)
+    events = read_events(paths)
+    assert {event.annotator for event in events} == {"A01", "A02"}
+    assert len({(event.year, event.block, event.key) for event in events}) == len(events)
+    assert all((event.label == "mining") == (event.provenance == "corrected") for event in events)
+    missed = committed = mines = 0
+    for year in world.config.year_names:
+        for block in world.config.blocks:
+            mine = [event for event in events if (str(event.year), event.block) == (year, block)]
+            keys = np.array([event.key for event in mine])
+            assert not ((keys + 1) % 10 == 0).any()  # what people labelled is not asked again
+            folder = world.root / "results/tiny/segments" / year / block
+            true = people.true_share(folder / "segments.tif", people.truth_path(world.config, year, world.root), keys + 1) >= 0.5
+            says = np.array([event.label == "mining" for event in mine])
+            mines += int(true.sum())
+            missed += int((true & ~says).sum())
+            committed += int((~true & says).sum())
+    assert missed / mines == pytest.approx(people.OMIT, abs=0.06)
+    assert committed / (len(events) - mines) == pytest.approx(people.COMMIT, abs=0.01)
+
+    table = score.score(world.config, world.root)
+    assert table["year"].tolist() == ["2016", "2022", "all"]
+    assert table["iou"].tolist() == [0, 0, 0]
+    assert table["pixels"].iloc[-1] == 2 * TILES * 128**2
+    score.record(world.config, "prediction alone", table, world.root)
+    score.record(world.config, "corrected", table, world.root)
+    assert [entry["name"] for entry in score.record(world.config, "corrected", table, world.root)] == ["prediction alone", "corrected"]
+
+
+def test_as_hard_as_nature() -> None:
+    report = score.difficulty(config_of(2022), tiles=40, seed=0, trees=30, pixels=20_000)
+    found = report["years"]["2022"]
+    assert 0.45 < found["forest_iou"] < 0.75
+    assert found["first_three_components"] > 0.95
+    assert 0.2 <= found["empty_tiles"] <= 0.8
+    assert min(found["lag1"]) > 0.85
+
+
+def test_years_share_the_land(world: SimpleNamespace) -> None:
+    where = place(world.config, TILES, 3)
+    land = make_land(where, ["2016", "2022"], 3)
+    same = land.classes["2016"] == land.classes["2022"]
+    assert same.mean() > 0.9
+    assert not same.all()
