@@ -83,6 +83,13 @@ def test_known_prevalence_and_fixed_threshold(block, tmp_path):
     assert (metrics["threshold"], metrics["threshold_rule"]) == (0.6, "number")
 
 
+def test_an_estimate_is_at_least_what_was_sampled_as_mining(block, tmp_path, monkeypatch):
+    monkeypatch.setattr(assistant.prevalence, "estimate", lambda *_: 0.0)
+    _, metrics = run(tmp_path, {"1": block})
+    assert metrics["prevalence"]["estimate"] == 0
+    assert metrics["prevalence"]["share"] == pytest.approx(60 / len(block.features), abs=1e-4)
+
+
 def test_a_block_without_a_class_stops_or_borrows(block, tmp_path):
     poor = make_block(tmp_path / "poor", share=0.08, seed=1)
     tables.write(poor.folder / "samples.parquet", samples_of(poor, np.flatnonzero(poor.truth == 0)[:40]), "samples")

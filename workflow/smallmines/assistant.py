@@ -39,6 +39,9 @@ SCALES = np.array([10000.0] * len(S2_BANDS) + [500.0])
 CHUNK = 50_000
 """Segments predicted at a time by one thread."""
 
+ENOUGH = 100_000
+"""Segments from which the prevalence is estimated, at even steps through the block: more change nothing and take minutes."""
+
 Params = dict[str, int]
 Floats = NDArray[np.float64]
 
@@ -114,6 +117,13 @@ def assist(
         share, how = estimate_prevalence(training, folds, best, x[counted], area[counted], settings.seed, threads)
     else:
         share, how = settings.prevalence, {"source": "configuration"}
+    mines = np.isin(table["segment"], own.loc[own["label"] == 1, "segment"])
+    least = round(float(area[mines].sum() / area.sum()), 4)
+    if settings.prevalence == "estimate" and share < least:  # look-alikes explain all of it: the estimate has failed
+        logger.warning(
+            "estimated prevalence %.4f is below the %.4f sampled as mining: that is used; better set assistant.prevalence", share, least
+        )
+        how, share = {**how, "source": "area of the mining samples", "estimate": share}, least
     logger.info("prevalence %.4f (%s)", share, how["source"])
     if settings.threshold == "match_prevalence":
         threshold = matching_threshold(probability[counted], area[counted], share)
@@ -291,8 +301,9 @@ def estimate_prevalence(
     types = prevalence.types_of(training.x, training.y, training.subclass, seed)
     out_of_fold = cross_predict(training.x, types.code, folds, params, seed, threads)
     model = fit(training.x, types.code, params, seed, threads)
-    everywhere = predict(model, x, list(range(types.number + 1)), threads)
-    share = round(prevalence.estimate(out_of_fold, types.code, everywhere, area), 4)
+    some = slice(None, None, -(-len(x) // ENOUGH))
+    everywhere = predict(model, x[some], list(range(types.number + 1)), threads)
+    share = round(prevalence.estimate(out_of_fold, types.code, everywhere, area[some]), 4)
     return share, {"source": "estimate", "types_from": types.source, "types": types.number}
 
 
