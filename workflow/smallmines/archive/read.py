@@ -3,8 +3,8 @@
 Which reads are copies and which resample:
 
 * Sentinel-2 goes onto the block's grid. In the same CRS nearest is a choice of source pixels by index: an exact copy of a
-  10 m band on the same lattice, each 20 m pixel four times. Bilinear, cubic and other zones go through a `WarpedVRT` with
-  the exact transformer (tolerance 0), without which neighbouring blocks would disagree.
+  10 m band on the same lattice, each 20 m pixel four times. Bilinear, cubic and other zones go through a `WarpedVRT` whose
+  transformer is as good as exact, without which neighbouring blocks would disagree.
 * Sentinel-1 and elevation are copied as windows of their own grid with a margin; `sampling.py` resamples them later.
 
 Cached files are named by what was read (grid, href, size and time of a local file, resampling), written at once or not at
@@ -126,7 +126,7 @@ def onto(source: rasterio.DatasetReader, geobox: GeoBox, resampling: str, nodata
         resampling=Resampling[resampling],
         src_nodata=nodata,
         nodata=nodata,
-        tolerance=0,
+        tolerance=1e-9,  # source pixels; 0 would be the exact transformer, but rasterio 1.4 builds none then
         XSCALE="1",  # without these the kernel's width follows from the window's proportions
         YSCALE="1",
     ) as warped:

@@ -1,0 +1,174 @@
+"""Reading: exact copies, choices by index, windows with margins, the cache and its errors."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+
+from archive_builder import ArchiveBuilder, grid, product, ten_bands, write_grid
+from smallmines.archive.read import Fetch, cloud_reach, fetch, onto, read_fetched, touches
+from smallmines.archive.search import search
+from smallmines.config import Elevation, Sentinel1, Sentinel2
+from smallmines.job import UserError
+from smallmines.provenance import read_json
+from smallmines.raster import write
+
+RNG = np.random.default_rng(1)
+
+
+def source_of(path: Path, array: np.ndarray, geobox: object) -> rasterio.DatasetReader:
+    write(path, array, geobox, 0, ["x"])
+    return rasterio.open(path)
+
+
+def test_the_same_lattice_is_copied_and_the_outside_is_nodata(tmp_path: Path) -> None:
+    values = RNG.integers(1, 9000, (40, 50)).astype(np.uint16)
+    with source_of(tmp_path / "a.tif", values, grid(600000, 700000, (40, 50))) as source:
+        got = onto(source, grid(600100, 699900, (40, 60)), "nearest")
+    expected = np.zeros((40, 60), np.uint16)
+    expected[:30, :40] = values[10:, 10:]
+    assert np.array_equal(got, expected)
+
+
+def test_a_lattice_off_the_metre_is_copied_too(tmp_path: Path) -> None:
+    x, y = 790236.0403820039, 7198039.252334285
+    values = RNG.integers(1, 9000, (40, 50)).astype(np.uint16)
+    with source_of(tmp_path / "a.tif", values, grid(x, y, (40, 50), crs="EPSG:32722")) as source:
+        got = onto(source, grid(x, y, (40, 50), crs="EPSG:32722")[7:39, 3:33], "nearest")
+    assert np.array_equal(got, values[7:39, 3:33])
+
+
+def test_twenty_metres_become_four_equal_pixels(tmp_path: Path) -> None:
+    values = RNG.integers(1, 9000, (20, 20)).astype(np.uint16)
+    with source_of(tmp_path / "a.tif", values, grid(600000, 700000, (20, 20), 20)) as source:
+        assert np.array_equal(onto(source, grid(600000, 700000, (40, 40)), "nearest"), np.kron(values, np.ones((2, 2), np.uint16)))
+        bilinear = onto(source, grid(600000, 700000, (40, 40)), "bilinear")
+    # The centre of a 10 m pixel lies a quarter of a 20 m pixel from the nearest centre.
+    v = values.astype(float)
+    assert bilinear[9, 13] == np.floor(0.75 * (0.75 * v[4, 6] + 0.25 * v[4, 7]) + 0.25 * (0.75 * v[5, 6] + 0.25 * v[5, 7]) + 0.5)
+
+
+@pytest.mark.parametrize("resampling", ["nearest", "bilinear", "cubic"])
+def test_another_zone_gives_overlapping_blocks_the_same_pixels(tmp_path: Path, resampling: str) -> None:
+    values = RNG.integers(1, 9000, (300, 300)).astype(np.uint16)
+    # Around 0° the zones 30 and 31 meet.
+    with source_of(tmp_path / "a.tif", values, grid(166600, 700000, (300, 300), crs="EPSG:32631")) as source:
+        whole = grid(831500, 699500, (200, 200))
+        all_of_it = onto(source, whole, resampling)
+        assert np.count_nonzero(all_of_it) > 20000
+        for window in (np.s_[0:200, 0:120], np.s_[33:150, 77:200], np.s_[150:200, 1:90]):
+            assert np.array_equal(onto(source, whole[window], resampling), all_of_it[window])
+
+
+def test_reach_of_clouds_is_in_pixels_of_the_grid() -> None:
+    assert cloud_reach(3, 2, grid(0, 0, (1, 1))) == (6, 4, 14)
+    assert cloud_reach(3, 2, grid(0, 0, (1, 1), 30)) == (2, 2, 6)
+
+
+def test_a_footprint_touches_with_slack() -> None:
+    square = {"type": "Polygon", "coordinates": [[[-2.0, 6.0], [-1.9, 6.0], [-1.9, 6.1], [-2.0, 6.1], [-2.0, 6.0]]]}
+    near = grid(621720 + 300, 670000, (100, 100))
+    assert touches(square, near)
+    assert not touches(square, grid(621720 + 1500, 670000, (100, 100)))
+    assert touches(None, near)
+
+
+class Place:
+    """An archive with one Sentinel-2 item, one slice and one elevation tile, and a grid of two blocks over it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.geobox = grid(600000, 700000, (64, 96))
+        self.bands = ten_bands((160, 160))
+        self.scl = RNG.integers(4, 6, (80, 80)).astype(np.uint8)
+        self.power = RNG.gamma(4, 0.05, (2, 200, 200)).astype(np.float32)
+        self.heights = RNG.normal(200, 20, (60, 60)).astype(np.float32)
+        archive = ArchiveBuilder(folder / "archive")
+        archive.add_s2(product("20160105"), grid(599680, 700320, (160, 160)), self.bands | {"SCL": self.scl})
+        slice_name = "S1A_IW_GRDH_1SDV_20160103T055512_20160103T055537_009430_0101DA_rtc"
+        archive.add_s1(slice_name, grid(599500, 700500, (200, 200)), *self.power, ("descending", 155))
+        lon, lat = -2.0998, 6.337
+        archive.add_dem("Copernicus_DSM_COG_10_N06_00_W003_00_DEM", grid(lon, lat, (60, 60), 1 / 3600, "EPSG:4326"), self.heights)
+        self.catalogue = archive.save()
+        self.grid = write_grid(folder / "grid.json", self.geobox, 32, {"1": (0, 0, 2, 2), "2": (0, 1, 2, 2)})
+
+    def fetch(self, sensor: str, block: str = "1", settings: Fetch | None = None) -> dict:
+        import datetime as dt
+
+        year = "static" if sensor == "dem" else "2016"
+        windows = {} if sensor == "dem" else {"2016": (dt.date(2016, 1, 1), dt.date(2016, 1, 31))}
+        kind = {"s2": Sentinel2, "s1": Sentinel1, "dem": Elevation}[sensor]
+        manifest, output = self.folder / f"{sensor}.json", self.folder / f"fetched-{sensor}-{block}.json"
+        search(sensor, year, windows, kind(catalogue=str(self.catalogue)), self.grid, manifest)
+        fetch(sensor, block, self.grid, manifest, self.folder / "pixels", settings or Fetch("nearest", 1, 0, 2), output)
+        return read_json(output)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
+def test_sentinel2_comes_onto_the_block_as_it_is(place: Place) -> None:
+    (item,) = place.fetch("s2", "2")["items"]
+    assert (item["rank"], item["index"], item["baseline"], item["offset"]) == (1, 1, 500, True)
+    with (
+        rasterio.open(item["files"]["B04"]) as red,
+        rasterio.open(item["files"]["B11"]) as swir,
+        rasterio.open(item["files"]["SCL"]) as scl,
+    ):
+        assert np.array_equal(red.read(1), place.bands["B04"][32:96, 64:128])
+        assert np.array_equal(swir.read(1), np.kron(place.bands["B11"], np.ones((2, 2), np.uint16))[32:96, 64:128])
+        assert np.array_equal(scl.read(1), np.kron(place.scl, np.ones((2, 2), np.uint8))[30:98, 62:130])
+
+
+def test_radar_and_elevation_are_exact_windows_with_a_margin(place: Place) -> None:
+    (item,) = place.fetch("s1")["items"]
+    margin = 2 + 8
+    with rasterio.open(item["files"]["VH"]) as vh:
+        assert (vh.transform[2], vh.transform[5]) == (600000 - 10 * margin, 700000 + 10 * margin)
+        assert np.array_equal(vh.read(1), place.power[1, 50 - margin : 50 + 64 + margin, 50 - margin : 50 + 64 + margin])
+        assert vh.nodata == -32768
+    (item,) = place.fetch("dem")["items"]
+    with rasterio.open(item["files"]["DEM"]) as dem:
+        row, col = round((6.337 - dem.transform.f) * 3600), round((dem.transform.c + 2.0998) * 3600)
+        assert np.array_equal(dem.read(1), place.heights[row : row + dem.height, col : col + dem.width])
+        assert 24 <= dem.height <= 28
+
+
+def test_the_cache_is_used_again_and_follows_a_changed_source(place: Place) -> None:
+    first = place.fetch("s2")["items"][0]["files"]
+    times = {path: os.stat(path).st_mtime_ns for path in first.values()}
+    assert place.fetch("s2")["items"][0]["files"] == first
+    assert {path: os.stat(path).st_mtime_ns for path in first.values()} == times
+    assert not [path for path in (place.folder / "pixels").rglob(".*") if path.is_file()]
+    Path(first["B02"]).write_bytes(Path(first["B02"]).read_bytes()[:300])
+    place.fetch("s2")
+    with rasterio.open(first["B02"]) as source:
+        assert np.array_equal(source.read(1), place.bands["B02"][32:96, 32:96])
+    band = next((place.folder / "archive").rglob("B02.tif"))
+    os.utime(band, ns=(1, 1))
+    again = place.fetch("s2")["items"][0]["files"]
+    assert [name for name in first if again[name] != first[name]] == ["B02"]
+
+
+def test_a_broken_asset_is_named(place: Place) -> None:
+    band = next((place.folder / "archive").rglob("B8A.tif"))
+    band.write_bytes(band.read_bytes()[: band.stat().st_size // 2])
+    with pytest.raises(UserError, match=r"S2A_MSIL2A_20160105\S+ B8A at \S+B8A\.tif"):
+        place.fetch("s2")
+    band.unlink()
+    with pytest.raises(UserError, match="B8A.tif"):
+        place.fetch("s2")
+
+
+def test_a_lost_file_of_the_cache_is_named(place: Place) -> None:
+    place.fetch("s2")
+    shutil.rmtree(place.folder / "pixels")
+    with pytest.raises(UserError, match="11 missing"):
+        read_fetched(place.folder / "fetched-s2-1.json")

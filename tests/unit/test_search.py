@@ -1,0 +1,210 @@
+"""The choice among an archive's items, and what the manifest says about it."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from archive_builder import ArchiveBuilder, grid, product, ten_bands, write_grid
+from smallmines.archive.choice import area_of
+from smallmines.archive.search import search
+from smallmines.config import Elevation, Sentinel1, Sentinel2
+from smallmines.grid import read_lattice
+from smallmines.job import UserError
+from smallmines.provenance import read_json
+
+WHOLE = grid(600000, 700000, (64, 64))
+TILE = grid(599680, 700320, (128, 128))
+WINDOWS = {"2016": (dt.date(2016, 1, 1), dt.date(2016, 1, 31)), "2022": (dt.date(2022, 1, 1), dt.date(2022, 1, 31))}
+VEGETATION, CLOUD = 4, 9
+
+
+def scl(cloudy_rows: int) -> np.ndarray:
+    """Cloud on so many of the 64 rows of the area (even), vegetation elsewhere."""
+    classes = np.full((64, 64), VEGETATION, np.uint8)
+    classes[16 : 16 + cloudy_rows // 2] = CLOUD
+    return classes
+
+
+def run(tmp_path: Path, archive: ArchiveBuilder, settings: Any = None, year: str = "2016", sensor: str = "s2", blocks: Any = None) -> dict:
+    catalogue = str(archive.save())
+    grid_json = write_grid(tmp_path / "grid.json", WHOLE, 32, blocks or {"1": (0, 0, 2, 2)})
+    kind = {"s2": Sentinel2, "s1": Sentinel1, "dem": Elevation}[sensor]
+    windows = {} if sensor == "dem" else WINDOWS if sensor == "s1" else {year: WINDOWS[year]}
+    output = tmp_path / f"{sensor}-{year}.json"
+    search(sensor, year, windows, kind(catalogue=catalogue, **(settings or {})), grid_json, output)
+    return read_json(output)
+
+
+def reasons(manifest: dict) -> dict[str, str]:
+    return {item["id"]: item["reason"] for item in manifest["rejected"]}
+
+
+def days(manifest: dict) -> list[str]:
+    return [item["datetime"][8:10] for item in manifest["chosen"]]
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> ArchiveBuilder:
+    return ArchiveBuilder(tmp_path / "archive")
+
+
+def test_every_rejected_item_has_its_reason(tmp_path: Path, archive: ArchiveBuilder) -> None:
+    bands = ten_bands((128, 128)) | {"SCL": scl(0)}
+    archive.add_s2(product("20160105"), TILE, bands)
+    archive.add_s2(product("20160105", baseline="0208", made="20160105T140000"), TILE, bands)
+    archive.add_s2(product("20160105", made="20200101T000000"), TILE, bands)
+    archive.add_s2(product("20160201"), TILE, bands)
+    archive.add_s2(product("20160131"), TILE, {name: band for name, band in bands.items() if name not in ("B05", "SCL")})
+    archive.add_s2(product("20160112", tile="30NYN"), grid(650000, 700000, (128, 128)), bands)
+    archive.add_s2(product("20160113"), TILE, bands, cloud_cover=81.5)
+    archive.add_s2(product("20160114"), TILE, {name: np.zeros_like(band) for name, band in bands.items()})
+    manifest = run(tmp_path, archive, {"max_cloud_cover": 80})
+    best = product("20160105")
+    assert [item["id"] for item in manifest["chosen"]] == [best]
+    assert reasons(manifest) == {
+        product("20160105", baseline="0208", made="20160105T140000"): f"superseded by {best}",
+        product("20160105", made="20200101T000000"): f"superseded by {best}",
+        product("20160201"): "outside the dates: 2016-02-01",
+        product("20160131"): "bands missing: B05, SCL",
+        product("20160112", tile="30NYN"): "does not touch the cells of the area",
+        product("20160113"): "too cloudy: 81.5 % above 80.0 %",
+        product("20160114"): "no data on the cells of the area",
+    }
+    assert manifest["query"]["windows"] == {"2016": ["2016-01-01", "2016-01-31"]}
+    assert manifest["chosen"][0]["baseline"] == 500
+    assert manifest["chosen"][0]["offset"] is True
+
+
+def test_datatakes_are_ranked_by_the_clear_share_of_the_cells(tmp_path: Path, archive: ArchiveBuilder) -> None:
+    for day, rows, cover in (("20160103", 40, 1.0), ("20160110", 16, 60.0), ("20160117", 16, 10.0), ("20160124", 56, 5.0)):
+        archive.add_s2(product(day), TILE, ten_bands((128, 128)) | {"SCL": scl(rows)}, cloud_cover=cover)
+    manifest = run(tmp_path, archive)
+    assert days(manifest) == ["10", "17", "03", "24"]
+    assert [take["clear_share"] for take in manifest["datatakes"]] == [0.75, 0.75, 0.375, 0.125]
+    assert [take["rank"] for take in manifest["datatakes"]] == [1, 2, 3, 4]
+    assert days(run(tmp_path, archive, {"method": "earliest"})) == ["03", "10", "17", "24"]
+    assert days(run(tmp_path, archive, {"method": "least_cloudy"})) == ["03", "24", "17", "10"]
+    limited = run(tmp_path, archive, {"max_datatakes": 2, "minimum_clear_share": 0.2})
+    assert days(limited) == ["10", "17"]
+    assert reasons(limited)[product("20160103")] == "beyond max_datatakes: 2"
+    assert reasons(limited)[product("20160124")] == "datatake too cloudy: clear on 0.125 of what it covers"
+
+
+def test_without_a_cloud_mask_coverage_ranks_and_no_classification_is_needed(tmp_path: Path, archive: ArchiveBuilder) -> None:
+    half = {
+        name: np.where(np.arange(band.shape[1]) < band.shape[1] // 2, band, 0).astype(np.uint16)
+        for name, band in ten_bands((128, 128)).items()
+    }
+    archive.add_s2(product("20160103"), TILE, half)
+    archive.add_s2(product("20160110"), TILE, ten_bands((128, 128)))
+    manifest = run(tmp_path, archive, {"clouds": "none"})
+    assert days(manifest) == ["10", "03"]
+    assert [take["clear_share"] for take in manifest["datatakes"]] == [1.0, 0.5]
+    assert "SCL" not in manifest["chosen"][0]["hrefs"]
+
+
+def test_tiles_of_a_datatake_are_ranked_together(tmp_path: Path, archive: ArchiveBuilder) -> None:
+    bands = ten_bands((128, 128))
+    archive.add_s2(product("20160110", tile="30NWN"), grid(599360, 700320, (128, 128)), bands | {"SCL": scl(0)})
+    archive.add_s2(product("20160110", tile="30NXN"), TILE, bands | {"SCL": scl(64)})
+    archive.add_s2(product("20160117", tile="30NXN"), TILE, bands | {"SCL": scl(20)})
+    manifest = run(tmp_path, archive)
+    # The western tile ends in the middle of the area; it wins where both have data.
+    shares = {take["datatake"]: take["clear_share"] for take in manifest["datatakes"]}
+    assert shares["S2A_20160110T103422"] == 1.0
+    assert [item["rank"] for item in manifest["chosen"]] == [1, 1, 2]
+    assert [item["index"] for item in manifest["chosen"]] == [1, 2, 3]
+    assert [item["tile"] for item in manifest["chosen"]] == ["T30NWN", "T30NXN", "T30NXN"]
+
+
+def test_only_cells_of_the_area_count(tmp_path: Path) -> None:
+    lattice = read_lattice(write_grid(tmp_path / "grid.json", WHOLE, 32, {"1": (0, 0, 2, 2)}, outside=[(0, 1)]))
+    area = area_of(lattice)
+    assert area.geobox.shape == (8, 8)
+    assert area.share(np.ones((8, 8), bool)) == 1.0
+    assert area.cells.sum() == 48
+    # Its pixel centres are those of every eighth pixel of the lattice.
+    x, y = area.geobox.transform @ (0.5, 0.5)
+    assert (x, y) == WHOLE.transform @ (4.5, 4.5)
+
+
+def slice_id(day: str, orbit: int, start: str = "055512") -> str:
+    return f"S1A_IW_GRDH_1SDV_{day}T{start}_{day}T235959_{orbit:06d}_0101DA_rtc"
+
+
+def add_slice(
+    archive: ArchiveBuilder, day: str, number: int, orbit: tuple[str, int], geobox: Any = TILE, start: str = "055512", **assets: Any
+) -> None:
+    ones = np.ones(tuple(geobox.shape), np.float32)
+    archive.add_s1(slice_id(day, number, start), geobox, ones, ones, orbit, **assets)
+
+
+def test_one_orbit_is_chosen_for_all_years(tmp_path: Path, archive: ArchiveBuilder) -> None:
+    west = grid(599360, 700320, (128, 96))
+    both = ("descending", 155), ("ascending", 147)
+    add_slice(archive, "20160103", 9430, both[0])
+    add_slice(archive, "20220103", 41455, both[0])
+    # Three items in 2016, but in 2022 only half of the area.
+    for day, number in (("20160104", 9440), ("20160116", 9610), ("20160128", 9780)):
+        add_slice(archive, day, number, both[1])
+    add_slice(archive, "20220104", 41460, both[1], west)
+    manifests = {year: run(tmp_path, archive, year=year, sensor="s1") for year in WINDOWS}
+    assert {(m["orbit"]["orbit_state"], m["orbit"]["relative_orbit"]) for m in manifests.values()} == {both[0]}
+    assert [item["id"] for item in manifests["2016"]["chosen"]] == [slice_id("20160103", 9430)]
+    assert reasons(manifests["2016"])[slice_id("20160104", 9440)] == "other orbit: ascending 147"
+    assert reasons(manifests["2016"])[slice_id("20220103", 41455)] == "outside the dates: 2022-01-03"
+    assert manifests["2022"]["orbits"][1]["covered_share"] == {"2016": 1.0, "2022": pytest.approx(0.5, abs=0.02)}
+    chosen = run(tmp_path, archive, {"relative_orbit": 147}, sensor="s1")["chosen"]
+    assert [(item["datatake"], item["rank"]) for item in chosen] == [("S1A_009440", 1), ("S1A_009610", 2), ("S1A_009780", 3)]
+    with pytest.raises(UserError, match="6 × other orbit"):
+        run(tmp_path, archive, {"relative_orbit": 1}, sensor="s1")
+
+
+def test_a_wrong_transform_of_the_catalogue_is_reported(tmp_path: Path, archive: ArchiveBuilder) -> None:
+    right = list(TILE.transform[:6])
+    add_slice(archive, "20160103", 9430, ("descending", 155), **{"proj:transform": right, "proj:shape": [128, 128]})
+    add_slice(archive, "20160115", 9605, ("descending", 155), **{"proj:transform": [10.0, 0.0, 600160.0, *right[3:]]})
+    add_slice(archive, "20220103", 41455, ("descending", 155))
+    notes = run(tmp_path, archive, sensor="s1")["notes"]
+    assert [note.split(":")[0] for note in notes] == [f"{slice_id('20160115', 9605)} {band}" for band in ("VV", "VH")]
+    assert "600160.0" in notes[0]
+    assert "599680.0" in notes[0]
+
+
+def test_elevation_tiles_are_all_chosen(tmp_path: Path, archive: ArchiveBuilder) -> None:
+    near, far = grid(-2.2, 6.4, (360, 720), 1 / 3600, "EPSG:4326"), grid(3.0, 6.4, (36, 36), 1 / 3600, "EPSG:4326")
+    archive.add_dem("B", near, np.ones((360, 720), np.float32))
+    archive.add_dem("A", near, np.ones((360, 720), np.float32))
+    archive.add_dem("C", far, np.ones((36, 36), np.float32))
+    manifest = run(tmp_path, archive, year="static", sensor="dem")
+    assert [item["id"] for item in manifest["chosen"]] == ["A", "B"]
+    assert reasons(manifest) == {"C": "does not touch the cells of the area"}
+
+
+def test_nothing_usable_says_what_was_there(tmp_path: Path, archive: ArchiveBuilder) -> None:
+    archive.add_s2(product("20160201"), TILE, ten_bands((128, 128)))
+    archive.add_s2(product("20160202"), TILE, ten_bands((128, 128)))
+    with pytest.raises(UserError, match=r"s2 items for 2016[\s\S]*2 × outside the dates"):
+        run(tmp_path, archive)
+    with pytest.raises(UserError, match=r"a collection sentinel-1-rtc[\s\S]*sentinel-2-l2a"):
+        run(tmp_path, archive, sensor="s1")
+
+
+def test_a_missing_catalogue_names_its_path_and_what_to_do(tmp_path: Path) -> None:
+    grid_json = write_grid(tmp_path / "grid.json", WHOLE, 32, {"1": (0, 0, 2, 2)})
+    for catalogue, words in (("nowhere/catalog.json", r"nowhere/catalog\.json[\s\S]*make demo"), (None, "config key `catalogue`")):
+        with pytest.raises(UserError, match=words):
+            search("dem", "static", {}, Elevation(catalogue=catalogue), grid_json, tmp_path / "x.json")
+
+
+def test_the_manifest_is_the_same_twice(tmp_path: Path, archive: ArchiveBuilder) -> None:
+    archive.add_s2(product("20160105"), TILE, ten_bands((128, 128)) | {"SCL": scl(4)})
+    run(tmp_path, archive)
+    first = (tmp_path / "s2-2016.json").read_bytes()
+    run(tmp_path, archive)
+    assert (tmp_path / "s2-2016.json").read_bytes() == first
