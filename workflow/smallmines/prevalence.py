@@ -36,7 +36,7 @@ CLUSTERS = 8
 """Clusters of the non-mining samples where they carry no subclasses."""
 
 SMALLEST_TYPE = 10
-"""Types with fewer samples are taken together."""
+"""Types with fewer samples are taken together, or with the largest type when they are fewer even so."""
 
 FLOOR = 1 / 300
 """Added to probabilities before the logarithm: the resolution of 300 trees."""
@@ -62,7 +62,7 @@ def types_of(features: NDArray[np.float32], label: NDArray[np.int8], subclass: N
     from threadpoolctl import threadpool_limits
 
     negative = label == 0
-    names = np.array([str(text) for text in subclass[negative]], dtype=str)
+    names = np.array([str(text).split("|")[0] for text in subclass[negative]], dtype=str)  # of several subclasses the first
     code = np.zeros(len(label), np.int64)
     if len(names) and (names != "").mean() >= 0.9 and len(set(names.tolist()) - {""}) >= 2:
         source, (_, found) = "subclass", np.unique(names, return_inverse=True)
@@ -72,7 +72,8 @@ def types_of(features: NDArray[np.float32], label: NDArray[np.int8], subclass: N
             found = KMeans(number, n_init=4, random_state=seed).fit_predict(features[negative].astype(np.float64).round(6))
     sizes = np.bincount(found)
     small = sizes < SMALLEST_TYPE
-    merged = np.where(small[found], len(sizes), found)
+    other = len(sizes) if sizes[small].sum() >= SMALLEST_TYPE else int(np.argmax(sizes))
+    merged = np.where(small[found], other, found)
     code[negative] = 1 + np.unique(merged, return_inverse=True)[1]
     return Types(code, source, int(code.max()))
 
