@@ -114,7 +114,7 @@ def assist(
     probability = predict(model, x, [0, 1], threads)[:, 1]
 
     if settings.prevalence == "estimate":
-        share, how = estimate_prevalence(training, folds, best, x[counted], area[counted], settings.seed, threads)
+        share, how = estimate_prevalence(training, settings.folds, best, x[counted], area[counted], settings.seed, threads)
     else:
         share, how = settings.prevalence, {"source": "configuration"}
     mines = np.isin(table["segment"], own.loc[own["label"] == 1, "segment"])
@@ -290,16 +290,22 @@ def tune(
 
 def estimate_prevalence(
     training: Training,
-    folds: Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]],
+    folds: int,
     params: Params,
     x: NDArray[np.float32],
     area: Floats,
     seed: int,
     threads: int,
 ) -> tuple[float, dict[str, Any]]:
-    """Share of mining in the area of the segments `x`, and how it was found; see `smallmines.prevalence`."""
+    """Share of mining in the area of the segments `x`, and how it was found; see `smallmines.prevalence`.
+
+    Its folds do split tiles, unlike those of the metrics: the forest will be used on the very tiles that were sampled.
+    """
+    from sklearn.model_selection import StratifiedKFold
+
     types = prevalence.types_of(training.x, training.y, training.subclass, seed)
-    out_of_fold = cross_predict(training.x, types.code, folds, params, seed, threads)
+    splits = list(StratifiedKFold(folds, shuffle=True, random_state=seed).split(training.x, types.code))
+    out_of_fold = cross_predict(training.x, types.code, splits, params, seed, threads)
     model = fit(training.x, types.code, params, seed, threads)
     some = slice(None, None, -(-len(x) // ENOUGH))
     everywhere = predict(model, x[some], list(range(types.number + 1)), threads)

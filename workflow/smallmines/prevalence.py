@@ -22,7 +22,10 @@ threshold; mean error in percentage points over 4 draws, IoU of the map at the t
 
 ("at 0.5" is the share predicted at threshold 0.5, "two classes" the binary form with Platt calibration.) Bias: too low
 where samples are purer than the map and no subclass is given, too high by up to half where negatives were drawn at
-random. A known share in the configuration is better than any estimate.
+random. On eight blocks of the miniature (true shares 0.019 to 0.159, many look-alikes among the samples, subclasses
+given) the estimates were 0.63 to 0.94 of the truth, 0.75 in the median; the shares at 0.5 were 0.93 to 1.76 of it.
+With out-of-fold probabilities from folds that keep tiles whole, three of the eight fell below 0.2 of the truth: such
+folds ask for more than the map, whose tiles were all sampled. So these folds split tiles. A known share in the configuration is better than any estimate.
 """
 
 from __future__ import annotations
