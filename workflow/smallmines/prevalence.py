@@ -18,14 +18,15 @@ threshold; mean error in percentage points over 4 draws, IoU of the map at the t
 | the same, only pure segments sampled | +1.8, 0.60  | -6.0     | -2.4, 0.56  | -1.9, 0.60  | -0.1, 0.65  | 0.65       |
 | the same, 150 : 150                  | +3.3, 0.47  | -6.1     | -5.0, 0.17  | -3.0, 0.38  | +0.2, 0.50  | 0.51       |
 | 120 : 1880 random                    | -3.2, 0.39  | +2.4     | +0.5, 0.51  | +1.3, 0.50  | +1.7, 0.49  | 0.51       |
-| pure, 25 % mining                    | -,    0.76  | -        | -7.4, 0.65  | -6.6, 0.67  | -2.8, 0.74  | 0.76       |
+| pure, 25 % mining                    | IoU 0.76    | -        | -7.4, 0.65  | -6.6, 0.67  | -2.8, 0.74  | 0.76       |
 
 ("at 0.5" is the share predicted at threshold 0.5, "two classes" the binary form with Platt calibration.) Bias: too low
 where samples are purer than the map and no subclass is given, too high by up to half where negatives were drawn at
 random. On eight blocks of the miniature (true shares 0.019 to 0.159, many look-alikes among the samples, subclasses
 given) the estimates were 0.63 to 0.94 of the truth, 0.75 in the median; the shares at 0.5 were 0.93 to 1.76 of it.
 With out-of-fold probabilities from folds that keep tiles whole, three of the eight fell below 0.2 of the truth: such
-folds ask for more than the map, whose tiles were all sampled. So these folds split tiles. A known share in the configuration is better than any estimate.
+folds ask for more than the map, whose tiles were all sampled. So these folds split tiles. A known share in the
+configuration is better than any estimate.
 """
 
 from __future__ import annotations
