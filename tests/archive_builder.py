@@ -25,9 +25,10 @@ def grid(x: float, y: float, shape: tuple[int, int], pixel: float = 10.0, crs: s
     return GeoBox(shape, Affine(pixel, 0, x, 0, -pixel, y), crs)
 
 
-def write_grid(
-    path: Path, whole: GeoBox, tile: int, blocks: Mapping[str, tuple[int, int, int, int]], outside: Sequence[tuple[int, int]] = ()
-) -> Path:
+Blocks = Mapping[str, tuple[int, int, int, int]]
+
+
+def write_grid(path: Path, whole: GeoBox, tile: int, blocks: Blocks, outside: Sequence[tuple[int, int]] = ()) -> Path:
     """A `grid/grid.json` whose blocks are windows of cells (row, col, rows, cols); they may overlap, a cell is its first one's."""
     cells = []
     for row in range(whole.shape.y // tile):
@@ -56,7 +57,7 @@ class ArchiveBuilder:
     ) -> None:
         """A Sentinel-2 product on a 10 m `geobox`; 20 m bands (and SCL) have half its size. The time is that in the name."""
         when = dt.datetime.strptime(name.split("_")[2], "%Y%m%dT%H%M%S").replace(tzinfo=dt.UTC)
-        twenty = GeoBox((geobox.shape.y // 2, geobox.shape.x // 2), geobox.transform * Affine.scale(2), geobox.crs)
+        twenty = GeoBox((geobox.shape.y // 2, geobox.shape.x // 2), geobox.transform @ Affine.scale(2), geobox.crs)
         for band, values in bands.items():
             write_cog(
                 self.catalogue.folder("sentinel-2-l2a", name) / f"{band}.tif",

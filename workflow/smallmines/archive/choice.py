@@ -64,7 +64,7 @@ def area_of(lattice: Lattice) -> Area:
     kept = np.zeros((int(rows.max()) + 1, int(cols.max()) + 1), bool)
     kept[lattice.cells["row"], lattice.cells["col"]] = True
     start = step // 2 + 0.5 - step / 2
-    transform = lattice.geobox.transform * Affine.translation(start, start) * Affine.scale(step)
+    transform = lattice.geobox.transform @ Affine.translation(start, start) @ Affine.scale(step)
     return Area(GeoBox((len(rows), len(cols)), transform, lattice.geobox.crs), kept[np.ix_(rows, cols)])
 
 
