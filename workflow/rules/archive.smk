@@ -1,5 +1,4 @@
 # Which items of the archives are used (manifests), and their pixels in the cache.
-SENSORS = {"s2": cfg.sentinel2, "s1": cfg.sentinel1, "dem": cfg.elevation}
 ASKED = {
     "s2": {
         "provider",
@@ -19,21 +18,6 @@ READ = {
     "s1": {"border_erosion_px"},
     "dem": set(),
 }
-
-
-def catalogue_file(wildcards):
-    """The static catalogue where it exists; where it does not, the script says so."""
-    address = SENSORS[wildcards.sensor].catalogue
-    return [address] if address and os.path.isfile(address) else []
-
-
-def windows_asked(wildcards):
-    """First and last day by year: this year's; all years' for Sentinel-1, whose orbit is one for all; none for elevation."""
-    asked = {"s2": [wildcards.year], "s1": cfg.year_names, "dem": []}[wildcards.sensor]
-    return {
-        name: [str(cfg.years[int(name)].start), str(cfg.years[int(name)].end)]
-        for name in asked
-    }
 
 
 rule search:
@@ -57,7 +41,7 @@ rule search:
     params:
         *code("search"),
         windows=windows_asked,
-        config=lambda wildcards: SENSORS[wildcards.sensor].model_dump(
+        config=lambda wildcards: section_of(wildcards.sensor).model_dump(
             mode="json", include=ASKED[wildcards.sensor]
         ),
     message:
@@ -87,7 +71,7 @@ rule fetch:
     params:
         *code("fetch"),
         pixels="resources/automatic/pixels",
-        config=lambda wildcards: SENSORS[wildcards.sensor].model_dump(
+        config=lambda wildcards: section_of(wildcards.sensor).model_dump(
             mode="json", include=READ[wildcards.sensor]
         ),
     message:

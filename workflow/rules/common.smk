@@ -49,3 +49,23 @@ def plot(name, label):
         category="All years and blocks",
         labels={"plot": label},
     )
+
+
+def section_of(sensor):
+    """The section of the configuration of a sensor."""
+    return {"s2": cfg.sentinel2, "s1": cfg.sentinel1, "dem": cfg.elevation}[sensor]
+
+
+def catalogue_file(wildcards):
+    """The static catalogue where it exists; where it does not, the script says so."""
+    address = section_of(wildcards.sensor).catalogue
+    return [address] if address and os.path.isfile(address) else []
+
+
+def windows_asked(wildcards):
+    """First and last day by year: this year's; all years' for Sentinel-1, whose orbit is one for all; none for elevation."""
+    asked = {"s2": [wildcards.year], "s1": cfg.year_names, "dem": []}[wildcards.sensor]
+    return {
+        name: [str(cfg.years[int(name)].start), str(cfg.years[int(name)].end)]
+        for name in asked
+    }
