@@ -92,5 +92,5 @@ def test_an_unknown_release_names_the_address(service: Service, tmp_path: Path) 
 
 def test_an_answer_that_is_no_geojson(service: Service, tmp_path: Path) -> None:
     service.body = b"<html>captive portal</html>"
-    with pytest.raises(UserError, match="aoi.source: file"):
+    with pytest.raises(UserError, match=r"aoi\.source: file"):
         download_boundaries(settings(service, "Amansie West"), str(tmp_path / "b.geojson"))

@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import rasterio
-from real.triples import TILE, Triple, read_triple, write_archive, write_config, write_people
 from scipy import ndimage
+
+from real.triples import TILE, Triple, read_triple, write_archive, write_config, write_people
 from workspace import Workspace
 
 pytestmark = pytest.mark.real
@@ -20,7 +21,9 @@ PLACES = {"tanzania": ("38D_378R_2_3", 2023, 4, 150), "brazil": ("282D_485L_3_3"
 
 
 @pytest.fixture(scope="module", params=list(PLACES))
-def place(request: pytest.FixtureRequest, shared_data: Path, repository: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Triple, Workspace]:
+def place(
+    request: pytest.FixtureRequest, shared_data: Path, repository: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Triple, Workspace]:
     """A triple and the workspace in which the whole workflow ran on it."""
     name, year, positive, per_class = PLACES[request.param]
     triple = read_triple(shared_data / "terramesh", name, year, positive)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from workspace import Workspace, job_counts
 
 from smallmines.provenance import FROZEN, code, sources
+from workspace import Workspace, job_counts
 
 pytestmark = pytest.mark.rules
 

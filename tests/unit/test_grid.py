@@ -140,7 +140,8 @@ def test_no_aoi_or_two(files: list[str]) -> None:
         read_aoi(files, Aoi(), GRID.crs, "resources/user/demo")
 
 
-UNITS = [{"properties": {"shapeName": name, "shapeID": f"id{i}"}} for i, name in enumerate(["Bekwai", "Bibiani-Bekwai", "Amansie", "Amansie"])]
+NAMES = ("Bekwai", "Bibiani-Bekwai", "Amansie", "Amansie")
+UNITS = [{"properties": {"shapeName": name, "shapeID": f"id{number}"}} for number, name in enumerate(NAMES)]
 
 
 def test_units_are_matched_exactly() -> None:

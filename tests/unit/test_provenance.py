@@ -59,9 +59,14 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path
     target = tmp_path / "a.json"
     provenance.write_json(target, {"b": 1, "a": "é"})
     old = target.read_bytes()
-    with pytest.raises(RuntimeError), provenance.written(target) as beside:
-        beside.write_text("half")
-        raise RuntimeError
+
+    def fail() -> None:
+        with provenance.written(target) as beside:
+            beside.write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
     assert target.read_bytes() == old
     assert list(tmp_path.iterdir()) == [target]
     assert old == b'{\n "a": "\xc3\xa9",\n "b": 1\n}\n'

@@ -280,7 +280,7 @@ def run_products(world: SimpleNamespace, side: int = 8) -> None:
                 pd.DataFrame({"segment": segment} | columns).to_parquet(path, index=False)
 
 
-def test_annotators_correct_and_err_and_the_score_is_kept(world: SimpleNamespace) -> None:
+def test_annotators_correct_and_err(world: SimpleNamespace) -> None:
     from smallmines.labels.store import read_events
 
     with pytest.raises(UserError, match="no such file"):
@@ -306,13 +306,24 @@ def test_annotators_correct_and_err_and_the_score_is_kept(world: SimpleNamespace
     assert missed / mines == pytest.approx(people.OMIT, abs=0.06)
     assert committed / (len(events) - mines) == pytest.approx(people.COMMIT, abs=0.01)
 
-    table = score.score(world.config, world.root)
-    assert table["year"].tolist() == ["2016", "2022", "all"]
-    assert table["iou"].tolist() == [0, 0, 0]
-    assert table["pixels"].iloc[-1] == 2 * TILES * 128**2
-    score.record(world.config, "prediction alone", table, world.root)
-    score.record(world.config, "corrected", table, world.root)
-    assert [entry["name"] for entry in score.record(world.config, "corrected", table, world.root)] == ["prediction alone", "corrected"]
+
+def test_the_same_world_is_left_alone_and_another_one_forgets_what_was_fetched(tmp_path: Path) -> None:
+    config = config_of(2022, blocks=1)
+    first = make_world(config, 1, seed=0, root=tmp_path)
+    item = next((first.folder / "archive").glob("sentinel-2-l2a/*/")).name
+    fetched = tmp_path / "resources/automatic/pixels" / item / "B02-0.tif"
+    manifest = tmp_path / "results/tiny/manifests/2022/s2.json"
+    for path in (fetched, manifest):
+        path.parent.mkdir(parents=True)
+        path.touch()
+    again = make_world(config, 1, seed=0, root=tmp_path)
+    assert (first.new, again.new) == (True, False)
+    assert again.items == first.items
+    assert len(again.kept) == 2
+    assert fetched.exists()
+    assert make_world(config, 1, seed=1, root=tmp_path).new
+    assert not fetched.exists()
+    assert not manifest.exists()
 
 
 def test_as_hard_as_nature() -> None:

@@ -22,7 +22,7 @@ READ = {
 
 rule search:
     input:
-        grid="<results>/grid/grid.json",
+        grid=ancient("<results>/grid/grid.json"),
         catalogue=catalogue_file,
     output:
         "<results>/manifests/{year}/{sensor}.json",
@@ -38,12 +38,12 @@ rule search:
     resources:
         mem_mb=1500,
         runtime=60,
+        connections=1,
     params:
         *code("search"),
+        area=area,
         windows=windows_asked,
-        config=lambda wildcards: section_of(wildcards.sensor).model_dump(
-            mode="json", include=ASKED[wildcards.sensor]
-        ),
+        config=lambda wildcards: section_of(wildcards.sensor).model_dump(mode="json", include=ASKED[wildcards.sensor]),
     message:
         "Searching the archive: {wildcards.sensor}, {wildcards.year}"
     script:
@@ -52,7 +52,7 @@ rule search:
 
 rule fetch:
     input:
-        grid="<results>/grid/grid.json",
+        grid=ancient("<results>/grid/grid.json"),
         manifest="<results>/manifests/{year}/{sensor}.json",
     output:
         "<results>/fetched/{year}/{block}/{sensor}.json",
@@ -68,12 +68,12 @@ rule fetch:
     resources:
         mem_mb=1500,
         runtime=240,
+        connections=1,
     params:
         *code("fetch"),
+        area=area,
         pixels="resources/automatic/pixels",
-        config=lambda wildcards: section_of(wildcards.sensor).model_dump(
-            mode="json", include=READ[wildcards.sensor]
-        ),
+        config=lambda wildcards: section_of(wildcards.sensor).model_dump(mode="json", include=READ[wildcards.sensor]),
     message:
         "Fetching pixels: {wildcards.sensor}, {wildcards.year}, block {wildcards.block}"
     script:

@@ -1,5 +1,5 @@
 # Functions for the other files of this folder.
-from smallmines.provenance import digest
+from smallmines.provenance import digest, sha256
 
 # Settings that shape no pixel: where pixels are fetched from (the item ids tell), what is only reported.
 NOT_CONTENT = {
@@ -15,14 +15,7 @@ NOT_CONTENT = {
 def settings(*sections):
     """Digest of some sections of the configuration, for the tags of the patches."""
     values = {name: getattr(cfg, name).model_dump(mode="json") for name in sections}
-    return digest(
-        {
-            name: {
-                key: value for key, value in section.items() if key not in NOT_CONTENT
-            }
-            for name, section in values.items()
-        }
-    )
+    return digest({name: {key: value for key, value in section.items() if key not in NOT_CONTENT} for name, section in values.items()})
 
 
 def of_all(path):
@@ -51,6 +44,27 @@ def plot(name, label):
     )
 
 
+AOI_SUFFIXES = (".gpkg", ".geojson", ".json", ".shp", ".parquet", ".kml", ".fgb")
+
+
+def user_aoi():
+    """The AOI files that people give and that exist: none lets the workflow plan, the rule then says what is missing."""
+    if cfg.aoi.path:
+        return [cfg.aoi.path] if os.path.exists(cfg.aoi.path) else []
+    return only_file(f"resources/user/{cfg.run}", "aoi", AOI_SUFFIXES)
+
+
+def aoi_file(wildcards):
+    """The AOI that people give, or the downloaded one."""
+    return ["<automatic>/boundaries.geojson"] if cfg.aoi.source == "geoboundaries" else user_aoi()
+
+
+def area(wildcards):
+    """Digest of all that the grid is made from. Archives are asked again when it changes, not when the grid's code does."""
+    files = [] if cfg.aoi.source == "geoboundaries" else user_aoi()
+    return digest([cfg.aoi.model_dump(mode="json"), settings("grid"), [sha256(path) for path in files]])
+
+
 def section_of(sensor):
     """The section of the configuration of a sensor."""
     return {"s2": cfg.sentinel2, "s1": cfg.sentinel1, "dem": cfg.elevation}[sensor]
@@ -65,7 +79,4 @@ def catalogue_file(wildcards):
 def windows_asked(wildcards):
     """First and last day by year: this year's; all years' for Sentinel-1, whose orbit is one for all; none for elevation."""
     asked = {"s2": [wildcards.year], "s1": cfg.year_names, "dem": []}[wildcards.sensor]
-    return {
-        name: [str(cfg.years[int(name)].start), str(cfg.years[int(name)].end)]
-        for name in asked
-    }
+    return {name: [str(cfg.years[int(name)].start), str(cfg.years[int(name)].end)] for name in asked}

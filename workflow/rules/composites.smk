@@ -57,9 +57,7 @@ rule composite_s1:
         runtime=60,
     params:
         *code("composite_s1"),
-        config=cfg.sentinel1.model_dump(
-            mode="json", include={"border_erosion_px", "kernel"}
-        ),
+        config=cfg.sentinel1.model_dump(mode="json", include={"border_erosion_px", "kernel"}),
     message:
         "Compositing Sentinel-1: {wildcards.year}, block {wildcards.block}"
     script:

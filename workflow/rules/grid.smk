@@ -1,20 +1,4 @@
 # The area of interest, and the lattice, tiles and blocks laid over it.
-USER_AOI = only_file(
-    f"resources/user/{cfg.run}",
-    "aoi",
-    (".gpkg", ".geojson", ".json", ".shp", ".parquet", ".kml", ".fgb"),
-)
-
-
-def aoi_file(wildcards):
-    """The AOI that people give, or the downloaded one. Nothing where none exists yet: the script then says so."""
-    if cfg.aoi.source == "geoboundaries":
-        return ["<automatic>/boundaries.geojson"]
-    return (
-        [cfg.aoi.path]
-        if cfg.aoi.path and os.path.exists(cfg.aoi.path)
-        else [] if cfg.aoi.path else USER_AOI
-    )
 
 
 rule boundaries:

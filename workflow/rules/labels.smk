@@ -6,10 +6,7 @@ PEOPLE = UserFiles(
     cfg.grid.crs,
     tuple(os.path.relpath(path) for path in workflow.overwrite_configfiles),
 )
-TRAINING_BLOCKS = {
-    block: cfg.blocks if cfg.assistant.on_missing_class == "pooled_model" else [block]
-    for block in cfg.blocks
-}
+TRAINING_BLOCKS = {block: cfg.blocks if cfg.assistant.on_missing_class == "pooled_model" else [block] for block in cfg.blocks}
 
 
 rule labels:
@@ -34,9 +31,7 @@ rule labels:
     params:
         *code("labels"),
         digest=PEOPLE.samples_digest,
-        config=cfg.assistant.model_dump(
-            mode="json", include={"folds", "on_missing_class"}
-        ),
+        config=cfg.assistant.model_dump(mode="json", include={"folds", "on_missing_class"}),
         wanted=PEOPLE.wanted,
         command=PEOPLE.command,
     message:

@@ -77,9 +77,7 @@ rule plots:
         class_share=plot("class_share", "Mining share"),
         metrics=plot("metrics", "Assistant"),
         examples=plot("examples", "Examples"),
-        overview=[
-            plot(f"overview_{year}", f"Overview {year}") for year in cfg.year_names
-        ],
+        overview=[plot(f"overview_{year}", f"Overview {year}") for year in cfg.year_names],
     log:
         "<logs>/plots.log",
     benchmark:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from smallmines.config import Config, parse_config, schema
+from smallmines.config import Config, keys_table, parse_config, schema
 from smallmines.job import UserError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="SmallMinesDS: tools around the workflow.")
@@ -70,7 +70,10 @@ def make(
         with Progress(*columns, console=console, transient=True) as progress:
             bar = progress.add_task("", total=expected_steps(settings))
             made = make_world(settings, tiles, seed, force, tell=lambda what: progress.update(bar, description=what, advance=1))
-    console.print(f"{made.tiles} tiles, {made.items} items in {made.folder}/archive/catalog.json; truth in {made.folder}/truth")
+    console.print(
+        "Made:" if made.new else "Already there:", f"{made.tiles} tiles, {made.items} items in {made.folder}/archive/catalog.json"
+    )
+    console.print(f"truth in {made.folder}/truth")
     if made.tiles != tiles:
         console.print(f"{made.tiles} tiles is as near to {tiles} as this outline comes")
     if made.written:
@@ -82,16 +85,22 @@ def make(
 @world_app.command("score")
 def score(
     config: ConfigPath,
-    record: Annotated[str | None, typer.Option(help="Keep the figures under this name in results/<run>/score.json.")] = None,
+    json: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file too.")] = None,
 ) -> None:
-    """Compare a run's masks with the truth."""
+    """Compare a run's masks with the truth: prediction alone, and with people's labels."""
+    from smallmines.provenance import read_json, write_json
     from smallmines.world import score as scores
 
     with plain_errors():
         settings = read_config(config)
-        table = scores.score(settings)
-        named = scores.record(settings, record, table) if record else [scores.entry("masks", table)]
-    _show("Masks against the truth", [{"masks": entry["name"]} | row for entry in named for row in entry["rows"]])
+        rows = [{str(key): value for key, value in row.items()} for row in scores.score(settings).to_dict("records")]
+    if json:
+        write_json(json, rows)
+    grid = read_json(Path("results") / settings.run / "grid/grid.json")
+    dataset = Path("results") / settings.run / "dataset"
+    images, masks = (len(list(dataset.glob(f"*/{kind}/*.tif"))) for kind in ("IMAGE", "MASK"))
+    _show("Masks against the truth", rows)
+    print(f"The dataset: {dataset}/ ({grid['tiles']} tiles, {len(settings.years)} years: {images} images and {masks} masks)")
 
 
 @world_app.command("correct")
@@ -122,6 +131,12 @@ def difficulty(config: ConfigPath, tiles: Tiles = 40, seed: Seed = 0) -> None:
             text = " ".join(map(str, value)) if isinstance(value, list) else str(value)
             rows.append({"year": year, "figure": key.replace("_", " "), "value": text})
     _show(f"{report['tiles']} tiles", rows)
+
+
+@config_app.command("keys")
+def config_keys() -> None:
+    """Print every key with its values, default and meaning, as Markdown."""
+    sys.stdout.write(keys_table())
 
 
 @config_app.command("schema")

@@ -15,7 +15,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from smallmines.job import UserError
 
-S2_BANDS = ("B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B11", "B12")
+S2Band = Literal["B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B11", "B12"]
+
+S2_BANDS: tuple[S2Band, ...] = ("B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B11", "B12")
 """Sentinel-2 bands of a patch, in order; B02, B03, B04 and B08 are 10 m bands, the others 20 m."""
 
 PATCH_BANDS = (*S2_BANDS, "VV", "VH", "DEM")
@@ -24,7 +26,6 @@ PATCH_BANDS = (*S2_BANDS, "VV", "VH", "DEM")
 CLASSES = ("not_mining", "mining")
 """Class names; a class's position is its value in the masks."""
 
-S2Band = Literal["B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B11", "B12"]
 Provider = Literal["static"]
 
 
@@ -145,7 +146,9 @@ class Sentinel2(Section):
     max_cloud_cover: float = Field(100.0, ge=0, le=100, description="Items above this cloud cover in % are rejected.")
     minimum_clear_share: float = Field(0.0, ge=0, le=1, description="Datatakes clearer than this share of what they cover are used.")
     max_datatakes: int = Field(6, ge=1, description="At most so many datatakes are fetched, best first.")
-    resampling_20m: Literal["nearest", "bilinear", "cubic"] = Field("nearest", description="From 20 m to the grid; also for tiles of another zone.")
+    resampling_20m: Literal["nearest", "bilinear", "cubic"] = Field(
+        "nearest", description="From 20 m to the grid; also for tiles of another zone."
+    )
 
 
 class Sentinel1(Section):

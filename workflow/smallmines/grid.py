@@ -127,7 +127,8 @@ def polygon(aoi: gpd.GeoDataFrame, crs: str) -> Any:
         raise UserError("an AOI with a CRS", "none", "store the AOI in a format that keeps its CRS, or add a .prj file")
     merged = shapely.make_valid(aoi.to_crs(crs).geometry.union_all())
     if merged.is_empty or not np.isfinite(merged.area) or merged.area <= 0:
-        raise UserError(f"an AOI of polygons that can be drawn in {crs}", f"{len(aoi)} features with no area there", "check the AOI file and grid.crs")
+        found = f"{len(aoi)} features with no area there"
+        raise UserError(f"an AOI of polygons that can be drawn in {crs}", found, "check the AOI file and grid.crs")
     return merged
 
 
@@ -145,7 +146,8 @@ def blocks_of(cells: gpd.GeoDataFrame, count: int, seed: int) -> NDArray[np.int6
     model = KMeans(count, random_state=seed, n_init=10).fit(centres)
     rank = np.empty(count, np.int64)
     rank[np.argsort(model.cluster_centers_.round(3).sum(axis=1), kind="stable")] = np.arange(1, count + 1)
-    return rank[model.labels_]
+    numbers: NDArray[np.int64] = rank[model.labels_]
+    return numbers
 
 
 def lattice_json(cells: gpd.GeoDataFrame, grid: Grid, area_km2: float) -> dict[str, Any]:

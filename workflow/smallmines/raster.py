@@ -47,7 +47,8 @@ def read(path: str | Path, geobox: GeoBox | None = None, bands: Sequence[int] | 
     with opened(path) as source:
         if geobox is not None:
             require_grid(source, geobox)
-        return source.read(None if bands is None else list(bands))
+        array: NDArray[Any] = source.read(None if bands is None else list(bands))
+        return array
 
 
 def require_grid(source: rasterio.DatasetReader, geobox: GeoBox) -> None:
@@ -85,8 +86,9 @@ def created(
     """
     tile = {"tiled": True, "blockxsize": STRIP, "blockysize": STRIP} if min(geobox.shape) >= STRIP else {}
     options: dict[str, Any] = {"compress": "deflate", "zlevel": 6, "predictor": 3 if dtype.startswith("float") else 2} | tile | profile
-    with written(path) as beside:
-        with rasterio.open(
+    with (
+        written(path) as beside,
+        rasterio.open(
             beside,
             "w",
             driver="GTiff",
@@ -99,13 +101,14 @@ def created(
             transform=geobox.transform,
             BIGTIFF="IF_SAFER",
             **options,
-        ) as target:
-            target.descriptions = tuple(bands)
-            if units is not None:
-                target.units = tuple(units)
-            if tags:
-                target.update_tags(**tags)
-            yield target
+        ) as target,
+    ):
+        target.descriptions = tuple(bands)
+        if units is not None:
+            target.units = tuple(units)
+        if tags:
+            target.update_tags(**tags)
+        yield target
 
 
 def write(

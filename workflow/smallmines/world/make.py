@@ -13,7 +13,7 @@ import numpy as np
 
 from smallmines import raster
 from smallmines.config import S2_BANDS, Config
-from smallmines.provenance import write_json
+from smallmines.provenance import digest, read_json, sha256, write_json
 from smallmines.world import optical, people, radar
 from smallmines.world.landscape import CLASSES, Land, Place, make_land, place
 from smallmines.world.spectra import backscatter, reflectance
@@ -22,9 +22,10 @@ from smallmines.world.stac import Catalogue
 
 @dataclass(frozen=True)
 class Made:
-    """What a run of `make_world` left behind: folder of the machine's files, tiles, items, people's files new and kept."""
+    """What `make_world` left behind: folder of the machine's files, whether they are new, tiles, items, people's files new and kept."""
 
     folder: Path
+    new: bool
     tiles: int
     items: int
     written: list[Path]
@@ -41,8 +42,9 @@ def make_world(
 ) -> Made:
     """Make the world of a config below `root`.
 
-    `resources/automatic/<run>/{archive,truth}` are replaced as a whole; people's files under `resources/user/<run>/`
-    that exist are kept unless `force`. The same arguments give the same bytes.
+    `resources/automatic/<run>/{archive,truth}` are left alone where they were made by the same recipe, else replaced as a
+    whole; what the workflow fetched from the old archive is then removed, so that it is fetched again. People's files under
+    `resources/user/<run>/` that exist are kept unless `force`. The same arguments give the same bytes.
 
     Raises:
         UserError: fewer tiles than blocks.
@@ -53,6 +55,37 @@ def make_world(
     where = place(config, tiles, seed)
     years = config.year_names
     land = make_land(where, years, seed)
+    recipe = recipe_of(config, tiles, seed)
+    known = read_json(automatic / "truth/world.json") if (automatic / "truth/world.json").is_file() else {}
+    new = known.get("recipe") != recipe or not (automatic / "archive/catalog.json").is_file()
+    items = _write_archive(config, where, land, automatic, seed, tell) if new else known["items"]
+    if new:
+        with _replaced(automatic / "truth") as folder:
+            _write_truth(folder, where, land, {"recipe": recipe, "seed": seed, "items": items})
+        _forget(root, config.run)
+    tell("area of interest and samples")
+    written, kept = people.write_people(user, where, land, years, seed, force)
+    return Made(automatic, new, len(where.cells), items, written, kept)
+
+
+def recipe_of(config: Config, tiles: int, seed: int) -> str:
+    """Digest of all that the world depends on: grid, years, size, seed and the code of this package."""
+    sources = [sha256(path) for path in sorted(Path(__file__).parent.glob("*.py"))]
+    years = {year: epoch.model_dump(mode="json") for year, epoch in config.years.items()}
+    return digest([config.grid.model_dump(mode="json"), years, tiles, seed, sources])
+
+
+def _forget(root: Path, run: str) -> None:
+    """Remove what was fetched from an earlier archive of the run: its items have the same names and other pixels."""
+    for item in (root / "resources/automatic" / run / "archive").glob("*/*/"):
+        shutil.rmtree(root / "resources/automatic/pixels" / item.name, ignore_errors=True)
+    for stage in ("manifests", "fetched"):
+        shutil.rmtree(root / "results" / run / stage, ignore_errors=True)
+
+
+def _write_archive(config: Config, where: Place, land: Land, automatic: Path, seed: int, tell: Callable[[str], None]) -> int:
+    """Write all items; their number."""
+    years = config.year_names
     items = 0
     with _replaced(automatic / "archive") as folder:
         catalogue = Catalogue(folder)
@@ -70,11 +103,7 @@ def make_world(
                 tell(item)
                 items += 1
         catalogue.close()
-    with _replaced(automatic / "truth") as folder:
-        _write_truth(folder, where, land, seed)
-    tell("area of interest and samples")
-    written, kept = people.write_people(user, where, land, years, seed, force)
-    return Made(automatic, len(where.cells), items, written, kept)
+    return items
 
 
 def expected_steps(config: Config) -> int:
@@ -83,7 +112,7 @@ def expected_steps(config: Config) -> int:
     return 2 + years * (12 + 6) + (years > 1)
 
 
-def _write_truth(folder: Path, where: Place, land: Land, seed: int) -> None:
+def _write_truth(folder: Path, where: Place, land: Land, known: dict[str, str | int]) -> None:
     inside = where.tiles_of_pixels() >= 0
     for year, truth in land.truth.items():
         raster.write(folder / f"{year}.tif", truth.astype(np.uint8), where.geobox, None, ["mining"])
@@ -91,7 +120,7 @@ def _write_truth(folder: Path, where: Place, land: Land, seed: int) -> None:
     write_json(
         folder / "world.json",
         {
-            "seed": seed,
+            **known,
             "tiles": len(where.cells),
             "classes": list(CLASSES),
             "bands": list(S2_BANDS),

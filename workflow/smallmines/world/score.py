@@ -11,41 +11,80 @@ from numpy.typing import NDArray
 from smallmines import raster
 from smallmines.config import Config
 from smallmines.job import UserError
-from smallmines.provenance import read_json, write_json
+from smallmines.provenance import read_json
 from smallmines.world.landscape import window_in
 from smallmines.world.people import truth_path
 
 if TYPE_CHECKING:
     import pandas as pd
+    from odc.geo.geobox import GeoBox
 
 
 def score(config: Config, root: str | Path = ".") -> pd.DataFrame:
-    """The masks of a run against the truth; pixels with 255 in the mask do not count.
+    """The masks of a run against the truth, and the masks that the assistant's prediction alone would have given.
+
+    Pixels with 255 in a mask do not count.
 
     Returns:
-        One row a year and one for all: year, iou, precision, recall, f1, predicted and true share, pixels.
+        One row per kind of mask (`prediction alone`, `with people's labels`) and year, and one for all years: masks, year, iou,
+        precision, recall, f1, predicted and true share, pixels.
 
     Raises:
-        UserError: a mask or the truth is missing.
+        UserError: a product or the truth is missing.
     """
     import pandas as pd
 
-    counts: dict[str, NDArray[np.int64]] = {}
-    for year in config.year_names:
-        counts[year] = np.zeros(4, np.int64)
-        for block in config.blocks:
-            path = Path(root) / "results" / config.run / "masks" / year / f"{block}.tif"
-            truth = truth_path(config, year, root)
-            for needed in (path, truth):
-                if not needed.is_file():
-                    raise UserError(str(needed), "no such file", "make the world (smallmines world make) and the masks (snakemake masks)")
-            with raster.opened(path) as source, raster.opened(truth) as true:
-                mask = source.read(1)
-                window = window_in(raster.geobox_of(true), raster.geobox_of(source))
-                mined = true.read(1)[window]
-            counts[year] += confusion(mask, mined)
-    counts["all"] = np.sum(list(counts.values()), axis=0)
-    return pd.DataFrame([{"year": year} | figures(*count) for year, count in counts.items()])
+    rows = []
+    for kind, mask_of in (("prediction alone", predicted_mask), ("with people's labels", final_mask)):
+        counts: dict[str, NDArray[np.int64]] = {}
+        for year in config.year_names:
+            counts[year] = np.zeros(4, np.int64)
+            for block in config.blocks:
+                mask, geobox = mask_of(Path(root) / "results" / config.run, year, block)
+                with raster.opened(required(truth_path(config, year, root))) as true:
+                    mined = true.read(1)[window_in(raster.geobox_of(true), geobox)]
+                counts[year] += confusion(mask, mined)
+        counts["all"] = np.sum(list(counts.values()), axis=0)
+        rows += [{"masks": kind, "year": year} | figures(*count) for year, count in counts.items()]
+    return pd.DataFrame(rows)
+
+
+def required(path: Path) -> Path:
+    """The path itself.
+
+    Raises:
+        UserError: there is no such file.
+    """
+    if not path.is_file():
+        raise UserError(str(path), "no such file", "make the world (smallmines world make) and the masks (snakemake masks)")
+    return path
+
+
+def final_mask(results: Path, year: str, block: str) -> tuple[NDArray[np.uint8], GeoBox]:
+    """The mask of a block as the run made it, uint8 (row, column), and its grid."""
+    with raster.opened(required(results / f"masks/{year}/{block}.tif")) as source:
+        return source.read(1), raster.geobox_of(source)
+
+
+def predicted_mask(results: Path, year: str, block: str) -> tuple[NDArray[np.uint8], GeoBox]:
+    """The mask of a block as it would be without any sample or event of its own, uint8 (row, column), and its grid."""
+    from smallmines.labels import tables
+    from smallmines.labels.decide import labels
+    from smallmines.mask import lookup, masked
+    from smallmines.segments import read_features
+
+    people, assistant = results / f"people/{year}/{block}", results / f"assistant/{year}/{block}"
+    table = labels(
+        read_features(required(results / f"segments/{year}/{block}/features.parquet")),
+        tables.read(required(people / "samples.parquet"), "samples").iloc[:0],
+        tables.read(required(people / "decisions.parquet"), "decisions").iloc[:0],
+        tables.read(required(assistant / "probabilities.parquet"), "probabilities"),
+        read_json(required(assistant / "metrics.json"))["threshold"],
+    )
+    values, predicted = lookup(table)
+    with raster.opened(required(results / f"segments/{year}/{block}/segments.tif")) as source:
+        clear = raster.read(results / f"composites/{year}/{block}/clear.tif")[0]
+        return masked(source.read(1), clear, values, predicted), raster.geobox_of(source)
 
 
 def confusion(mask: NDArray[np.uint8], truth: NDArray[np.uint8]) -> NDArray[np.int64]:
@@ -72,15 +111,6 @@ def figures(true_negative: int, false_positive: int, false_negative: int, true_p
 def entry(name: str, table: pd.DataFrame) -> dict[str, Any]:
     """A score with its name, as `score.json` holds it."""
     return {"name": name, "rows": table.to_dict("records")}
-
-
-def record(config: Config, name: str, table: pd.DataFrame, root: str | Path = ".") -> list[dict[str, Any]]:
-    """Put a score under a name into `results/<run>/score.json`, in place of one of the same name; returns all of them in order."""
-    path = Path(root) / "results" / config.run / "score.json"
-    known: list[dict[str, Any]] = read_json(path) if path.is_file() else []
-    known = [one for one in known if one["name"] != name] + [entry(name, table)]
-    write_json(path, known)
-    return known
 
 
 def difficulty(config: Config, tiles: int = 40, seed: int = 0, trees: int = 100, pixels: int = 60_000) -> dict[str, Any]:
