@@ -2,6 +2,8 @@
 CORES ?= $(shell nproc)
 BIN := .venv/bin
 DEMO := config/demo.yaml
+# The miniature's blocks are small: a thread for each, and as many at a time as there are cores.
+RUN_DEMO = $(BIN)/snakemake --cores $(CORES) --set-threads assistant=1 segment=1 --configfile $(DEMO)
 
 .PHONY: help setup demo test test-heavy lint format report dag otb-python clean
 
@@ -13,14 +15,14 @@ setup: ## .venv from the lock, and Orfeo ToolBox where it is missing
 
 demo: setup ## the whole workflow on the offline miniature, with its scores against the truth
 	$(BIN)/smallmines world make --config $(DEMO)
-	$(BIN)/snakemake --cores $(CORES) --configfile $(DEMO)
+	$(RUN_DEMO)
 	$(BIN)/smallmines world score --config $(DEMO)
 	test -d resources/user/demo/events || $(BIN)/smallmines world correct --config $(DEMO)
-	$(BIN)/snakemake --cores $(CORES) --configfile $(DEMO)
+	$(RUN_DEMO)
 	$(BIN)/smallmines world score --config $(DEMO)
 
 test: setup ## all tests but the heavy ones
-	$(BIN)/python -m pytest -m "not heavy"
+	$(BIN)/python -m pytest -m "not heavy" -n $(CORES) --dist loadfile
 
 test-heavy: setup otb-python ## tests that install system software or take long
 	$(BIN)/python -m pytest -m heavy

@@ -20,7 +20,7 @@ import rasterio
 
 from workspace import Workspace
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("miniature")]
+pytestmark = pytest.mark.e2e
 
 TILES = 12
 YEARS = ("2016", "2022")

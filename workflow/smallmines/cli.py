@@ -99,14 +99,15 @@ def score(
     grid = read_json(Path("results") / settings.run / "grid/grid.json")
     dataset = Path("results") / settings.run / "dataset"
     images, masks = (len(list(dataset.glob(f"*/{kind}/*.tif"))) for kind in ("IMAGE", "MASK"))
-    _show("Masks against the truth", rows)
+    shown = ("masks", "year", "iou", "precision", "recall", "predicted_share", "true_share")
+    _show("Masks against the truth", [{name.removesuffix("_share"): row[name] for name in shown} for row in rows])
     print(f"The dataset: {dataset}/ ({grid['tiles']} tiles, {len(settings.years)} years: {images} images and {masks} masks)")
 
 
 @world_app.command("correct")
 def correct(
     config: ConfigPath,
-    share: Annotated[float, typer.Option(min=0, max=1, help="Part of the review queue that is looked at.")] = 0.3,
+    share: Annotated[float, typer.Option(min=0, max=1, help="Part of the review queue that is looked at.")] = 0.1,
     seed: Seed = 0,
 ) -> None:
     """Let two simulated annotators, who err, correct the predicted labels once."""
@@ -146,14 +147,15 @@ def config_schema() -> None:
 
 
 def _show(title: str, rows: list[dict[str, Any]]) -> None:
+    from rich.box import SIMPLE
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=title)
+    table = Table(title=title, box=SIMPLE, padding=0)
     for name in rows[0]:
-        table.add_column(name.replace("_", " "), justify="left" if isinstance(rows[0][name], str) else "right")
+        table.add_column(name.replace("_", " "), justify="left" if isinstance(rows[0][name], str) else "right", no_wrap=True)
     for row in rows:
-        table.add_row(*(f"{value:.4f}" if isinstance(value, float) else str(value) for value in row.values()))
+        table.add_row(*(f"{value:.3f}" if isinstance(value, float) else str(value) for value in row.values()))
     Console().print(table)
 
 

@@ -9,7 +9,7 @@ import datetime as dt
 import difflib
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -17,7 +17,7 @@ from smallmines.job import UserError
 
 S2Band = Literal["B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B11", "B12"]
 
-S2_BANDS: tuple[S2Band, ...] = ("B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B11", "B12")
+S2_BANDS: tuple[str, ...] = get_args(S2Band)
 """Sentinel-2 bands of a patch, in order; B02, B03, B04 and B08 are 10 m bands, the others 20 m."""
 
 PATCH_BANDS = (*S2_BANDS, "VV", "VH", "DEM")
@@ -175,7 +175,7 @@ class Elevation(Section):
 class Segmentation(Section):
     """Mean-shift segmentation with Orfeo ToolBox."""
 
-    bands: tuple[S2Band, ...] = Field(S2_BANDS, min_length=1, description="Bands of the composite that are segmented.")
+    bands: tuple[S2Band, ...] = Field(get_args(S2Band), min_length=1, description="Bands of the composite that are segmented.")
     spatial_radius: int = Field(5, ge=1, description="Spatial radius in pixels.")
     range_radius: float = Field(100.0, gt=0, description="Range radius in digital numbers.")
     min_size: int = Field(5, ge=0, description="Smaller segments are merged into their nearest neighbour, in pixels.")

@@ -113,7 +113,7 @@ def draw_samples(where: Place, land: Land, year: str, block: str, rng: np.random
     return gpd.GeoDataFrame({"label": labels, "subclass": names}, geometry=points, crs=str(where.geobox.crs))
 
 
-def correct(config: Config, share: float = 0.3, seed: int = 0, root: str | Path = ".") -> list[Path]:
+def correct(config: Config, share: float = 0.1, seed: int = 0, root: str | Path = ".") -> list[Path]:
     """One round of corrections by two simulated annotators, as event files below `resources/user/<run>/events/`.
 
     Per year and block they are shown the first `share` of a queue of the predicted segments (entropy × area, largest
