@@ -5,7 +5,7 @@ DEMO := config/demo.yaml
 # The miniature's blocks are small: a thread for each, and as many at a time as there are cores.
 RUN_DEMO = $(BIN)/snakemake --cores $(CORES) --set-threads assistant=1 segment=1 --configfile $(DEMO)
 
-.PHONY: help setup demo test test-heavy lint format report dag otb-python clean
+.PHONY: help setup demo test test-heavy lint format report figures otb-python clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -46,6 +46,13 @@ format: setup ## reformat the code
 
 report: setup ## Snakemake's report of the demo, with all pictures: results/demo/report.html
 	$(BIN)/snakemake --configfile $(DEMO) --report results/demo/report.html
+
+figures: setup ## the pictures of the documents, from a finished demo (needs graphviz)
+	@mkdir -p docs/images
+	$(BIN)/snakemake --configfile $(DEMO) --forceall --rulegraph dot | sed -n '/^digraph/,$$p' | dot -Tpng -Gdpi=70 -o docs/images/dag.png
+	cp results/demo/pictures/examples.png docs/images/examples.png
+	cp results/demo/pictures/2022/2/mask.png docs/images/mask.png
+	cp results/demo/pictures/overview_2022.png docs/images/overview.png
 
 clean: ## remove what the demo made, and the tools' caches (people's files of other runs stay)
 	rm -rf results/demo logs/demo benchmarks/demo resources/automatic/demo resources/user/demo .pytest_cache .mypy_cache .ruff_cache .hypothesis

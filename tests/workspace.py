@@ -34,7 +34,7 @@ class Workspace:
 
     def snakemake(self, *words: str, cores: int = 2, succeeds: bool = True) -> str:
         """Run Snakemake here; its whole output."""
-        command = [sys.executable, "-m", "snakemake", "--cores", str(cores), "--configfile", self.config, *words]
+        command = [sys.executable, "-m", "snakemake", *words, "--cores", str(cores), "--configfile", self.config]
         return self._call(command, succeeds)
 
     def smallmines(self, *words: str, succeeds: bool = True) -> str:

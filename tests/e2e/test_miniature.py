@@ -251,8 +251,8 @@ def test_corrections_improve_the_masks(kept: Workspace) -> None:
 
 def test_single_targets(miniature: Workspace) -> None:
     miniature.snakemake()
-    assert set(miniature.planned("--forcerun", "mask", "masks_2016_2")) == {"mask", "masks_2016_2"}
-    assert miniature.planned("--forcerun", "composite_s2", "composites_2022")["composite_s2"] == 2
+    assert set(miniature.planned("masks_2016_2", "--forcerun", "mask")) == {"mask", "masks_2016_2"}
+    assert miniature.planned("composites_2022", "--forcerun", "composite_s2")["composite_s2"] == 2
 
 
 def test_a_patch_deleted_or_altered_by_hand_is_found(miniature: Workspace) -> None:

@@ -52,7 +52,7 @@ def test_the_predicted_share_meets_the_prevalence_where_half_over_predicts(block
     probabilities, metrics = run(tmp_path, {"1": block})
     true = block.truth.mean()
     assert metrics["predicted_share_of_clear_area"]["0.5"] > 1.3 * true
-    assert abs(metrics["prevalence"]["share"] - true) < 0.05
+    assert abs(metrics["prevalence"]["share"] - true) < 0.07
     at = metrics["predicted_share_of_clear_area"][f"{metrics['threshold']:g}"]
     assert abs(at - metrics["prevalence"]["share"]) < 0.01
     assert at == pytest.approx((probabilities["probability"].astype(float).round(4) >= metrics["threshold"]).mean(), abs=1e-6)

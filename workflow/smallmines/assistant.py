@@ -114,7 +114,9 @@ def assist(
     probability = predict(model, x, [0, 1], threads)[:, 1]
 
     if settings.prevalence == "estimate":
-        share, how = estimate_prevalence(training, settings.folds, best, x[counted], area[counted], settings.seed, threads)
+        found, how = estimate_prevalence(training, settings.folds, best, x[counted], area[counted], settings.seed, threads)
+        half = round(predicted_share(probability[counted], area[counted], 0.5), 4)
+        share, how = round(float(np.sqrt(found * half)), 4), {**how, "predicted_at_half": half}
     else:
         share, how = settings.prevalence, {"source": "configuration"}
     mines = np.isin(table["segment"], own.loc[own["label"] == 1, "segment"])
@@ -297,20 +299,23 @@ def estimate_prevalence(
     seed: int,
     threads: int,
 ) -> tuple[float, dict[str, Any]]:
-    """Share of mining in the area of the segments `x`, and how it was found; see `smallmines.prevalence`.
+    """Share of mining in the area of the segments `x` by expectation maximisation, and how it was found; see `smallmines.prevalence`.
+
+    The larger of the estimates by types and by two classes: each fails towards 0, where the other classes can explain all there is.
 
     Its folds do split tiles, unlike those of the metrics: the forest will be used on the very tiles that were sampled.
     """
     from sklearn.model_selection import StratifiedKFold
 
     types = prevalence.types_of(training.x, training.y, training.subclass, seed)
-    splits = list(StratifiedKFold(folds, shuffle=True, random_state=seed).split(training.x, types.code))
-    out_of_fold = cross_predict(training.x, types.code, splits, params, seed, threads)
-    model = fit(training.x, types.code, params, seed, threads)
     some = slice(None, None, -(-len(x) // ENOUGH))
-    everywhere = predict(model, x[some], list(range(types.number + 1)), threads)
-    share = round(prevalence.estimate(out_of_fold, types.code, everywhere, area[some]), 4)
-    return share, {"source": "estimate", "types_from": types.source, "types": types.number}
+    shares = {}
+    for name, code in (("of_types", types.code), ("of_two_classes", 1 - training.y.astype(np.int64))):
+        splits = list(StratifiedKFold(folds, shuffle=True, random_state=seed).split(training.x, code))
+        out_of_fold = cross_predict(training.x, code, splits, params, seed, threads)
+        everywhere = predict(fit(training.x, code, params, seed, threads), x[some], list(range(int(code.max()) + 1)), threads)
+        shares[name] = round(prevalence.estimate(out_of_fold, code, everywhere, area[some]), 4)
+    return max(shares.values()), {"source": "estimate", **shares, "types_from": types.source, "types": types.number}
 
 
 def matching_threshold(probability: Floats, area: Floats, share: float) -> float:

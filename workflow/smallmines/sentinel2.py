@@ -219,7 +219,7 @@ def _observations(
         for item in sorted(same, key=lambda item: str(item["id"])):
             files = sources[item["id"]]
             dn = np.stack([files[band].read(1, window=strip) for band in S2_BANDS])
-            valid = np.asarray((dn > 0).all(axis=0))
+            valid = np.asarray((dn > item["offset"]).all(axis=0))
             scl = None
             if settings.clouds == "scl":
                 # The file is wider than the block by the margin on every side, and so is this window than the strip.
