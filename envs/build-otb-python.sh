@@ -15,6 +15,10 @@ python=${1:-.venv/bin/python}
     exit 1
 }
 
+case $python in # absolute, since this script changes folders; not resolved, since that would leave the virtual environment
+*/*) python=$(cd "$(dirname "$python")" && pwd)/$(basename "$python") ;;
+esac
+
 if "$python" -c 'import otbApplication' 2>/dev/null; then
     echo "otbApplication is already there: $("$python" -c 'import otbApplication; print(otbApplication.__file__)')"
     exit 0
@@ -37,7 +41,8 @@ if [ -n "$missing" ]; then
         exit 1
     fi
     # shellcheck disable=SC2086 # words are meant
-    $root apt-get update -q && DEBIAN_FRONTEND=noninteractive $root apt-get install -qy --no-install-recommends $missing
+    echo "installing$missing"
+    $root apt-get update -qq && $root env DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends $missing >/dev/null
 fi
 version=$(dpkg-query -W -f='${source:Version}' libotb-dev)
 
@@ -56,7 +61,7 @@ for list in /etc/apt/sources.list.d/*.sources; do
     sed 's/^Types:.*/Types: deb-src/' "$list" >"$work/sources.list.d/$(basename "$list")"
 done
 apt() {
-    apt-get -q -o APT::Sandbox::User=root -o Dir::Etc::SourceList=/dev/null -o Dir::Etc::SourceParts="$work/sources.list.d" \
+    apt-get -qq -o APT::Sandbox::User=root -o Dir::Etc::SourceList=/dev/null -o Dir::Etc::SourceParts="$work/sources.list.d" \
         -o Dir::State::Lists="$work/lists" -o Dir::Cache="$work/cache" "$@"
 }
 echo "fetching the sources of OTB $version (about 700 MB)"
