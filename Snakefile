@@ -53,17 +53,4 @@ include: "workflow/rules/targets.smk"
 rule all:
     default_target: True
     input:
-        expand(
-            "<results>/dataset/{year}/{kind}.sha256",
-            year=cfg.year_names,
-            kind=["IMAGE", "MASK"],
-        ),
-        "<results>/dataset/index.parquet",
-        "<results>/verify.json",
-        expand(
-            "<results>/pictures/{year}/{block}/{picture}.png",
-            year=cfg.year_names,
-            block=cfg.blocks,
-            picture=["rgb", "mask"],
-        ),
-        "<results>/pictures/class_share.png",
+        EVERYTHING,

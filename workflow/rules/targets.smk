@@ -18,6 +18,13 @@ STAGES = {
         "<results>/patches/{year}/{block}/MASK",
     ],
 }
+EVERYTHING = [
+    *expand("<results>/dataset/{year}/{kind}.sha256", year=cfg.year_names, kind=["IMAGE", "MASK"]),
+    "<results>/dataset/index.parquet",
+    "<results>/verify.json",
+    *expand("<results>/pictures/{year}/{block}/{picture}.png", year=cfg.year_names, block=cfg.blocks, picture=["rgb", "mask"]),
+    "<results>/pictures/class_share.png",
+]
 
 
 for stage, files in STAGES.items():
