@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -85,3 +86,12 @@ def test_a_defect_keeps_its_traceback_in_the_log(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), job(tmp_path / "x.log"):
         1 / 0  # noqa: B018
     assert "Traceback" in (tmp_path / "x.log").read_text()
+
+
+def test_a_full_disk_is_told_as_such_whoever_tells_it(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="room to write"), job(tmp_path / "x.log"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    told = UserError("a readable raster", "something else", "delete it")
+    told.__cause__ = RuntimeError("Write failed. See previous exception for details.")
+    with pytest.raises(SystemExit, match=r"found +Write failed"), job(tmp_path / "x.log"):
+        raise told

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import rasterio
-from affine import Affine
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio.errors import RasterioError
@@ -138,12 +137,6 @@ def window_geobox(geobox: GeoBox, window: Window) -> GeoBox:
     """The grid of a window of `geobox`."""
     row, col = int(window.row_off), int(window.col_off)
     return geobox[row : row + int(window.height), col : col + int(window.width)]
-
-
-def same_lattice(a: Affine, b: Affine) -> bool:
-    """Whether two transforms share pixel size and pixel corners exactly."""
-    steps = ((a.c - b.c) / a.a, (a.f - b.f) / a.e)
-    return (a.a, a.b, a.d, a.e) == (b.a, b.b, b.d, b.e) and all(step == round(step) for step in steps)
 
 
 def band_indices(source: rasterio.DatasetReader, names: Sequence[str]) -> list[int]:

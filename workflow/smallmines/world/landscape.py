@@ -75,10 +75,6 @@ class Place:
             out[top : top + self.tile_size, left : left + self.tile_size] = index
         return out
 
-    def window_of(self, geobox: GeoBox) -> tuple[slice, slice]:
-        """Rows and columns of the world under a grid on the same lattice."""
-        return window_in(self.geobox, geobox)
-
 
 def window_in(outer: GeoBox, inner: GeoBox) -> tuple[slice, slice]:
     """Rows and columns of `outer` that `inner`, on the same lattice, covers."""
