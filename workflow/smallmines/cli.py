@@ -1,4 +1,4 @@
-"""The verbs people type: `smallmines world …`, `smallmines config …`."""
+"""The verbs people type: `smallmines world …`, `smallmines config …`, `smallmines bench`."""
 
 from __future__ import annotations
 
@@ -134,6 +134,26 @@ def difficulty(config: ConfigPath, tiles: Tiles = 40, seed: Seed = 0) -> None:
     _show(f"{report['tiles']} tiles", rows)
 
 
+@app.command("bench")
+def bench(config: ConfigPath) -> None:
+    """Print what each rule of a run took: wall and processor time, and the memory of its hungriest job."""
+    from smallmines.benchmarks import took
+
+    with plain_errors():
+        settings = read_config(config)
+        table = took(settings.run)
+    table.loc[len(table)] = [
+        "all",
+        table["jobs"].sum(),
+        table["seconds"].sum(),
+        table["longest"].max(),
+        table["cpu"].sum(),
+        table["memory"].max(),
+    ]
+    table.columns = ["rule", "jobs", "seconds", "longest s", "cpu s", "memory MB"]
+    _show(f"Run {settings.run}", [{str(key): value for key, value in row.items()} for row in table.to_dict("records")], decimals=1)
+
+
 @config_app.command("keys")
 def config_keys() -> None:
     """Print every key with its values, default and meaning, as Markdown."""
@@ -146,7 +166,7 @@ def config_schema() -> None:
     sys.stdout.write(schema())
 
 
-def _show(title: str, rows: list[dict[str, Any]]) -> None:
+def _show(title: str, rows: list[dict[str, Any]], decimals: int = 3) -> None:
     from rich.box import SIMPLE
     from rich.console import Console
     from rich.table import Table
@@ -155,7 +175,7 @@ def _show(title: str, rows: list[dict[str, Any]]) -> None:
     for name in rows[0]:
         table.add_column(name.replace("_", " "), justify="left" if isinstance(rows[0][name], str) else "right", no_wrap=True)
     for row in rows:
-        table.add_row(*(f"{value:.3f}" if isinstance(value, float) else str(value) for value in row.values()))
+        table.add_row(*(f"{value:.{decimals}f}" if isinstance(value, float) else str(value) for value in row.values()))
     Console().print(table)
 
 

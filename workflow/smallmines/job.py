@@ -1,4 +1,4 @@
-"""The frame around every rule's script: where its progress goes and how an error a user can mend is told."""
+"""The frame around every rule's script: where its progress goes, how an error a user can mend is told, what the job took."""
 
 from __future__ import annotations
 
@@ -7,14 +7,22 @@ import logging
 import re
 import shutil
 import sys
+import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 logger = logging.getLogger("smallmines")
 
 WRITE_FAILED = re.compile(r"no space left|write error|write failed", re.IGNORECASE)
 """How GDAL, rasterio and Arrow say that a write failed for want of room."""
+
+TOOK = re.compile(r"took ([\d.]+) s, at most (\d+) MB of memory")
+"""The last line of the log of a job that ended well."""
+
+SAMPLED_EVERY = 0.2
+"""Seconds between two looks at the memory of a job's processes."""
 
 
 class UserError(Exception):
@@ -30,7 +38,7 @@ def job(log: str | Path) -> Iterator[logging.Logger]:
     """Send progress lines to `log`; turn a `UserError` into its three lines and exit status 1, without a traceback.
 
     A full disk is told as such, whatever a library made of it. Any other exception is a defect of ours and keeps its traceback, in
-    the log and on screen.
+    the log and on screen. A job that ends well says last how long it took and how much memory, see `TOOK`.
     """
     path = Path(log)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -41,7 +49,10 @@ def job(log: str | Path) -> Iterator[logging.Logger]:
     logging.captureWarnings(True)
     logging.getLogger("py.warnings").addHandler(handler)
     try:
-        yield logger
+        with _memory() as peak:
+            began = time.monotonic()
+            yield logger
+        logger.info("took %.1f s, at most %d MB of memory", time.monotonic() - began, peak[0] / 2**20)
     except Exception as error:
         told = _disk_full(error) or (error if isinstance(error, UserError) else None)
         if told is None:
@@ -52,6 +63,38 @@ def job(log: str | Path) -> Iterator[logging.Logger]:
     finally:
         logger.removeHandler(handler)
         handler.close()
+
+
+@contextmanager
+def _memory() -> Iterator[list[int]]:
+    """One number, in the end the largest resident memory in bytes of this process and the programs it started, together.
+
+    Snakemake's benchmark looks every 30 s and misses peaks. This process's own peak is exact, where the kernel tells it.
+    """
+    import psutil
+
+    me = psutil.Process()
+    peak = [0]
+    ended = threading.Event()
+
+    def look() -> None:
+        while not ended.wait(SAMPLED_EVERY):
+            total = 0
+            for process in (me, *me.children(recursive=True)):
+                with suppress(psutil.Error):  # it has ended meanwhile
+                    total += process.memory_info().rss
+            peak[0] = max(peak[0], total)
+
+    watcher = threading.Thread(target=look, daemon=True)
+    watcher.start()
+    try:
+        yield peak
+    finally:
+        ended.set()
+        watcher.join()
+        status = Path("/proc/self/status")
+        own = re.search(r"VmHWM:\s+(\d+) kB", status.read_text()) if status.is_file() else None
+        peak[0] = max(peak[0], int(own[1]) * 1024 if own else 0)
 
 
 def _disk_full(error: BaseException | None) -> UserError | None:

@@ -1,0 +1,52 @@
+"""What jobs took: their own last line, and the table over a run."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from smallmines.benchmarks import took
+from smallmines.job import TOOK, UserError, job
+
+HEADER = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time\n"
+
+
+def test_a_job_tells_its_time_and_the_memory_of_its_programs_too(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "import time; x = bytearray(400 * 2**20); time.sleep(1)"]
+    with job(tmp_path / "a.log"):
+        subprocess.run(command, check=True)
+    told = TOOK.search((tmp_path / "a.log").read_text())
+    assert told is not None
+    assert 1 <= float(told[1]) < 30
+    assert int(told[2]) > 400
+    with job(tmp_path / "b.log"):
+        block = np.ones(50 * 2**20, np.uint8)  # gone before the watcher's next look, but the kernel knows
+        del block
+        time.sleep(0.01)
+    again = TOOK.search((tmp_path / "b.log").read_text())
+    assert again is not None
+    assert int(again[2]) > 50
+
+
+def test_the_table_sums_jobs_of_a_rule(tmp_path: Path) -> None:
+    for name, seconds, memory in (("mask/2016-1", 2.0, 300), ("mask/2016-2", 3.5, 500), ("grid", 1.0, 200)):
+        for kind, text in (
+            ("benchmarks", f"{HEADER}{seconds}\t0:00:01\t9\t9\t9\t9\t0\t0\t50\t1.5\n"),
+            ("logs", f"took 1.0 s, at most {memory} MB of memory\n"),
+        ):
+            path = tmp_path / kind / "demo" / f"{name}.{'tsv' if kind == 'benchmarks' else 'log'}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+    table = took("demo", tmp_path).set_index("rule")
+    assert table.loc["mask"].to_dict() == {"jobs": 2, "seconds": 5.5, "longest": 3.5, "cpu": 3.0, "memory": 500}
+    assert table.loc["grid", "memory"] == 200
+
+
+def test_no_benchmarks_is_said(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="run the workflow first"):
+        took("demo", tmp_path)
