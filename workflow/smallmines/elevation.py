@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from smallmines.archive.read import bounded_cache, read_fetched
+from smallmines.archive.read import read_fetched
 from smallmines.config import Elevation
 from smallmines.grid import read_lattice
 from smallmines.provenance import write_json
@@ -21,7 +21,6 @@ from smallmines.sampling import read_piece, resample_all
 logger = logging.getLogger("smallmines")
 
 
-@bounded_cache()
 def composite(block: str, grid: str | Path, fetched: str | Path, settings: Elevation, output: str | Path, stats: str | Path) -> None:
     """Make `composites/static/<block>/dem.tif`: float32 metres, NaN where no tile has data, on the block's grid.
 

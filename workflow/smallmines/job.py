@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import re
 import shutil
 import sys
@@ -20,6 +21,9 @@ WRITE_FAILED = re.compile(r"no space left|write error|write failed", re.IGNORECA
 
 TOOK = re.compile(r"took ([\d.]+) s, at most (\d+) MB of memory")
 """The last line of the log of a job that ended well."""
+
+GDAL_CACHE_MB = "256"
+"""GDAL's block cache in a job; its own default is 5 % of the machine's memory, whatever the job was given."""
 
 SAMPLED_EVERY = 0.2
 """Seconds between two looks at the memory of a job's processes."""
@@ -40,6 +44,7 @@ def job(log: str | Path) -> Iterator[logging.Logger]:
     A full disk is told as such, whatever a library made of it. Any other exception is a defect of ours and keeps its traceback, in
     the log and on screen. A job that ends well says last how long it took and how much memory, see `TOOK`.
     """
+    os.environ.setdefault("GDAL_CACHEMAX", GDAL_CACHE_MB)
     path = Path(log)
     path.parent.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(path, mode="w", encoding="utf-8")

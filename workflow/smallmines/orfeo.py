@@ -29,16 +29,13 @@ from tempfile import TemporaryFile
 from typing import Any, Literal
 
 from smallmines.config import Segmentation
-from smallmines.job import UserError
+from smallmines.job import GDAL_CACHE_MB, UserError
 
 logger = logging.getLogger("smallmines")
 
 FAR = 65535
 """Value of masked pixels in the image that OTB sees. Farther from every reflectance than any range radius, so that a masked
 pixel never enters a mean and its region is the last that a small segment would join (0 is too near to dark water)."""
-
-GDAL_CACHE_MB = 256
-"""GDAL's block cache inside OTB; its own default is 5 % of the machine's memory, which no job has declared."""
 
 LAST_LINES = 12
 """Lines of a failing application that go into the error."""
@@ -168,7 +165,7 @@ def _root() -> Path | None:
 
 def _environment(threads: int) -> dict[str, str]:
     """Variables that ITK and OTB's GDAL read once, when they are first used in a process."""
-    values = {"ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": str(threads), "GDAL_CACHEMAX": str(GDAL_CACHE_MB), "OTB_LOGGER_LEVEL": "WARNING"}
+    values = {"ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": str(threads), "GDAL_CACHEMAX": GDAL_CACHE_MB, "OTB_LOGGER_LEVEL": "WARNING"}
     root = _root()
     places = [str(root / "lib/otb/applications")] if root else sorted(glob.glob("/usr/lib/*/otb/applications"))
     if (root or "OTB_APPLICATION_PATH" not in os.environ) and places and Path(places[0]).is_dir():

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-from smallmines.archive.read import bounded_cache, read_fetched
+from smallmines.archive.read import read_fetched
 from smallmines.config import Sentinel1
 from smallmines.grid import read_lattice
 from smallmines.provenance import write_json
@@ -37,7 +37,6 @@ JOIN_REACH = 20
 """Pixels on both sides of a slice join whose means are compared."""
 
 
-@bounded_cache()
 def composite(block: str, grid: str | Path, fetched: str | Path, settings: Sentinel1, output: str | Path, stats: str | Path) -> None:
     """Make `composites/<year>/<block>/s1.tif`: float32 dB, VV and VH, NaN = no data, on the block's grid.
 

@@ -29,7 +29,7 @@ from rasterio.windows import Window
 
 from smallmines.archive.providers import SCL
 from smallmines.archive.radiometry import DarkPixels, check_offset, require_one_offset, to_radiometry
-from smallmines.archive.read import bounded_cache, cloud_reach, read_fetched, read_scenes
+from smallmines.archive.read import cloud_reach, read_fetched, read_scenes
 from smallmines.config import S2_BANDS, Sentinel2
 from smallmines.grid import read_lattice
 from smallmines.job import UserError
@@ -63,7 +63,6 @@ class Surface:
     grade: NDArray[np.uint8]
 
 
-@bounded_cache()
 def composite(block: str, grid: str | Path, fetched: str | Path, settings: Sentinel2, outputs: Mapping[str, str | Path]) -> None:
     """Make the Sentinel-2 composite of a block, strip by strip.
 

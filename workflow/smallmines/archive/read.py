@@ -46,13 +46,6 @@ SCL_PIXEL = 20.0
 """Pixel size of the scene classification in m."""
 
 
-@contextmanager
-def bounded_cache() -> Iterator[None]:
-    """Keep GDAL's block cache at 256 MB: by default it is a share of the machine's memory, whatever the job was given."""
-    with rasterio.Env(GDAL_CACHEMAX=256 * 2**20):
-        yield
-
-
 @dataclass(frozen=True)
 class Fetch:
     """What `fetch` needs to know beyond the manifest.
@@ -176,7 +169,6 @@ def touches(footprint: Mapping[str, Any] | None, geobox: GeoBox) -> bool:
     return bool(shapely.box(box.left, box.bottom, box.right, box.top).distance(shape) <= FOOTPRINT_SLACK)
 
 
-@bounded_cache()
 def fetch(sensor: str, block: str, grid: str | Path, manifest: str | Path, pixels: str | Path, settings: Fetch, output: str | Path) -> None:
     """Bring the pixels of a block into the cache and list them, in rank order.
 
