@@ -37,6 +37,9 @@ FAR = 65535
 """Value of masked pixels in the image that OTB sees. Farther from every reflectance than any range radius, so that a masked
 pixel never enters a mean and its region is the last that a small segment would join (0 is too near to dark water)."""
 
+MERGING_TILE_PX = 512
+"""Largest side of the merging's tiles: of 10 M pieces on 3840 × 3840 px it took 74 s, 94 s with 1349 px and 173 s in one tile."""
+
 LAST_LINES = 12
 """Lines of a failing application that go into the error."""
 
@@ -153,8 +156,8 @@ def merging(smooth: Path, labels: Path, merged: Path, settings: Segmentation, li
         "inseg": labels,
         "out": Image(merged, "uint32"),
         "minsize": settings.min_size,
-        "tilesizex": limits.tile_px,
-        "tilesizey": limits.tile_px,
+        "tilesizex": min(limits.tile_px, MERGING_TILE_PX),
+        "tilesizey": min(limits.tile_px, MERGING_TILE_PX),
         "ram": limits.ram_mb,
     }
 
