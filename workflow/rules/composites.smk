@@ -29,6 +29,7 @@ rule composite_s2:
                 "masked_classes",
                 "cloud_dilation_px",
                 "cloud_opening_px",
+                "stable_tolerance",
                 "unclear",
             },
         ),

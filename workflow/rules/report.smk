@@ -10,6 +10,8 @@ rule pictures:
         s1="<results>/composites/{year}/{block}/s1.tif",
         dem="<results>/composites/static/{block}/dem.tif",
         segments="<results>/segments/{year}/{block}/segments.tif",
+        s2_stats="<results>/composites/{year}/{block}/s2.json",
+        s1_stats="<results>/composites/{year}/{block}/s1.json",
         grid="<results>/grid/grid.json",
     output:
         rgb=picture("rgb", "Sentinel-2"),
@@ -17,6 +19,8 @@ rule pictures:
         hillshade=picture("hillshade", "Elevation"),
         segments=picture("segments", "Segments"),
         source=picture("source", "Scenes"),
+        seams=picture("seams", "Seams of Sentinel-2"),
+        steps=picture("steps", "Steps of Sentinel-1"),
     log:
         "<logs>/pictures/{year}-{block}.log",
     benchmark:

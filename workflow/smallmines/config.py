@@ -140,6 +140,13 @@ class Sentinel2(Section):
         description="Clouds and shadows that hold no disk of this radius do not grow, in 20 m pixels: "
         "the scene classification sees specks of cloud in bright tailings.",
     )
+    stable_tolerance: float = Field(
+        0.12,
+        ge=0,
+        le=1,
+        description="A pixel that is never clear counts as clear where two dates agree in all bands within this share: bright "
+        "tailings and roofs are taken for cloud on every date. 0: never.",
+    )
     unclear: Literal["keep", "nodata"] = Field(
         "keep", description="A pixel that is never clear keeps its best observation, or becomes nodata."
     )

@@ -33,7 +33,7 @@ def make_mask(
 
     Args:
         segments: label raster, 0 outside the own cells and without data.
-        clear: uint8, 1 = clear.
+        clear: uint8, 0 = not clear.
         labels: table `labels`.
         tags: provenance, written into the file.
 

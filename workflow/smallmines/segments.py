@@ -42,7 +42,7 @@ def describe(
     Args:
         labels_path: the label raster of `segment`.
         composite: uint16 Sentinel-2 bands B02…B12, nodata 0.
-        clear: uint8, 1 = clear.
+        clear: uint8, 0 = not clear.
         dem: float32 m, nodata NaN.
 
     Raises:
@@ -95,7 +95,7 @@ def strip_sums(labels: Labels, count: int, s2: DatasetReader, clear: DatasetRead
         cube = s2.read(list(bands.values()), window=window)
         for name, values in zip(bands, cube, strict=True):
             add(name, values.ravel())
-        add("clear", clear.read(1, window=window).ravel() == 1)
+        add("clear", clear.read(1, window=window).ravel() > 0)
         height = dem.read(1, window=window).ravel()
         known = np.isfinite(height)
         add("DEM", np.where(known, height, 0))

@@ -25,7 +25,7 @@ from smallmines.config import Sentinel1
 from smallmines.grid import read_lattice
 from smallmines.provenance import write_json
 from smallmines.raster import write
-from smallmines.sampling import Piece, by_lattice, pasted, read_piece, resample
+from smallmines.sampling import Piece, SourceLattice, by_lattice, pasted, read_piece, resample
 
 logger = logging.getLogger("smallmines")
 
@@ -43,7 +43,7 @@ def composite(block: str, grid: str | Path, fetched: str | Path, settings: Senti
     Args:
         grid: `grid/grid.json`.
         fetched: `fetched/<year>/<block>/s1.json`.
-        stats: JSON: passes and their shares, share without data, step in dB across each slice join.
+        stats: JSON: passes and their shares, share without data, step in dB across each slice join, and where it runs.
     """
     lattice = read_lattice(grid)
     geobox, own = lattice.block(block), lattice.own(block)
@@ -166,4 +166,21 @@ def join_step(first: Piece, second: Piece, names: tuple[str, str]) -> dict[str, 
         return None
     means = [side[:, mask].mean(axis=1, dtype=np.float64) for side, mask in zip(sides, near, strict=True)]
     step = 10 * np.log10(means[0] / means[1])
-    return {"items": list(names), "step_db": {band: round(float(value), 3) for band, value in zip(BANDS, step, strict=True)}}
+    told = {band: round(float(value), 3) for band, value in zip(BANDS, step, strict=True)}
+    return {"items": list(names), "step_db": told, "line": join_line(near[0] | near[1], first.lattice, top, left)}
+
+
+def join_line(near: NDArray[np.bool_], lattice: SourceLattice, top: int, left: int) -> list[list[float]]:
+    """The middle of a join as points [x, y] in the CRS of the slices, at most 50 of them from west to east.
+
+    Args:
+        near: (row, column) True beside the join; the first pixel is (`top`, `left`) on the lattice.
+    """
+    cols = np.flatnonzero(near.any(axis=0))
+    cols = cols[:: -(-len(cols) // 50)]
+    part = near[:, cols]
+    rows = (part * np.arange(len(part))[:, np.newaxis]).sum(axis=0) / part.sum(axis=0)
+    x = (left + cols + 0.5 + lattice.phase[0]) * lattice.size[0]
+    y = (top + rows + 0.5 + lattice.phase[1]) * lattice.size[1]
+    points: list[list[float]] = np.column_stack([x, y]).round(1).tolist()
+    return points

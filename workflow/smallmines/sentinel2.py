@@ -9,6 +9,9 @@ Clear is: the scene class of the pixel is not masked, and no cloud (classes 3, 8
 the dilation radius. Clouds that hold no disk of the opening radius do not grow: on bright tailings the classification sees
 specks of cloud on every date, and with a margin around each of them the mines themselves would never be clear. Clouds are
 looked for in the datatake's mosaic, read with a margin as wide as their reach, so strips and blocks do not show.
+
+Bright tailings and roofs can be taken for cloud on every date. A pixel that is never clear while two dates agree on it counts
+as clear all the same, see `stable`.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import combinations, groupby
 from pathlib import Path
 from typing import Any
 
@@ -28,24 +31,38 @@ from odc.geo.geobox import GeoBox
 from rasterio.windows import Window
 
 from smallmines.archive.providers import SCL
-from smallmines.archive.radiometry import DarkPixels, check_offset, require_one_offset, to_radiometry
+from smallmines.archive.radiometry import OFFSET, DarkPixels, check_offset, require_one_offset, to_radiometry
 from smallmines.archive.read import cloud_reach, read_fetched, read_scenes
 from smallmines.config import S2_BANDS, Sentinel2
 from smallmines.grid import read_lattice
 from smallmines.job import UserError
 from smallmines.provenance import write_json
 from smallmines.raster import created, opened, require_grid, strips
+from smallmines.seams import seams
 
 logger = logging.getLogger("smallmines")
 
 CLOUD_CLASSES = (3, 8, 9, 10)
 """Scene classes that are dilated where they are masked: cloud shadow, cloud of medium and high probability, cirrus."""
 
+BRIGHT_CLASSES = (8, 9, 10)
+"""Scene classes that bright ground is mistaken for."""
+
 SEVERAL = 255
 """Scene index of a pixel that several scenes went into (median)."""
 
 NONE, CLOUDY, NEAR, CLEAR = 0, 1, 2, 3
 """Grades of an observation, rising: no data, of a masked class, near a cloud, clear."""
+
+KEPT = 2
+"""Value in `clear.tif` of a pixel that counts as clear because it is stable; 1 is clear, 0 is not."""
+
+SOIL_RATIO = 1.5
+"""Least ratio of B11 to B02 of ground that is classified as cloud. In a series of 118 dates over Flanders 99.8 % of bare soil and
+0.3 % of high-probability cloud exceed it."""
+
+STABLE_DN = 60
+"""Digital numbers by which two observations of dark ground may differ whatever the relative tolerance: noise and thin haze."""
 
 
 @dataclass(frozen=True)
@@ -56,11 +73,13 @@ class Surface:
         dn: uint16 (band, row, column) in the wanted radiometry, 0 = nodata in all bands.
         source: uint8 (row, column), index of the scene, 0 = none.
         grade: uint8 (row, column), see `NONE`.
+        bright: (row, column) True where the scene class is one that bright ground is mistaken for.
     """
 
     dn: NDArray[np.uint16]
     source: NDArray[np.uint8]
     grade: NDArray[np.uint8]
+    bright: NDArray[np.bool_]
 
 
 def composite(block: str, grid: str | Path, fetched: str | Path, settings: Sentinel2, outputs: Mapping[str, str | Path]) -> None:
@@ -69,9 +88,10 @@ def composite(block: str, grid: str | Path, fetched: str | Path, settings: Senti
     Args:
         grid: `grid/grid.json`.
         fetched: `fetched/<year>/<block>/s2.json`.
-        settings: radiometry, method, clouds, masked_classes, cloud_dilation_px, cloud_opening_px and unclear are used.
+        settings: radiometry, method, clouds, masked_classes, cloud_dilation_px, cloud_opening_px, stable_tolerance and unclear are
+            used.
         outputs: paths of `image` (uint16, ten bands, nodata 0), `source` (uint8, index of the scene in the manifest, 255 =
-            several, 0 = none), `clearness` (uint8, 1 = clear) and `stats` (JSON).
+            several, 0 = none), `clearness` (uint8, 1 = clear, 2 = clear because stable) and `stats` (JSON).
 
     Raises:
         UserError: `native` with mixed offsets, a baseline that the pixels contradict, or more than 254 scenes.
@@ -82,6 +102,8 @@ def composite(block: str, grid: str | Path, fetched: str | Path, settings: Senti
     _require_usable(items, settings)
     pixels = {item["id"]: DarkPixels(len(S2_BANDS)) for item in items}
     counts = np.zeros((CLEAR + 1, 256), np.int64)
+    kept_in = np.zeros(tuple(size // lattice.tile_size for size in geobox.shape), np.int64)
+    offset = OFFSET if settings.radiometry == "dn_plus1000" or (settings.radiometry == "native" and items[0]["offset"]) else 0
     tags = _tags(items, settings)
     # The n-th name in the scene raster's tag is scene n, also where this block lacks some scenes of the year.
     scenes = _names(read_scenes(fetched))
@@ -89,18 +111,29 @@ def composite(block: str, grid: str | Path, fetched: str | Path, settings: Senti
         sources = {item["id"]: _open(stack, item, geobox, settings) for item in items}
         image = stack.enter_context(created(outputs["image"], geobox, "uint16", 0, S2_BANDS, tags))
         source = stack.enter_context(created(outputs["source"], geobox, "uint8", 0, ["scene"], tags | scenes))
-        clear = stack.enter_context(created(outputs["clearness"], geobox, "uint8", None, ["clear"], tags))
+        values = {"VALUES": "0 not clear, 1 clear, 2 clear because stable"}
+        clear = stack.enter_context(created(outputs["clearness"], geobox, "uint8", None, ["clear"], tags | values))
         for strip in strips(tuple(geobox.shape)):
-            takes = _observations(items, sources, strip, geobox, settings, pixels)
+            takes = list(_observations(items, sources, strip, geobox, settings, pixels))
             done = median(takes, settings.unclear) if settings.method == "median" else first_clear(takes, settings.unclear)
+            kept = keep_stable(done, takes, settings.stable_tolerance, offset)
             image.write(done.dn, window=strip)
             source.write(done.source, 1, window=strip)
-            clear.write((done.grade == CLEAR).astype(np.uint8), 1, window=strip)
+            clear.write(np.where(kept, KEPT, done.grade == CLEAR).astype(np.uint8), 1, window=strip)
             inside = own[strip.row_off : strip.row_off + strip.height]
+            row, col = np.nonzero(kept & inside)
+            np.add.at(kept_in, ((row + strip.row_off) // lattice.tile_size, col // lattice.tile_size), 1)
             for grade, row in enumerate(counts):
                 row += np.bincount(done.source[inside & (done.grade == grade)], minlength=256)
         offsets = {item["id"]: check_offset(item["id"], item["baseline"], item["offset"], pixels[item["id"]]) for item in items}
-    stats = _stats(items, counts, offsets)
+    cells = lattice.cells_of(block)
+    found = kept_in[cells["y"] // lattice.tile_size, cells["x"] // lattice.tile_size].tolist()
+    stats = _stats(items, counts, offsets) | {
+        "kept_pixels": sum(found),
+        "kept_pixels_of_tiles": {name: count for name, count in zip(cells["tile_id"], found, strict=True) if count},
+        "seams": seams(outputs["image"], outputs["source"], outputs["clearness"], own, [item["id"] for item in read_scenes(fetched)]),
+    }
+    logger.info("block %s: %d pixels are never clear, but stable: they count as clear", block, stats["kept_pixels"])
     logger.info(
         "block %s: %.1f %% filled from other datatakes than the first, %.2f %% unclear, %.2f %% without data",
         block,
@@ -114,7 +147,7 @@ def first_clear(takes: Iterable[Surface], unclear: str) -> Surface:
     result: Surface | None = None
     for take in takes:
         if result is None:
-            result = Surface(np.zeros_like(take.dn), np.zeros_like(take.source), np.zeros_like(take.grade))
+            result = Surface(np.zeros_like(take.dn), np.zeros_like(take.source), np.zeros_like(take.grade), np.zeros_like(take.bright))
         better = take.grade > result.grade
         if unclear == "nodata":
             better &= take.grade == CLEAR
@@ -142,6 +175,51 @@ def median(takes: Iterable[Surface], unclear: str) -> Surface:
             target[several] = np.take_along_axis(values, middle[np.newaxis], axis=0)[0]
         result.source[several] = SEVERAL
     return result
+
+
+def keep_stable(done: Surface, takes: Sequence[Surface], tolerance: float, offset: int) -> NDArray[np.bool_]:
+    """Turn never clear pixels of a composite that are stable into clear ones, in place, with the best-ranked stable observation.
+
+    Returns:
+        (row, column) True where that was done.
+    """
+    kept = np.zeros(done.grade.shape, bool)
+    if tolerance == 0 or len(takes) < 2:
+        return kept
+    never = np.max([take.grade for take in takes], axis=0) < CLEAR
+    row, col = np.nonzero(never & (np.sum([take.grade > NONE for take in takes], axis=0) > 1))
+    dn = np.stack([take.dn[:, row, col] for take in takes]).astype(np.int32) - offset
+    near = np.stack([take.grade[row, col] == NEAR for take in takes])
+    bright = np.stack([take.bright[row, col] & (take.grade[row, col] > NONE) for take in takes])
+    best = stable(dn, near, bright, tolerance)
+    for rank, take in enumerate(takes):
+        y, x = row[best == rank], col[best == rank]
+        done.dn[:, y, x], done.source[y, x], done.grade[y, x] = take.dn[:, y, x], take.source[y, x], CLEAR
+        kept[y, x] = True
+    return kept
+
+
+def stable(dn: NDArray[np.int32], near: NDArray[np.bool_], bright: NDArray[np.bool_], tolerance: float) -> NDArray[np.int64]:
+    """The first observation of each pixel that another date confirms, −1 where none is.
+
+    Two observations confirm each other where they differ in no band by more than `tolerance` of the smaller one plus `STABLE_DN`.
+    They must be such as may show the ground: near a cloud, or classified as cloud while much brighter in B11 than in B02, which
+    soil and roofs are and cloud is not, for water and ice absorb in the short-wave infrared. Two thick clouds look alike, so agreement
+    alone is not enough. A shadow confirms nothing.
+
+    Args:
+        dn: (datatake, band, pixel) without offset.
+        near, bright: (datatake, pixel) True where the observation is near a cloud; is classified as cloud.
+    """
+    soil = dn[:, S2_BANDS.index("B11")] > SOIL_RATIO * dn[:, S2_BANDS.index("B02")]
+    usable = near | (bright & soil)
+    confirmed = np.zeros(usable.shape, bool)
+    for one, other in combinations(range(len(dn)), 2):
+        both = np.flatnonzero(usable[one] & usable[other])
+        a, b = dn[one][:, both], dn[other][:, both]
+        agree = (np.abs(a - b) <= tolerance * np.minimum(a, b) + STABLE_DN).all(axis=0)
+        confirmed[np.ix_((one, other), both[agree])] = True
+    return np.where(confirmed.any(axis=0), confirmed.argmax(axis=0), -1)
 
 
 def clear_mask(classes: NDArray[np.uint8], masked: Sequence[int]) -> NDArray[np.bool_]:
@@ -188,18 +266,19 @@ def mosaic(
         np.copyto(result, dn, where=fresh)
         source[fresh] = index
     if scl is None:
-        return Surface(result, source, np.where(source > 0, CLEAR, NONE).astype(np.uint8))
+        return Surface(result, source, np.where(source > 0, CLEAR, NONE).astype(np.uint8), np.zeros(source.shape, bool))
     height, width = source.shape
     dilation, opening, margin = reach
     inner = np.s_[margin : margin + height, margin : margin + width]
     classes = scl[0].copy()
-    clear = np.zeros_like(valid)
+    clear, bright = np.zeros_like(valid), np.zeros_like(valid)
     for (index, _, _), one in zip(parts, scl, strict=True):
         np.copyto(classes, one, where=classes == 0)
         clear |= (source == index) & clear_mask(one[inner], masked)
+        bright |= (source == index) & np.isin(one[inner], BRIGHT_CLASSES)
     near = near_cloud(classes, masked, dilation, opening)[inner]
     grade = np.select([source == 0, ~clear, near], [NONE, CLOUDY, NEAR], CLEAR)
-    return Surface(result, source, grade.astype(np.uint8))
+    return Surface(result, source, grade.astype(np.uint8), bright)
 
 
 def _observations(

@@ -128,7 +128,7 @@ def block_rows(files: BlockFiles, lattice: Lattice, year: str, block: str) -> pd
                 "s2": data,
                 "s1": np.isfinite(source["s1"].read(window=window)).all(axis=0),
                 "dem": np.isfinite(source["dem"].read(1, window=window)),
-                "clear": np.where(data, source["clearness"].read(1, window=window), MASK_NODATA),
+                "clear": np.where(data, source["clearness"].read(1, window=window) > 0, MASK_NODATA),
                 "source": source["source"].read(1, window=window),
                 "label": codes[segments],
             }

@@ -93,6 +93,14 @@ def faded(colours: Colours, own: NDArray[np.bool_]) -> Colours:
     return np.where(own[..., None], colours, FADE + (1 - FADE) * colours).astype(np.float32)
 
 
+def colour(index: int) -> tuple[float, float, float]:
+    """The colour of the n-th thing of many, in turn from `MORE`."""
+    from matplotlib.colors import to_rgb
+
+    red, green, blue = to_rgb(MORE[index % len(MORE)])
+    return red, green, blue
+
+
 def edges(labels: NDArray[Any]) -> NDArray[np.bool_]:
     """True at pixels whose right or lower neighbour has another label."""
     edge = np.zeros(labels.shape, bool)

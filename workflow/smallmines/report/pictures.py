@@ -15,10 +15,14 @@ from smallmines import raster
 from smallmines.config import S2_BANDS
 from smallmines.grid import Lattice
 from smallmines.job import logger
+from smallmines.provenance import read_json
 from smallmines.publish.index import split_tag
 from smallmines.report import canvas
 
 RGB = tuple(S2_BANDS.index(name) + 1 for name in ("B04", "B03", "B02"))
+MOST_SEAMS = 14
+"""Seams that are told in numbers, the longest first."""
+
 SEVERAL = 255
 """Scene index of a pixel made from more than one scene."""
 
@@ -84,7 +88,7 @@ def segments(s2: str, clearness: str, segments: str, lattice: Lattice, year: str
     with raster.opened(segments) as source:
         labels = source.read(1, window=where)
     with raster.opened(clearness) as source:
-        clear = source.read(1, window=where) == 1
+        clear = source.read(1, window=where) > 0
     times = max(1, canvas.LIMIT // max(labels.shape))
     colours = canvas.enlarged(canvas.stretched(bands, (bands > 0).all(axis=0), basis=clear, gamma=canvas.GAMMA), times)
     lines = canvas.enlarged(labels, times)
@@ -106,7 +110,6 @@ def middle_tile(lattice: Lattice, block: str) -> rasterio.windows.Window:
 
 def scenes(source: str, lattice: Lattice, year: str, block: str, target: str) -> None:
     """Which scene each pixel of the Sentinel-2 composite comes from: its seams."""
-    from matplotlib.colors import to_rgb
     from matplotlib.patches import Patch
 
     number = canvas.thumbnail(source, categories=True)[0]
@@ -116,9 +119,7 @@ def scenes(source: str, lattice: Lattice, year: str, block: str, target: str) ->
     colours = np.full((*number.shape, 3), canvas.NO_DATA, np.float32)
     handles = []
     for value in np.unique(number[own]):
-        colour = (
-            canvas.NO_DATA if value == 0 else (0.5, 0.5, 0.5) if value == SEVERAL else to_rgb(canvas.MORE[(value - 1) % len(canvas.MORE)])
-        )
+        colour = canvas.NO_DATA if value == 0 else (0.5, 0.5, 0.5) if value == SEVERAL else canvas.colour(int(value) - 1)
         colours[number == value] = colour
         handles.append(
             Patch(
@@ -131,6 +132,72 @@ def scenes(source: str, lattice: Lattice, year: str, block: str, target: str) ->
     axes = made.subplots()
     canvas.show(axes, canvas.faded(colours, own), f"{year}, block {block}: scene of each Sentinel-2 pixel", _metres(lattice, block, number))
     made.legend(handles=handles, loc="outside right upper", fontsize=10, title="share of the block", frameon=False)
+    canvas.save(made, target)
+
+
+def seams(s2: str, clearness: str, source: str, stats: str, lattice: Lattice, year: str, block: str, target: str) -> None:
+    """Where two scenes meet in the Sentinel-2 composite, and by how much the level changes there."""
+    from matplotlib.patches import Patch
+
+    told = read_json(stats)["seams"]
+    number = canvas.thumbnail(source, categories=True)[0]
+    own = _own(lattice, block, number.shape)
+    colours = 0.25 + 0.45 * _rgb(s2, clearness, lattice, block).mean(axis=2, keepdims=True).repeat(3, axis=2)
+    colours, handles = canvas.faded(colours.astype(np.float32), own), []
+    with raster.opened(source) as opened:
+        names = split_tag(opened.tags().get("ITEMS", ""))
+    for index, seam in enumerate(told):
+        colour = np.array(canvas.colour(index), np.float32)
+        colours[_meeting(number, *seam["numbers"]) & own] = colour
+        step, usual = (np.array([np.nan if value is None else value for value in seam[key].values()]) for key in ("step", "usual"))
+        if index < MOST_SEAMS:
+            both = " / ".join(scene_name(one, names) for one in seam["numbers"])
+            text = f"{both}\n{seam['km']:.1f} km; step {np.abs(step).max():.0f} DN at most, neighbours differ by {np.nanmax(usual):.0f}"
+            handles.append(Patch(facecolor=colour, edgecolor="black", label=text))
+    made = canvas.map_figure(number.shape, 5.2)
+    title = f"{year}, block {block}: seams of the Sentinel-2 composite ({sum(seam['km'] for seam in told):.0f} km)"
+    canvas.show(made.subplots(), colours, title, _metres(lattice, block, number))
+    heading = "median step across the seam, largest of ten bands" if told else "no seams between clear pixels"
+    made.legend(handles=handles, loc="outside right upper", fontsize=8, title=heading, frameon=False)
+    canvas.save(made, target)
+
+
+def _meeting(number: NDArray[np.uint8], one: int, other: int) -> NDArray[np.bool_]:
+    """Pixels of scene `one` beside pixels of scene `other`, thickened by a pixel."""
+    from scipy.ndimage import binary_dilation
+
+    return np.asarray(binary_dilation(binary_dilation(number == other) & (number == one)))
+
+
+def steps(s1: str, stats: str, lattice: Lattice, year: str, block: str, target: str) -> None:
+    """Where slices of a Sentinel-1 pass join, and the step in level there."""
+    joins = read_json(stats)["joins"]
+    power = canvas.thumbnail(s1)[0]
+    valid = np.isfinite(power)
+    grey = canvas.stretched(np.stack([np.nan_to_num(power)] * 3), valid)
+    metres, geobox = _metres(lattice, block, power), lattice.block(block)
+    made = canvas.map_figure(power.shape, 4.2)
+    axes, bars = made.subplots(1, 2, width_ratios=(1.6, 1))
+    canvas.show(axes, canvas.faded(grey, _own(lattice, block, valid.shape)), f"{year}, block {block}: joins of Sentinel-1 slices", metres)
+    for index, join in enumerate(joins):
+        x, y = np.array(join["line"]).T
+        column, row = (x - geobox.transform.c) / metres, (geobox.transform.f - y) / metres
+        axes.plot(column, row, color=canvas.colour(index), linewidth=1.5)
+    axes.set_xlim(-0.5, power.shape[1] - 0.5)
+    axes.set_ylim(power.shape[0] - 0.5, -0.5)
+    place = np.arange(len(joins))
+    for shift, band, hatch in ((-0.2, "VV", ""), (0.2, "VH", "///")):
+        values = [join["step_db"][band] for join in joins]
+        drawn = bars.barh(
+            place + shift, values, 0.36, color=[canvas.colour(index) for index in range(len(joins))], hatch=hatch, edgecolor="white"
+        )
+        bars.bar_label(drawn, [f"{band} {value:+.2f} dB" for value in values], fontsize=8, padding=3)
+    bars.axvline(0, color="black", linewidth=0.8)
+    bars.margins(x=0.45)
+    bars.set_yticks(place, [join["items"][0][17:25] for join in joins])
+    bars.invert_yaxis()
+    bars.set_xlabel("step first − second slice in dB")
+    bars.set_title("Step across each join" if joins else "No joins in this block", fontsize=12)
     canvas.save(made, target)
 
 
@@ -195,14 +262,17 @@ def block_pictures(sources: dict[str, str], lattice: Lattice, year: str, block: 
     """All pictures that need no labels.
 
     Args:
-        sources: paths of s2, clearness, s1, dem, source (scene index) and segments.
-        targets: paths of rgb, s1, hillshade, segments and source.
+        sources: paths of s2, clearness, s1, dem, source (scene index), segments, and the composites' figures s2_stats and s1_stats.
+        targets: paths of rgb, s1, hillshade, segments, source, seams and steps.
     """
     rgb(sources["s2"], sources["clearness"], lattice, year, block, targets["rgb"])
     radar(sources["s1"], lattice, year, block, targets["s1"])
     hillshade(sources["dem"], lattice, year, block, targets["hillshade"])
     segments(sources["s2"], sources["clearness"], sources["segments"], lattice, year, block, targets["segments"])
     scenes(sources["source"], lattice, year, block, targets["source"])
+    composite = (sources["s2"], sources["clearness"], sources["source"], sources["s2_stats"])
+    seams(*composite, lattice, year, block, targets["seams"])
+    steps(sources["s1"], sources["s1_stats"], lattice, year, block, targets["steps"])
     logger.info("%d pictures in %s", len(targets), Path(targets["rgb"]).parent)
 
 
@@ -222,7 +292,7 @@ def _rgb(s2: str, clearness: str, lattice: Lattice, block: str) -> canvas.Colour
     bands = canvas.thumbnail(s2, RGB)
     valid = np.asarray((bands > 0).all(axis=0))
     own = _own(lattice, block, valid.shape)
-    clear = canvas.thumbnail(clearness, categories=True)[0] == 1
+    clear = canvas.thumbnail(clearness, categories=True)[0] > 0
     return canvas.faded(canvas.stretched(bands, valid, basis=own & clear, gamma=canvas.GAMMA), own)
 
 
