@@ -41,8 +41,7 @@ def score(config: Config, root: str | Path = ".") -> pd.DataFrame:
             counts[year] = np.zeros(4, np.int64)
             for block in config.blocks:
                 mask, geobox = mask_of(Path(root) / "results" / config.run, year, block)
-                with raster.opened(required(truth_path(config, year, root))) as true:
-                    mined = true.read(1)[window_in(raster.geobox_of(true), geobox)]
+                mined = truth_of(config, year, geobox, root)
                 counts[year] += confusion(mask, mined)
         counts["all"] = np.sum(list(counts.values()), axis=0)
         rows += [{"masks": kind, "year": year} | figures(*count) for year, count in counts.items()]
