@@ -160,7 +160,7 @@ def _distance(of: Shapes, window: Window) -> Field:
     burnt = of.burn(outer)
     if not burnt.any():
         return np.full(window.size, FAR, np.float32)
-    return np.minimum(distance_transform_edt(~burnt)[window.inside(outer)], FAR).astype(np.float32)
+    return np.asarray(np.minimum(distance_transform_edt(~burnt)[window.inside(outer)], FAR), np.float32)
 
 
 def _ground(hills: Noise, rivers: Rivers, distance: Layer, shape: tuple[int, int], seed: int) -> Callable[[Window], Field]:

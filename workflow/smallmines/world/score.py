@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rasterio.windows import Window
 
 from smallmines import raster
 from smallmines.config import Config
 from smallmines.job import UserError
 from smallmines.provenance import read_json
-from smallmines.world.landscape import window_in
 from smallmines.world.people import truth_path
+from smallmines.world.place import window_in
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,6 +47,14 @@ def score(config: Config, root: str | Path = ".") -> pd.DataFrame:
         counts["all"] = np.sum(list(counts.values()), axis=0)
         rows += [{"masks": kind, "year": year} | figures(*count) for year, count in counts.items()]
     return pd.DataFrame(rows)
+
+
+def truth_of(config: Config, year: str, geobox: GeoBox, root: str | Path = ".") -> NDArray[np.uint8]:
+    """The true mask on a grid, uint8 (row, column), 1 mining."""
+    with raster.opened(required(truth_path(config, year, root))) as true:
+        rows, cols = window_in(raster.geobox_of(true), geobox)
+        found: NDArray[np.uint8] = true.read(1, window=Window.from_slices(rows, cols))
+        return found
 
 
 def required(path: Path) -> Path:

@@ -132,6 +132,6 @@ def surface(land: Land, year: str, scratch: Scratch, share: float) -> Layer:
     """Height in m of the ground and a share of what stands on it, float32."""
 
     def height(window: Window) -> Field:
-        return land.elevation[window.at] + np.float32(share) * land.canopy(year, window)
+        return np.asarray(land.elevation[window.at] + np.float32(share) * land.canopy(year, window), np.float32)
 
     return scratch.filled(f"surface_{year}", np.float32, height)
