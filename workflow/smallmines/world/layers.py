@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from rasterio.errors import NotGeoreferencedWarning
+
+# rasterio hushes this one itself while it burns, but not in several threads at a time
+warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
 
 SIDE = 1024
 """Side in pixels of a window; a multiple of 256, so that windows are whole tiles of the files."""

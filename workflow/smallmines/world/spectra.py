@@ -73,7 +73,7 @@ BLUR = 0.72
 """Standard deviation in pixels of the Gaussian point-spread function."""
 REACH = 4
 """Pixels from which on the point spread is cut off."""
-NOISE = 0.022
+NOISE = 0.018
 """Noise of each band for itself, as a share of the class's mean."""
 GRAIN = (0.0, 3.0)
 """Scale in pixels and exponent of that noise."""
