@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from smallmines.config import Config, keys_table, parse_config, schema
+from smallmines.config import S2_BANDS, Config, keys_table, parse_config, schema
 from smallmines.job import UserError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="SmallMinesDS: tools around the workflow.")
@@ -55,6 +55,10 @@ def make(
     config: ConfigPath,
     tiles: Tiles = 40,
     seed: Seed = 0,
+    aoi: Annotated[
+        Path | None,
+        typer.Option("--aoi", help="Outline of the area, shrunk where it touches more tiles.", exists=True, dir_okay=False),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite people's files (AOI, samples) too.")] = False,
 ) -> None:
     """Make archive, truth, area of interest and samples of a run."""
@@ -69,7 +73,7 @@ def make(
         columns = (TextColumn("{task.description:<62.62}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         with Progress(*columns, console=console, transient=True) as progress:
             bar = progress.add_task("", total=expected_steps(settings))
-            made = make_world(settings, tiles, seed, force, tell=lambda what: progress.update(bar, description=what, advance=1))
+            made = make_world(settings, tiles, seed, force, tell=lambda what: progress.update(bar, description=what, advance=1), aoi=aoi)
     console.print(
         "Made:" if made.new else "Already there:", f"{made.tiles} tiles, {made.items} items in {made.folder}/archive/catalog.json"
     )
@@ -120,18 +124,35 @@ def correct(
 
 
 @world_app.command("difficulty")
-def difficulty(config: ConfigPath, tiles: Tiles = 40, seed: Seed = 0) -> None:
-    """Measure how hard the world is: statistics of its imagery, and a per-pixel forest on unseen tiles."""
-    from smallmines.world import score as scores
+def difficulty(
+    config: ConfigPath,
+    images: Annotated[
+        Path | None, typer.Option("--images", help="Real images in TerraMesh's layout, for comparison.", file_okay=False)
+    ] = None,
+    picture: Annotated[Path | None, typer.Option("--picture", help="Write crops in natural colours to this PNG.")] = None,
+    json: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file too.")] = None,
+    seed: Seed = 0,
+) -> None:
+    """Measure how hard a made world is: its imagery, its segments, and a per-pixel forest on tiles it has not seen."""
+    from smallmines.provenance import write_json
+    from smallmines.world import difficulty as measure
 
     with plain_errors():
-        report = scores.difficulty(read_config(config), tiles, seed)
-    rows: list[dict[str, Any]] = []
-    for year, found in report["years"].items():
-        for key, value in found.items():
-            text = " ".join(map(str, value)) if isinstance(value, list) else str(value)
-            rows.append({"year": year, "figure": key.replace("_", " "), "value": text})
-    _show(f"{report['tiles']} tiles", rows)
+        settings = read_config(config)
+        found = dict(measure.places(settings, images))
+        told = {name: measure.difficulty(tiles, settings.segmentation, seed) for name, tiles in found.items()}
+        if picture:
+            measure.picture(found, picture)
+        if json:
+            write_json(json, told)
+    first = next(iter(told.values()))
+    plain = [key for key, value in first.items() if not isinstance(value, list)]
+    _show("How hard", [{"figure": key.replace("_", " ")} | {name: str(one[key]) for name, one in told.items()} for key in plain])
+    for key in (key for key in first if key not in plain):
+        _show(
+            key.replace("_", " "),
+            [{"band": band} | {name: str(one[key][index]) for name, one in told.items()} for index, band in enumerate(S2_BANDS)],
+        )
 
 
 @app.command("bench")

@@ -6,6 +6,7 @@ west to east, then northwards, as in the released dataset.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,7 +68,11 @@ class Lattice:
 
 def read_lattice(path: str | Path) -> Lattice:
     """Read `grid/grid.json`."""
-    known = read_json(path)
+    return lattice_of(read_json(path))
+
+
+def lattice_of(known: Mapping[str, Any]) -> Lattice:
+    """The lattice that the content of `grid/grid.json` describes."""
     return Lattice(
         geobox=GeoBox(tuple(known["shape"]), Affine(*known["transform"]), known["crs"]),
         tile_size=known["tile_size"],

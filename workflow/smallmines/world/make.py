@@ -10,13 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from rasterio.windows import Window as RasterWindow
 
 from smallmines import raster
 from smallmines.config import S2_BANDS, Config
 from smallmines.provenance import digest, read_json, sha256, write_json
 from smallmines.world import optical, people, radar
-from smallmines.world.landscape import CLASSES, Land, Place, make_land, place
-from smallmines.world.spectra import backscatter, reflectance
+from smallmines.world.landscape import CLASSES, Land, make_land
+from smallmines.world.layers import Scratch, scratch, windows
+from smallmines.world.place import place
+from smallmines.world.spectra import backscatter, reflectance, surface
 from smallmines.world.stac import Catalogue
 
 
@@ -39,40 +42,46 @@ def make_world(
     force: bool = False,
     root: str | Path = ".",
     tell: Callable[[str], None] = lambda _: None,
+    aoi: str | Path | None = None,
 ) -> Made:
-    """Make the world of a config below `root`.
+    """Make the world of a config below `root`, window by window, in memory that does not grow with it.
 
     `resources/automatic/<run>/{archive,truth}` are left alone where they were made by the same recipe, else replaced as a
     whole; what the workflow fetched from the old archive is then removed, so that it is fetched again. People's files under
     `resources/user/<run>/` that exist are kept unless `force`. The same arguments give the same bytes.
 
+    Args:
+        tiles: number of tiles wanted; the nearest that the outline can reach.
+        aoi: a vector file whose outline the area gets, see `place`; None: made up.
+
     Raises:
-        UserError: fewer tiles than blocks.
+        UserError: fewer tiles than blocks; an unusable AOI.
     """
     root = Path(root)
     automatic, user = root / "resources" / "automatic" / config.run, root / "resources" / "user" / config.run
     tell("land")
-    where = place(config, tiles, seed)
+    where = place(config, tiles, seed, aoi)
     years = config.year_names
-    land = make_land(where, years, seed)
-    recipe = recipe_of(config, tiles, seed)
+    recipe = recipe_of(config, tiles, seed, aoi)
     known = read_json(automatic / "truth/world.json") if (automatic / "truth/world.json").is_file() else {}
     new = known.get("recipe") != recipe or not (automatic / "archive/catalog.json").is_file()
-    items = _write_archive(config, where, land, automatic, seed, tell) if new else known["items"]
-    if new:
-        with _replaced(automatic / "truth") as folder:
-            _write_truth(folder, where, land, {"recipe": recipe, "seed": seed, "items": items})
-        _forget(root, config.run)
-    tell("area of interest and samples")
-    written, kept = people.write_people(user, where, land, years, seed, force)
+    with scratch(automatic, where.shape) as layers:
+        land = make_land(where, years, seed, layers)
+        items = _write_archive(config, land, automatic, seed, layers, tell) if new else known["items"]
+        if new:
+            with _replaced(automatic / "truth") as folder:
+                _write_truth(folder, land, {"recipe": recipe, "seed": seed, "items": items})
+            _forget(root, config.run)
+        tell("area of interest and samples")
+        written, kept = people.write_people(user, where, land, years, seed, force)
     return Made(automatic, new, len(where.cells), items, written, kept)
 
 
-def recipe_of(config: Config, tiles: int, seed: int) -> str:
-    """Digest of all that the world depends on: grid, years, size, seed and the code of this package."""
+def recipe_of(config: Config, tiles: int, seed: int, aoi: str | Path | None = None) -> str:
+    """Digest of all that the world depends on: grid, years, outline, size, seed and the code of this package."""
     sources = [sha256(path) for path in sorted(Path(__file__).parent.glob("*.py"))]
     years = {year: epoch.model_dump(mode="json") for year, epoch in config.years.items()}
-    return digest([config.grid.model_dump(mode="json"), years, tiles, seed, sources])
+    return digest([config.grid.model_dump(mode="json"), years, tiles, seed, aoi and sha256(aoi), sources])
 
 
 def _forget(root: Path, run: str) -> None:
@@ -83,23 +92,22 @@ def _forget(root: Path, run: str) -> None:
         shutil.rmtree(root / "results" / run / stage, ignore_errors=True)
 
 
-def _write_archive(config: Config, where: Place, land: Land, automatic: Path, seed: int, tell: Callable[[str], None]) -> int:
+def _write_archive(config: Config, land: Land, automatic: Path, seed: int, layers: Scratch, tell: Callable[[str], None]) -> int:
     """Write all items; their number."""
-    years = config.year_names
+    years, geobox = config.year_names, land.where.geobox
     items = 0
     with _replaced(automatic / "archive") as folder:
         catalogue = Catalogue(folder)
-        for _ in radar.write_elevation(catalogue, land.elevation, land.canopy[years[0]], where.geobox, seed):
+        rough = surface(land, years[0], layers, 0.6)
+        for _ in radar.write_elevation(catalogue, rough, geobox, seed):
             items += 1
         for number, year in enumerate(years):
             epoch = config.years[int(year)]
-            ground = reflectance(land, year, seed)
-            surface = land.elevation + 0.3 * land.canopy[year]
-            for item in optical.write_year(catalogue, ground, surface, where.geobox, epoch, number, len(years), seed):
+            ground, lit = reflectance(land, year, seed, layers), surface(land, year, layers, 0.3)
+            for item in optical.write_year(catalogue, ground, lit, geobox, epoch, number, len(years), seed):
                 tell(item)
                 items += 1
-            del ground
-            for item in radar.write_year(catalogue, backscatter(land, year), land.elevation, where.geobox, epoch, number, seed):
+            for item in radar.write_year(catalogue, backscatter(land, year, layers), land.elevation, geobox, epoch, number, seed):
                 tell(item)
                 items += 1
         catalogue.close()
@@ -112,20 +120,25 @@ def expected_steps(config: Config) -> int:
     return 2 + years * (12 + 6) + (years > 1)
 
 
-def _write_truth(folder: Path, where: Place, land: Land, known: dict[str, str | int]) -> None:
-    inside = where.tiles_of_pixels() >= 0
-    for year, truth in land.truth.items():
-        raster.write(folder / f"{year}.tif", truth.astype(np.uint8), where.geobox, None, ["mining"])
-        raster.write(folder / f"classes_{year}.tif", land.classes[year], where.geobox, None, ["class"])
+def _write_truth(folder: Path, land: Land, known: dict[str, str | int]) -> None:
+    where = land.where
+    shares = {}
+    for year in land.cover:
+        mined = inside = 0
+        with (
+            raster.created(folder / f"{year}.tif", where.geobox, "uint8", None, ["mining"]) as truth,
+            raster.created(folder / f"classes_{year}.tif", where.geobox, "uint8", None, ["class"]) as classes,
+        ):
+            for window in windows(where.shape):
+                mine, own = land.truth(year, window), where.in_tiles(window)
+                area = RasterWindow.from_slices(*window.at)
+                truth.write(mine.astype(np.uint8), 1, window=area)
+                classes.write(land.classes(year, window), 1, window=area)
+                mined, inside = mined + int(mine[own].sum()), inside + int(own.sum())
+        shares[year] = round(mined / inside, 6)
     write_json(
         folder / "world.json",
-        {
-            **known,
-            "tiles": len(where.cells),
-            "classes": list(CLASSES),
-            "bands": list(S2_BANDS),
-            "mining_share": {year: round(float(truth[inside].mean()), 6) for year, truth in land.truth.items()},
-        },
+        {**known, "tiles": len(where.cells), "classes": list(CLASSES), "bands": list(S2_BANDS), "mining_share": shares},
     )
 
 

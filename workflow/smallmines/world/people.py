@@ -8,13 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import rasterio.windows
 from numpy.typing import NDArray
 
 from smallmines import raster
 from smallmines.config import Config
 from smallmines.job import UserError
 from smallmines.provenance import written
-from smallmines.world.landscape import CODE, Land, Place, rng_of, window_in
+from smallmines.world.landscape import CODE, MINING, Land
+from smallmines.world.layers import Window, in_threads, windows
+from smallmines.world.noise import Noise, noise, rng_of
+from smallmines.world.place import Place, window_in
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -50,11 +54,13 @@ def write_people(folder: Path, where: Place, land: Land, years: Sequence[str], s
         _write_layer(folder / "aoi.gpkg", where.aoi, "aoi")
         new.append(folder / "aoi.gpkg")
     for number, year in enumerate(years):
-        for block in sorted(where.cells["block"].unique(), key=int):
-            if _free(folder / "samples" / year, block, force, kept):
-                path = folder / "samples" / year / f"{block}.gpkg"
-                _write_layer(path, draw_samples(where, land, year, block, rng_of(seed, 100, number, int(block))), "samples")
-                new.append(path)
+        blocks = sorted(where.cells["block"].unique(), key=int)
+        wanted = [block for block in blocks if _free(folder / "samples" / year, block, force, kept)]
+        drawn = draw_samples(where, land, year, number, seed) if wanted else {}
+        for block in wanted:
+            path = folder / "samples" / year / f"{block}.gpkg"
+            _write_layer(path, drawn[block], "samples")
+            new.append(path)
     return new, kept
 
 
@@ -81,36 +87,79 @@ def _write_layer(path: Path, table: gpd.GeoDataFrame, layer: str) -> None:
         pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": None})
 
 
-def draw_samples(where: Place, land: Land, year: str, block: str, rng: np.random.Generator) -> gpd.GeoDataFrame:
-    """Points on the ground of a block, as people would set them: inside what they mean, seldom at its edge.
+def draw_samples(where: Place, land: Land, year: str, number: int, seed: int) -> dict[str, gpd.GeoDataFrame]:
+    """Points on the ground of each block, as people would set them: inside what they mean, seldom at its edge.
+
+    Every pixel draws a lot; of each kind and block those with the lowest are taken, so that windows can be gone through one by one.
 
     Returns:
-        label (mining | not_mining), subclass, geometry (points in the grid's CRS); a few labels are wrong.
+        By block: label (mining | not_mining), subclass, geometry (points in the grid's CRS); a few labels are wrong.
     """
-    import geopandas as gpd
+    import pandas as pd
+
+    blocks = sorted(where.cells["block"].unique(), key=int)
+    block_of = pd.Categorical(where.cells["block"], categories=blocks).codes
+    lots = noise(where.shape, rng_of(seed, 100, number), 0)
+    parts: list[pd.DataFrame] = []
+    offered = np.zeros((len(blocks), len(KINDS)), np.int64)
+    for found in in_threads(lambda window: _offers(where, land, year, window, block_of, lots), windows(where.shape)):
+        np.add.at(offered, (found["block"], found["kind"]), 1)
+        parts.append(_lowest(found))
+    table = _lowest(pd.concat(parts, ignore_index=True))
+    most = np.array([most for _, most in KINDS.values()])
+    wanted = np.minimum(most, np.maximum(1, offered // 6))
+    place = table.groupby(["block", "kind"]).cumcount()
+    table = table[place.to_numpy() < wanted[table["block"], table["kind"]]]
+    return {
+        name: _points(where, table[table["block"] == code].sort_values(["kind", "pixel"]), rng_of(seed, 101, number, int(name)))
+        for code, name in enumerate(blocks)
+    }
+
+
+def _offers(where: Place, land: Land, year: str, window: Window, block_of: NDArray[np.integer], lots: Noise) -> pd.DataFrame:
+    """Pixels of a window that people might set a point in: block, kind, pixel (of the world, row by row), mining, lot."""
+    import pandas as pd
     from scipy.ndimage import uniform_filter
 
-    own = np.isin(where.tiles_of_pixels(), np.flatnonzero(where.cells["block"] == block))
-    truth, classes = land.truth[year], land.classes[year]
-    core = np.abs(uniform_filter(truth.astype(np.float32), 3) - truth) < 0.2
-    rows: list[NDArray[np.intp]] = []
-    names: list[str] = []
-    for kind, (members, most) in KINDS.items():
-        mining = kind in ("pit", "tailings", "pond")
-        offered = np.flatnonzero(np.isin(classes, [CODE[name] for name in members]) & (truth == mining) & core & own)
-        if offered.size == 0:
-            continue
-        count = min(most, max(1, offered.size // 6))
-        rows.append(np.sort(rng.choice(offered, count, replace=False)))
-        names += [kind] * count
-    pixel = np.concatenate(rows)
-    is_mine = truth.ravel()[pixel]
-    wrong = rng.uniform(size=pixel.size) < LABEL_ERROR
-    y, x = np.divmod(pixel, classes.shape[1])
+    outer = window.wider(1)
+    classes, truth = land.classes(year, window), land.truth(year, outer)
+    core = (np.abs(uniform_filter(truth.astype(np.float32), 3) - truth) < 0.2)[window.inside(outer)]
+    truth = truth[window.inside(outer)]
+    tile = where.tiles(*window.at)
+    kind = np.full((2, len(CODE)), -1, np.int8)
+    for index, (name, (members, _)) in enumerate(KINDS.items()):
+        kind[int(name in MINING), [CODE[member] for member in members]] = index
+    kinds = np.where(core & (tile >= 0), kind[truth.astype(np.intp), classes], -1)
+    row, col = np.nonzero(kinds >= 0)
+    pixel = (row + window.rows.start) * where.shape[1] + col + window.cols.start
+    return pd.DataFrame(
+        {
+            "block": block_of[tile[row, col]],
+            "kind": kinds[row, col],
+            "pixel": pixel,
+            "mining": truth[row, col],
+            "lot": lots(*window.at)[row, col],
+        }
+    )
+
+
+def _lowest(offers: pd.DataFrame) -> pd.DataFrame:
+    """Of each block and kind the offers with the lowest lots, as many as any kind may need, in the order of their lots."""
+    most = max(most for _, most in KINDS.values())
+    ordered = offers.sort_values(["block", "kind", "lot", "pixel"], ignore_index=True)
+    return ordered[ordered.groupby(["block", "kind"]).cumcount() < most].reset_index(drop=True)
+
+
+def _points(where: Place, chosen: pd.DataFrame, rng: np.random.Generator) -> gpd.GeoDataFrame:
+    import geopandas as gpd
+
+    y, x = np.divmod(chosen["pixel"].to_numpy(), where.shape[1])
+    wrong = rng.uniform(size=len(chosen)) < LABEL_ERROR
     east, north = where.geobox.transform @ (x + rng.uniform(0.2, 0.8, x.size), y + rng.uniform(0.2, 0.8, y.size))
-    labels = np.where(is_mine ^ wrong, "mining", "not_mining")
+    labels = np.where(chosen["mining"].to_numpy() ^ wrong, "mining", "not_mining")
+    subclass = np.array(list(KINDS), object)[chosen["kind"].to_numpy()]
     points = gpd.points_from_xy(np.round(east, 2), np.round(north, 2))
-    return gpd.GeoDataFrame({"label": labels, "subclass": names}, geometry=points, crs=str(where.geobox.crs))
+    return gpd.GeoDataFrame({"label": labels, "subclass": subclass}, geometry=points, crs=str(where.geobox.crs))
 
 
 def correct(config: Config, share: float = 0.1, seed: int = 0, root: str | Path = ".") -> list[Path]:
@@ -158,7 +207,7 @@ def true_share(segments: Path, truth: Path, ids: NDArray[np.integer]) -> NDArray
     with raster.opened(segments) as source, raster.opened(truth) as true:
         window = window_in(raster.geobox_of(true), raster.geobox_of(source))
         numbers = source.read(1).ravel()
-        mined = true.read(1)[window].ravel() == 1
+        mined = true.read(1, window=rasterio.windows.Window.from_slices(*window)).ravel() == 1
     pixels = np.bincount(numbers)
     share = np.bincount(numbers, mined) / np.maximum(pixels, 1)
     return np.asarray(share[ids], np.float64)

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rasterio.windows import Window
 
 from smallmines import raster
 from smallmines.config import Config
 from smallmines.job import UserError
 from smallmines.provenance import read_json
-from smallmines.world.landscape import window_in
 from smallmines.world.people import truth_path
+from smallmines.world.place import window_in
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,12 +42,19 @@ def score(config: Config, root: str | Path = ".") -> pd.DataFrame:
             counts[year] = np.zeros(4, np.int64)
             for block in config.blocks:
                 mask, geobox = mask_of(Path(root) / "results" / config.run, year, block)
-                with raster.opened(required(truth_path(config, year, root))) as true:
-                    mined = true.read(1)[window_in(raster.geobox_of(true), geobox)]
+                mined = truth_of(config, year, geobox, root)
                 counts[year] += confusion(mask, mined)
         counts["all"] = np.sum(list(counts.values()), axis=0)
         rows += [{"masks": kind, "year": year} | figures(*count) for year, count in counts.items()]
     return pd.DataFrame(rows)
+
+
+def truth_of(config: Config, year: str, geobox: GeoBox, root: str | Path = ".") -> NDArray[np.uint8]:
+    """The true mask on a grid, uint8 (row, column), 1 mining."""
+    with raster.opened(required(truth_path(config, year, root))) as true:
+        rows, cols = window_in(raster.geobox_of(true), geobox)
+        found: NDArray[np.uint8] = true.read(1, window=Window.from_slices(rows, cols))
+        return found
 
 
 def required(path: Path) -> Path:
@@ -106,64 +114,3 @@ def figures(true_negative: int, false_positive: int, false_negative: int, true_p
         "true_share": round(float(real / max(pixels, 1)), 4),
         "pixels": int(pixels),
     }
-
-
-def entry(name: str, table: pd.DataFrame) -> dict[str, Any]:
-    """A score with its name, as `score.json` holds it."""
-    return {"name": name, "rows": table.to_dict("records")}
-
-
-def difficulty(config: Config, tiles: int = 40, seed: int = 0, trees: int = 100, pixels: int = 60_000) -> dict[str, Any]:
-    """How hard the world is: figures of its imagery, and what a per-pixel forest gets on tiles it has not seen.
-
-    The forest sees ten bands and the elevation of one clear, hazy and sunlit date, learns on every other
-    tile (`pixels` of them, `trees` trees) and predicts the rest at probability 0.5. Nothing is read or written.
-    """
-    from sklearn.ensemble import RandomForestClassifier
-
-    from smallmines.world import optical
-    from smallmines.world.landscape import make_land, place, rng_of
-    from smallmines.world.spectra import reflectance
-
-    where = place(config, tiles, seed)
-    years = config.year_names
-    land = make_land(where, years, seed)
-    tile = where.tiles_of_pixels()
-    inside = tile >= 0
-    report: dict[str, Any] = {"tiles": len(where.cells), "years": {}}
-    for number, year in enumerate(years):
-        take = optical.datatakes(config.years[int(year)], number, len(years))[1]
-        above = optical.sky(inside.shape, take, number, seed)
-        clear = optical.Sky(*(np.zeros_like(above.cloud),) * 2, above.haze, np.zeros_like(above.cirrus), above.seen, above.edge)
-        light = optical.sunlight(land.elevation + 0.3 * land.canopy[year], take.azimuth)
-        seen = []
-        for name, band in optical.look(reflectance(land, year, seed), light, clear, take, number, seed):
-            seen.append(band if name in optical.FINE else np.kron(optical.halved(band), np.ones((2, 2), np.float32)))
-        cube = np.stack(seen)
-        truth = land.truth[year]
-        per_tile = np.bincount(tile[inside], truth[inside]) / np.bincount(tile[inside])
-        spread = np.linalg.eigvalsh(np.cov(cube[:, inside]))[::-1]
-        table = np.vstack([cube[:, inside], land.elevation[inside]]).T
-        train = tile[inside] % 2 == number % 2
-        chosen = rng_of(seed, 120, number).choice(np.flatnonzero(train), min(pixels, int(train.sum())), replace=False)
-        forest = RandomForestClassifier(trees, min_samples_leaf=3, max_features="sqrt", random_state=0, n_jobs=2)
-        forest.fit(table[chosen], truth[inside][chosen])
-        found = forest.predict(table[~train])
-        report["years"][year] = {
-            "mean_dn": [round(float(value) + 1000, 1) for value in cube[:, inside].mean(axis=1)],
-            "sd_dn": [round(float(value), 1) for value in cube[:, inside].std(axis=1)],
-            "lag1": [round(_lag1(band), 3) for band in cube],
-            "first_three_components": round(float(spread[:3].sum() / spread.sum()), 4),
-            "first_component": round(float(spread[0] / spread.sum()), 4),
-            "mining_share": round(float(truth[inside].mean()), 4),
-            "empty_tiles": round(float((per_tile == 0).mean()), 3),
-            "fullest_tile": round(float(per_tile.max()), 3),
-        }
-        result = figures(*confusion(found.astype(np.uint8), truth[inside][~train].astype(np.uint8)))
-        report["years"][year] |= {f"forest_{key}": value for key, value in result.items() if key != "pixels"}
-    return report
-
-
-def _lag1(band: NDArray[np.float32]) -> float:
-    centred = band - band.mean(dtype=np.float64)
-    return float((centred[:, 1:] * centred[:, :-1]).mean() / (centred * centred).mean())

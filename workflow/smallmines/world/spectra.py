@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 from numpy.typing import NDArray
 
 from smallmines.config import S2_BANDS
-from smallmines.world.landscape import CLASSES, Field, Land, rng_of
+from smallmines.world.landscape import CLASSES, Land
+from smallmines.world.layers import Layer, Scratch, Window
+from smallmines.world.noise import Field, noise, rng_of
 
 MEANS: dict[str, tuple[float, ...]] = {
     # B02   B03   B04   B05   B06   B07   B08   B8A   B11   B12: reflectance × 10000, dry season, forest zone of Ghana
@@ -65,39 +69,69 @@ BACKSCATTER: dict[str, tuple[float, float]] = {
 }
 """Mean γ0 in dB (VV, VH) per class at C band."""
 
-BLUR = 0.72
+BLUR = 0.8
 """Standard deviation in pixels of the Gaussian point-spread function."""
+REACH = 4
+"""Pixels from which on the point spread is cut off."""
+NOISE = 0.018
+"""Noise of each band for itself, as a share of the class's mean."""
+GRAIN = (0.0, 3.0)
+"""Scale in pixels and exponent of that noise."""
 
 
-def reflectance(land: Land, year: str, seed: int) -> NDArray[np.uint16]:
-    """Surface reflectance × 10000 of a year, (10, row, column) in the order of `S2_BANDS`, on flat ground without haze.
+def reflectance(land: Land, year: str, seed: int, scratch: Scratch) -> Layer:
+    """Surface reflectance × 10000 of a year, uint16 (10, row, column) in the order of `S2_BANDS`, on flat ground without haze.
 
-    Pure class means are varied by three fields (so the first component of a class's covariance is strong), blurred
-    by the point-spread function (so edges are mixed), and given a small noise of their own per band.
+    Pure class means are varied by three fields (so that a few components hold most of a class's covariance), blurred by the
+    point-spread function (so that edges are mixed), and given a small noise of their own per band.
     """
     from scipy.ndimage import gaussian_filter
 
-    classes = land.classes[year]
     means = np.array([MEANS[name] for name in CLASSES], np.float32)
-    light, green, wet = (np.array([VARIATION[name][k] for name in CLASSES], np.float32)[classes] * land.texture[year][k] for k in range(3))
-    cube = np.empty((len(S2_BANDS), *classes.shape), np.uint16)
-    for band in range(len(S2_BANDS)):
-        mean = means[:, band][classes]
-        pure = mean * np.exp(light) + GREEN[band] * green + WET[band] * mean * wet
-        seen = gaussian_filter(np.maximum(pure, 0.25 * mean), BLUR)
-        seen += 0.022 * mean * rng_of(seed, 60, int(year), band).standard_normal(classes.shape, np.float32)
-        cube[band] = np.clip(np.rint(seen), 20, 12000)
-    return cube
+    varies = np.array([VARIATION[name] for name in CLASSES], np.float32)
+    grain = [noise(land.where.shape, rng_of(seed, 60, int(year), band), *GRAIN) for band in range(len(S2_BANDS))]
+
+    def ground(window: Window) -> NDArray[np.uint16]:
+        outer = window.wider(REACH)
+        inner = window.inside(outer)
+        classes = land.classes(year, outer)
+        light, green, wet = (varies[:, k][classes] * land.texture[year][k](outer) for k in range(3))
+        light = np.exp(light)
+        cube = np.empty((len(S2_BANDS), *window.size), np.uint16)
+        for band in range(len(S2_BANDS)):
+            mean = means[:, band][classes]
+            pure = mean * (light + np.float32(WET[band]) * wet) + np.float32(GREEN[band]) * green
+            seen = gaussian_filter(np.maximum(pure, 0.25 * mean), BLUR, truncate=REACH / BLUR)[inner]
+            seen += np.float32(NOISE) * mean[inner] * grain[band](*window.at)
+            cube[band] = np.clip(np.rint(seen), 20, 12000)
+        return cube
+
+    return scratch.filled(f"ground_{year}", np.uint16, ground, len(S2_BANDS))
 
 
-def backscatter(land: Land, year: str) -> tuple[Field, Field]:
-    """Mean γ0 of a year as linear power (VV, VH) before speckle."""
+def backscatter(land: Land, year: str, scratch: Scratch) -> tuple[Layer, Layer]:
+    """Mean γ0 of a year as linear power, float32 (VV, VH), before speckle."""
     from scipy.ndimage import gaussian_filter
 
-    classes, texture = land.classes[year], land.texture[year]
-    levels = []
-    for pol in range(2):
-        mean = np.array([BACKSCATTER[name][pol] for name in CLASSES], np.float32)[classes]
-        varied = mean + 0.7 * texture[0] + 0.5 * texture[1]
-        levels.append(gaussian_filter(np.power(10, varied / 10).astype(np.float32), 0.8))
-    return levels[0], levels[1]
+    def power(window: Window, levels: Field) -> Field:
+        outer = window.wider(REACH)
+        rough, green = (land.texture[year][k](outer) for k in range(2))
+        varied = levels[land.classes(year, outer)] + 0.7 * rough + 0.5 * green
+        return np.asarray(gaussian_filter(np.power(10, varied / 10).astype(np.float32), 0.8, truncate=REACH / 0.8)[window.inside(outer)])
+
+    vv, vh = (
+        scratch.filled(
+            f"{name}_{year}", np.float32, partial(power, levels=np.array([BACKSCATTER[kind][pol] for kind in CLASSES], np.float32))
+        )
+        for pol, name in enumerate(("vv", "vh"))
+    )
+    return vv, vh
+
+
+def surface(land: Land, year: str, scratch: Scratch, share: float) -> Layer:
+    """Height in m of the ground and a share of what stands on it, float32."""
+
+    def height(window: Window) -> Field:
+        return np.asarray(land.elevation[window.at] + np.float32(share) * land.canopy(year, window), np.float32)
+
+    return scratch.filled(f"surface_{year}", np.float32, height)

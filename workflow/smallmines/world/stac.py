@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
+from rasterio.io import DatasetWriter
 
 from smallmines.provenance import write_json
+from smallmines.world.layers import in_threads
 
 VERSION = "1.0.0"
 EXTENSIONS = {
@@ -26,31 +29,65 @@ LICENCE = "other"
 NOTE = "Made up: a miniature Earth for tests and demonstrations, not an observation."
 
 
-def write_cog(path: Path, array: NDArray[Any], geobox: GeoBox, nodata: float | None, continuous: bool = True) -> None:
-    """Write one band, (row, column), as a COG: 256 px tiles, deflate, two overviews (nearest for classes)."""
-    import rasterio
-    import rasterio.shutil
-    from rasterio.io import MemoryFile
+@dataclass(frozen=True)
+class Raster:
+    """A file of one band to be written: its grid, type, nodata value, and whether overviews may average."""
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    height, width = array.shape
-    profile = {"driver": "GTiff", "height": height, "width": width, "count": 1, "dtype": str(array.dtype), "nodata": nodata}
-    with MemoryFile() as memory:
-        with memory.open(crs=str(geobox.crs), transform=geobox.transform, **profile) as target:
-            target.write(array, 1)
-        with memory.open() as source:
-            rasterio.shutil.copy(
-                source,
-                str(path),
-                driver="COG",
-                COMPRESS="DEFLATE",
-                LEVEL="1",
-                PREDICTOR="YES",
-                BLOCKSIZE="256",
-                OVERVIEW_COUNT="2",
-                OVERVIEW_RESAMPLING="AVERAGE" if continuous else "NEAREST",
-                NUM_THREADS="1",
-            )
+    geobox: GeoBox
+    dtype: str
+    nodata: float | None
+    continuous: bool = True
+
+
+@contextmanager
+def cogs(files: Mapping[Path, Raster]) -> Iterator[dict[Path, DatasetWriter]]:
+    """Open files to be filled window by window; when the block ends well, each is a COG.
+
+    COGs have 256 px tiles, deflate and two overviews (nearest for classes). Until then the pixels lie beside them, not compressed.
+    """
+    import rasterio
+
+    plain = {path: path.with_name(f".{path.stem}.plain.tif") for path in files}
+    try:
+        with ExitStack() as stack:
+            opened = {}
+            for path, one in files.items():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                height, width = one.geobox.shape
+                profile = {"height": height, "width": width, "count": 1, "dtype": one.dtype, "nodata": one.nodata}
+                profile |= {"crs": str(one.geobox.crs), "transform": one.geobox.transform, "driver": "GTiff", "BIGTIFF": "IF_SAFER"}
+                if min(height, width) >= 256:
+                    profile |= {"tiled": True, "blockxsize": 256, "blockysize": 256}
+                opened[path] = stack.enter_context(rasterio.open(plain[path], "w", **profile))
+            yield opened
+        for _ in in_threads(lambda path: _to_cog(plain[path], path, files[path].continuous), list(files)):
+            pass
+    finally:
+        for path in plain.values():
+            path.unlink(missing_ok=True)
+
+
+def _to_cog(source: Path, target: Path, continuous: bool) -> None:
+    import rasterio.shutil
+
+    rasterio.shutil.copy(
+        str(source),
+        str(target),
+        driver="COG",
+        COMPRESS="DEFLATE",
+        LEVEL="1",
+        PREDICTOR="YES",
+        BLOCKSIZE="256",
+        OVERVIEW_COUNT="2",
+        OVERVIEW_RESAMPLING="AVERAGE" if continuous else "NEAREST",
+        NUM_THREADS="1",
+    )
+
+
+def write_cog(path: Path, array: NDArray[Any], geobox: GeoBox, nodata: float | None, continuous: bool = True) -> None:
+    """Write one band, (row, column), as a COG; see `cogs`."""
+    with cogs({path: Raster(geobox, str(array.dtype), nodata, continuous)}) as opened:
+        opened[path].write(array, 1)
 
 
 def lonlat(points: NDArray[np.float64], crs: str) -> list[list[float]]:

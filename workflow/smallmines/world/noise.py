@@ -1,0 +1,140 @@
+"""Random fields over the whole world that are made window by window, the same whatever the windows.
+
+A field is the sum of two independent parts of its spectrum: long waves on a coarse grid over the world, interpolated where they
+are wanted, and short waves from a periodic tile (10 km), different in size from field to field, so that no pattern repeats. Memory is
+that of the coarse grid (a 64th of the world) and the tile, whatever the size of the world.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Field = NDArray[np.float32]
+Index = slice | NDArray[np.intp]
+
+STEP = 8
+"""Pixels of 10 m along the side of a cell of the coarse grid."""
+LONG = 16.0
+"""Scale in pixels from which a field has long waves worth a coarse grid."""
+TILE = 1024
+"""Side in pixels of the periodic tile, about."""
+
+
+def rng_of(seed: int, *keys: int) -> np.random.Generator:
+    """The random stream of one thing: independent of every other and of the order in which they are made."""
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, *keys])))
+
+
+@dataclass(frozen=True)
+class Noise:
+    """A random field of mean 0 and sd 1 (of the process; a window's own figures vary).
+
+    Attributes:
+        tile: short waves, periodic, float32 (row, column).
+        coarse: long waves at every `STEP`-th pixel from 2 cells before the first one, float32; None where there are none.
+    """
+
+    tile: Field
+    coarse: Field | None
+
+    def __call__(self, rows: Index, cols: Index) -> Field:
+        """The field at some rows and columns of the world (slices with start and stop, or indices ≥ 0), float32 (row, column)."""
+        y, x = _indices(rows), _indices(cols)
+        out = self.tile[np.ix_(y % self.tile.shape[0], x % self.tile.shape[1])]
+        if self.coarse is not None:
+            out += _interpolated(self.coarse, y, x)
+        return out
+
+
+def noise(shape: tuple[int, int], rng: np.random.Generator, scale: float, beta: float = 3.0) -> Noise:
+    """A field for a world of `shape`: flat spectrum for waves longer than `scale` pixels, power ∝ k^−beta for shorter ones.
+
+    Args:
+        scale: in pixels; 0 gives white noise.
+        beta: exponent of the spectral power over two dimensions (beta 3: outlines like coasts).
+    """
+    import scipy.fft
+
+    world = max(shape)
+    side = TILE + int(rng.integers(-128, 129)) if world > TILE else max(64, world + int(2 * scale))
+    tile_shape = (scipy.fft.next_fast_len(side, real=True), scipy.fft.next_fast_len(side + 37, real=True))
+    if scale < LONG:
+        return Noise(_spectral(tile_shape, rng, lambda k2: _power(k2, scale, beta)), None)
+    cut = np.float32((5 * STEP) ** 2)  # cubic interpolation is true to waves longer than five cells
+    cells = tuple(-(-side // STEP) + 6 for side in shape)
+    padded = tuple(scipy.fft.next_fast_len(int(side + min(side, 2 * scale / STEP)), real=True) for side in cells)
+    # density per (cycle/px)²: both parts are scaled by the same total, so that they add up to sd 1
+    total = _variance(scale, beta)
+    coarse = _spectral(padded, rng, lambda k2: _power(k2, scale, beta) * np.exp(-((k2 * cut) ** 2)), STEP, total)[: cells[0], : cells[1]]
+    tile = _spectral(tile_shape, rng, lambda k2: _power(k2, scale, beta) * -np.expm1(-((k2 * cut) ** 2)), 1, total)
+    return Noise(tile, np.ascontiguousarray(coarse))
+
+
+def _power(k2: Field, scale: float, beta: float) -> Field:
+    """Spectral density at squared wave numbers (cycles per pixel)², not normalised."""
+    return np.asarray((1 + k2 * np.float32((2.2 * scale) ** 2)) ** np.float32(-beta / 2), np.float32)
+
+
+def _variance(scale: float, beta: float) -> float:
+    """Integral of `_power` over the square of wave numbers |k| ≤ 1/2, by a fine grid near 0 and a coarse one elsewhere."""
+    edges = np.concatenate([[0], np.geomspace(1e-6, 0.5, 400)])
+    k, width = (edges[1:] + edges[:-1]) / 2, np.diff(edges)
+    k2 = (k[:, None] ** 2 + k[None] ** 2).astype(np.float32)
+    return float(4 * (_power(k2, scale, beta).astype(np.float64) * width[:, None] * width[None]).sum())
+
+
+def _spectral(
+    shape: tuple[int, ...], rng: np.random.Generator, power: Callable[[Field], Field], step: int = 1, total: float | None = None
+) -> Field:
+    """A periodic Gaussian field with spectral density `power` on a grid of `step` pixels.
+
+    Scaled to sd 1 (of the process), or, with `total`, to the share of the variance `total` that its waves hold.
+    """
+    import scipy.fft
+
+    spectrum = scipy.fft.rfft2(rng.standard_normal(shape, np.float32))
+    ky = scipy.fft.fftfreq(shape[0], step).astype(np.float32)[:, None]
+    kx = scipy.fft.rfftfreq(shape[1], step).astype(np.float32)[None]
+    density = power(ky * ky + kx * kx)
+    # every wave but the first and the last column of the half spectrum stands for two
+    weight = np.full(density.shape[1], 2.0)
+    weight[0] = 1.0
+    if shape[1] % 2 == 0:
+        weight[-1] = 1.0
+    mean_power = float((density * weight).sum(dtype=np.float64)) / (shape[0] * shape[1])
+    wanted = 1.0 if total is None else mean_power / step**2 / total
+    spectrum *= np.sqrt(density)
+    field = scipy.fft.irfft2(spectrum, s=shape)
+    field *= np.float32(np.sqrt(wanted / mean_power))
+    return np.ascontiguousarray(field, np.float32)
+
+
+def _indices(index: Index) -> NDArray[np.intp]:
+    return np.arange(index.start, index.stop, index.step or 1, dtype=np.intp) if isinstance(index, slice) else index
+
+
+def _interpolated(coarse: Field, rows: NDArray[np.intp], cols: NDArray[np.intp]) -> Field:
+    """Cubic convolution (Keys 1981, a = −1/2) of the coarse grid, whose cell (2, 2) is pixel (0, 0)."""
+    row, row_weights = _weights(rows)
+    col, col_weights = _weights(cols)
+    first, last = int(col.min()), int(col.max()) + 4
+    part = np.zeros((len(rows), last - first), np.float32)
+    for shift in range(4):
+        part += row_weights[shift][:, None] * coarse[row + shift, first:last]
+    out = np.zeros((len(rows), len(cols)), np.float32)
+    for shift in range(4):
+        out += col_weights[shift] * part[:, col - first + shift]
+    return out
+
+
+def _weights(pixels: NDArray[np.intp]) -> tuple[NDArray[np.intp], list[Field]]:
+    """First of the four cells that each pixel needs, and their weights."""
+    cell, rest = np.divmod(pixels, STEP)
+    t = (rest / STEP).astype(np.float32)
+    t2, t3 = t * t, t * t * t
+    weights = ((-t3 + 2 * t2 - t) / 2, (3 * t3 - 5 * t2 + 2) / 2, (-3 * t3 + 4 * t2 + t) / 2, (t3 - t2) / 2)
+    return np.asarray(cell + 1, np.intp), [np.asarray(weight, np.float32) for weight in weights]
