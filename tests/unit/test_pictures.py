@@ -11,6 +11,7 @@ import pytest
 
 from fake_results import ITEMS, YEAR, Results, make_results, publish
 from smallmines import raster
+from smallmines.config import S2_BANDS
 from smallmines.report import canvas
 from smallmines.report.pictures import block_pictures, label_pictures, middle_tile, scene_name, shaded
 from smallmines.report.plots import plots, scores, series_of
@@ -32,7 +33,14 @@ def draw(results: Results, folder: Path) -> dict[str, bytes]:
     probabilities = folder / "probabilities.parquet"
     folder.mkdir(exist_ok=True)
     labels[["segment", "probability"]].to_parquet(probabilities)
-    first = {name: str(folder / f"{name}.png") for name in ("rgb", "s1", "hillshade", "segments", "source")}
+    first = {name: str(folder / f"{name}.png") for name in ("rgb", "s1", "hillshade", "segments", "source", "seams", "steps")}
+    corner = results.lattice.block("1").transform
+    line = [[corner.c + 10 * step, corner.f - 100.0] for step in range(20)]
+    joins = [{"items": ITEMS[:1] * 2, "step_db": {"VV": -0.3, "VH": 0.1}, "line": line}]
+    bands = dict.fromkeys(S2_BANDS, 12.0)
+    meeting = [{"scenes": ["a", "b"], "numbers": [1, 2], "pairs": 30, "km": 0.3, "step": bands, "usual": bands | {"B02": None}}]
+    (folder / "s1.json").write_text(json.dumps({"joins": joins}))
+    (folder / "s2.json").write_text(json.dumps({"seams": meeting}))
     second = {name: str(folder / f"{name}.png") for name in ("probability", "mask")}
     sources = {
         "s2": files.s2,
@@ -41,6 +49,8 @@ def draw(results: Results, folder: Path) -> dict[str, bytes]:
         "dem": files.dem,
         "source": files.source,
         "segments": files.segments,
+        "s2_stats": str(folder / "s2.json"),
+        "s1_stats": str(folder / "s1.json"),
     }
     block_pictures(sources, results.lattice, YEAR, "1", first)
     label_pictures({**sources, "probabilities": str(probabilities), "mask": files.masks}, results.lattice, YEAR, "1", second)

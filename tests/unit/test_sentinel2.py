@@ -20,7 +20,21 @@ from smallmines.archive.search import search
 from smallmines.config import S2_BANDS, Sentinel2
 from smallmines.job import UserError
 from smallmines.provenance import read_json
-from smallmines.sentinel2 import CLEAR, CLOUDY, NEAR, NONE, SEVERAL, Surface, composite, first_clear, median, mosaic, near_cloud
+from smallmines.sentinel2 import (
+    CLEAR,
+    CLOUDY,
+    NEAR,
+    NONE,
+    SEVERAL,
+    Surface,
+    composite,
+    first_clear,
+    keep_stable,
+    median,
+    mosaic,
+    near_cloud,
+    stable,
+)
 
 MASKED = (0, 1, 3, 8, 9, 10, 11)
 
@@ -29,7 +43,7 @@ def surface(values: list[int], source: int, grades: list[int]) -> Surface:
     """One row of pixels, one band."""
     grade = np.array([grades], np.uint8)
     dn = np.where(grade > 0, np.array([values], np.uint16), 0).astype(np.uint16)[np.newaxis]
-    return Surface(dn, np.where(grade > 0, source, 0).astype(np.uint8), grade)
+    return Surface(dn, np.where(grade > 0, source, 0).astype(np.uint8), grade, np.zeros(grade.shape, bool))
 
 
 TAKES = [
@@ -100,6 +114,53 @@ def test_within_a_datatake_the_first_item_by_order_wins_where_it_has_data() -> N
     assert done.source.tolist() == [[3, 3, 5, 0]]
     assert done.dn[0].tolist() == [[100, 100, 200, 0]]
     assert done.grade.tolist() == [[CLEAR, CLOUDY, NEAR, NONE]]
+    assert done.bright.tolist() == [[False, True, False, False]]
+
+
+SOIL = [1250, 1660, 2090, 2320, 2460, 2590, 2740, 2810, 3230, 2600]
+THICK = [5200, 5050, 5150, 5250, 5450, 5550, 5650, 5650, 3900, 3000]
+POND = [300, 500, 600, 620, 500, 450, 400, 350, 120, 80]
+
+
+def dates(*spectra: list[int]) -> np.ndarray:
+    """One pixel on several dates, (datatake, band, pixel)."""
+    return np.array(spectra, np.int32)[:, :, np.newaxis]
+
+
+def test_bright_ground_called_cloud_on_every_date_is_confirmed_by_a_second_one() -> None:
+    flag = np.ones((3, 1), bool)
+    brighter = [round(1.1 * value) for value in SOIL]
+    assert stable(dates(THICK, SOIL, brighter), ~flag, flag, 0.12).tolist() == [1]
+    assert stable(dates(THICK, SOIL, [round(1.3 * value) for value in SOIL]), ~flag, flag, 0.12).tolist() == [-1]
+    assert stable(dates(THICK, THICK, THICK), ~flag, flag, 0.12).tolist() == [-1], "clouds agree with each other"
+    changed = [*SOIL[:9], 3200]
+    assert stable(dates(SOIL, changed, THICK), ~flag, flag, 0.12).tolist() == [-1], "one band is enough to differ"
+
+
+def test_near_a_cloud_agreement_is_enough_and_a_shadow_confirms_nothing() -> None:
+    near = np.array([[True], [True]])
+    assert stable(dates(POND, [value + 50 for value in POND]), near, ~near, 0.12).tolist() == [0]
+    assert stable(dates(POND, POND), ~near, near, 0.12).tolist() == [-1], "water that is called cloud is not soil"
+    assert stable(dates(SOIL, SOIL), np.array([[True], [False]]), np.zeros((2, 1), bool), 0.12).tolist() == [-1]
+
+
+@pytest.mark.parametrize("offset", [0, 1000])
+def test_a_stable_pixel_becomes_clear_with_its_best_observation(offset: int) -> None:
+    def take(spectra: list[list[int]], grades: list[int], source: int, bright: list[bool]) -> Surface:
+        dn = (np.array(spectra).T[:, np.newaxis] + offset).astype(np.uint16)
+        return Surface(dn, np.full((1, 3), source, np.uint8), np.array([grades], np.uint8), np.array([bright]))
+
+    takes = [
+        take([THICK, SOIL, SOIL], [CLOUDY, CLOUDY, CLOUDY], 1, [True, True, False]),
+        take([SOIL, SOIL, SOIL], [CLOUDY, CLEAR, CLOUDY], 2, [True, False, True]),
+        take([[value + 20 for value in SOIL], SOIL, SOIL], [NEAR, CLOUDY, NEAR], 3, [False, True, False]),
+    ]
+    done = first_clear(takes, "keep")
+    assert keep_stable(done, takes, 0.12, offset).tolist() == [[True, False, True]]
+    assert done.source.tolist() == [[2, 2, 2]]
+    assert done.grade.tolist() == [[CLEAR, CLEAR, CLEAR]]
+    assert done.dn[:, 0, 0].tolist() == [value + offset for value in SOIL]
+    assert not keep_stable(first_clear(takes, "keep"), takes, 0, offset).any()
 
 
 WHOLE = grid(600000, 700000, (96, 128))
@@ -214,6 +275,7 @@ def test_tags_and_stats_tell_how_it_was_made(place: Place) -> None:
     for scene in stats["scenes"]:
         assert scene["share"] == pytest.approx((source == scene["index"]).mean(), abs=1e-6)
     assert stats["unclear_share"] == pytest.approx(((clear == 0) & (source > 0)).mean(), abs=1e-6)
+    assert stats["kept_pixels"] == (clear == 2).sum() == sum(stats["kept_pixels_of_tiles"].values())
     best = [scene["index"] for scene in stats["scenes"] if scene["rank"] == 1]
     assert stats["fill_share"] == pytest.approx((~np.isin(source, best)).mean(), abs=1e-6)
 
