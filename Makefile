@@ -5,7 +5,7 @@ DEMO := config/demo.yaml
 # The miniature's blocks are small: a thread for each, and as many at a time as there are cores.
 RUN_DEMO = $(BIN)/snakemake --cores $(CORES) --set-threads assistant=1 segment=1 --configfile $(DEMO)
 
-.PHONY: help setup demo test test-heavy lint format report figures otb-python clean
+.PHONY: help setup demo demo-slurm test test-heavy lint format report figures otb-python clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -20,6 +20,10 @@ demo: setup ## the whole workflow on the offline miniature, with its scores agai
 	test -d resources/user/demo/events || $(BIN)/smallmines world correct --config $(DEMO)
 	$(RUN_DEMO)
 	$(BIN)/smallmines world score --config $(DEMO)
+
+demo-slurm: setup ## the demo through profiles/slurm on a one-node Slurm that this installs (root only), compared with the local demo
+	tests/cluster/one_node_slurm.sh up
+	$(BIN)/python tests/cluster/through_slurm.py
 
 test: setup ## all tests but the heavy ones
 	$(BIN)/python -m pytest -m "not heavy" -n $(CORES) --dist loadfile
@@ -55,4 +59,4 @@ figures: setup ## the pictures of the documents, from a finished demo (needs gra
 	cp results/demo/pictures/overview_2022.png docs/images/overview.png
 
 clean: ## remove what the demo made, and the tools' caches (people's files of other runs stay)
-	rm -rf results/demo logs/demo benchmarks/demo resources/automatic/demo resources/user/demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .demo-slurm results/demo logs/demo benchmarks/demo resources/automatic/demo resources/user/demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
