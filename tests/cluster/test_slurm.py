@@ -85,7 +85,7 @@ def test_submissions_are_read_from_the_output() -> None:
     output = (
         "Job 8 has been submitted with SLURM jobid 12 (log: /a b/logs/slurm/rule_mask/2016_1/12.log).\n"
         "Job 9 has been submitted with SLURM jobid 11 (log: /a/logs/slurm/rule_mask/2016_2/11.log).\n"
-        "localrule grid:\n    input: x\nlocalrule all:\n"
+        "Finished jobid: 8 (Rule: mask)\nFinished jobid: 9 (Rule: mask)\nFinished jobid: 1 (Rule: grid)\nFinished jobid: 0 (Rule: all)\n"
     )
     assert submitted(output) == {"mask": [11, 12]}
     assert ran_here(output) == {"grid": 1}
