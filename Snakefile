@@ -37,6 +37,28 @@ wildcard_constraints:
     kind="IMAGE|MASK",
 
 
+# Used with --sdm apptainer only; built from envs/smallmines.def.
+container: "smallmines.sif"
+
+
+# Not submitted by a cluster executor: they take seconds, or need the internet, which compute nodes often lack. No effect on one machine.
+localrules:
+    boundaries,
+    grid,
+    decisions,
+    assemble,
+    index,
+    verify,
+    plots,
+
+
+if not cfg.submit_downloads:
+
+    localrules:
+        search,
+        fetch,
+
+
 include: "workflow/rules/common.smk"
 include: "workflow/rules/grid.smk"
 include: "workflow/rules/archive.smk"

@@ -32,9 +32,10 @@ class Workspace:
                 shutil.copy2(source, folder / name)
         return Workspace(folder, config, run)
 
-    def snakemake(self, *words: str, cores: int = 2, succeeds: bool = True) -> str:
-        """Run Snakemake here; its whole output."""
-        command = [sys.executable, "-m", "snakemake", *words, "--cores", str(cores), "--configfile", self.config]
+    def snakemake(self, *words: str, cores: int | None = 2, succeeds: bool = True) -> str:
+        """Run Snakemake here; its whole output. No `cores`: a profile among the words says how much runs at a time."""
+        limit = [] if cores is None else ["--cores", str(cores)]
+        command = [sys.executable, "-m", "snakemake", *words, *limit, "--configfile", self.config]
         return self._call(command, succeeds)
 
     def smallmines(self, *words: str, succeeds: bool = True) -> str:

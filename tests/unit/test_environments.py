@@ -8,6 +8,7 @@ from pathlib import Path
 
 import yaml
 from packaging.requirements import Requirement
+from snakemake.cli import get_argument_parser
 
 
 def lock(repository: Path) -> dict[str, str]:
@@ -28,6 +29,33 @@ def test_the_lock_holds_every_requirement(repository: Path) -> None:
     wanted = project["project"]["dependencies"] + project["dependency-groups"]["dev"]
     names = {re.match(r"[\w.-]+", one).group().lower() for one in wanted}  # type: ignore[union-attr]
     assert names <= set(lock(repository))
+
+
+def test_the_image_has_the_locked_packages_their_python_and_otb(repository: Path) -> None:
+    text = (repository / "envs/smallmines.def").read_text()
+    sections = dict(re.findall(r"^%(\w+)\n(.*?)(?=^%|\Z)", text, re.MULTILINE | re.DOTALL))
+    source, inside = sections["files"].split()
+    assert source == "requirements.lock"
+    assert f"pip install --quiet --no-cache-dir -r {inside}\n" in sections["post"]
+    assert {"otb-bin", "python3", "python3-venv"} <= set(sections["post"].split())
+    assert "From: debian:12-slim\n" in text  # whose python3 is 3.11
+    conda = yaml.safe_load((repository / "envs/smallmines.yaml").read_text())
+    assert "python=3.11" in conda["dependencies"]
+    assert 'container: "smallmines.sif"' in (repository / "Snakefile").read_text()
+
+
+def test_the_slurm_profile_repeats_the_default_one(repository: Path) -> None:
+    default, slurm = (yaml.safe_load((repository / f"profiles/{name}/profile.yaml").read_text()) for name in ("default", "slurm"))
+    limits = {one.split("=")[0]: one for one in default.pop("resources")}
+    assert slurm["resources"] == [limits["connections"]], "memory is Slurm's to limit"
+    assert {key: slurm[key] for key in default} == default
+
+
+def test_every_key_of_the_profiles_is_an_option(repository: Path) -> None:
+    known = set(get_argument_parser()._option_string_actions)
+    for name in ("default", "slurm"):
+        keys = yaml.safe_load((repository / f"profiles/{name}/profile.yaml").read_text())
+        assert {f"--{key}" for key in keys} <= known
 
 
 def test_the_conda_environment_has_the_locked_versions(repository: Path) -> None:

@@ -236,6 +236,9 @@ class Config(Section):
     segmentation: Segmentation = Field(default_factory=Segmentation, description="Segmentation.")
     assistant: Assistant = Field(default_factory=Assistant, description="Label assistant.")
     annotate: Annotate = Field(default_factory=Annotate, description="Candidates for labelling.")
+    submit_downloads: bool = Field(
+        False, description="On a cluster: submit `search` and `fetch` as jobs too, where nodes have internet. Changes no product."
+    )
 
     @property
     def blocks(self) -> list[str]:
