@@ -6,6 +6,7 @@ The tests of this file run in order on one workspace: each leaves it complete, w
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import time
@@ -18,6 +19,8 @@ import pandas as pd
 import pytest
 import rasterio
 
+from smallmines.cli import read_config
+from smallmines.world.score import seen_mines
 from workspace import Workspace
 
 pytestmark = pytest.mark.e2e
@@ -99,6 +102,17 @@ def test_verified_and_complete(miniature: Workspace) -> None:
     index = pd.read_parquet(miniature.results / "dataset/index.parquet")
     assert len(index) == 2 * len(gpd.read_parquet(miniature.results / "grid/fishnet.parquet"))
     assert miniature.planned() == {}
+
+
+def test_the_mines_are_seen_though_the_classification_calls_them_cloud(miniature: Workspace) -> None:
+    seen = seen_mines(read_config(miniature.folder / "small.yaml"), miniature.folder).set_index("year")
+    assert seen.loc["all", "valid"] >= 0.95
+    assert seen.loc["all", "stable"] > 0.005
+    for year in YEARS:
+        for block in "12":
+            told = json.loads((miniature.results / f"composites/{year}/{block}/s2.json").read_text())
+            assert told["kept_pixels"] == sum(told["kept_pixels_of_tiles"].values()) > 0
+            assert told["seams"][0]["km"] > 0.1
 
 
 def test_masks_agree_with_the_truth(miniature: Workspace) -> None:

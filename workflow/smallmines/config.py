@@ -141,7 +141,7 @@ class Sentinel2(Section):
         "the scene classification sees specks of cloud in bright tailings.",
     )
     stable_tolerance: float = Field(
-        0.12,
+        0.15,
         ge=0,
         le=1,
         description="A pixel that is never clear counts as clear where two dates agree in all bands within this share: bright "

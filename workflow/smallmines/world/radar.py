@@ -26,7 +26,7 @@ SHIFT = 3.7
 """Metres by which the scenes' own grids lie east and south of the lattice."""
 OVERLAP = 8
 """Rows that two slices of a pass share on one date: fewer than twice the usual border erosion. On the other date they abut."""
-SPECKLE = (1.0, 4.0)
+SPECKLE = (1.5, 4.0)
 """Scale in pixels and exponent of the speckle's correlation."""
 STEP_DB = 0.3
 """Level step of the southern slice at the join."""

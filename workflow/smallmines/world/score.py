@@ -11,6 +11,7 @@ from rasterio.windows import Window
 
 from smallmines import raster
 from smallmines.config import Config
+from smallmines.grid import read_lattice
 from smallmines.job import UserError
 from smallmines.provenance import read_json
 from smallmines.world.people import truth_path
@@ -47,6 +48,34 @@ def score(config: Config, root: str | Path = ".") -> pd.DataFrame:
         counts["all"] = np.sum(list(counts.values()), axis=0)
         rows += [{"masks": kind, "year": year} | figures(*count) for year, count in counts.items()]
     return pd.DataFrame(rows)
+
+
+def seen_mines(config: Config, root: str | Path = ".") -> pd.DataFrame:
+    """How many of the true mine pixels of a run's tiles have a valid observation, and how many of these only because they are stable.
+
+    Returns:
+        One row per year and one for all: year, mine pixels, valid, stable (shares of them).
+
+    Raises:
+        UserError: a composite or the truth is missing.
+    """
+    import pandas as pd
+
+    lattice = read_lattice(required(Path(root) / "results" / config.run / "grid/grid.json"))
+    counts: dict[str, NDArray[np.int64]] = {}
+    for year in config.year_names:
+        counts[year] = np.zeros(3, np.int64)
+        for block in config.blocks:
+            box = lattice.block(block)
+            mined = (truth_of(config, year, box, root) == 1) & lattice.own(block)
+            clear = raster.read(required(Path(root) / "results" / config.run / f"composites/{year}/{block}/clear.tif"), box)[0]
+            counts[year] += np.bincount(clear[mined], minlength=3)[:3]
+    counts["all"] = np.sum(list(counts.values()), axis=0)
+    shares = {year: count / max(1, int(count.sum())) for year, count in counts.items()}
+    return pd.DataFrame(
+        {"year": year, "mine_pixels": int(counts[year].sum()), "valid": round(float(one[1] + one[2]), 4), "stable": round(float(one[2]), 4)}
+        for year, one in shares.items()
+    )
 
 
 def truth_of(config: Config, year: str, geobox: GeoBox, root: str | Path = ".") -> NDArray[np.uint8]:

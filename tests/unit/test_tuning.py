@@ -1,0 +1,105 @@
+"""Figures of a segmentation against hand counts, the grid of settings, and a run on a small window with Orfeo ToolBox."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from affine import Affine
+from odc.geo.geobox import GeoBox
+from typer.testing import CliRunner
+
+from smallmines.cli import app
+from smallmines.config import Segmentation
+from smallmines.job import UserError
+from smallmines.tuning import Crop, _clearest, contrast, figures, grid_of, mixed, try_all, with_points, within, write_results
+
+GEOBOX = GeoBox((4, 4), Affine(10, 0, 600000, 0, -10, 700000), "EPSG:32630")
+LABELS = np.array([[1, 1, 2, 2], [1, 1, 2, 2], [3, 3, 3, 3], [0, 0, 3, 3]], np.uint32)
+
+
+def test_variance_within_segments() -> None:
+    flat = np.where(LABELS == 1, 100, np.where(LABELS == 2, 300, 200)).astype(np.uint16)
+    assert within(LABELS, flat[np.newaxis]) == pytest.approx(0)
+    one = np.where(LABELS > 0, 1, 0).astype(np.uint32)
+    assert within(one, flat[np.newaxis]) == pytest.approx(1)
+    band = np.array([[1, 3, 5, 5], [1, 3, 5, 5], [4, 4, 4, 4], [9, 9, 4, 4]], np.uint16)
+    values = band[LABELS > 0].astype(float)
+    assert within(LABELS, band[np.newaxis]) == pytest.approx(4 * 1.0 / ((values - values.mean()) ** 2).sum())
+
+
+def test_contrast_of_borders_where_they_are_and_where_they_are_not() -> None:
+    steps = np.zeros((1, 4, 8), np.uint16)
+    steps[:, :, 4:] = 100
+    steps += (np.indices((4, 8)).sum(axis=0) % 2 * 10).astype(np.uint16)
+    good = np.repeat([[1, 1, 1, 1, 2, 2, 2, 2]], 4, axis=0).astype(np.uint32)
+    bad = np.repeat([[1, 1, 2, 2, 2, 2, 2, 2]], 4, axis=0).astype(np.uint32)
+    assert 5 < contrast(good, steps) < 15, "100 across the border and 10 inside, or 90 and 110 where the checks meet"
+    assert contrast(bad, steps) < 1
+    assert np.isnan(contrast(np.ones((4, 8), np.uint32), steps))
+
+
+def test_segments_with_samples_of_both_classes() -> None:
+    crop = Crop(np.ones((10, 4, 4), np.uint16), GEOBOX, np.empty((0, 2), np.intp), np.empty(0, np.int8))
+    x = 600000 + 10 * np.array([0.5, 1.5, 2.5, 0.5, 99])
+    y = 700000 - 10 * np.array([0.5, 0.5, 0.5, 3.5, 0.5])
+    crop = with_points(crop, x, y, np.array([1, 0, 1, 1, 0], np.int8))
+    assert crop.points.tolist() == [[0, 0], [0, 1], [0, 2], [3, 0]]
+    assert mixed(LABELS, crop.points, crop.classes) == 0.5
+    assert mixed(LABELS, crop.points[:0], crop.classes[:0]) is None
+    found = figures(LABELS, crop)
+    assert (found["segments"], found["median_px"], found["small_share"]) == (3, 4.0, 1.0)
+    assert found["per_km2"] == pytest.approx(3 / (14 * 100 / 1e6), rel=1e-3)
+
+
+def test_the_configured_settings_are_always_tried() -> None:
+    settings = Segmentation(spatial_radius=4, range_radius=70, min_size=3)
+    tried = grid_of(settings, [5], [100, 200], [5])
+    assert [(one.spatial_radius, one.range_radius, one.min_size) for one in tried] == [(4, 70, 3), (5, 100, 5), (5, 200, 5)]
+    assert settings in tried
+    assert len(grid_of(Segmentation(), [5], [100], [5])) == 1
+
+
+def test_the_window_is_where_it_is_clearest() -> None:
+    clear, own = np.zeros((40, 60), bool), np.ones((40, 60), bool)
+    clear[20:, 40:] = True
+    assert _clearest(clear, own, 20) == (20, 40)
+    own[:, 50:] = False
+    assert _clearest(clear, own, 40) == (0, 20)
+
+
+def test_coarser_settings_give_fewer_segments_and_files_are_written(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    plots = np.kron(rng.integers(1500, 3000, (10, 8, 8)), np.ones((1, 8, 8)))
+    cube = (plots + rng.normal(0, 40, plots.shape)).astype(np.uint16)
+    geobox = GeoBox((64, 64), GEOBOX.transform, GEOBOX.crs)
+    crop = Crop(cube, geobox, np.empty((0, 2), np.intp), np.empty(0, np.int8))
+    settings = grid_of(Segmentation(), [5], [100, 400], [5, 30])
+    rows, labels = zip(*try_all(crop, settings, 1, 1000), strict=True)
+    table = pd.DataFrame(rows).set_index(["range_radius", "min_size"])
+    assert table.loc[(400, 5), "segments"] <= table.loc[(100, 5), "segments"]
+    assert table.loc[(100, 30), "segments"] < table.loc[(100, 5), "segments"]
+    assert table.loc[(400, 5), "segments"] == pytest.approx(64, abs=6), "the plots"
+    write_results(table.reset_index(), labels, crop, settings.index(Segmentation()), "plots", tmp_path)
+    assert len(pd.read_csv(tmp_path / "segments_tune.csv")) == len(settings)
+    assert (tmp_path / "segments_tune.png").read_bytes().startswith(b"\x89PNG")
+    empty = Crop(np.zeros_like(cube), geobox, crop.points, crop.classes)
+    with pytest.raises(UserError, match="another one with --row"):
+        list(try_all(empty, settings, 1, 1000))
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--year", "1999"], "years 2016, 2022"),
+        (["--year", "2016"], "snakemake composites_2016_1"),
+        (["--year", "2016", "--range", "x"], "3,5,8"),
+    ],
+)
+def test_what_is_missing_is_said(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], told: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, ["segments", "tune", "--config", str(repository / "config/demo.yaml"), *words])
+    assert done.exit_code == 1
+    assert told in str(done.exception) + done.output
