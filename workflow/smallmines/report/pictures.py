@@ -198,6 +198,7 @@ def steps(s1: str, stats: str, lattice: Lattice, year: str, block: str, target: 
     bars.invert_yaxis()
     bars.set_xlabel("step first − second slice in dB")
     bars.set_title("Step across each join" if joins else "No joins in this block", fontsize=12)
+    bars.set_axis_on() if joins else bars.set_axis_off()
     canvas.save(made, target)
 
 
