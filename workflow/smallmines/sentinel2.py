@@ -38,7 +38,7 @@ from smallmines.grid import read_lattice
 from smallmines.job import UserError
 from smallmines.provenance import write_json
 from smallmines.raster import created, opened, require_grid, strips
-from smallmines.seams import seams
+from smallmines.seams import SEVERAL, seams
 
 logger = logging.getLogger("smallmines")
 
@@ -47,9 +47,6 @@ CLOUD_CLASSES = (3, 8, 9, 10)
 
 BRIGHT_CLASSES = (8, 9, 10)
 """Scene classes that bright ground is mistaken for."""
-
-SEVERAL = 255
-"""Scene index of a pixel that several scenes went into (median)."""
 
 NONE, CLOUDY, NEAR, CLEAR = 0, 1, 2, 3
 """Grades of an observation, rising: no data, of a masked class, near a cloud, clear."""

@@ -18,13 +18,11 @@ from smallmines.job import logger
 from smallmines.provenance import read_json
 from smallmines.publish.index import split_tag
 from smallmines.report import canvas
+from smallmines.seams import SEVERAL
 
 RGB = tuple(S2_BANDS.index(name) + 1 for name in ("B04", "B03", "B02"))
 MOST_SEAMS = 14
 """Seams that are told in numbers, the longest first."""
-
-SEVERAL = 255
-"""Scene index of a pixel made from more than one scene."""
 
 
 def rgb(s2: str, clearness: str, lattice: Lattice, year: str, block: str, target: str) -> None:
