@@ -72,6 +72,7 @@ def main() -> None:
     if (local / "index.parquet").is_file():  # the same labels and corrections as there
         shutil.rmtree(workspace.user)
         shutil.copytree(REPOSITORY / "resources/user/demo", workspace.user)
+    print(f"running through Slurm, about ten minutes; progress: tail -f {folder}/.snakemake/log/*, and squeue", flush=True)
     output = workspace.snakemake(*ONE_NODE, cores=None)
     print("rule              Slurm's job ids")
     for rule, numbers in submitted(output).items():
