@@ -120,7 +120,8 @@ def test_masks_agree_with_the_truth(miniature: Workspace) -> None:
     score = pd.read_json(miniature.folder / "score.json", dtype={"year": str}).set_index(["masks", "year"])["iou"]
     for year in YEARS:
         assert 0.2 < score["prediction alone", year] < 0.95
-        assert score["with people's labels", year] >= score["prediction alone", year]
+        # samples err too (1.5 %), so that they may cost what they bring where the prediction is good
+        assert score["with people's labels", year] >= score["prediction alone", year] - 0.01
 
 
 def test_neighbouring_blocks_agree_on_shared_pixels(miniature: Workspace) -> None:
@@ -282,9 +283,9 @@ def test_another_clone_on_one_core_in_another_order_gives_the_same_bytes(miniatu
     other.snakemake(cores=1)
     one, two = products(miniature), products(other)
     assert len([name for name in one if name.startswith("dataset/")]) > 48
-    elsewhere = {name for name in two if name.startswith("candidates/")}  # made here for the order, not there
-    assert set(two) - elsewhere == set(one)
-    assert [name for name in one if one[name] != two[name]] == []
+    only_one = set(one) ^ set(two)
+    assert {name.split("/")[0] for name in only_one} <= {"candidates"}, "made where `annotate` was asked for"
+    assert [name for name in sorted(set(one) - only_one) if one[name] != two[name]] == []
 
 
 def products(workspace: Workspace) -> dict[str, str]:

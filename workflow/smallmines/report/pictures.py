@@ -144,9 +144,10 @@ def seams(s2: str, clearness: str, source: str, stats: str, lattice: Lattice, ye
     colours, handles = canvas.faded(colours.astype(np.float32), own), []
     with raster.opened(source) as opened:
         names = split_tag(opened.tags().get("ITEMS", ""))
+    meeting = _meeting(number, [tuple(seam["numbers"]) for seam in told])
     for index, seam in enumerate(told):
         colour = np.array(canvas.colour(index), np.float32)
-        colours[_meeting(number, *seam["numbers"]) & own] = colour
+        colours[(meeting == index) & own] = colour
         step, usual = (np.array([np.nan if value is None else value for value in seam[key].values()]) for key in ("step", "usual"))
         if index < MOST_SEAMS:
             both = " / ".join(scene_name(one, names) for one in seam["numbers"])
@@ -160,11 +161,18 @@ def seams(s2: str, clearness: str, source: str, stats: str, lattice: Lattice, ye
     canvas.save(made, target)
 
 
-def _meeting(number: NDArray[np.uint8], one: int, other: int) -> NDArray[np.bool_]:
-    """Pixels of scene `one` beside pixels of scene `other`, thickened by a pixel."""
-    from scipy.ndimage import binary_dilation
-
-    return np.asarray(binary_dilation(binary_dilation(number == other) & (number == one)))
+def _meeting(number: NDArray[np.uint8], pairs: list[tuple[int, int]]) -> NDArray[np.int32]:
+    """Which pair of scenes meets at each pixel or beside it, by its place in `pairs` (the lower scene first); −1 where none does."""
+    place = np.full((256, 256), -1, np.int32)
+    for index, pair in enumerate(pairs):
+        place[pair] = index
+    found = np.full(number.shape, -1, np.int32)
+    for one, other in ((np.s_[:, :-1], np.s_[:, 1:]), (np.s_[:-1], np.s_[1:])):
+        a, b = number[one], number[other]
+        here = place[np.minimum(a, b), np.maximum(a, b)]
+        for side in (one, other):
+            np.copyto(found[side], here, where=here >= 0)
+    return found
 
 
 def steps(s1: str, stats: str, lattice: Lattice, year: str, block: str, target: str) -> None:

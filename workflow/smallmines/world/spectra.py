@@ -69,7 +69,7 @@ BACKSCATTER: dict[str, tuple[float, float]] = {
 }
 """Mean γ0 in dB (VV, VH) per class at C band."""
 
-BLUR = 0.8
+BLUR = 0.9
 """Standard deviation in pixels of the Gaussian point-spread function."""
 REACH = 4
 """Pixels from which on the point spread is cut off."""
