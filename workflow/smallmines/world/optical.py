@@ -68,10 +68,10 @@ def datatakes(year: Year, number: int, years: int) -> list[Datatake]:
     base = ("02.08",) if old else ("05.00",)
     second = "S2A" if old else "S2B"
     plan = (  # day, platform, orbit, cloud cover, haze, baselines
-        (4, "S2A", 108, 0.26, 25.0, base),
-        (14, second, 108, 0.12, 12.0, (*base, "05.00") if old else base),
-        (7, "S2A", 8, 0.18, 40.0, base),
-        (20, second, 108, 0.18, 230.0, base),
+        (4, "S2A", 108, 0.20, 25.0, base),
+        (14, second, 108, 0.10, 12.0, (*base, "05.00") if old else base),
+        (7, "S2A", 8, 0.15, 40.0, base),
+        (20, second, 108, 0.14, 230.0, base),
         (24, "S2A", 108, 0.95, 60.0, base),
         (33, second, 108, 0.05, 15.0, base),
     )
