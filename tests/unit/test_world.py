@@ -288,13 +288,15 @@ def test_the_same_world_is_left_alone_and_another_one_forgets_what_was_fetched(t
         path.parent.mkdir(parents=True)
         path.touch()
     again = make_world(config, 1, seed=0, root=tmp_path)
-    assert (first.new, again.new) == (True, False)
+    assert (first.new, again.new, first.forgotten) == (True, False, False)
+    assert manifest.exists()
     assert again.items == first.items
     assert len(again.kept) == 2
     assert fetched.exists()
-    assert make_world(config, 1, seed=1, root=tmp_path).new
+    other = make_world(config, 1, seed=1, root=tmp_path)
+    assert (other.new, other.forgotten) == (True, True)
     assert not fetched.exists()
-    assert not manifest.exists()
+    assert not manifest.parents[2].exists(), "results of a world that is no more"
 
 
 def test_false_clouds_hit_the_same_bright_ground_on_every_date_and_never_the_forest(world: SimpleNamespace) -> None:

@@ -80,6 +80,8 @@ def make(
         "Made:" if made.new else "Already there:", f"{made.tiles} tiles, {made.items} items in {made.folder}/archive/catalog.json"
     )
     console.print(f"truth in {made.folder}/truth")
+    if made.forgotten:
+        console.print(f"results/{settings.run} was made of an earlier world and is gone")
     if made.tiles != tiles:
         console.print(f"{made.tiles} tiles is as near to {tiles} as this outline comes")
     if made.written:

@@ -25,7 +25,8 @@ from smallmines.world.stac import Catalogue
 
 @dataclass(frozen=True)
 class Made:
-    """What `make_world` left behind: folder of the machine's files, whether they are new, tiles, items, people's files new and kept."""
+    """What `make_world` left behind: folder of the machine's files, whether they are new, tiles, items, people's files new and kept, and
+    whether the results of an earlier world were removed."""
 
     folder: Path
     new: bool
@@ -33,6 +34,7 @@ class Made:
     items: int
     written: list[Path]
     kept: list[Path]
+    forgotten: bool = False
 
 
 def make_world(
@@ -47,7 +49,7 @@ def make_world(
     """Make the world of a config below `root`, window by window, in memory that does not grow with it.
 
     `resources/automatic/<run>/{archive,truth}` are left alone where they were made by the same recipe, else replaced as a
-    whole; what the workflow fetched from the old archive is then removed, so that it is fetched again. People's files under
+    whole; what the workflow made of the old world, `results/<run>`, is then removed, so that it is made again. People's files under
     `resources/user/<run>/` that exist are kept unless `force`. The same arguments give the same bytes.
 
     Args:
@@ -71,10 +73,11 @@ def make_world(
         if new:
             with _replaced(automatic / "truth") as folder:
                 _write_truth(folder, land, {"recipe": recipe, "seed": seed, "items": items})
-            _forget(root, config.run)
+            if known:
+                _forget(root, config.run)
         tell("area of interest and samples")
         written, kept = people.write_people(user, where, land, years, seed, force)
-    return Made(automatic, new, len(where.cells), items, written, kept)
+    return Made(automatic, new, len(where.cells), items, written, kept, forgotten=bool(known) and new)
 
 
 def recipe_of(config: Config, tiles: int, seed: int, aoi: str | Path | None = None) -> str:
@@ -85,11 +88,13 @@ def recipe_of(config: Config, tiles: int, seed: int, aoi: str | Path | None = No
 
 
 def _forget(root: Path, run: str) -> None:
-    """Remove what was fetched from an earlier archive of the run: its items have the same names and other pixels."""
+    """Remove what was made from an earlier world of the run: its items have the same names and other pixels.
+
+    Snakemake would not notice: results that are there need no manifest, and the catalogue that lists the items reads the same.
+    """
     for item in (root / "resources/automatic" / run / "archive").glob("*/*/"):
         shutil.rmtree(root / "resources/automatic/pixels" / item.name, ignore_errors=True)
-    for stage in ("manifests", "fetched"):
-        shutil.rmtree(root / "results" / run / stage, ignore_errors=True)
+    shutil.rmtree(root / "results" / run, ignore_errors=True)
 
 
 def _write_archive(config: Config, land: Land, automatic: Path, seed: int, layers: Scratch, tell: Callable[[str], None]) -> int:
