@@ -6,7 +6,7 @@ BENCH := config/bench.yaml
 # The miniature's blocks are small: a thread for each, and as many at a time as there are cores.
 RUN_DEMO = $(BIN)/snakemake --cores $(CORES) --set-threads assistant=1 segment=1 --configfile $(DEMO)
 
-.PHONY: help setup demo demo-slurm bench test test-heavy lint format report figures otb-python clean
+.PHONY: help setup demo demo-slurm demo-archives bench test test-heavy lint format report figures otb-python clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -31,6 +31,9 @@ bench: setup ## one block of 3840 × 3840 px and one year through every rule, an
 demo-slurm: setup ## the demo through profiles/slurm on a one-node Slurm that this installs (root only), compared with the local demo
 	tests/cluster/one_node_slurm.sh up
 	$(BIN)/python tests/cluster/through_slurm.py
+
+demo-archives: setup ## the demo through the archives' real clients and services on loopback, compared with `make demo`
+	$(BIN)/python tests/loopback/through_archives.py
 
 test: setup ## all tests but the heavy ones
 	$(BIN)/python -m pytest -m "not heavy" -n $(CORES) --dist loadfile
@@ -66,4 +69,4 @@ figures: setup ## the pictures of the documents, from a finished demo (needs gra
 	cp results/demo/pictures/overview_2022.png docs/images/overview.png
 
 clean: ## remove what demo and benchmark made, and the tools' caches (people's files of other runs stay)
-	rm -rf .demo-slurm $(foreach run,demo bench,$(addsuffix /$(run),results logs benchmarks resources/automatic resources/user)) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .demo-slurm .demo-archives $(foreach run,demo bench,$(addsuffix /$(run),results logs benchmarks resources/automatic resources/user)) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -45,6 +45,8 @@ container: "smallmines.sif"
 localrules:
     boundaries,
     grid,
+    coverage,
+    covered,
     decisions,
     assemble,
     index,

@@ -111,7 +111,7 @@ def write_people(triple: Triple, folder: Path, per_class: int, seed: int) -> Non
 
 def write_config(triple: Triple, path: Path) -> None:
     """One block, one year, small tiles on the image's own lattice; no scene classification, no eroded borders (these are cut-outs)."""
-    archive = {"catalogue": "resources/automatic/triple/archive/catalog.json"}
+    archive = {"provider": "static", "catalogue": "resources/automatic/triple/archive/catalog.json"}
     transform = triple.geobox.transform
     grid = {"crs": str(triple.geobox.crs).upper(), "tile_size": TILE, "anchor": {"x": transform.c, "y": transform.f}, "blocks": 1}
     values = {

@@ -12,7 +12,7 @@ from odc.geo.geobox import GeoBox
 from pyproj import Transformer
 
 from archive_builder import ArchiveBuilder, grid, write_grid
-from smallmines.archive.read import Fetch, fetch
+from smallmines.archive.fetch import Fetch, fetch
 from smallmines.archive.search import search
 from smallmines.config import Elevation
 from smallmines.elevation import composite
@@ -41,7 +41,7 @@ def build(folder: Path, tiles: list[GeoBox]) -> Path:
 
 
 def make(folder: Path, catalogue: Path, block: str = "3", resampling: Any = "bilinear") -> tuple[np.ndarray, dict]:
-    config = Elevation(catalogue=str(catalogue), resampling=resampling)
+    config = Elevation(provider="static", catalogue=str(catalogue), resampling=resampling)
     manifest, fetched, output, stats = (folder / name for name in ("dem.json", "fetched.json", "dem.tif", "stats.json"))
     search("dem", "static", {}, config, folder / "grid.json", manifest)
     fetch("dem", block, folder / "grid.json", manifest, folder / "pixels", Fetch(), fetched)

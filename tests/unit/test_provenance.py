@@ -83,9 +83,21 @@ def test_a_user_error_ends_a_job_without_a_traceback(tmp_path: Path, capsys: pyt
 
 
 def test_a_defect_keeps_its_traceback_in_the_log(tmp_path: Path) -> None:
-    with pytest.raises(ZeroDivisionError), job(tmp_path / "x.log"):
+    with pytest.raises(SystemExit, match="ZeroDivisionError"), job(tmp_path / "x.log"):
         1 / 0  # noqa: B018
     assert "Traceback" in (tmp_path / "x.log").read_text()
+
+
+def test_no_secret_reaches_a_log_or_a_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMI")
+    told = (
+        "https://account.blob.core.windows.net/c/B02.tif?sv=2021&sig=abc%2Bdef refused; key wJalrXUtnFEMI; Authorization: Bearer eyJhbGci.x"
+    )
+    with pytest.raises(SystemExit) as caught, job(tmp_path / "x.log"):
+        raise RuntimeError(told)
+    for text in (str(caught.value), (tmp_path / "x.log").read_text()):
+        assert "https://account.blob.core.windows.net/c/B02.tif?…" in text
+        assert not any(secret in text for secret in ("sig=a", "abc%2B", "wJalr", "eyJ"))
 
 
 def test_a_full_disk_is_told_as_such_whoever_tells_it(tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def test_edges_of_the_conversion() -> None:
     ],
 )
 def test_baseline_from_the_first_place_that_has_one(name: str, properties: dict[str, str], baseline: int | None) -> None:
-    assert provider_of("s2", "static").baseline == PLACES
+    assert provider_of("s2", "static").baseline == ("metadata", *PLACES)
     assert baseline_of(name, properties, PLACES) == baseline
 
 

@@ -11,7 +11,9 @@ import pytest
 import rasterio
 
 from archive_builder import ArchiveBuilder, grid, product, ten_bands, write_grid
-from smallmines.archive.read import Fetch, cloud_reach, fetch, onto, read_fetched, touches
+from smallmines.archive.fetch import Fetch, fetch
+from smallmines.archive.fetched import cloud_reach, read_fetched
+from smallmines.archive.read import onto, touches
 from smallmines.archive.search import search
 from smallmines.config import Elevation, Sentinel1, Sentinel2
 from smallmines.job import UserError
@@ -104,7 +106,7 @@ class Place:
         windows = {} if sensor == "dem" else {"2016": (dt.date(2016, 1, 1), dt.date(2016, 1, 31))}
         kind = {"s2": Sentinel2, "s1": Sentinel1, "dem": Elevation}[sensor]
         manifest, output = self.folder / f"{sensor}.json", self.folder / f"fetched-{sensor}-{block}.json"
-        search(sensor, year, windows, kind(catalogue=str(self.catalogue)), self.grid, manifest)
+        search(sensor, year, windows, kind(provider="static", catalogue=str(self.catalogue)), self.grid, manifest)
         fetch(sensor, block, self.grid, manifest, self.folder / "pixels", settings or Fetch("nearest", 1, 0, 2), output)
         return read_json(output)
 

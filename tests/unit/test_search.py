@@ -36,7 +36,7 @@ def run(tmp_path: Path, archive: ArchiveBuilder, settings: Any = None, year: str
     kind = {"s2": Sentinel2, "s1": Sentinel1, "dem": Elevation}[sensor]
     windows = {} if sensor == "dem" else WINDOWS if sensor == "s1" else {year: WINDOWS[year]}
     output = tmp_path / f"{sensor}-{year}.json"
-    search(sensor, year, windows, kind(catalogue=catalogue, **(settings or {})), grid_json, output)
+    search(sensor, year, windows, kind(provider="static", catalogue=catalogue, **(settings or {})), grid_json, output)
     return read_json(output)
 
 
@@ -199,7 +199,7 @@ def test_a_missing_catalogue_names_its_path_and_what_to_do(tmp_path: Path) -> No
     grid_json = write_grid(tmp_path / "grid.json", WHOLE, 32, {"1": (0, 0, 2, 2)})
     for catalogue, words in (("nowhere/catalog.json", r"nowhere/catalog\.json[\s\S]*make demo"), (None, "config key `catalogue`")):
         with pytest.raises(UserError, match=words):
-            search("dem", "static", {}, Elevation(catalogue=catalogue), grid_json, tmp_path / "x.json")
+            search("dem", "static", {}, Elevation(provider="static", catalogue=catalogue), grid_json, tmp_path / "x.json")
 
 
 def test_the_manifest_is_the_same_twice(tmp_path: Path, archive: ArchiveBuilder) -> None:

@@ -12,7 +12,7 @@ import rasterio
 from scipy import ndimage
 
 from archive_builder import ArchiveBuilder, grid, write_grid
-from smallmines.archive.read import Fetch, fetch
+from smallmines.archive.fetch import Fetch, fetch
 from smallmines.archive.search import search
 from smallmines.config import Sentinel1
 from smallmines.provenance import read_json
@@ -88,7 +88,7 @@ class Place:
         self.grid = write_grid(folder / "grid.json", self.geobox, 32, BLOCKS)
 
     def make(self, block: str, erosion: int = 10, kernel: Any = "plus") -> tuple[np.ndarray, dict]:
-        config = Sentinel1(catalogue=str(self.catalogue), border_erosion_px=erosion, kernel=kernel)
+        config = Sentinel1(provider="static", catalogue=str(self.catalogue), border_erosion_px=erosion, kernel=kernel)
         manifest, fetched = self.folder / "s1.json", self.folder / f"fetched{block}.json"
         search("s1", "2016", {"2016": (dt.date(2016, 1, 1), dt.date(2016, 1, 31))}, config, self.grid, manifest)
         fetch("s1", block, self.grid, manifest, self.folder / "pixels", Fetch(border_erosion_px=erosion), fetched)

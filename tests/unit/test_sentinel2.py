@@ -15,7 +15,7 @@ from hypothesis.extra.numpy import arrays
 
 from archive_builder import ArchiveBuilder, grid, product, ten_bands, write_grid
 from smallmines import sentinel2
-from smallmines.archive.read import Fetch, fetch
+from smallmines.archive.fetch import Fetch, fetch
 from smallmines.archive.search import search
 from smallmines.config import S2_BANDS, Sentinel2
 from smallmines.job import UserError
@@ -209,7 +209,7 @@ class Place:
         return np.stack(full)
 
     def make(self, block: str, **settings: Any) -> dict[str, Path]:
-        config = Sentinel2(catalogue=str(self.catalogue), **({"cloud_dilation_px": 2, "cloud_opening_px": 1} | settings))
+        config = Sentinel2(provider="static", catalogue=str(self.catalogue), **({"cloud_dilation_px": 2, "cloud_opening_px": 1} | settings))
         manifest, fetched = self.folder / "s2.json", self.folder / f"fetched{block}.json"
         search("s2", "2016", {"2016": (dt.date(2016, 1, 1), dt.date(2016, 1, 31))}, config, self.grid, manifest)
         reading = Fetch(config.resampling_20m, config.cloud_dilation_px, config.cloud_opening_px)

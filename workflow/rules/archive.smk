@@ -1,29 +1,38 @@
-# Which items of the archives are used (manifests), and their pixels in the cache.
+# Which items of the archives are used (manifests), what they cover, and their pixels in the cache.
 ASKED = {
     "s2": {
         "provider",
+        "fallbacks",
         "catalogue",
         "method",
         "clouds",
         "masked_classes",
         "max_cloud_cover",
         "minimum_clear_share",
+        "max_haze",
         "max_datatakes",
     },
-    "s1": {"provider", "catalogue", "orbit_state", "relative_orbit"},
-    "dem": {"provider", "catalogue"},
+    "s1": {"provider", "fallbacks", "catalogue", "orbit_state", "relative_orbit"},
+    "dem": {"provider", "fallbacks", "catalogue", "asset", "project"},
 }
 READ = {
-    "s2": {"resampling_20m", "cloud_dilation_px", "cloud_opening_px"},
+    "s2": {"resampling_20m", "cloud_dilation_px", "cloud_opening_px", "reader"},
     "s1": {"border_erosion_px"},
-    "dem": set(),
+    "dem": {"project"},
 }
+PIXELS = "resources/automatic/pixels"
+
+
+def read_settings(sensor):
+    """What `fetch` needs to know of a sensor."""
+    return section_of(sensor).model_dump(mode="json", include=READ[sensor])
 
 
 rule search:
     input:
         grid=ancient("<results>/grid/grid.json"),
         catalogue=catalogue_file,
+        archived=lambda wildcards: [ancient(path) for path in archived_manifest(wildcards)],
     output:
         "<results>/manifests/{year}/{sensor}.json",
     log:
@@ -43,6 +52,7 @@ rule search:
         *code("search"),
         area=area,
         windows=windows_asked,
+        archived=lambda wildcards: [sha256(path) for path in archived_manifest(wildcards)],
         config=lambda wildcards: section_of(wildcards.sensor).model_dump(mode="json", include=ASKED[wildcards.sensor]),
     message:
         "Searching the archive: {wildcards.sensor}, {wildcards.year}"
@@ -50,10 +60,64 @@ rule search:
         "../scripts/search.py"
 
 
+rule coverage:
+    input:
+        grid=ancient("<results>/grid/grid.json"),
+        manifests=[f"<results>/manifests/{one}.json" for one in MANIFESTS],
+    output:
+        shares="<results>/coverage/coverage.json",
+        picture=plot("coverage", "Coverage by the chosen scenes"),
+    log:
+        "<logs>/coverage.log",
+    benchmark:
+        "<benchmarks>/coverage.tsv"
+    conda:
+        "../../envs/smallmines.yaml"
+    threads: 1
+    resources:
+        mem_mb=1500,
+        runtime=30,
+    params:
+        *code("coverage"),
+        area=area,
+        names=MANIFESTS,
+        pixels=PIXELS,
+        config={sensor: read_settings(sensor) for sensor in READ},
+    message:
+        "Checking what the chosen scenes cover"
+    script:
+        "../scripts/coverage.py"
+
+
+rule covered:
+    input:
+        "<results>/coverage/coverage.json",
+    output:
+        "<results>/coverage/sufficient.json",
+    log:
+        "<logs>/covered.log",
+    benchmark:
+        "<benchmarks>/covered.tsv"
+    conda:
+        "../../envs/smallmines.yaml"
+    threads: 1
+    resources:
+        mem_mb=500,
+        runtime=10,
+    params:
+        *code("covered"),
+        minimum=cfg.minimum_coverage,
+    message:
+        "Requiring that every block is covered"
+    script:
+        "../scripts/covered.py"
+
+
 rule fetch:
     input:
         grid=ancient("<results>/grid/grid.json"),
         manifest="<results>/manifests/{year}/{sensor}.json",
+        covered=ancient("<results>/coverage/sufficient.json"),
     output:
         "<results>/fetched/{year}/{block}/{sensor}.json",
     log:
@@ -72,8 +136,8 @@ rule fetch:
     params:
         *code("fetch"),
         area=area,
-        pixels="resources/automatic/pixels",
-        config=lambda wildcards: section_of(wildcards.sensor).model_dump(mode="json", include=READ[wildcards.sensor]),
+        pixels=PIXELS,
+        config=lambda wildcards: read_settings(wildcards.sensor),
     message:
         "Fetching pixels: {wildcards.sensor}, {wildcards.year}, block {wildcards.block}"
     script:

@@ -4,7 +4,10 @@ from smallmines.provenance import digest, sha256
 # Settings that shape no pixel: where pixels are fetched from (the item ids tell), what is only reported.
 NOT_CONTENT = {
     "provider",
+    "fallbacks",
     "catalogue",
+    "project",
+    "reader",
     "backend",
     "file",
     "expected_tiles",
@@ -72,8 +75,17 @@ def section_of(sensor):
 
 def catalogue_file(wildcards):
     """The static catalogue where it exists; where it does not, the script says so."""
-    address = section_of(wildcards.sensor).catalogue
+    section = section_of(wildcards.sensor)
+    address = section.address(section.provider)
     return [address] if address and os.path.isfile(address) else []
+
+
+def archived_manifest(wildcards):
+    """The manifest that people keep in place of a search, where there is one."""
+    return only_file(f"resources/user/{cfg.run}/manifests/{wildcards.year}", wildcards.sensor, (".json",))
+
+
+MANIFESTS = [*expand("{year}/{sensor}", year=cfg.year_names, sensor=["s2", "s1"]), "static/dem"]
 
 
 def windows_asked(wildcards):

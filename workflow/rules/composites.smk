@@ -39,6 +39,32 @@ rule composite_s2:
         "../scripts/composite_s2.py"
 
 
+rule shift:
+    input:
+        s2=expand("<results>/composites/{year}/{{block}}/s2.tif", year=cfg.year_names),
+        clearness=expand("<results>/composites/{year}/{{block}}/clear.tif", year=cfg.year_names),
+        fetched=expand("<results>/fetched/{year}/{{block}}/s2.json", year=cfg.year_names),
+    output:
+        "<results>/shift/{block}.json",
+    log:
+        "<logs>/shift/{block}.log",
+    benchmark:
+        "<benchmarks>/shift/{block}.tsv"
+    conda:
+        "../../envs/smallmines.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=20,
+    params:
+        *code("shift"),
+        years=cfg.year_names,
+    message:
+        "Holding the years against each other: block {wildcards.block}"
+    script:
+        "../scripts/shift.py"
+
+
 rule composite_s1:
     input:
         grid="<results>/grid/grid.json",

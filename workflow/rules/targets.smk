@@ -24,6 +24,7 @@ EVERYTHING = [
     "<results>/verify.json",
     *expand("<results>/pictures/{year}/{block}/{picture}.png", year=cfg.year_names, block=cfg.blocks, picture=["rgb", "mask"]),
     "<results>/pictures/class_share.png",
+    *expand("<results>/shift/{block}.json", block=cfg.blocks),
 ]
 
 

@@ -1,6 +1,6 @@
 """Bring a block's pixels of one sensor and year into the cache."""
 
-from smallmines.archive.read import Fetch, fetch
+from smallmines.archive.fetch import Fetch, fetch
 from smallmines.job import job
 
 with job(snakemake.log[0]):

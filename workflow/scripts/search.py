@@ -10,4 +10,5 @@ with job(snakemake.log[0]):
     sensor = snakemake.wildcards.sensor
     settings = {"s2": Sentinel2, "s1": Sentinel1, "dem": Elevation}[sensor](**snakemake.params.config)
     windows = {year: (date.fromisoformat(first), date.fromisoformat(last)) for year, (first, last) in snakemake.params.windows.items()}
-    search(sensor, snakemake.wildcards.year, windows, settings, snakemake.input.grid, snakemake.output[0])
+    archived = next(iter(snakemake.input.archived), None)
+    search(sensor, snakemake.wildcards.year, windows, settings, snakemake.input.grid, snakemake.output[0], archived)

@@ -26,13 +26,30 @@ PATCH_BANDS = (*S2_BANDS, "VV", "VH", "DEM")
 CLASSES = ("not_mining", "mining")
 """Class names; a class's position is its value in the masks."""
 
-Provider = Literal["static"]
+S2Provider = Literal["cdse", "cdse_https", "planetary_computer", "earth_search", "static"]
+S1Provider = Literal["planetary_computer", "static"]
+DemProvider = Literal["earth_engine", "planetary_computer", "aws", "static"]
 
 
 class Section(BaseModel):
     """A section of the configuration: unknown keys are refused, values cannot be changed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Archive(Section):
+    """A section whose pixels come from an archive: one provider, and those that may stand in for it."""
+
+    catalogue: str | dict[str, str] | None = Field(
+        None,
+        description="Address in place of the provider's own (`static`: a catalog.json), or one per provider: `{cdse: …, static: …}`.",
+    )
+
+    def address(self, provider: str) -> str | None:
+        """The configured address of a provider's catalogue; None: its own."""
+        if isinstance(self.catalogue, dict):
+            return self.catalogue.get(provider)
+        return self.catalogue if provider == getattr(self, "provider", provider) else None
 
 
 class Aoi(Section):
@@ -113,11 +130,15 @@ class Year(Section):
         return self
 
 
-class Sentinel2(Section):
+class Sentinel2(Archive):
     """Sentinel-2 L2A composites."""
 
-    provider: Provider = Field("static", description="Row of the provider table.")
-    catalogue: str | None = Field(None, description="Catalogue in place of the provider's own; `static`: a catalog.json.")
+    provider: S2Provider = Field("cdse", description="Where scenes come from; accounts and differences: docs/archives.md.")
+    fallbacks: tuple[S2Provider, ...] = Field(
+        (),
+        description="Providers that may stand in, in order, where the first one does not answer, refuses, or has nothing: written into "
+        "manifest and tags, with what differs. Empty: none.",
+    )
     radiometry: Literal["dn_plus1000", "dn_harmonised", "native"] = Field(
         "dn_plus1000",
         description="`dn_plus1000`: DN = 10000·reflectance + 1000 as in the released dataset. `dn_harmonised`: "
@@ -152,17 +173,30 @@ class Sentinel2(Section):
     )
     max_cloud_cover: float = Field(100.0, ge=0, le=100, description="Items above this cloud cover in % are rejected.")
     minimum_clear_share: float = Field(0.0, ge=0, le=1, description="Datatakes clearer than this share of what they cover are used.")
+    max_haze: float | None = Field(
+        None,
+        ge=0,
+        description="Datatakes with a higher median aerosol optical thickness over the area are rejected, where the product has it "
+        "(the scene classification does not see Harmattan haze); empty: haze is only reported.",
+    )
     max_datatakes: int = Field(6, ge=1, description="At most so many datatakes are fetched, best first.")
     resampling_20m: Literal["nearest", "bilinear", "cubic"] = Field(
         "nearest", description="From 20 m to the grid; also for tiles of another zone."
     )
+    reader: Literal["warpedvrt", "stackstac"] = Field(
+        "warpedvrt", description="What reads the pixels: windows through GDAL's warper, or stackstac's lazy cube. The pixels are the same."
+    )
 
 
-class Sentinel1(Section):
+class Sentinel1(Archive):
     """Sentinel-1 RTC composites (gamma nought, dB)."""
 
-    provider: Provider = Field("static", description="Row of the provider table.")
-    catalogue: str | None = Field(None, description="Catalogue in place of the provider's own; `static`: a catalog.json.")
+    provider: S1Provider = Field("planetary_computer", description="Where scenes come from.")
+    fallbacks: tuple[S1Provider, ...] = Field(
+        (),
+        description="Providers that may stand in, in order, where the first one does not answer, refuses, or has nothing: written into "
+        "manifest and tags, with what differs. Empty: none.",
+    )
     orbit_state: Literal["auto", "ascending", "descending"] = Field("auto", description="Pass; `auto`: see `relative_orbit`.")
     relative_orbit: int | None = Field(
         None, ge=1, le=175, description="Relative orbit; empty: the one that covers most of the AOI in every year, then most items."
@@ -171,11 +205,19 @@ class Sentinel1(Section):
     kernel: Literal["plus", "box"] = Field("plus", description="3×3 circular mean: 5-pixel plus (weights 0.2), or the full 3×3 box.")
 
 
-class Elevation(Section):
+class Elevation(Archive):
     """Copernicus DEM GLO-30."""
 
-    provider: Provider = Field("static", description="Row of the provider table.")
-    catalogue: str | None = Field(None, description="Catalogue in place of the provider's own; `static`: a catalog.json.")
+    provider: DemProvider = Field("earth_engine", description="Where tiles come from.")
+    fallbacks: tuple[DemProvider, ...] = Field(
+        (),
+        description="Providers that may stand in, in order, where the first one does not answer, refuses, or has nothing: written into "
+        "manifest and tags, with what differs. Empty: none.",
+    )
+    asset: str = Field("COPERNICUS/DEM/GLO30", description="With `earth_engine`: the image collection, which is an edition of the DEM.")
+    project: str | None = Field(
+        None, description="With `earth_engine`: the Google Cloud project that requests count for; empty: that of the credentials."
+    )
     resampling: Literal["bilinear", "nearest"] = Field("bilinear", description="From 1″ to the grid, after mosaicking.")
 
 
@@ -236,6 +278,12 @@ class Config(Section):
     segmentation: Segmentation = Field(default_factory=Segmentation, description="Segmentation.")
     assistant: Assistant = Field(default_factory=Assistant, description="Label assistant.")
     annotate: Annotate = Field(default_factory=Annotate, description="Candidates for labelling.")
+    minimum_coverage: float = Field(
+        0.99,
+        ge=0,
+        le=1,
+        description="Share of each block that the chosen scenes of each year and sensor must cover; checked before any download.",
+    )
     submit_downloads: bool = Field(
         False, description="On a cluster: submit `search` and `fetch` as jobs too, where nodes have internet. Changes no product."
     )
@@ -309,7 +357,7 @@ def _values(schema: dict[str, Any]) -> str:
         elif one.get("type") == "array":
             kinds.append(f"list of {_values(one['items'])}")
         elif one.get("type") == "object":
-            kinds.append("section per year")
+            kinds.append("section per year" if "$ref" in one.get("additionalProperties", {}) else "one per name")
         elif one.get("type") != "null":
             kinds.append(one.get("format", one.get("type", "")))
     return " or ".join(kinds)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from smallmines.archive.read import read_fetched
+from smallmines.archive.fetched import read_fetched, stand_in
 from smallmines.config import Elevation
 from smallmines.grid import read_lattice
 from smallmines.provenance import write_json
@@ -39,7 +39,7 @@ def composite(block: str, grid: str | Path, fetched: str | Path, settings: Eleva
     missing = 1 - found.size / own.sum()
     logger.info("block %s: %d tiles, %.2f %% without data", block, len(items), 100 * missing)
     ids = [item["id"] for item in items]
-    tags = {"ITEMS": ",".join(ids), "RESAMPLING": settings.resampling, "VERTICAL_DATUM": "EGM2008"}
+    tags = {"ITEMS": ",".join(ids), "RESAMPLING": settings.resampling, "VERTICAL_DATUM": "EGM2008"} | stand_in(fetched)
     write(output, heights, geobox, np.nan, ["DEM"], tags, ["m"])
     summary = {
         "items": ids,

@@ -10,6 +10,7 @@ import shutil
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -25,6 +26,20 @@ TOOK = re.compile(r"took ([\d.]+) s, at most (\d+) MB of memory")
 GDAL_CACHE_MB = "256"
 """GDAL's block cache in a job; its own default is 5 % of the machine's memory, whatever the job was given."""
 
+SECRETS = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "CDSE_USERNAME",
+    "CDSE_PASSWORD",
+    "PC_SDK_SUBSCRIPTION_KEY",
+)
+"""Environment variables whose values must not be written anywhere."""
+
+QUERY = re.compile(r"(https?://[^\s?'\"<>]+)\?[^\s'\"<>]+")
+TOKEN = re.compile(r"(?i)(bearer |access_token['\"]?[:=]\s*['\"]?|sig=)[^\s'\"&]+")
+"""Where signatures and tokens stand: in the query of an address, after these words."""
+
 SAMPLED_EVERY = 0.2
 """Seconds between two looks at the memory of a job's processes."""
 
@@ -37,18 +52,35 @@ class UserError(Exception):
         super().__init__(f"expected  {expected}\nfound     {found}\ndo        {do}")
 
 
+def redacted(text: str) -> str:
+    """A text without signatures, tokens and keys: the queries of addresses, what follows `Bearer`, the values of `SECRETS`."""
+    text = TOKEN.sub(r"\1…", QUERY.sub(r"\1?…", text))
+    for name in SECRETS:
+        if value := os.environ.get(name):
+            text = text.replace(value, "…")
+    return text
+
+
+class _Redacting(logging.Formatter):
+    """A line of a log, without secrets, the traceback of an exception included."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return redacted(super().format(record))
+
+
 @contextmanager
 def job(log: str | Path) -> Iterator[logging.Logger]:
     """Send progress lines to `log`; turn a `UserError` into its three lines and exit status 1, without a traceback.
 
     A full disk is told as such, whatever a library made of it. Any other exception is a defect of ours and keeps its traceback, in
-    the log and on screen. A job that ends well says last how long it took and how much memory, see `TOOK`.
+    the log and on screen. Neither shows signatures, tokens or keys. A job that ends well says last how long it took and how much
+    memory, see `TOOK`.
     """
     os.environ.setdefault("GDAL_CACHEMAX", GDAL_CACHE_MB)
     path = Path(log)
     path.parent.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(path, mode="w", encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
+    handler.setFormatter(_Redacting("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
     logger.setLevel(logging.INFO)
     logger.addHandler(handler)
     logging.captureWarnings(True)
@@ -62,9 +94,9 @@ def job(log: str | Path) -> Iterator[logging.Logger]:
         told = _disk_full(error) or (error if isinstance(error, UserError) else None)
         if told is None:
             logger.exception("failed")
-            raise
+            sys.exit(redacted("".join(traceback.format_exception(error))))
         logger.error("stopped\n%s", told)
-        sys.exit(str(told))
+        sys.exit(redacted(str(told)))
     finally:
         logger.removeHandler(handler)
         handler.close()

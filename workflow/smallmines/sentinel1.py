@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-from smallmines.archive.read import read_fetched
+from smallmines.archive.fetched import read_fetched, stand_in
 from smallmines.config import Sentinel1
 from smallmines.grid import read_lattice
 from smallmines.provenance import write_json
@@ -70,6 +70,7 @@ def composite(block: str, grid: str | Path, fetched: str | Path, settings: Senti
     decibel = (10 * np.log10(smooth)).astype(np.float32)
     ids = [item["id"] for item in items]
     tags = {"ITEMS": ",".join(ids), "RADIOMETRY": "gamma0_rtc_db", "KERNEL": settings.kernel, "EROSION": str(settings.border_erosion_px)}
+    tags |= stand_in(fetched)
     if items:
         tags |= {"ORBIT_STATE": items[0]["orbit_state"], "RELATIVE_ORBIT": str(items[0]["relative_orbit"])}
     write(output, decibel, geobox, np.nan, BANDS, tags, ["dB", "dB"])

@@ -2,7 +2,7 @@
 
 A pixel comes from the first datatake by rank that sees it clearly (or from the median of the clear ones). A pixel that is
 never clear keeps its best observation, flagged in `clear.tif`, or becomes nodata; best is one that is only near a cloud
-before one in it, then by rank. Within a datatake, tiles overlap: the first item by id with data wins. An observation is
+before one in it, then by rank. Within a datatake, tiles overlap: the first tile by name with data wins. An observation is
 valid where all ten bands are above 0.
 
 Clear is: the scene class of the pixel is not masked, and no cloud (classes 3, 8, 9, 10 where they are masked) lies within
@@ -30,9 +30,8 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio.windows import Window
 
-from smallmines.archive.providers import SCL
+from smallmines.archive.fetched import SCL, cloud_reach, read_fetched, read_scenes, stand_in
 from smallmines.archive.radiometry import OFFSET, DarkPixels, check_offset, require_one_offset, to_radiometry
-from smallmines.archive.read import cloud_reach, read_fetched, read_scenes
 from smallmines.config import S2_BANDS, Sentinel2
 from smallmines.grid import read_lattice
 from smallmines.job import UserError
@@ -101,7 +100,7 @@ def composite(block: str, grid: str | Path, fetched: str | Path, settings: Senti
     counts = np.zeros((CLEAR + 1, 256), np.int64)
     kept_in = np.zeros(tuple(size // lattice.tile_size for size in geobox.shape), np.int64)
     offset = OFFSET if settings.radiometry == "dn_plus1000" or (settings.radiometry == "native" and items[0]["offset"]) else 0
-    tags = _tags(items, settings)
+    tags = _tags(items, settings) | stand_in(fetched)
     # The n-th name in the scene raster's tag is scene n, also where this block lacks some scenes of the year.
     scenes = _names(read_scenes(fetched))
     with ExitStack() as stack:
@@ -291,7 +290,7 @@ def _observations(
     margin = reach[2]
     for _, same in groupby(items, key=lambda item: item["rank"]):
         parts, classes = [], []
-        for item in sorted(same, key=lambda item: str(item["id"])):
+        for item in sorted(same, key=lambda item: (str(item["tile"]), str(item["id"]))):
             files = sources[item["id"]]
             dn = np.stack([files[band].read(1, window=strip) for band in S2_BANDS])
             valid = np.asarray((dn > item["offset"]).all(axis=0))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import logging
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,10 +13,12 @@ from affine import Affine
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-from smallmines.archive.catalogue import Item, by_id
-from smallmines.archive.providers import BANDS, SCL, Provider
-from smallmines.archive.radiometry import baseline_of, has_offset
-from smallmines.archive.read import asset, onto
+from smallmines.archive.catalogue import Item, Windows, by_id
+from smallmines.archive.fetched import SCL
+from smallmines.archive.providers import AOT, BANDS, METADATA, Provider
+from smallmines.archive.radiometry import baseline_of, declared_offset, has_offset, read_metadata
+from smallmines.archive.read import Source, onto, reading
+from smallmines.archive.signing import text_of
 from smallmines.config import Sentinel1, Sentinel2
 from smallmines.grid import Lattice
 from smallmines.sentinel2 import clear_mask
@@ -27,7 +28,8 @@ logger = logging.getLogger("smallmines")
 STEP = 8
 """Shares are measured on every 8th pixel of the lattice in both directions (80 m)."""
 
-Windows = Mapping[str, tuple[dt.date, dt.date]]
+AOT_SCALE = 1000.0
+"""Digital numbers of the aerosol optical thickness per unit."""
 
 
 @dataclass(frozen=True)
@@ -97,9 +99,12 @@ def scene_of(item: Item, provider: Provider) -> Scene | None:
     product = _PRODUCT.search(str(said.get("s2:product_uri") or "")) or _PRODUCT.search(item.id)
     take = product or _DATATAKE.search(str(said.get("s2:datatake_id") or ""))
     datatake = f"{take['platform']}_{take['start']}" if take else f"{said.get('platform', 'S2')}_{re.sub('[^0-9T]', '', item.datetime)}"
-    tile = product["tile"] if product else str(said.get("grid:code") or said.get("s2:mgrs_tile") or item.id).replace("MGRS-", "T")
+    tile = product["tile"] if product else str(said.get("grid:code") or said.get("s2:mgrs_tile") or item.id).removeprefix("MGRS-")
+    tile = tile if tile.startswith("T") and len(tile) == 6 else f"T{tile}" if len(tile) == 5 else tile
     made = re.sub(r"[^0-9]", "", str(said.get("s2:generation_time") or (product and product["made"]) or ""))[:14]
-    baseline = baseline_of(item.id, said, provider.baseline)
+    baseline = baseline_of(item.id, said, provider.baseline, next(iter(item.hrefs.values()), ""))
+    if baseline is None and METADATA in item.hrefs and "metadata" in provider.baseline:
+        baseline = read_metadata(text_of(item.hrefs[METADATA], provider))[0]
     return None if baseline is None else Scene(datatake, tile, baseline, made)
 
 
@@ -124,8 +129,9 @@ def choose_sentinel2(
     for item in items:
         takes.setdefault(known[item.id].datatake, []).append(item)
     ranking: list[dict[str, Any]] = []
-    for name, members in sorted(takes.items()):
-        clear, covered = clear_share(members, provider, settings, area)
+    for name, found in sorted(takes.items()):
+        members = sorted(found, key=lambda item: (known[item.id].tile, item.id))
+        clear, covered, haze = seen_by(members, provider, settings, area)
         cover = [value for item in members if (value := item.properties.get("eo:cloud_cover")) is not None]
         ranking.append(
             {
@@ -134,10 +140,12 @@ def choose_sentinel2(
                 "clear_share": clear,
                 "covered_share": covered,
                 "cloud_cover": round(float(np.mean(cover)), 6) if cover else None,
+                "haze": haze,
                 "items": [item.id for item in members],
             }
         )
-        logger.info("%s: clear on %.1f %%, data on %.1f %% of the area", name, 100 * clear, 100 * covered)
+        hazy = "" if haze is None else f", aerosol optical thickness {haze:.3f}"
+        logger.info("%s: clear on %.1f %%, data on %.1f %% of the area%s", name, 100 * clear, 100 * covered, hazy)
     ranking.sort(key=lambda take: (*_merit(take, settings.method), take["date"], take["datatake"]))
     kept: list[dict[str, Any]] = []
     for take in ranking:
@@ -153,17 +161,19 @@ def choose_sentinel2(
             "datatake": take["datatake"],
             "rank": take["rank"],
             "tile": known[name].tile,
-            "baseline": known[name].baseline,
-            "offset": has_offset(known[name].baseline),
         }
         for take in kept
-        for name in sorted(take["items"])
+        for name in sorted(take["items"], key=lambda one: (known[one].tile, one))
     ]
-    by_id = {item.id: item for item in items}
+    by_name = {item.id: item for item in items}
+    notes: list[str] = []
     for entry in chosen:
-        entry["platform"] = by_id[entry["id"]].properties.get("platform")
-        entry["cloud_cover"] = by_id[entry["id"]].properties.get("eo:cloud_cover")
-    notes = [note for entry in chosen for note in _baseline_notes(by_id[entry["id"]], entry["baseline"], provider)]
+        item = by_name[entry["id"]]
+        entry["platform"], entry["cloud_cover"] = item.properties.get("platform"), item.properties.get("eo:cloud_cover")
+        entry["baseline"], entry["offset"], said = radiometry_of(item, known[item.id].baseline, provider)
+        notes += said
+    for note in notes:
+        logger.warning(note)
     return chosen, {"datatakes": ranking, "notes": notes}
 
 
@@ -183,27 +193,58 @@ def _merit(take: Mapping[str, Any], method: str) -> tuple[float, ...]:
 def _unfit(take: Mapping[str, Any], settings: Sentinel2, kept: int) -> str | None:
     if take["covered_share"] == 0:
         return "no data on the cells of the area"
+    if settings.max_haze is not None and take["haze"] is not None and take["haze"] > settings.max_haze:
+        return f"datatake too hazy: aerosol optical thickness {take['haze']:.3f} above {settings.max_haze}"
     if take["clear_share"] < settings.minimum_clear_share * take["covered_share"]:
         return f"datatake too cloudy: clear on {take['clear_share'] / take['covered_share']:.3f} of what it covers"
     return f"beyond max_datatakes: {settings.max_datatakes}" if kept >= settings.max_datatakes else None
 
 
-def clear_share(items: Sequence[Item], provider: Provider, settings: Sentinel2, area: Area) -> tuple[float, float]:
-    """Shares of the area's cells on which a datatake is clear and has data, from every 8th pixel, without dilation."""
+def seen_by(items: Sequence[Item], provider: Provider, settings: Sentinel2, area: Area) -> tuple[float, float, float | None]:
+    """What a datatake saw of the area's cells, from every 8th pixel, without dilation; where items overlap the first one counts.
+
+    Returns:
+        Shares where it is clear and where it has data, and the median aerosol optical thickness of the clear part (None where
+        the products lack it).
+    """
     seen = np.zeros(tuple(area.geobox.shape), np.uint8)
+    haze = np.zeros(seen.shape, np.uint16)
     band = SCL if settings.clouds == "scl" else "B02"
-    for item in by_id(items):
-        with asset(item.id, band, item.hrefs[band], provider) as source:
-            found = onto(source, area.geobox, "nearest")
+    for item in items:
+        found = reading(item.id, band, item.hrefs[band], provider, lambda source: onto(source, area.geobox, "nearest"))
         found = found if settings.clouds == "scl" else (found > 0) * np.uint8(4)
+        if AOT in item.hrefs:
+            thickness = reading(item.id, AOT, item.hrefs[AOT], provider, lambda source: onto(source, area.geobox, "nearest"))
+            np.copyto(haze, thickness, where=seen == 0)
         np.copyto(seen, found.astype(np.uint8), where=seen == 0)
     clear = clear_mask(seen, settings.masked_classes if settings.clouds == "scl" else ())
-    return area.share(clear), area.share(seen > 0)
+    known = haze[clear & area.cells & (haze > 0)]
+    thick = round(float(np.median(known)) / AOT_SCALE, 4) if known.size else None
+    return area.share(clear), area.share(seen > 0), thick
 
 
-def _baseline_notes(item: Item, baseline: int, provider: Provider) -> list[str]:
-    said = {place: baseline_of(item.id, item.properties, [place]) for place in provider.baseline}
-    return [f"{item.id}: baseline {baseline}, but {place} says {value}" for place, value in said.items() if value not in (None, baseline)]
+def radiometry_of(item: Item, named: int, provider: Provider) -> tuple[int, bool, list[str]]:
+    """Baseline, whether the digital numbers carry the +1000 offset, and notes on contradictions.
+
+    The product's own metadata decide, then the product's name, then the catalogue; see `Provider.baseline`. A provider that says
+    that it took the offset off its files is believed; the pixels are held against all of this later.
+
+    Args:
+        named: the baseline by name or properties.
+    """
+    baseline, offset = named, None
+    if METADATA in item.hrefs and "metadata" in provider.baseline:
+        found, offset = read_metadata(text_of(item.hrefs[METADATA], provider))
+        baseline = found or named
+    places = [place for place in provider.baseline if place != "metadata"]
+    href = next(iter(item.hrefs.values()), "")
+    said = {place: baseline_of(item.id, item.properties, [place], href) for place in places}
+    notes = [f"{item.id}: baseline {baseline}, but {place} says {value}" for place, value in said.items() if value not in (None, baseline)]
+    present = declared_offset(item.id, offset) if offset is not None else has_offset(baseline)
+    if provider.harmonised and item.properties.get(provider.harmonised):
+        notes.append(f"{item.id}: {provider.harmonised} says that the +1000 offset was taken off the files")
+        present = False
+    return baseline, present, notes
 
 
 # Sentinel-1 ---------------------------------------------------------------------------------------------------------
@@ -292,10 +333,13 @@ def _grid_notes(item: Item, provider: Provider) -> list[str]:
     notes = []
     for band in BANDS["s1"]:
         said = item.grids[band]
-        with asset(item.id, band, item.hrefs[band], provider) as source:
-            found = {"proj:transform": list(source.transform[:6]), "proj:shape": list(source.shape), "proj:code": str(source.crs)}
+        found = reading(item.id, band, item.hrefs[band], provider, _header)
         for key, value in said.items():
             same = value == found[key] if key == "proj:code" else np.allclose(value[:6], found[key], rtol=1e-9, atol=1e-6)
             if not same:
                 notes.append(f"{item.id} {band}: {key} of the catalogue {value} contradicts the file's header {found[key]}, which is used")
     return notes
+
+
+def _header(source: Source) -> dict[str, Any]:
+    return {"proj:transform": list(source.transform[:6]), "proj:shape": list(source.shape), "proj:code": str(source.crs)}

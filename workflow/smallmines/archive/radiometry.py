@@ -32,17 +32,57 @@ QUANTILE = 0.001
 _PRODUCT = re.compile(r"_N(\d{4})(?=_|$)")
 
 
-def baseline_of(identifier: str, properties: Mapping[str, Any], places: Sequence[str]) -> int | None:
+def read_metadata(xml: str) -> tuple[int | None, list[int] | None]:
+    """Baseline and offsets of the ten and more bands in a product's MTD_MSIL2A.xml; None where it does not say.
+
+    Products before baseline 04.00 name no offsets (`BOA_ADD_OFFSET`): an empty list then.
+    """
+    from xml.etree import ElementTree
+
+    try:
+        tree = ElementTree.fromstring(xml)
+    except ElementTree.ParseError:
+        return None, None
+    texts = {name: [(one.text or "").strip() for one in tree.iter() if one.tag.rpartition("}")[2] == name] for name in _WANTED}
+    found = re.fullmatch(r"(\d{2})\.(\d{2})", (texts["PROCESSING_BASELINE"] or [""])[0])
+    if not found:
+        return None, None
+    return int(found[1] + found[2]), [int(float(text)) for text in texts["BOA_ADD_OFFSET"]]
+
+
+_WANTED = ("PROCESSING_BASELINE", "BOA_ADD_OFFSET")
+
+
+def declared_offset(item: str, offsets: Sequence[int]) -> bool:
+    """Whether a product's metadata declare the +1000 offset.
+
+    Raises:
+        UserError: they declare another one, or not the same for all bands.
+    """
+    if set(offsets) - {0, -OFFSET} or len(set(offsets)) > 1:
+        raise UserError(
+            f"one BOA_ADD_OFFSET of 0 or −{OFFSET} for all bands of {item}",
+            f"{sorted(set(offsets))} in its MTD_MSIL2A.xml",
+            "leave the item out: no rule is known for it",
+        )
+    return -OFFSET in offsets
+
+
+def baseline_of(identifier: str, properties: Mapping[str, Any], places: Sequence[str], href: str = "") -> int | None:
     """The processing baseline as an integer (05.00 → 500), from the first of `places` that has one; None without any.
 
     Args:
-        places: see `Provider.baseline`.
+        places: see `Provider.baseline`; `metadata` is read elsewhere.
+        href: of one of the item's files, for the place `href`.
     """
     for place in places:
         if place == "product":
             for text in (str(properties.get("s2:product_uri") or "").removesuffix(".SAFE"), identifier):
                 if found := _PRODUCT.search(text):
                     return int(found[1])
+        elif place == "href":
+            if found := _PRODUCT.search(href.split("?")[0].replace(".SAFE", "_")):
+                return int(found[1])
         elif found := re.fullmatch(r"(\d{2})\.?(\d{2})", str(properties.get(place) or "")):
             return int(found[1] + found[2])
     return None

@@ -1,11 +1,13 @@
 """Which items of an archive a year is made of: the manifest.
 
 It is the record of that choice, with the chosen and the rejected and the reasons. It is made for the whole area at once, so
-that blocks agree, and no later step asks the catalogue again.
+that blocks agree, and no later step asks the catalogue again. A manifest that people put into `resources/user/<run>/manifests/`
+takes the place of the search, so that a catalogue that moves on cannot change a dataset.
 """
 
 from __future__ import annotations
 
+import datetime as dt
 import logging
 import re
 from collections import Counter
@@ -13,22 +15,25 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from smallmines.archive.catalogue import Item, by_id, read_catalogue
-from smallmines.archive.choice import Rejected, Windows, area_of, choose_sentinel1, choose_sentinel2, outside
-from smallmines.archive.providers import BANDS, SCL, provider_of
+from smallmines.archive.catalogue import Item, Windows, by_id, items_of
+from smallmines.archive.choice import Area, Rejected, area_of, choose_sentinel1, choose_sentinel2, outside
+from smallmines.archive.fetched import SCL
+from smallmines.archive.providers import BANDS, Provider, provider_of
 from smallmines.archive.read import touches
 from smallmines.config import Elevation, Sentinel1, Sentinel2
-from smallmines.grid import read_lattice
-from smallmines.job import UserError
-from smallmines.provenance import write_json
+from smallmines.grid import Lattice, read_lattice
+from smallmines.job import UserError, redacted
+from smallmines.provenance import read_json, write_json
 
 logger = logging.getLogger("smallmines")
 
+Settings = Sentinel2 | Sentinel1 | Elevation
+
 
 def search(
-    sensor: str, year: str, windows: Windows, settings: Sentinel2 | Sentinel1 | Elevation, grid: str | Path, output: str | Path
+    sensor: str, year: str, windows: Windows, settings: Settings, grid: str | Path, output: str | Path, archived: str | Path | None = None
 ) -> None:
-    """Write the manifest of a sensor and year.
+    """Write the manifest of a sensor and year, from the first provider that has what is needed.
 
     Args:
         sensor: s2, s1 or dem.
@@ -36,28 +41,68 @@ def search(
         windows: first and last day by year; all years for s1, whose orbit is one for all of them.
         grid: `grid/grid.json`.
         output: `manifests/<year>/<sensor>.json`.
+        archived: a manifest that takes the place of the search.
 
     Raises:
-        UserError: no catalogue, or nothing in it that can be used.
+        UserError: no provider answers, or none has anything that can be used.
     """
-    provider = provider_of(sensor, settings.provider)
-    address = settings.catalogue or provider.catalogue
-    items = read_catalogue(address, provider)
+    if archived is not None:
+        write_json(output, _accepted(read_json(archived), archived, sensor, year, windows))
+        logger.info("%s %s: the archived manifest %s, no search", sensor, year, archived)
+        return
     lattice = read_lattice(grid)
     area = area_of(lattice)
+    refused: list[tuple[Provider, UserError]] = []
+    for name in dict.fromkeys([settings.provider, *settings.fallbacks]):
+        provider = provider_of(sensor, name)
+        try:
+            manifest = _asked(sensor, year, windows, settings, provider, lattice, area)
+        except UserError as error:
+            refused.append((provider, error))
+            logger.warning("provider %s: %s", name, str(error).replace("\n", "; "))
+            continue
+        if refused:
+            first, why = refused[0]
+            manifest["fallback"] = {"instead_of": first.name, "why": redacted(f"{why.expected}: {why.found}"), "differs": provider.differs}
+            logger.warning("%s %s comes from %s INSTEAD OF %s. What differs: %s", sensor, year, name, first.name, provider.differs)
+        write_json(output, manifest)
+        return
+    raise _told(refused)
+
+
+def _told(refused: Sequence[tuple[Provider, UserError]]) -> UserError:
+    if len(refused) == 1:
+        return refused[0][1]
+    found = "; ".join(f"{provider.name}: {error.found}" for provider, error in refused)
+    return UserError(refused[0][1].expected, found, "; ".join(f"{provider.name}: {error.do}" for provider, error in refused))
+
+
+def _asked(
+    sensor: str, year: str, windows: Windows, settings: Settings, provider: Provider, lattice: Lattice, area: Area
+) -> dict[str, Any]:
+    """The manifest from one provider."""
+    address = settings.address(provider.name)
+    extra: dict[str, Any] = {}
+    collection, edition = provider.collection, provider.edition
+    project = None
+    if isinstance(settings, Elevation) and provider.access == "earthengine":
+        collection, project = settings.asset, settings.project
+        dated = re.search(r"_(\d{4}_\d+)$", collection)
+        edition = dated[1] if dated else None
+    items = items_of(provider, address, footprint(lattice), windows, collection, project)
     rejected = Rejected()
     needed = [*BANDS[sensor], *([SCL] if isinstance(settings, Sentinel2) and settings.clouds == "scl" else [])]
     if sensor != "dem":
         items = rejected.sieve(items, lambda item: outside(item, windows))
     items = rejected.sieve(items, lambda item: None if touches(item.geometry, lattice.geobox) else "does not touch the cells of the area")
     items = rejected.sieve(items, lambda item: _missing(item, needed))
-    extra: dict[str, Any] = {}
     if isinstance(settings, Sentinel2):
         chosen, extra = choose_sentinel2(items, provider, settings, area, rejected)
     elif isinstance(settings, Sentinel1):
         chosen, extra = choose_sentinel1(items, provider, settings, windows, year, area, rejected)
     else:
         chosen = [{"id": item.id, "datatake": item.id, "rank": rank} for rank, item in enumerate(by_id(items), 1)]
+        edition = edition or next((str(item.properties["version"]) for item in by_id(items) if item.properties.get("version")), None)
     known = {item.id: item for item in items}
     for index, entry in enumerate(chosen, 1):
         item = known[entry["id"]]
@@ -69,25 +114,73 @@ def search(
         }
     manifest = {
         "sensor": sensor,
-        "provider": settings.provider,
-        "catalogue": address,
+        "provider": provider.name,
+        "catalogue": address or provider.catalogue,
+        "asked": dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "edition": edition,
         "query": {
-            "collection": provider.collection,
+            "collection": collection,
             "year": year,
             "windows": {name: [str(first), str(last)] for name, (first, last) in windows.items()},
-            "settings": settings.model_dump(mode="json", exclude_unset=True),
+            "settings": settings.model_dump(mode="json", exclude_unset=True, exclude={"project"}),
         },
         "chosen": chosen,
         "rejected": [{"id": name, "reason": rejected[name]} for name in sorted(rejected)],
         **extra,
     }
-    logger.info("%s %s: %d items chosen, %d rejected", sensor, year, len(chosen), len(rejected))
+    logger.info("%s %s: %d items chosen, %d rejected, provider %s", sensor, year, len(chosen), len(rejected), provider.name)
     if not chosen:
-        reasons = Counter(re.sub(r"\d+(\.\d+)?", "n", reason.split(":")[0]) for reason in rejected.values())
-        found = "; ".join(f"{count} × {reason}" for reason, count in reasons.most_common()) or "an empty collection"
-        do = "widen the dates, relax the limits, or add items to the catalogue"
-        raise UserError(f"{sensor} items for {year} over the area in {address}", found, do)
-    write_json(output, manifest)
+        found = why_rejected(rejected) or "no item there and then"
+        do = "widen the dates, relax the limits, allow a fallback, or add items to the catalogue"
+        where = address or provider.catalogue or collection
+        raise UserError(f"{sensor} items for {year} over the area in {where}, provider {provider.name}", found, do)
+    return manifest
+
+
+def why_rejected(rejected: dict[str, str]) -> str:
+    """Reasons with their numbers, the most frequent one first: "3 × bands missing; 1 × too cloudy"."""
+    reasons = Counter(re.sub(r"\d+(\.\d+)?", "n", reason if "missing" in reason else reason.split(":")[0]) for reason in rejected.values())
+    return "; ".join(f"{count} × {reason}" for reason, count in reasons.most_common())
+
+
+def footprint(lattice: Lattice) -> dict[str, Any]:
+    """The convex hull of the cells, GeoJSON in degrees with six digits."""
+    import shapely
+    from rasterio.warp import transform_geom
+
+    side = lattice.tile_size * abs(lattice.geobox.transform.a)
+    left, top = lattice.geobox.transform.c, lattice.geobox.transform.f
+    col, row = lattice.cells["col"].to_numpy(), lattice.cells["row"].to_numpy()
+    hull = shapely.union_all(shapely.box(left + col * side, top - (row + 1) * side, left + (col + 1) * side, top - row * side)).convex_hull
+    shape: dict[str, Any] = transform_geom(str(lattice.geobox.crs), "EPSG:4326", shapely.geometry.mapping(hull), precision=6)
+    return {"type": shape["type"], "coordinates": shape["coordinates"]}
+
+
+def _accepted(manifest: Any, path: str | Path, sensor: str, year: str, windows: Windows) -> dict[str, Any]:
+    """An archived manifest, if it is one of this sensor, year and dates.
+
+    Raises:
+        UserError: it is not.
+    """
+    asked = {name: [str(first), str(last)] for name, (first, last) in windows.items()}
+    query = manifest.get("query", {}) if isinstance(manifest, dict) else {}
+    wrong = [
+        f"{key} {found!r} instead of {expected!r}"
+        for key, found, expected in (
+            ("sensor", manifest.get("sensor") if isinstance(manifest, dict) else None, sensor),
+            ("year", query.get("year"), year),
+            ("dates", query.get("windows", {}).get(year), asked.get(year)),
+        )
+        if found != expected
+    ]
+    if wrong or not manifest.get("chosen"):
+        raise UserError(
+            f"in {path} a manifest of {sensor} for {year}, as `smallmines freeze` writes it",
+            "; ".join(wrong) or "no chosen items",
+            "put the right file there, or take it away to search again",
+        )
+    provider_of(sensor, manifest["provider"])
+    return dict(manifest)
 
 
 def _missing(item: Item, needed: Sequence[str]) -> str | None:

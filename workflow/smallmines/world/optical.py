@@ -19,6 +19,7 @@ from smallmines.world.noise import Field, Noise, noise, rng_of
 from smallmines.world.stac import Catalogue, Raster, cogs, corners, lonlat
 
 COLLECTION = "sentinel-2-l2a"
+METADATA = "MTD_MSIL2A.xml"
 FINE = ("B02", "B03", "B04", "B08")
 """The bands of 10 m; the others are true 20 m bands."""
 TILES = {"30NWN": (0.0, 0.62), "30NXN": (0.42, 1.0)}
@@ -206,6 +207,9 @@ class Overpass:
         return seen
 
 
+CLEAN_AIR, THICKNESS = np.float32(80), np.float32(0.9)
+"""Aerosol optical thickness × 1000: without haze, and for each DN of haze in B02."""
+
 _THIN = np.float32(190)
 """Cirrus, in DN of any band."""
 
@@ -291,7 +295,7 @@ def _product(catalogue: Catalogue, take: Datatake, tile: str, baseline: str, rep
     item = f"{take.platform}_MSIL2A_{take.start:%Y%m%dT%H%M%S}_N{code}_R{take.orbit:03d}_T{tile}_{made:%Y%m%dT%H%M%S}"
     first, last = (2 * round(part * shape[1] / 2) for part in TILES[tile])
     folder = catalogue.folder(COLLECTION, item)
-    return Product(item, baseline, made, tile, slice(first, last), {name: folder / f"{name}.tif" for name in (*S2_BANDS, "SCL")})
+    return Product(item, baseline, made, tile, slice(first, last), {name: folder / f"{name}.tif" for name in (*S2_BANDS, "SCL", "AOT")})
 
 
 def _write_products(
@@ -313,6 +317,7 @@ def _write_products(
     with cogs(rasters) as opened:
         for window, bands, scl, above in parts:
             numbers = {name: _numbers(value, above, name in FINE) for name, value in bands.items()}
+            numbers["AOT"] = _numbers(CLEAN_AIR + THICKNESS * halved(above.haze), above, False)
             for one in products:
                 cols = slice(max(one.span.start, window.cols.start), min(one.span.stop, window.cols.stop))
                 if cols.start >= cols.stop:
@@ -323,7 +328,7 @@ def _write_products(
                     part = scl[:, own] if name == "SCL" else numbers[name][:, own]
                     if name == "SCL":
                         counts[one.item] += np.bincount(part.ravel(), minlength=12)
-                    elif one.offset:
+                    elif one.offset and name != "AOT":
                         part = np.where(part > 1, part + np.uint16(one.offset), part)
                     at = RasterWindow((cols.start - one.span.start) // times, window.rows.start // times, part.shape[1], part.shape[0])
                     opened[path].write(part, 1, window=at)
@@ -347,6 +352,8 @@ def _numbers(value: Field, above: Sky, fine: bool) -> NDArray[np.uint16]:
 def _describe(catalogue: Catalogue, one: Product, counts: NDArray[np.int64], weather: Weather, geobox: GeoBox, take: Datatake) -> None:
     """Add a product to the catalogue. `counts`: pixels of each scene class."""
     fine = geobox[:, one.span]
+    place = catalogue.folder(COLLECTION, one.item) / METADATA
+    place.write_text(product_metadata(one.item, one.baseline, one.offset), encoding="utf-8")
     total, covered = int(counts.sum()), int(counts[1:].sum())
     last = fine.shape.y - 1
     rows = [weather(Window(slice(row, row + 1), one.span, weather.shape)).seen for row in (0, last)]
@@ -369,7 +376,20 @@ def _describe(catalogue: Catalogue, one: Product, counts: NDArray[np.int64], wea
             "grid:code": f"MGRS-{one.tile}",
             "proj:code": str(geobox.crs),
         },
-        {name: _asset(fine if name in FINE else fine.zoom_out(2)) for name in one.files},
+        {name: _asset(fine if name in FINE else fine.zoom_out(2)) for name in one.files}
+        | {"product_metadata": {"href": f"./{METADATA}", "type": "application/xml", "roles": ["metadata"]}},
+    )
+
+
+def product_metadata(product: str, baseline: str, offset: int) -> str:
+    """What matters here of a product's MTD_MSIL2A.xml; offsets are named from baseline 04.00 on."""
+    offsets = "".join(f'<BOA_ADD_OFFSET band_id="{band}">{-offset}</BOA_ADD_OFFSET>' for band in range(13)) if offset else ""
+    return (
+        '<?xml version="1.0" encoding="UTF-8"?>\n'
+        '<n1:Level-2A_User_Product xmlns:n1="https://psd-14.sentinel2.eo.esa.int/PSD/User_Product_Level-2A.xsd"><n1:General_Info>'
+        f"<Product_Info><PRODUCT_URI>{product}.SAFE</PRODUCT_URI><PROCESSING_BASELINE>{baseline}</PROCESSING_BASELINE></Product_Info>"
+        f"<Product_Image_Characteristics><BOA_ADD_OFFSET_VALUES_LIST>{offsets}</BOA_ADD_OFFSET_VALUES_LIST>"
+        "</Product_Image_Characteristics></n1:General_Info></n1:Level-2A_User_Product>\n"
     )
 
 

@@ -1,0 +1,85 @@
+"""First contact: one tiny real read from each configured provider, and what is missing where it fails."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rasterio.windows import Window
+
+from smallmines.archive.catalogue import Item, Windows, items_of
+from smallmines.archive.providers import BANDS, Provider, provider_of
+from smallmines.archive.read import Source, reading
+from smallmines.archive.search import footprint
+from smallmines.config import Config, Elevation, Sentinel1, Sentinel2
+from smallmines.grid import read_lattice
+from smallmines.job import UserError
+
+SIDE = 16
+"""Pixels along the side of what is read."""
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A provider that was tried: for which sensor, as first choice or fallback, what was read or what is wrong, and what to do."""
+
+    sensor: str
+    provider: str
+    role: str
+    works: bool
+    found: str
+    do: str
+    seconds: float
+
+
+def try_providers(config: Config) -> Iterator[Tried]:
+    """Read a few pixels from every provider and fallback of a configuration, one after the other."""
+    area = area_to_try(config)
+    sections: dict[str, Sentinel2 | Sentinel1 | Elevation] = {"s2": config.sentinel2, "s1": config.sentinel1, "dem": config.elevation}
+    year, epoch = sorted(config.years.items())[0]
+    for sensor, settings in sections.items():
+        windows: Windows = {} if sensor == "dem" else {str(year): (epoch.start, epoch.end)}
+        for name in dict.fromkeys([settings.provider, *settings.fallbacks]):
+            role = "first choice" if name == settings.provider else "fallback"
+            began = time.monotonic()
+            try:
+                found, works, do = _try(sensor, provider_of(sensor, name), settings, area, windows), True, ""
+            except UserError as error:
+                found, works, do = f"{error.expected}: {error.found}", False, error.do
+            yield Tried(sensor, name, role, works, found, do, round(time.monotonic() - began, 1))
+
+
+def _try(sensor: str, provider: Provider, settings: Any, area: dict[str, Any], windows: Windows) -> str:
+    collection = settings.asset if provider.access == "earthengine" else None
+    items = items_of(provider, settings.address(provider.name), area, windows, collection, getattr(settings, "project", None))
+    band = BANDS[sensor][0]
+    usable = [item for item in items if band in item.hrefs]
+    if not usable:
+        raise UserError(
+            f"an item of {provider.collection} here and then", f"{len(items)} items, none with {band}", "check dates, area and catalogue"
+        )
+    item: Item = usable[0]
+    value = reading(item.id, band, item.hrefs[band], provider, _middle)
+    return f"{len(items)} items; {band} of {item.id}: {value}"
+
+
+def _middle(source: Source) -> str:
+    side = min(SIDE, source.height, source.width)
+    pixels = source.read(1, window=Window((source.width - side) // 2, (source.height - side) // 2, side, side))
+    return f"{pixels.shape[0]} × {pixels.shape[1]} px of {source.dtypes[0]}, mean {float(pixels.mean()):.1f}"
+
+
+def area_to_try(config: Config) -> dict[str, Any]:
+    """The area of the run where its grid is made; else a square of 20 km below and right of the lattice's anchor (GeoJSON in degrees)."""
+    from rasterio.warp import transform_geom
+
+    grid = Path("results") / config.run / "grid/grid.json"
+    if grid.is_file():
+        return footprint(read_lattice(grid))
+    x, y = config.grid.anchor.x + 20_000, config.grid.anchor.y - 20_000
+    ring = [[x, y], [x, y - 20_000], [x + 20_000, y - 20_000], [x + 20_000, y], [x, y]]
+    shape: dict[str, Any] = transform_geom(config.grid.crs, "EPSG:4326", {"type": "Polygon", "coordinates": [ring]}, precision=6)
+    return {"type": shape["type"], "coordinates": shape["coordinates"]}

@@ -1,0 +1,148 @@
+"""What the chosen scenes cover, and how much there is to download: known before anything is."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+
+from smallmines.archive.choice import Area, area_of
+from smallmines.archive.fetch import Fetch, Wanted, is_cached, wanted
+from smallmines.archive.fetched import SCL
+from smallmines.archive.search import why_rejected
+from smallmines.grid import Lattice, read_lattice
+from smallmines.job import UserError
+from smallmines.provenance import read_json, write_json
+
+logger = logging.getLogger("smallmines")
+
+BYTES = {"s2": 1.1, "s1": 3.2, "dem": 2.8, SCL: 0.1}
+"""Compressed bytes per source pixel, from `file:size` of items of the Copernicus Data Space (JP2: 0.9 and more) and the Planetary
+Computer (S1: 2.4 over whole scenes, a quarter of them empty); within a third."""
+
+BORDER = 512
+"""Source pixels that are read beyond a window on each side, on average: files come in tiles of 512 or 1024 px."""
+
+NATIVE = {"s2": 10.0, "s1": 10.0, "dem": 30.0}
+COARSE = ("B05", "B06", "B07", "B8A", "B11", "B12", SCL)
+
+
+def coverage(
+    manifests: Mapping[str, str | Path], grid: str | Path, pixels: str | Path, settings: Mapping[str, Fetch], output: str | Path
+) -> None:
+    """Write what the manifests' chosen scenes cover, by block, and what there is to download.
+
+    Args:
+        manifests: by "<year>/<sensor>".
+        grid: `grid/grid.json`.
+        pixels: folder of the cache.
+        settings: of `fetch`, by sensor.
+        output: JSON: {"<year>/<sensor>": {"provider", "scenes", "blocks": {block: share}, "cells": scenes over each cell by tile
+            id, "why_rejected", "files", "cached", "bytes"}}; shares by footprint, to six digits.
+    """
+    lattice = read_lattice(grid)
+    area = area_of(lattice)
+    blocks = block_of(lattice, area)
+    found: dict[str, Any] = {}
+    for name, path in manifests.items():
+        manifest = read_json(path)
+        scenes = scenes_over(manifest["chosen"], area.geobox)
+        shares = {block: round(float((scenes[blocks == number] > 0).mean()), 6) for number, block in enumerate(lattice.windows, 1)}
+        sensor = name.split("/")[1]
+        files = [one for block in lattice.windows for one in _files(manifest, sensor, lattice.block(block), Path(pixels), settings[sensor])]
+        missing = [one for one in files if not is_cached(one, sensor)]
+        found[name] = {
+            "provider": manifest["provider"],
+            "fallback": (manifest.get("fallback") or {}).get("instead_of"),
+            "scenes": len(manifest["chosen"]),
+            "blocks": shares,
+            "cells": _cells(lattice, scenes),
+            "why_rejected": why_rejected({one["id"]: one["reason"] for one in manifest["rejected"]}),
+            "files": len(files),
+            "cached": len(files) - len(missing),
+            "bytes": round(sum(expected_bytes(one, sensor) for one in missing)),
+        }
+        logger.info("%s: %d scenes of %s cover %s", name, len(manifest["chosen"]), manifest["provider"], shares)
+    number, there = (sum(one[key] for one in found.values()) for key in ("files", "cached"))
+    size = sum(one["bytes"] for one in found.values()) / 1e9
+    text = f"to download: about {size:.2f} GB in {number - there} files; {there} are there already"
+    logger.info(text)
+    print(text, flush=True)
+    write_json(output, found)
+
+
+def require(coverage_json: str | Path, minimum: float, output: str | Path) -> None:
+    """Refuse to go on where a block is covered less than `minimum`; writes the lowest share of each year and sensor.
+
+    Raises:
+        UserError: with every such block, what was found, and what to widen.
+    """
+    found = read_json(coverage_json)
+    short = [
+        f"{name}: block {block} {100 * share:.1f} % by {one['scenes']} scenes of {one['provider']}"
+        + (f" (rejected: {one['why_rejected']})" if one["why_rejected"] else "")
+        for name, one in found.items()
+        for block, share in one["blocks"].items()
+        if share < minimum
+    ]
+    if short:
+        raise UserError(
+            f"scenes over {100 * minimum:g} % of every block (minimum_coverage), before anything is downloaded",
+            "; ".join(short),
+            "look at pictures/coverage.png; widen the year's dates, relax max_cloud_cover, max_datatakes or the orbit, allow a fallback, "
+            "shrink the area, or lower minimum_coverage: uncovered ground becomes nodata",
+        )
+    write_json(output, {name: min(one["blocks"].values()) for name, one in found.items()})
+
+
+def scenes_over(items: Sequence[Mapping[str, Any]], geobox: GeoBox) -> NDArray[np.uint16]:
+    """How many footprints cover each pixel of `geobox`, (row, column)."""
+    from rasterio.features import geometry_mask
+    from rasterio.warp import transform_geom
+
+    count = np.zeros(tuple(geobox.shape), np.uint16)
+    for item in items:
+        if item["geometry"] is None:
+            count += 1
+        else:
+            shape = transform_geom("EPSG:4326", str(geobox.crs), item["geometry"])
+            count += geometry_mask([shape], tuple(geobox.shape), geobox.transform, invert=True)
+    return count
+
+
+def block_of(lattice: Lattice, area: Area) -> NDArray[np.int64]:
+    """The number (from 1) of the block that each pixel of the coarse area belongs to, 0 outside the cells."""
+    step = lattice.geobox.shape.y / area.geobox.shape.y, lattice.geobox.shape.x / area.geobox.shape.x
+    row, col = (
+        ((np.arange(size) * scale + scale / 2) // lattice.tile_size).astype(int)
+        for size, scale in zip(area.geobox.shape, step, strict=True)
+    )
+    numbers = {block: number for number, block in enumerate(lattice.windows, 1)}
+    table = np.zeros((int(row.max()) + 1, int(col.max()) + 1), np.int64)
+    table[lattice.cells["row"], lattice.cells["col"]] = lattice.cells["block"].map(numbers)
+    return np.asarray(table[np.ix_(row, col)])
+
+
+def _cells(lattice: Lattice, scenes: NDArray[np.uint16]) -> dict[str, int]:
+    """The number of scenes over the middle of each cell."""
+    scale = np.array(scenes.shape) / np.array(tuple(lattice.geobox.shape)) * lattice.tile_size
+    row = ((lattice.cells["row"].to_numpy() + 0.5) * scale[0]).astype(int).clip(0, scenes.shape[0] - 1)
+    col = ((lattice.cells["col"].to_numpy() + 0.5) * scale[1]).astype(int).clip(0, scenes.shape[1] - 1)
+    return dict(zip(lattice.cells["tile_id"], scenes[row, col].tolist(), strict=True))
+
+
+def _files(manifest: Mapping[str, Any], sensor: str, geobox: GeoBox, pixels: Path, settings: Fetch) -> list[Wanted]:
+    return [one for files in wanted(manifest["chosen"], sensor, geobox, pixels, settings) for one in files]
+
+
+def expected_bytes(one: Wanted, sensor: str) -> float:
+    """What reading a file's window takes, by its area and the archives' usual compression."""
+    pixel = 20.0 if one.band in COARSE else NATIVE[sensor]
+    box = one.grid.boundingbox
+    sides = [(high - low) / pixel + 2 * (BORDER + one.margin) for low, high in ((box.left, box.right), (box.bottom, box.top))]
+    return float(sides[0] * sides[1]) * BYTES.get(one.band, BYTES[sensor])

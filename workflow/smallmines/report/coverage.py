@@ -1,0 +1,60 @@
+"""What the chosen scenes cover, as maps of the tiles."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from smallmines.grid import read_lattice
+from smallmines.provenance import read_json
+from smallmines.report import canvas
+
+NAMES = {"s2": "Sentinel-2", "s1": "Sentinel-1", "dem": "Elevation"}
+
+
+def picture(coverage_json: str | Path, grid: str | Path, target: str | Path) -> None:
+    """One map a year and sensor: the number of scenes over each tile, red where there is none, with the outlines of the blocks."""
+    from matplotlib.colors import BoundaryNorm, ListedColormap
+
+    found: Mapping[str, Any] = read_json(coverage_json)
+    cells = read_lattice(grid).cells
+    most = max(2, *(max(one["cells"].values()) for one in found.values()))
+    colours = ListedColormap(["#b2182b", *(canvas_blue(step / (most - 1)) for step in range(most))])
+    columns = min(3, len(found))
+    rows = -(-len(found) // columns)
+    made = canvas.figure(3.6 * columns, 3.5 * rows + 0.6)
+    axes = np.atleast_1d(made.subplots(rows, columns)).ravel()
+    row, col = cells["row"].to_numpy(), cells["col"].to_numpy()
+    blocks = np.zeros((row.max() + 1, col.max() + 1))
+    blocks[row, col] = cells["block"].astype(int)
+    shown = None
+    for place, (name, one) in zip(axes, found.items(), strict=False):
+        count = np.full(blocks.shape, np.nan)
+        count[row, col] = [one["cells"][tile] for tile in cells["tile_id"]]
+        shown = place.imshow(count, cmap=colours, norm=BoundaryNorm(np.arange(-0.5, most + 1), colours.N), interpolation="nearest")
+        for block in np.unique(blocks[blocks > 0]):
+            place.contour(np.kron(blocks == block, np.ones((8, 8))), [0.5], colors="black", linewidths=0.8, extent=extent(blocks.shape))
+        year, sensor = name.split("/")
+        block, share = min(one["blocks"].items(), key=lambda pair: pair[1])
+        when = "" if year == "static" else f" {year}"
+        place.set_title(
+            f"{NAMES[sensor]}{when}, {one['provider']}\n{one['scenes']} scenes, least: block {block}, {100 * share:.1f} %", fontsize=9
+        )
+    for place in axes:
+        place.set_axis_off()
+    if shown is not None:
+        made.colorbar(shown, ax=list(axes), label="scenes over the tile", shrink=0.6, ticks=range(0, most + 1, max(1, most // 8)))
+    canvas.save(made, target)
+
+
+def canvas_blue(share: float) -> tuple[float, float, float]:
+    """From light to dark blue."""
+    return (0.87 - 0.84 * share, 0.92 - 0.62 * share, 0.97 - 0.45 * share)
+
+
+def extent(shape: tuple[int, int]) -> tuple[float, float, float, float]:
+    """Of an image of cells, for a finer one in the same place whose first row is the upper one."""
+    return (-0.5, shape[1] - 0.5, -0.5, shape[0] - 0.5)
