@@ -16,13 +16,16 @@ from smallmines.archive.radiometry import (
     DarkPixels,
     baseline_of,
     check_offset,
+    declared_offset,
     has_offset,
     quantile_of,
+    read_metadata,
     require_one_offset,
     to_radiometry,
     verdict,
 )
 from smallmines.job import UserError
+from smallmines.world.optical import product_metadata
 
 PLACES = ("product", "s2:processing_baseline", "processing:version")
 NUMBERS = arrays(np.uint16, array_shapes(max_dims=3, max_side=6))
@@ -66,6 +69,16 @@ def test_edges_of_the_conversion() -> None:
 def test_baseline_from_the_first_place_that_has_one(name: str, properties: dict[str, str], baseline: int | None) -> None:
     assert provider_of("s2", "static").baseline == ("metadata", *PLACES)
     assert baseline_of(name, properties, PLACES) == baseline
+
+
+def test_the_products_own_metadata_say_baseline_and_offset() -> None:
+    assert read_metadata(product_metadata("S2A", "05.00", 1000)) == (500, [-1000] * 13)
+    assert read_metadata(product_metadata("S2A", "02.08", 0)) == (208, [])
+    assert read_metadata("<html>captive portal") == (None, None)
+    assert [declared_offset("a", offsets) for offsets in ([-1000] * 13, [], [0] * 13)] == [True, False, False]
+    for odd in ([-1000, 0], [-500] * 13):
+        with pytest.raises(UserError, match="BOA_ADD_OFFSET"):
+            declared_offset("S2A_X", odd)
 
 
 def test_the_offset_came_with_baseline_four() -> None:

@@ -205,6 +205,5 @@ def test_a_missing_catalogue_names_its_path_and_what_to_do(tmp_path: Path) -> No
 def test_the_manifest_is_the_same_twice(tmp_path: Path, archive: ArchiveBuilder) -> None:
     archive.add_s2(product("20160105"), TILE, ten_bands((128, 128)) | {"SCL": scl(4)})
     run(tmp_path, archive)
-    first = (tmp_path / "s2-2016.json").read_bytes()
-    run(tmp_path, archive)
-    assert (tmp_path / "s2-2016.json").read_bytes() == first
+    first, second = read_json(tmp_path / "s2-2016.json"), run(tmp_path, archive)
+    assert {key: value for key, value in second.items() if key != "asked"} == {key: value for key, value in first.items() if key != "asked"}

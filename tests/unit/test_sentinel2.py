@@ -309,3 +309,38 @@ def test_a_lying_baseline_stops_the_composite_and_leaves_nothing(tmp_path: Path)
     with pytest.raises(UserError, match=r"with the \+1000 offset, as baseline 05\.00"):
         place.make("1")
     assert not list((tmp_path / "1").glob("*.tif"))
+
+
+def test_mixed_baselines_give_the_composite_of_one_baseline(tmp_path: Path) -> None:
+    """The same ground in two tiles and two dates, once all with the offset, once half of the products without."""
+    box = grid(600000, 700000, (64, 64))
+    halves = {"30NWN": box[:, :40], "30NXN": box[:, 24:]}
+    images = []
+    for name, old in (("one", ()), ("mixed", (("20160105", "30NXN"), ("20160115", "30NWN")))):
+        archive = ArchiveBuilder(tmp_path / name / "archive")
+        for number, day in enumerate(("20160105", "20160115")):
+            ground = ten_bands((64, 64), number, 60, 4000)
+            classes = np.where(np.random.default_rng(number).random((32, 32)) < 0.3, 9, 6).astype(np.uint8)
+            for tile, geobox in halves.items():
+                cols = slice(0, 40) if tile == "30NWN" else slice(24, 64)
+                half = slice(cols.start // 2, cols.stop // 2)
+                offset = 0 if (day, tile) in old else 1000
+                bands = {band: values[:, half if values.shape[1] == 32 else cols] + np.uint16(offset) for band, values in ground.items()}
+                made = product(day, tile, "0500" if offset else "0208")
+                archive.add_s2(made, geobox, bands | {"SCL": classes[:, half]})
+        place = Place.__new__(Place)
+        place.folder, place.catalogue = tmp_path / name, archive.save()
+        place.grid = write_grid(tmp_path / name / "grid.json", box, 32, {"1": (0, 0, 2, 2)})
+        outputs = place.make("1")
+        images.append(
+            (
+                read(outputs["image"]),
+                read(outputs["clearness"]),
+                [item["offset"] for item in read_json(tmp_path / name / "s2.json")["chosen"]],
+            )
+        )
+    assert sorted(images[0][2]) == [True] * 4
+    assert sorted(images[1][2]) == [False, False, True, True]
+    assert np.array_equal(images[0][0], images[1][0])
+    assert np.array_equal(images[0][1], images[1][1])
+    assert images[0][0].min() == 1060

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from smallmines.archive.choice import Area, area_of
 from smallmines.archive.fetch import Fetch, Wanted, is_cached, wanted
 from smallmines.archive.fetched import SCL
 from smallmines.archive.search import why_rejected
+from smallmines.archive.signing import is_remote
 from smallmines.grid import Lattice, read_lattice
 from smallmines.job import UserError
 from smallmines.provenance import read_json, write_json
@@ -55,7 +56,7 @@ def coverage(
         shares = {block: round(float((scenes[blocks == number] > 0).mean()), 6) for number, block in enumerate(lattice.windows, 1)}
         sensor = name.split("/")[1]
         files = [one for block in lattice.windows for one in _files(manifest, sensor, lattice.block(block), Path(pixels), settings[sensor])]
-        missing = [one for one in files if not is_cached(one, sensor)]
+        missing = [(one, share) for one, share in files if not is_cached(one, sensor)]
         found[name] = {
             "provider": manifest["provider"],
             "fallback": (manifest.get("fallback") or {}).get("instead_of"),
@@ -65,7 +66,7 @@ def coverage(
             "why_rejected": why_rejected({one["id"]: one["reason"] for one in manifest["rejected"]}),
             "files": len(files),
             "cached": len(files) - len(missing),
-            "bytes": round(sum(expected_bytes(one, sensor) for one in missing)),
+            "bytes": round(sum(expected_bytes(one, sensor, share) for one, share in missing)),
         }
         logger.info("%s: %d scenes of %s cover %s", name, len(manifest["chosen"]), manifest["provider"], shares)
     number, there = (sum(one[key] for one in found.values()) for key in ("files", "cached"))
@@ -136,13 +137,30 @@ def _cells(lattice: Lattice, scenes: NDArray[np.uint16]) -> dict[str, int]:
     return dict(zip(lattice.cells["tile_id"], scenes[row, col].tolist(), strict=True))
 
 
-def _files(manifest: Mapping[str, Any], sensor: str, geobox: GeoBox, pixels: Path, settings: Fetch) -> list[Wanted]:
-    return [one for files in wanted(manifest["chosen"], sensor, geobox, pixels, settings) for one in files]
+def _files(manifest: Mapping[str, Any], sensor: str, geobox: GeoBox, pixels: Path, settings: Fetch) -> Iterator[tuple[Wanted, float]]:
+    """The files of a block, and what share of the block their item covers."""
+    for item, files in zip(manifest["chosen"], wanted(manifest["chosen"], sensor, geobox, pixels, settings), strict=True):
+        share = share_under(item["geometry"], geobox) if files else 0.0
+        yield from ((one, share) for one in files)
 
 
-def expected_bytes(one: Wanted, sensor: str) -> float:
-    """What reading a file's window takes, by its area and the archives' usual compression."""
+def share_under(footprint: Mapping[str, Any] | None, geobox: GeoBox) -> float:
+    """The share of a grid's rectangle that lies under a footprint (GeoJSON in degrees; None: all of it)."""
+    if footprint is None:
+        return 1.0
+    import shapely
+    from rasterio.warp import transform_geom
+
+    rectangle = shapely.box(*geobox.boundingbox.bbox)
+    shape = shapely.make_valid(shapely.geometry.shape(transform_geom("EPSG:4326", str(geobox.crs), dict(footprint))))
+    return float(shape.intersection(rectangle).area / rectangle.area)
+
+
+def expected_bytes(one: Wanted, sensor: str, share: float) -> float:
+    """What reading a file's window takes, by its area and the archives' usual compression; of a remote file with a border."""
     pixel = 20.0 if one.band in COARSE else NATIVE[sensor]
     box = one.grid.boundingbox
-    sides = [(high - low) / pixel + 2 * (BORDER + one.margin) for low, high in ((box.left, box.right), (box.bottom, box.top))]
-    return float(sides[0] * sides[1]) * BYTES.get(one.band, BYTES[sensor])
+    width, height = ((high - low) / pixel + 2 * one.margin for low, high in ((box.left, box.right), (box.bottom, box.top)))
+    border = BORDER if is_remote(one.href) else 0
+    along = np.sqrt(share)  # of each side, if the covered part has the shape of the whole
+    return float((width * along + 2 * border) * (height * along + 2 * border)) * BYTES.get(one.band, BYTES[sensor])

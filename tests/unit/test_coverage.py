@@ -1,0 +1,73 @@
+"""What scenes cover, and how much there is to download."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from archive_builder import grid, write_grid
+from smallmines.archive.coverage import coverage, expected_bytes, require, share_under
+from smallmines.archive.fetch import Fetch, Wanted
+from smallmines.job import UserError
+from smallmines.provenance import read_json, write_json
+from smallmines.report.coverage import picture
+from smallmines.world.stac import corners, lonlat
+
+WHOLE = grid(600000, 700000, (128, 256))
+
+
+def manifest(folder: Path, *parts: Any) -> Path:
+    """Scenes over parts of the area, of a remote archive."""
+    chosen = [
+        {
+            "id": f"scene{number}",
+            "geometry": {"type": "Polygon", "coordinates": [lonlat(corners(part), str(part.crs))]},
+            "hrefs": {"VV": f"https://example.org/{number}/vv.tif", "VH": f"https://example.org/{number}/vh.tif"},
+        }
+        for number, part in enumerate(parts)
+    ]
+    path = folder / "manifest.json"
+    write_json(path, {"provider": "planetary_computer", "chosen": chosen, "rejected": [{"id": "x", "reason": "bands missing: VH"}]})
+    return path
+
+
+def covered(folder: Path, *parts: Any) -> Path:
+    lattice = write_grid(folder / "grid.json", WHOLE, 64, {"1": (0, 0, 2, 2), "2": (0, 2, 2, 2)})
+    output = folder / "coverage.json"
+    coverage({"2016/s1": manifest(folder, *parts)}, lattice, folder / "pixels", {"s1": Fetch(border_erosion_px=10)}, output)
+    return output
+
+
+def test_shares_by_block_and_scenes_by_tile(tmp_path: Path) -> None:
+    output = covered(tmp_path, WHOLE, WHOLE[:, :128], WHOLE[:64, 128:])
+    found = read_json(output)["2016/s1"]
+    assert found["blocks"] == {"1": 1.0, "2": 1.0}
+    assert sorted(found["cells"].values()) == [1, 1, 2, 2, 2, 2, 2, 2]
+    assert (found["scenes"], found["files"], found["cached"]) == (3, 12, 0), "footprints count as near within 500 m"
+    require(output, 1.0, tmp_path / "ok.json")
+    picture(output, tmp_path / "grid.json", tmp_path / "a.png")
+    picture(output, tmp_path / "grid.json", tmp_path / "b.png")
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+def test_uncovered_ground_is_refused_with_block_share_and_reasons(tmp_path: Path) -> None:
+    output = covered(tmp_path, WHOLE[:, :192])
+    assert read_json(output)["2016/s1"]["blocks"] == {"1": 1.0, "2": pytest.approx(0.5, abs=0.07)}
+    with pytest.raises(UserError, match=r"block 2 [\d.]+ % by 1 scenes of planetary_computer \(rejected: 1 × bands missing: VH\)"):
+        require(output, 0.99, tmp_path / "ok.json")
+    assert not (tmp_path / "ok.json").exists()
+    require(output, 0.4, tmp_path / "ok.json")
+
+
+def test_the_expected_size_follows_area_share_and_resolution(tmp_path: Path) -> None:
+    big = grid(600000, 700000, (4000, 4000))
+    ten, twenty = (Wanted("a", band, "https://example.org/a.tif", big, 0, tmp_path) for band in ("B02", "B05"))
+    assert expected_bytes(ten, "s2", 1.0) == pytest.approx(1.1 * (4000 + 1024) ** 2)
+    assert expected_bytes(twenty, "s2", 1.0) == pytest.approx(1.1 * (2000 + 1024) ** 2)
+    assert expected_bytes(ten, "s2", 0.25) == pytest.approx(1.1 * (2000 + 1024) ** 2)
+    local = Wanted("a", "B02", "archive/a.tif", big, 0, tmp_path)
+    assert expected_bytes(local, "s2", 1.0) == pytest.approx(1.1 * 4000**2)
+    half = {"type": "Polygon", "coordinates": [lonlat(corners(big[:, :2000]), str(big.crs))]}
+    assert share_under(half, big) == pytest.approx(0.5, abs=1e-3)
