@@ -27,6 +27,7 @@ bench: setup ## one block of 3840 × 3840 px and one year through every rule, an
 	rm -rf results/bench logs/bench benchmarks/bench
 	$(BIN)/snakemake --cores $(CORES) --configfile $(BENCH)
 	$(BIN)/smallmines bench --config $(BENCH)
+	$(BIN)/python tests/bench/readers.py results/bench
 
 demo-slurm: setup ## the demo through profiles/slurm on a one-node Slurm that this installs (root only), compared with the local demo
 	tests/cluster/one_node_slurm.sh up
@@ -67,6 +68,7 @@ figures: setup ## the pictures of the documents, from a finished demo (needs gra
 	cp results/demo/pictures/examples.png docs/images/examples.png
 	cp results/demo/pictures/2022/2/mask.png docs/images/mask.png
 	cp results/demo/pictures/overview_2022.png docs/images/overview.png
+	cp results/demo/pictures/coverage.png docs/images/coverage.png
 
 clean: ## remove what demo and benchmark made, and the tools' caches (people's files of other runs stay)
 	rm -rf .demo-slurm .demo-archives $(foreach run,demo bench,$(addsuffix /$(run),results logs benchmarks resources/automatic resources/user)) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -20,7 +20,8 @@ pytestmark = [pytest.mark.loopback, pytest.mark.heavy]
 @pytest.fixture(scope="module")
 def static(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """A miniature of twelve tiles, made from the static catalogue."""
-    workspace = Workspace.make(repository, tmp_path_factory.mktemp("archives"), "config/demo.yaml", "demo")
+    workspace = Workspace.make(repository, tmp_path_factory.mktemp("archives"), "small.yaml", "small")
+    shutil.copy2(repository / "tests/e2e/small.yaml", workspace.folder / "small.yaml")
     workspace.smallmines("world", "make", "--config", workspace.config, "--tiles", "12")
     workspace.snakemake("--set-threads", "assistant=1", "segment=1")
     return workspace
@@ -34,7 +35,7 @@ def led_to(workspace: Workspace, archives: Archives, monkeypatch: pytest.MonkeyP
 
 def test_services_that_stumble_give_the_static_dataset_and_keep_secrets(static: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = checksums(static.results / "dataset")
-    with serving(static.folder / "resources/automatic/demo/archive", Faults(rate=0.05, expire_after=60)) as archives:
+    with serving(static.folder / "resources/automatic/small/archive", Faults(rate=0.05, expire_after=60)) as archives:
         led_to(static, archives, monkeypatch)
         monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
         assert static.smallmines("access", "--config", static.config).count("works") == 3
@@ -71,7 +72,7 @@ def test_services_that_stumble_give_the_static_dataset_and_keep_secrets(static: 
 
 
 def test_a_fallback_for_one_year_is_tagged_and_checked(static: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    with serving(static.folder / "resources/automatic/demo/archive") as archives:
+    with serving(static.folder / "resources/automatic/small/archive") as archives:
         led_to(static, archives, monkeypatch)
         path = static.folder / static.config
         values = yaml.safe_load(path.read_text())
@@ -82,9 +83,9 @@ def test_a_fallback_for_one_year_is_tagged_and_checked(static: Workspace, monkey
         }
         kept = archives.collections["cdse"]["sentinel-2-l2a"]
         archives.collections["cdse"]["sentinel-2-l2a"] = [item for item in kept if item["properties"]["datetime"].startswith("2022")]
-        (static.folder / "config/oneyear.yaml").write_text(yaml.safe_dump(values))
+        (static.folder / "oneyear.yaml").write_text(yaml.safe_dump(values))
         shutil.copytree(static.user, static.user.parent / "oneyear", ignore=shutil.ignore_patterns("manifests"))
-        other = Workspace(static.folder, "config/oneyear.yaml", "oneyear")
+        other = Workspace(static.folder, "oneyear.yaml", "oneyear")
         other.snakemake("composites", "results/oneyear/shift/1.json")
     log = (static.folder / "logs/oneyear/search/2016-s2.log").read_text()
     assert "INSTEAD OF cdse. What differs: products of older processing baselines" in log

@@ -39,7 +39,7 @@ def configured(workspace: Workspace, archives: Archives) -> None:
 def planted(folder: Path, archives: Archives) -> list[str]:
     """Files of a run that hold a secret or a token; the services' own and the made archive are left out."""
     secrets = [archives.environment[name].encode() for name in SECRETS] + [token.encode() for token in TOKENS]
-    kept = [path for path in folder.rglob("*") if path.is_file() and not path.is_relative_to(folder / "resources/automatic/demo")]
+    kept = [path for path in folder.rglob("*") if path.is_file() and not path.is_relative_to(archives.root.parent)]
     return [str(path) for path in kept if any(secret in path.read_bytes() for secret in secrets)]
 
 

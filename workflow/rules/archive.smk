@@ -23,11 +23,6 @@ READ = {
 PIXELS = "resources/automatic/pixels"
 
 
-def read_settings(sensor):
-    """What `fetch` needs to know of a sensor."""
-    return section_of(sensor).model_dump(mode="json", include=READ[sensor])
-
-
 rule search:
     input:
         grid=ancient("<results>/grid/grid.json"),

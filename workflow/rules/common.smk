@@ -80,6 +80,11 @@ def catalogue_file(wildcards):
     return [address] if address and os.path.isfile(address) else []
 
 
+def read_settings(sensor):
+    """What `fetch` needs to know of a sensor."""
+    return section_of(sensor).model_dump(mode="json", include=READ[sensor])
+
+
 def archived_manifest(wildcards):
     """The manifest that people keep in place of a search, where there is one."""
     return only_file(f"resources/user/{cfg.run}/manifests/{wildcards.year}", wildcards.sensor, (".json",))

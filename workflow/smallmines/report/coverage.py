@@ -19,16 +19,17 @@ def picture(coverage_json: str | Path, grid: str | Path, target: str | Path) -> 
     """One map a year and sensor: the number of scenes over each tile, red where there is none, with the outlines of the blocks."""
     from matplotlib.colors import BoundaryNorm, ListedColormap
 
-    found: Mapping[str, Any] = read_json(coverage_json)
+    known: Mapping[str, Any] = read_json(coverage_json)
+    found = dict(sorted(known.items(), key=lambda pair: (pair[0].split("/")[0], list(NAMES).index(pair[0].split("/")[1]))))
     cells = read_lattice(grid).cells
     most = max(2, *(max(one["cells"].values()) for one in found.values()))
     colours = ListedColormap(["#b2182b", *(canvas_blue(step / (most - 1)) for step in range(most))])
-    columns = min(3, len(found))
+    columns = min(2, len(found))
     rows = -(-len(found) // columns)
-    made = canvas.figure(3.6 * columns, 3.5 * rows + 0.6)
+    made = canvas.figure(4.4 * columns + 1, 3.4 * rows)
     axes = np.atleast_1d(made.subplots(rows, columns)).ravel()
-    row, col = cells["row"].to_numpy(), cells["col"].to_numpy()
-    blocks = np.zeros((row.max() + 1, col.max() + 1))
+    row, col = cells["row"].to_numpy() + 1, cells["col"].to_numpy() + 1  # with an empty frame, for the outlines
+    blocks = np.zeros((row.max() + 2, col.max() + 2))
     blocks[row, col] = cells["block"].astype(int)
     shown = None
     for place, (name, one) in zip(axes, found.items(), strict=False):
