@@ -244,3 +244,21 @@ def test_earth_engine_is_asked_in_parts_below_its_limit(archives: Archives, monk
     with rasterio.open(path) as source:
         assert np.array_equal(found, source.read(1, window=Window(3, 2, 60, image.height - 2)))
     assert sum(path.endswith(":computePixels") for _, path, _ in archives.asked) == -(-(image.height - 2) // (40_000 // 240))
+
+
+def test_without_the_products_metadata_and_haze_a_search_goes_on(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    for href in [one for one in place.archives.files if one.endswith(("MTD_MSIL2A.xml", "_AOT.tif"))]:
+        monkeypatch.setitem(place.archives.files, href, place.folder / "gone")
+    manifest = place.search("s2", place.settings("s2", "planetary_computer", **FEW["s2"]))
+    assert {item["baseline"] for item in manifest["chosen"]} <= {208, 500}
+    assert any("no metadata" in note for note in manifest["notes"])
+    assert {one["haze"] for one in manifest["datatakes"]} == {None}
+
+
+def test_haze_is_measured_and_can_be_limited(place: Place) -> None:
+    seen = {one["datatake"]: one["haze"] for one in place.search("s2", place.settings("s2", "cdse"))["datatakes"]}
+    assert all(0.05 < haze < 1.5 for haze in seen.values())
+    limit = sorted(seen.values())[1]
+    manifest = place.search("s2", place.settings("s2", "cdse", max_haze=limit))
+    assert {item["datatake"] for item in manifest["chosen"]} == {name for name, haze in seen.items() if haze <= limit}
+    assert any("too hazy" in item["reason"] for item in manifest["rejected"])

@@ -18,9 +18,10 @@ from smallmines.archive.fetched import SCL
 from smallmines.archive.providers import AOT, BANDS, METADATA, Provider
 from smallmines.archive.radiometry import baseline_of, declared_offset, has_offset, read_metadata
 from smallmines.archive.read import Source, onto, reading
-from smallmines.archive.signing import text_of
+from smallmines.archive.signing import ABSENT, text_of
 from smallmines.config import Sentinel1, Sentinel2
 from smallmines.grid import Lattice
+from smallmines.job import UserError
 from smallmines.sentinel2 import clear_mask
 
 logger = logging.getLogger("smallmines")
@@ -214,8 +215,11 @@ def seen_by(items: Sequence[Item], provider: Provider, settings: Sentinel2, area
         found = reading(item.id, band, item.hrefs[band], provider, lambda source: onto(source, area.geobox, "nearest"))
         found = found if settings.clouds == "scl" else (found > 0) * np.uint8(4)
         if AOT in item.hrefs:
-            thickness = reading(item.id, AOT, item.hrefs[AOT], provider, lambda source: onto(source, area.geobox, "nearest"))
-            np.copyto(haze, thickness, where=seen == 0)
+            try:
+                thickness = reading(item.id, AOT, item.hrefs[AOT], provider, lambda source: onto(source, area.geobox, "nearest"))
+                np.copyto(haze, thickness, where=seen == 0)
+            except UserError as error:
+                logger.warning("the haze of %s is not known: %s", item.id, error.found)
         np.copyto(seen, found.astype(np.uint8), where=seen == 0)
     clear = clear_mask(seen, settings.masked_classes if settings.clouds == "scl" else ())
     known = haze[clear & area.cells & (haze > 0)]
@@ -232,14 +236,19 @@ def radiometry_of(item: Item, named: int, provider: Provider) -> tuple[int, bool
     Args:
         named: the baseline by name or properties.
     """
-    baseline, offset = named, None
+    baseline, offset, notes = named, None, []
     if METADATA in item.hrefs and "metadata" in provider.baseline:
-        found, offset = read_metadata(text_of(item.hrefs[METADATA], provider))
-        baseline = found or named
+        try:
+            found, offset = read_metadata(text_of(item.hrefs[METADATA], provider))
+            baseline = found or named
+        except UserError as error:
+            if not ABSENT.search(error.found):
+                raise
+            notes.append(f"{item.id}: no metadata at {item.hrefs[METADATA]}; the baseline is that of its name")
     places = [place for place in provider.baseline if place != "metadata"]
     href = next(iter(item.hrefs.values()), "")
     said = {place: baseline_of(item.id, item.properties, [place], href) for place in places}
-    notes = [f"{item.id}: baseline {baseline}, but {place} says {value}" for place, value in said.items() if value not in (None, baseline)]
+    notes += [f"{item.id}: baseline {baseline}, but {place} says {value}" for place, value in said.items() if value not in (None, baseline)]
     present = declared_offset(item.id, offset) if offset is not None else has_offset(baseline)
     if provider.harmonised and item.properties.get(provider.harmonised):
         notes.append(f"{item.id}: {provider.harmonised} says that the +1000 offset was taken off the files")
