@@ -12,8 +12,9 @@ import rasterio
 
 from archive_builder import ArchiveBuilder, grid, product, ten_bands, write_grid
 from smallmines.archive.fetch import Fetch, fetch
-from smallmines.archive.fetched import cloud_reach, read_fetched
+from smallmines.archive.fetched import read_fetched
 from smallmines.archive.read import onto, touches
+from smallmines.archive.scl import cloud_reach
 from smallmines.archive.search import search
 from smallmines.config import Elevation, Sentinel1, Sentinel2
 from smallmines.job import UserError

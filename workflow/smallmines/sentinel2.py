@@ -30,8 +30,9 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio.windows import Window
 
-from smallmines.archive.fetched import SCL, cloud_reach, read_fetched, read_scenes, stand_in
+from smallmines.archive.fetched import read_fetched, read_scenes, stand_in
 from smallmines.archive.radiometry import OFFSET, DarkPixels, check_offset, require_one_offset, to_radiometry
+from smallmines.archive.scl import SCL, clear_mask, cloud_reach
 from smallmines.config import S2_BANDS, Sentinel2
 from smallmines.grid import read_lattice
 from smallmines.job import UserError
@@ -216,13 +217,6 @@ def stable(dn: NDArray[np.int32], near: NDArray[np.bool_], bright: NDArray[np.bo
         agree = (np.abs(a - b) <= tolerance * np.minimum(a, b) + STABLE_DN).all(axis=0)
         confirmed[np.ix_((one, other), both[agree])] = True
     return np.where(confirmed.any(axis=0), confirmed.argmax(axis=0), -1)
-
-
-def clear_mask(classes: NDArray[np.uint8], masked: Sequence[int]) -> NDArray[np.bool_]:
-    """Where a scene class is not masked; class 0 (no data) never is clear."""
-    table = np.ones(256, bool)
-    table[[0, *masked]] = False
-    return table[classes]
 
 
 def near_cloud(classes: NDArray[np.uint8], masked: Sequence[int], dilation: int, opening: int) -> NDArray[np.bool_]:

@@ -14,15 +14,14 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from smallmines.archive.catalogue import Item, Windows, by_id
-from smallmines.archive.fetched import SCL
 from smallmines.archive.providers import AOT, BANDS, METADATA, Provider
 from smallmines.archive.radiometry import baseline_of, declared_offset, has_offset, read_metadata
 from smallmines.archive.read import Source, onto, reading
+from smallmines.archive.scl import SCL, clear_mask
 from smallmines.archive.signing import ABSENT, text_of
 from smallmines.config import Sentinel1, Sentinel2
 from smallmines.grid import Lattice
 from smallmines.job import UserError
-from smallmines.sentinel2 import clear_mask
 
 logger = logging.getLogger("smallmines")
 

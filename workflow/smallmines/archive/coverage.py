@@ -13,7 +13,7 @@ from odc.geo.geobox import GeoBox
 
 from smallmines.archive.choice import Area, area_of
 from smallmines.archive.fetch import Fetch, Wanted, is_cached, wanted
-from smallmines.archive.fetched import SCL
+from smallmines.archive.scl import SCL
 from smallmines.archive.search import why_rejected
 from smallmines.archive.signing import is_remote
 from smallmines.grid import Lattice, read_lattice

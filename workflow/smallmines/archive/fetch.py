@@ -19,9 +19,9 @@ from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from smallmines.archive.earthengine import connect
-from smallmines.archive.fetched import SCL, cloud_reach
 from smallmines.archive.providers import BANDS, Provider, provider_of
 from smallmines.archive.read import Source, onto, reading, same_crs, source_window, touches
+from smallmines.archive.scl import SCL, cloud_reach
 from smallmines.archive.signing import is_remote
 from smallmines.grid import read_lattice
 from smallmines.job import UserError

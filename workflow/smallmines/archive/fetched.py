@@ -2,32 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from odc.geo.geobox import GeoBox
-
 from smallmines.job import UserError
 from smallmines.provenance import read_json
-
-SCL = "SCL"
-"""Name of the scene classification among the bands of Sentinel-2."""
-
-SCL_PIXEL = 20.0
-"""Pixel size of the scene classification in m."""
-
-
-def cloud_reach(dilation: int, opening: int, geobox: GeoBox) -> tuple[int, int, int]:
-    """Lengths in 20 m pixels of the scene classification as whole pixels of `geobox`, rounded up.
-
-    Returns:
-        Dilation, opening, and the margin that both need around a window.
-    """
-    pixel: float = abs(geobox.transform.a)
-    grown, opened = (math.ceil(length * SCL_PIXEL / pixel) for length in (dilation, opening))
-    return grown, opened, grown + 2 * opened
 
 
 def item_files(fetched: Sequence[Mapping[str, Any]]) -> list[str]:

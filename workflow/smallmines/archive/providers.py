@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Literal
 
-from smallmines.archive.fetched import SCL
+from smallmines.archive.scl import SCL
 from smallmines.config import S2_BANDS
 from smallmines.job import UserError
 

@@ -17,9 +17,9 @@ from typing import Any
 
 from smallmines.archive.catalogue import Item, Windows, by_id, items_of
 from smallmines.archive.choice import Area, Rejected, area_of, choose_sentinel1, choose_sentinel2, outside
-from smallmines.archive.fetched import SCL
 from smallmines.archive.providers import BANDS, Provider, provider_of
 from smallmines.archive.read import touches
+from smallmines.archive.scl import SCL
 from smallmines.config import Elevation, Sentinel1, Sentinel2
 from smallmines.grid import Lattice, read_lattice
 from smallmines.job import UserError, redacted

@@ -18,10 +18,10 @@ from odc.geo.geobox import GeoBox
 
 from smallmines import orfeo, raster
 from smallmines.archive.catalogue import Item, read_catalogue
-from smallmines.archive.fetched import SCL, cloud_reach
 from smallmines.archive.providers import provider_of
 from smallmines.archive.radiometry import baseline_of, has_offset, to_radiometry
 from smallmines.archive.read import onto
+from smallmines.archive.scl import SCL, cloud_reach
 from smallmines.config import S2_BANDS, Config, Segmentation, Sentinel2
 from smallmines.grid import Lattice, blocks_of, fishnet, lattice_json, lattice_of
 from smallmines.job import UserError
