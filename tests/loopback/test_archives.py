@@ -19,8 +19,10 @@ from chain import Place, pixels, tags
 from services import Archives, Faults
 
 from smallmines.archive import connections
+from smallmines.archive.access import try_providers
 from smallmines.archive.providers import provider_of
 from smallmines.archive.search import footprint
+from smallmines.config import Config
 from smallmines.grid import read_lattice
 from smallmines.job import UserError
 from smallmines.provenance import read_json, sha256
@@ -262,3 +264,32 @@ def test_haze_is_measured_and_can_be_limited(place: Place) -> None:
     manifest = place.search("s2", place.settings("s2", "cdse", max_haze=limit))
     assert {item["datatake"] for item in manifest["chosen"]} == {name for name, haze in seen.items() if haze <= limit}
     assert any("too hazy" in item["reason"] for item in manifest["rejected"])
+
+
+def test_first_contact_tries_every_provider_and_says_what_is_missing(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("cdse", "cdse_https", "planetary_computer", "earth_search")
+    sentinel2 = {"provider": names[0], "fallbacks": names[1:], "catalogue": {name: place.archives.catalogue(name) for name in names}}
+    values: dict[str, Any] = {
+        "run": "served",
+        "grid": {"blocks": 2},
+        "years": {2016: {"start": "2016-01-01", "end": "2016-01-31"}},
+        "sentinel2": sentinel2,
+        "sentinel1": {"catalogue": place.archives.catalogue("planetary_computer")},
+        "elevation": {"catalogue": place.archives.catalogue("earth_engine")},
+    }
+    config = Config.model_validate(values)
+    (place.folder / "results/served/grid").mkdir(parents=True)
+    place.grid().rename(place.folder / "results/served/grid/grid.json")
+    tried = list(try_providers(config))
+    assert [(one.sensor, one.provider, one.role) for one in tried] == [
+        ("s2", "cdse", "first choice"),
+        *(("s2", name, "fallback") for name in names[1:]),
+        ("s1", "planetary_computer", "first choice"),
+        ("dem", "earth_engine", "first choice"),
+    ]
+    assert all(one.works and "16 × 16 px" in one.found for one in tried), [one.found for one in tried if not one.works]
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    first = next(iter(try_providers(config)))
+    assert not first.works
+    assert "AWS_ACCESS_KEY_ID" in first.do
+    assert not list(place.folder.glob("**/pixels")), "nothing is kept"
