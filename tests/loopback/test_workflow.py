@@ -43,6 +43,7 @@ def test_services_that_stumble_give_the_static_dataset_and_keep_secrets(static: 
         assert made == expected
         statuses = {status for _, _, status in archives.asked}
         assert {403, 429, 503} <= statuses
+        static.snakemake("--report", "results/small/report.html")
         assert planted(static.folder, archives) == []
         assert "sig=" not in output
 
