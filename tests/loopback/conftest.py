@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import planetary_computer.settings
 import pytest
 from chain import Place
 from services import Archives, Faults, serving
@@ -33,6 +34,7 @@ def archives(made: Archives, monkeypatch: pytest.MonkeyPatch) -> Archives:
     made.page = 1000
     made.asked.clear()
     forget_signatures()
+    planetary_computer.settings.Settings.get.cache_clear()  # the library reads its environment once
     for name, value in made.environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
