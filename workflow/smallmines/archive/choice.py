@@ -218,6 +218,8 @@ def seen_by(items: Sequence[Item], provider: Provider, settings: Sentinel2, area
                 thickness = reading(item.id, AOT, item.hrefs[AOT], provider, lambda source: onto(source, area.geobox, "nearest"))
                 np.copyto(haze, thickness, where=seen == 0)
             except UserError as error:
+                if not ABSENT.search(error.found):  # a passing failure must not change what is chosen
+                    raise
                 logger.warning("the haze of %s is not known: %s", item.id, error.found)
         np.copyto(seen, found.astype(np.uint8), where=seen == 0)
     clear = clear_mask(seen, settings.masked_classes if settings.clouds == "scl" else ())

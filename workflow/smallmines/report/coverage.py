@@ -23,7 +23,7 @@ def picture(coverage_json: str | Path, grid: str | Path, target: str | Path) -> 
     found = dict(sorted(known.items(), key=lambda pair: (pair[0].split("/")[0], list(NAMES).index(pair[0].split("/")[1]))))
     cells = read_lattice(grid).cells
     most = max(2, *(max(one["cells"].values()) for one in found.values()))
-    colours = ListedColormap(["#b2182b", *(canvas_blue(step / (most - 1)) for step in range(most))])
+    colours = ListedColormap(["#b2182b", *(blue(step / (most - 1)) for step in range(most))])
     columns = min(2, len(found))
     rows = -(-len(found) // columns)
     made = canvas.figure(4.4 * columns + 1, 3.4 * rows)
@@ -51,7 +51,7 @@ def picture(coverage_json: str | Path, grid: str | Path, target: str | Path) -> 
     canvas.save(made, target)
 
 
-def canvas_blue(share: float) -> tuple[float, float, float]:
+def blue(share: float) -> tuple[float, float, float]:
     """From light to dark blue."""
     return (0.87 - 0.84 * share, 0.92 - 0.62 * share, 0.97 - 0.45 * share)
 
