@@ -5,11 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from odc.geo.geobox import GeoBox
 
+from smallmines.config import Transfer
 from smallmines.job import UserError
-from smallmines.labels import decide, people, store, tables
+from smallmines.labels import decide, store, tables
+from smallmines.labels.transfer import settle
 
 FEATURES = pd.DataFrame(
     {
@@ -37,8 +41,9 @@ def event(key, label="mining", provenance="corrected", annotator="ama", time="20
 
 
 def labels(samples=(), events=()):
-    decided, _ = people.decisions(events, FEATURES, 2016, "1")
-    table = decide.labels(FEATURES, samples_table(samples), decided, PROBABILITIES, 0.7)
+    geobox = GeoBox((2, 3), Affine(10, 0, 600000, 0, -10, 700000), "EPSG:32630")
+    found = settle(events, FEATURES, lambda: pytest.fail("all segments are there"), geobox, Transfer())
+    table = decide.labels(FEATURES, samples_table(samples), found.decisions, PROBABILITIES, 0.7)
     return tables.schema("labels").validate(table)
 
 
@@ -54,6 +59,19 @@ def test_people_win_over_predictions_and_clouds():
     assert table["provenance"].tolist() == ["corrected", "manual", "corrected", "predicted", "cloud", "manual"]
     assert table["who"].tolist() == ["ama", "kofi", "ama", "", "", "kofi"]
     assert table.loc[0, "when"] == "2026-01-01T00:00:00Z"
+
+
+def test_imported_labels_stand_between_samples_and_predictions():
+    table = labels(
+        [(2, 1, "", "0001", "imported"), (3, 0, "", "0001", "kofi")], [event(103, provenance="imported"), event(104, provenance="imported")]
+    )
+    assert table["label"].tolist() == [1, 1, 0, 1, 0, 0]
+    assert table["provenance"].tolist() == ["predicted", "imported", "manual", "imported", "cloud", "cloud"]
+
+
+def test_two_who_differ_leave_the_label_open():
+    table = labels([], [event(101), event(101, "not_mining", annotator="kofi")])
+    assert table.loc[0, ["label", "provenance", "who"]].tolist() == [-1, "disputed", "ama|kofi"]
 
 
 def test_an_event_wins_over_a_sample_and_adjudication_over_all():

@@ -33,6 +33,8 @@ def test_values_of_a_window():
     segments = np.array([[0, 1, 1], [2, 3, 4]], np.uint32)
     clear = np.array([[1, 1, 0], [0, 0, 0]], np.uint8)
     assert masked(segments, clear, values, predicted).tolist() == [[255, 1, 0], [0, 255, 1]]
+    background, _ = lookup(labels_table([1, 0, -1, 1], ["predicted", "predicted", "corrected", "manual"]), 0)
+    assert masked(segments, clear, background, predicted).tolist() == [[255, 1, 0], [0, 0, 1]]
     with pytest.raises(UserError, match="segment 5"):
         masked(np.array([[5]], np.uint32), clear, values, predicted)
     with pytest.raises(UserError, match="in order"):
@@ -44,12 +46,12 @@ def test_the_file(tmp_path):
     count = len(block.features)
     tables.write(tmp_path / "labels.parquet", labels_table(block.truth, ["predicted"] * count), "labels")
     files = [tmp_path / name for name in ("segments.tif", "clear.tif", "labels.parquet", "grid.json")]
-    make_mask(*files, "1", {"YEAR": "2016"}, tmp_path / "a.tif")
+    make_mask(*files, "1", "ignore", {"YEAR": "2016"}, tmp_path / "a.tif")
     with rasterio.open(tmp_path / "a.tif") as source:
         mask = source.read(1)
         assert (source.dtypes[0], source.nodata, source.tags()["YEAR"]) == ("uint8", 255, "2016")
     assert (mask[~block.own] == 255).all()
     assert (mask[block.segments == 0] == 255).all()
     assert (mask[block.segments > 0] == block.truth[block.segments[block.segments > 0] - 1]).all()
-    make_mask(*files, "1", {"YEAR": "2016"}, tmp_path / "b.tif")
+    make_mask(*files, "1", "ignore", {"YEAR": "2016"}, tmp_path / "b.tif")
     assert (tmp_path / "a.tif").read_bytes() == (tmp_path / "b.tif").read_bytes()

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
 
 from block_of_segments import CRS, make_block
-from smallmines.config import Assistant
+from smallmines.config import Assistant, Transfer
 from smallmines.job import UserError
 from smallmines.labels import people, samples, store
 
@@ -220,8 +220,9 @@ def check(block, path=None, **changes):
 
 def check_events(block, *paths):
     out = block.folder / "people"
-    files = (out / "decisions.parquet", out / "refused_events.csv")
-    people.check_events([str(one) for one in paths], "2016", "1", block.folder / "features.parquet", *files)
+    files = (out / "decisions.parquet", out / "lineage.csv", out / "review.csv")
+    known = (block.folder / "features.parquet", block.folder / "segments.tif")
+    people.check_events([str(one) for one in paths], "2016", "1", *known, Transfer(), *files)
     return pd.read_parquet(files[0]), pd.read_csv(files[1])
 
 
@@ -257,13 +258,13 @@ def test_samples_become_a_table(block, caplog):
 
 def test_events_become_decisions(block, caplog):
     path = store.write_events(block.folder / "events", [event(block, 7), event(block, 3, label="unsure"), event(block, 9, key=1)])
-    decided, refused = check_events(block, path)
+    decided, lineage = check_events(block, path)
     assert decided[["segment", "label", "provenance", "who"]].to_numpy().tolist() == [
         [4, -1, "corrected", "kofi"],
         [8, 1, "corrected", "kofi"],
     ]
-    assert refused[["what", "why"]].to_numpy().tolist() == [["event", "segment changed"]]
-    assert "not there any more" in caplog.text
+    assert sorted(lineage["fate"]) == ["kept", "kept", "lost"]
+    assert "lost: 1 events" in caplog.text
     assert check_events(block)[0].empty
 
 

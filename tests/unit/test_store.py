@@ -6,11 +6,9 @@ import dataclasses
 import json
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from smallmines.job import UserError
-from smallmines.labels.store import LABELS, RANKS, Event, read_events, winners, write_events
+from smallmines.labels.store import Event, read_events, write_events
 
 EVENT = Event(2016, "2", 2**63 + 11, 600000.0, 700000.0, "mining", "corrected", "ama", "2026-01-31T12:00:00Z")
 
@@ -67,6 +65,8 @@ def test_a_check_in_has_one_annotator_year_and_block(tmp_path, events):
         (json.dumps(dataclasses.asdict(EVENT) | {"time": "2026-01-31T12:00:00+01:00"}), "time is"),
         (json.dumps(dataclasses.asdict(EVENT) | {"time": "yesterday"}), "yesterday"),
         (json.dumps(dataclasses.asdict(EVENT) | {"annotator": "../x"}), "annotator is"),
+        (json.dumps(dataclasses.asdict(EVENT) | {"confidence": "very"}), "confidence is 'very'"),
+        (json.dumps(dataclasses.asdict(EVENT) | {"blind": 1}), "blind is 1"),
         (json.dumps(dataclasses.asdict(EVENT) | {"x": float("nan")}), "the point is"),
     ],
 )
@@ -85,37 +85,3 @@ def test_a_missing_or_binary_file_is_named(tmp_path):
     (tmp_path / "c.jsonl").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UserError, match=r"c\.jsonl"):
         read_events([tmp_path / "c.jsonl"])
-
-
-def test_rank_then_time_then_hash():
-    adjudicated = event(provenance="adjudicated", time="2026-01-01T00:00:00Z", label="not_mining")
-    late = event(provenance="confirmed", time="2026-03-01T00:00:00Z")
-    assert winners([adjudicated, late, EVENT])[EVENT.key] == adjudicated
-    assert winners([late, EVENT])[EVENT.key] == late
-    twins = [event(annotator="ama"), event(annotator="kofi", label="not_mining")]
-    assert winners(twins)[EVENT.key] == max(twins, key=lambda one: one.hash)
-
-
-events_of_few_segments = st.lists(
-    st.builds(
-        Event,
-        year=st.just(2016),
-        block=st.just("1"),
-        key=st.integers(0, 3),
-        x=st.just(1.0),
-        y=st.just(2.0),
-        label=st.sampled_from(sorted(LABELS)),
-        provenance=st.sampled_from(sorted(RANKS)),
-        annotator=st.sampled_from(["ama", "kofi"]),
-        time=st.sampled_from(["2026-01-01T00:00:00Z", "2026-01-01T00:00:00+00:00", "2026-01-02T00:00:00Z"]),
-    ),
-    max_size=8,
-)
-
-
-@given(events_of_few_segments, st.randoms())
-def test_any_order_of_the_same_events_gives_the_same_labels(events, random):
-    shuffled = list(events)
-    random.shuffle(shuffled)
-    assert winners(shuffled) == winners(events)
-    assert set(winners(events)) == {event.key for event in events}

@@ -44,9 +44,11 @@ rule decisions:
     input:
         events=ancient(PEOPLE.events),
         features="<results>/segments/{year}/{block}/features.parquet",
+        segments="<results>/segments/{year}/{block}/segments.tif",
     output:
         decisions="<results>/people/{year}/{block}/decisions.parquet",
-        refused="<results>/people/{year}/{block}/refused_events.csv",
+        lineage="<results>/people/{year}/{block}/lineage.csv",
+        review="<results>/people/{year}/{block}/review.csv",
     log:
         "<logs>/decisions/{year}-{block}.log",
     benchmark:
@@ -60,6 +62,7 @@ rule decisions:
     params:
         *code("decisions"),
         digest=PEOPLE.events_digest,
+        config=cfg.labels.transfer.model_dump(mode="json"),
     message:
         "Checking the events of {wildcards.year}, block {wildcards.block}"
     script:

@@ -25,7 +25,9 @@ rule mask:
             "YEAR": wildcards.year,
             "BLOCK": wildcards.block,
             "CONFIG": settings("assistant", "segmentation"),
+            "OPEN_LABELS": cfg.labels.open,
         },
+        open_as=cfg.labels.open,
     message:
         "Drawing the mask of {wildcards.year}, block {wildcards.block}"
     script:

@@ -1,8 +1,11 @@
 """Check people's events and find the decision that counts for each segment."""
 
+from smallmines.config import Transfer
 from smallmines.job import job
 from smallmines.labels.people import check_events
 
 given, made, where = snakemake.input, snakemake.output, snakemake.wildcards
 with job(snakemake.log[0]):
-    check_events(list(given.events), where.year, where.block, given.features, made.decisions, made.refused)
+    settings = Transfer(**snakemake.params.config)
+    tables = (made.decisions, made.lineage, made.review)
+    check_events(list(given.events), where.year, where.block, given.features, given.segments, settings, *tables)

@@ -5,4 +5,5 @@ from smallmines.mask import make_mask
 
 given, asked = snakemake.input, snakemake.params
 with job(snakemake.log[0]):
-    make_mask(given.segments, given.sky, given.labels, given.grid, snakemake.wildcards.block, asked.tags, snakemake.output[0])
+    block = snakemake.wildcards.block
+    make_mask(given.segments, given.sky, given.labels, given.grid, block, asked.open_as, asked.tags, snakemake.output[0])

@@ -264,6 +264,48 @@ class Annotate(Section):
     seed: int = Field(0, ge=0, description="Seed of the draw.")
 
 
+class Transfer(Section):
+    """How labels move to a new segmentation."""
+
+    covered: float = Field(0.5, gt=0, le=1, description="Share of a new segment that labelled pixels must cover.")
+    purity: float = Field(0.8, gt=0.5, le=1, description="Share of these pixels that must have the same label.")
+
+
+class Queue(Section):
+    """What people are asked to look at first: shares of the review queue."""
+
+    size: int = Field(2000, ge=1, description="Segments per block and year in one round, over all annotators.")
+    uncertainty: float = Field(0.4, ge=0, description="Where the forest is least sure (entropy × area).")
+    disagreement: float = Field(0.2, ge=0, description="Where the forests of the other blocks see it otherwise.")
+    unmined: float = Field(0.2, ge=0, description="Mining in an earlier year and not in this one: mines rarely vanish.")
+    audit: float = Field(0.2, ge=0, description="Confident answers, half of them negatives near predicted mines.")
+
+    @model_validator(mode="after")
+    def _some(self) -> Self:
+        if not self.uncertainty + self.disagreement + self.unmined + self.audit > 0:
+            raise ValueError("the shares of the queue are all 0")
+        return self
+
+
+class Labels(Section):
+    """People's work on the labels (`smallmines labels`, docs/labelling.md)."""
+
+    annotators: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.@-]*$")], ...] = Field(
+        ("A01", "A02"), min_length=1, description="Codes of the people who share the queue; only codes are published."
+    )
+    queue: Queue = Field(default_factory=Queue, description="The review queue.")
+    overlap: int = Field(100, ge=0, description="Segments per block and year that all annotators label without knowing of each other.")
+    near: tuple[str, ...] = Field((), description="Vector files (water, settlements) whose distance stratifies the overlap too.")
+    map_layers: dict[str, str] = Field(
+        default_factory=dict, description="Further layers of the QGIS project: name and XYZ address (`https://…/{z}/{x}/{y}.png`)."
+    )
+    transfer: Transfer = Field(default_factory=Transfer, description="When segmentation or imagery change.")
+    open: Literal["ignore", "background"] = Field(
+        "ignore", description="Unsure and disputed segments in the masks: `ignore` is 255, `background` is 0 as in the release."
+    )
+    seed: int = Field(0, ge=0, description="Seed of queue and overlap.")
+
+
 class Config(Section):
     """One run: an area, its epochs and how they become a dataset."""
 
@@ -278,6 +320,7 @@ class Config(Section):
     segmentation: Segmentation = Field(default_factory=Segmentation, description="Segmentation.")
     assistant: Assistant = Field(default_factory=Assistant, description="Label assistant.")
     annotate: Annotate = Field(default_factory=Annotate, description="Candidates for labelling.")
+    labels: Labels = Field(default_factory=Labels, description="People's labels.")
     minimum_coverage: float = Field(
         0.99,
         ge=0,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,11 +21,18 @@ if TYPE_CHECKING:
 logger = logging.getLogger("smallmines")
 
 NODATA = 255
-"""Value of a mask without Sentinel-2 data, outside the block's own cells, or where a label is left open."""
+"""Value of a mask without Sentinel-2 data, outside the block's own cells, or (by default) where a label is left open."""
 
 
 def make_mask(
-    segments: str | Path, clear: str | Path, labels: str | Path, grid: str | Path, block: str, tags: Mapping[str, str], mask_out: str | Path
+    segments: str | Path,
+    clear: str | Path,
+    labels: str | Path,
+    grid: str | Path,
+    block: str,
+    open_as: Literal["ignore", "background"],
+    tags: Mapping[str, str],
+    mask_out: str | Path,
 ) -> None:
     """Write the mask of a block: uint8, 1 mining, 0 not, 255 nodata (no Sentinel-2 data, label left open, other blocks' cells).
 
@@ -35,13 +42,14 @@ def make_mask(
         segments: label raster, 0 outside the own cells and without data.
         clear: uint8, 0 = not clear.
         labels: table `labels`.
+        open_as: what a label left open becomes: `ignore` 255, `background` 0.
         tags: provenance, written into the file.
 
     Raises:
         UserError: the rasters are on another grid, or the table is of another segmentation.
     """
     geobox = read_lattice(grid).block(block)
-    values, predicted = lookup(tables.read(labels, "labels"))
+    values, predicted = lookup(tables.read(labels, "labels"), 0 if open_as == "background" else NODATA)
     counted = np.zeros(256, np.int64)
     with (
         raster.opened(segments) as ids,
@@ -57,7 +65,7 @@ def make_mask(
     logger.info("mask of block %s: %d px mining, %d not, %d without data or open", block, counted[1], counted[0], counted[NODATA])
 
 
-def lookup(labels: pd.DataFrame) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+def lookup(labels: pd.DataFrame, open_value: int = NODATA) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """Mask value of each segment id 0..n, and whether it is mining by prediction alone.
 
     Raises:
@@ -66,7 +74,7 @@ def lookup(labels: pd.DataFrame) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     if not (labels["segment"].to_numpy() == np.arange(1, len(labels) + 1)).all():
         raise UserError("labels of segments 1..n in order", "others", "delete the block's labels and run again")
     label = labels["label"].to_numpy()
-    values = np.concatenate([[NODATA], np.where(label < 0, NODATA, label)]).astype(np.uint8)
+    values = np.concatenate([[NODATA], np.where(label < 0, open_value, label)]).astype(np.uint8)
     predicted = np.concatenate([[False], (label == 1) & (labels["provenance"] == "predicted").to_numpy()])
     return values, predicted
 

@@ -43,7 +43,9 @@ def decide(
 def labels(
     features: pd.DataFrame, samples: pd.DataFrame, decisions: pd.DataFrame, probabilities: pd.DataFrame, threshold: float
 ) -> pd.DataFrame:
-    """One row per segment: an event's label, else a sample's, else the prediction `probability >= threshold`.
+    """One row per segment: an event's label, else a sample's, else an imported one, else the prediction `probability >= threshold`.
+
+    Samples whose annotator is `imported` count as imported.
 
     A prediction of mining on a segment seen clearly by less than `tables.CLEAR` becomes 0 with provenance `cloud`.
 
@@ -71,8 +73,10 @@ def labels(
             "when": "",
         }
     ).set_index("segment")
-    manual = samples.assign(provenance="manual", when="").set_index("segment")
-    for people in (manual, decisions.set_index("segment")):
+    samples = samples.assign(provenance=np.where(samples["who"] == "imported", "imported", "manual"), when="")
+    said = decisions["provenance"] != "imported"
+    manual = samples["provenance"] == "manual"
+    for people in (one.set_index("segment") for one in (samples[~manual], decisions[~said], samples[manual], decisions[said])):
         for column in ("label", "provenance", "who", "when"):
             table.loc[people.index, column] = people[column].to_numpy()
     return table.reset_index().astype({"segment": "uint32", "label": "int8"})

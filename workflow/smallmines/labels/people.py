@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from smallmines import raster
-from smallmines.config import Assistant
+from smallmines.config import Assistant, Transfer
 from smallmines.grid import read_lattice
 from smallmines.job import UserError
 from smallmines.labels import samples, store, tables
+from smallmines.labels.transfer import settle
 from smallmines.provenance import written
 from smallmines.segments import read_features
 
@@ -69,37 +70,45 @@ def check_samples(
 
 
 def check_events(
-    paths: Sequence[str], year: str, block: str, features: str | Path, decisions_out: str | Path, refused_out: str | Path
+    paths: Sequence[str],
+    year: str,
+    block: str,
+    features: str | Path,
+    segments: str | Path,
+    settings: Transfer,
+    decisions_out: str | Path,
+    lineage_out: str | Path,
+    review_out: str | Path,
 ) -> None:
-    """Read the events of a block and year, write the decision that counts for each segment, and the refused.
+    """Read the events of a block and year, write the decision that counts for each segment, and what became of each event.
+
+    Args:
+        lineage_out, review_out: CSV, see `transfer.Settled`.
 
     Raises:
         UserError: an unusable file, or an event of another year or block.
     """
-    decided, gone = decisions(store.read_events(paths), read_features(features), int(year), block)
-    logger.info("%d decisions in %d files", len(decided), len(paths))
-    if len(gone):
-        logger.warning("%d events are about segments that are not there any more: listed in %s", len(gone), refused_out)
-    tables.write(decisions_out, decided, "decisions")
-    with written(refused_out) as beside:
-        gone.to_csv(beside, index=False, lineterminator="\n")
+    events = store.read_events(paths)
+    require_home(events, int(year), block)
+    with raster.opened(segments) as source:
+        found = settle(events, read_features(features), lambda: source.read(1), raster.geobox_of(source), settings)
+    logger.info("%d decisions in %d files", len(found.decisions), len(paths))
+    for fate, number in found.lineage["fate"].value_counts().items():
+        logger.log(logging.WARNING if fate in {"review", "lost"} else logging.INFO, "%s: %d events", fate, number)
+    if len(found.review):
+        logger.warning("%d segments are disputed or took no label: listed in %s", len(found.review), review_out)
+    tables.write(decisions_out, found.decisions, "decisions")
+    for path, table in ((lineage_out, found.lineage), (review_out, found.review)):
+        with written(path) as beside:
+            table.to_csv(beside, index=False, lineterminator="\n")
 
 
-def decisions(events: Sequence[store.Event], features: pd.DataFrame, year: int, block: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The decision that counts for each segment, and the decisions whose segment has changed.
-
-    Args:
-        features: columns segment and key.
-
-    Returns:
-        A table `decisions` in segment order, and rows what, which, segment, why for the refused.
+def require_home(events: Sequence[store.Event], year: int, block: str) -> None:
+    """Refuse events of another year or block.
 
     Raises:
-        UserError: an event of another year or block.
+        UserError: there are some.
     """
-    import numpy as np
-    import pandas as pd
-
     strays = [event for event in events if (event.year, event.block) != (year, block)]
     if strays:
         raise UserError(
@@ -107,22 +116,6 @@ def decisions(events: Sequence[store.Event], features: pd.DataFrame, year: int, 
             f"{len(strays)} of others, the first of {strays[0].year}, block {strays[0].block} by {strays[0].annotator} at {strays[0].time}",
             "move their files to the folder of their year and block",
         )
-    best = store.winners(events)
-    found = pd.DataFrame(
-        {
-            "key": np.array(list(best), np.uint64),
-            "label": np.array([store.LABELS[event.label] for event in best.values()], np.int8),
-            "provenance": [event.provenance for event in best.values()],
-            "who": [event.annotator for event in best.values()],
-            "when": [event.time for event in best.values()],
-            "event": [event.hash for event in best.values()],
-        }
-    ).merge(features[["segment", "key"]], on="key", how="left")
-    here = found["segment"].notna()
-    kept = found[here].astype({"segment": "uint32"}).sort_values("segment", ignore_index=True)
-    text = ["provenance", "who", "when", "event"]
-    gone = pd.DataFrame({"what": "event", "which": sorted(found.loc[~here, "event"]), "segment": 0, "why": "segment changed"})
-    return kept[["segment", "label", *text]].astype(dict.fromkeys(text, "object")), gone
 
 
 def warn_of_types(people: pd.DataFrame) -> None:

@@ -1,8 +1,8 @@
 """Events: what people decided about segments, one immutable file per check-in, one JSON object a line.
 
 An event hangs on geometry, the content key and an interior point of a segment, never on a row number, so it
-outlives a new numbering of the segments. Files are only ever added. What several events say about one
-segment does not depend on the names or the order of their files: see `winners`.
+outlives a new numbering of the segments; its footprint lets it move to a new segmentation (`transfer`).
+Files are only ever added. What they say does not depend on their names or their order.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import math
 import os
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,11 @@ from smallmines.provenance import digest
 LABELS = {"mining": 1, "not_mining": 0, "unsure": -1}
 """Values an event's label may have, and the number that stands for each in tables (-1: left open)."""
 
-RANKS = {"confirmed": 1, "corrected": 1, "adjudicated": 2}
+RANKS = {"imported": 0, "confirmed": 1, "corrected": 1, "adjudicated": 2}
 """Provenances of events; a higher rank wins, whatever the time."""
+
+CONFIDENCES = ("", "sure", "likely", "guess")
+"""How sure a person is."""
 
 ANNOTATOR = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]*")
 """Names of annotators: they stand in file names."""
@@ -39,10 +42,17 @@ class Event:
         key: content key of the segment (uint64).
         x, y: interior point of the segment in the grid's CRS, in m.
         label: mining | not_mining | unsure.
-        provenance: corrected | confirmed | adjudicated.
+        provenance: corrected | confirmed | adjudicated | imported.
         annotator: who; letters, digits and `_.@-`.
         time: when, ISO 8601 with UTC offset zero.
         reason, evidence, note: free text.
+        evidence_date: day of the evidence (an image's date), ISO 8601.
+        confidence: sure | likely | guess.
+        predicted: what the assistant had said: mining | not_mining.
+        probability: with what probability of mining; -1 where unknown.
+        blind: the person was asked without knowing what others said, to measure their agreement.
+        base: the working copy it comes from.
+        footprint: the segment's pixels, see `footprint`.
     """
 
     year: int
@@ -57,6 +67,13 @@ class Event:
     reason: str = ""
     evidence: str = ""
     note: str = ""
+    evidence_date: str = ""
+    confidence: str = ""
+    predicted: str = ""
+    probability: float = -1.0
+    blind: bool = False
+    base: str = ""
+    footprint: str = ""
 
     def __post_init__(self) -> None:
         """Refuse what the type cannot say.
@@ -66,7 +83,7 @@ class Event:
         """
         for name, kinds in _KINDS.items():
             value = getattr(self, name)
-            if not isinstance(value, kinds) or isinstance(value, bool):
+            if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
                 raise ValueError(f"{name} is {value!r}, not {kinds[0].__name__}")
         if not 0 <= self.key < 2**64:
             raise ValueError(f"key is {self.key}, not a number of 64 bits")
@@ -74,6 +91,8 @@ class Event:
             raise ValueError(f"the point is ({self.x}, {self.y})")
         if self.label not in LABELS:
             raise ValueError(f"label is {self.label!r}, not one of {', '.join(LABELS)}")
+        if self.confidence not in CONFIDENCES:
+            raise ValueError(f"confidence is {self.confidence!r}, not one of {', '.join(CONFIDENCES[1:])}, or empty")
         if self.provenance not in RANKS:
             raise ValueError(f"provenance is {self.provenance!r}, not one of {', '.join(RANKS)}")
         if not ANNOTATOR.fullmatch(self.annotator):
@@ -92,29 +111,17 @@ class Event:
         return digest(asdict(self))
 
     @property
-    def rank(self) -> tuple[int, dt.datetime, str]:
-        """What decides between events of one segment: provenance, then time, then content. The greatest wins."""
-        return RANKS[self.provenance], self.instant, self.hash
+    def order(self) -> tuple[dt.datetime, str]:
+        """What decides between events of one person about one place: time, then content. The greatest wins."""
+        return self.instant, self.hash
 
 
-_KINDS: dict[str, tuple[type, ...]] = {"year": (int,), "key": (int,), "x": (float, int), "y": (float, int)} | {
-    field.name: (str,) for field in fields(Event) if field.name not in {"year", "key", "x", "y"}
-}
+_NUMBERS: dict[str, tuple[type, ...]] = {"year": (int,), "key": (int,), "blind": (bool,)} | dict.fromkeys(
+    ("x", "y", "probability"), (float, int)
+)
+_KINDS: dict[str, tuple[type, ...]] = {field.name: _NUMBERS.get(field.name, (str,)) for field in fields(Event)}
 _FIELDS = frozenset(_KINDS)
-_REQUIRED = _FIELDS - {"reason", "evidence", "note"}
-
-
-def winners(events: Iterable[Event]) -> dict[int, Event]:
-    """The event that counts for each content key: the highest rank, then the latest, then the greatest hash.
-
-    The result does not depend on the order of `events`.
-    """
-    best: dict[int, tuple[tuple[int, dt.datetime, str], Event]] = {}
-    for event in events:
-        rank = event.rank
-        if event.key not in best or rank > best[event.key][0]:
-            best[event.key] = (rank, event)
-    return {key: best[key][1] for key in sorted(best)}
+_REQUIRED = frozenset(field.name for field in fields(Event) if field.default is MISSING)
 
 
 def write_events(folder: Path, events: Sequence[Event]) -> Path:
@@ -134,7 +141,7 @@ def write_events(folder: Path, events: Sequence[Event]) -> Path:
     sources = sorted({(event.annotator, event.year, event.block) for event in events})
     if len(sources) != 1:
         raise UserError("events of one annotator, year and block", f"{len(events)} events of {sources}", "write each of them apart")
-    ordered = sorted(set(events), key=lambda event: (event.instant, event.hash))
+    ordered = sorted(set(events), key=lambda event: event.order)
     text = "".join(json.dumps(asdict(event), sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n" for event in ordered)
     name = f"{ordered[-1].instant:%Y%m%dT%H%M%SZ}-{sources[0][0]}-{digest(text)[:8]}.jsonl"
     path = Path(folder) / name
@@ -166,7 +173,7 @@ def read_events(paths: Iterable[str | Path]) -> list[Event]:
         for number, line in enumerate(lines, 1):
             if line.strip():
                 found.add(_event(line, f"{path}, line {number}"))
-    return sorted(found, key=lambda event: (event.instant, event.hash))
+    return sorted(found, key=lambda event: event.order)
 
 
 def _event(line: str, where: str) -> Event:
@@ -177,6 +184,7 @@ def _event(line: str, where: str) -> Event:
         missing, unknown = sorted(_REQUIRED - set(values)), sorted(set(values) - _FIELDS)
         if missing or unknown:
             raise ValueError("; ".join(f"{word} {', '.join(names)}" for word, names in (("no", missing), ("unknown", unknown)) if names))
-        return Event(**values | {name: float(values[name]) for name in ("x", "y") if isinstance(values[name], int)})
+        numbers = {name: float(values[name]) for name in ("x", "y", "probability") if isinstance(values.get(name), int)}
+        return Event(**values | numbers)
     except ValueError as error:
         raise UserError("one event as a JSON object on each line", f"{where}: {error}", "mend the line or take the file away") from None

@@ -14,8 +14,11 @@ if TYPE_CHECKING:
 
 Name = Literal["samples", "decisions", "probabilities", "labels"]
 
-PROVENANCES = ("manual", "predicted", "corrected", "confirmed", "adjudicated", "transferred", "imported", "cloud")
-"""Where a label may come from. `cloud`: predicted mining that Sentinel-2 never saw clearly, set to 0."""
+PROVENANCES = ("manual", "predicted", "corrected", "confirmed", "adjudicated", "transferred", "imported", "disputed", "cloud")
+"""Where a label may come from. `cloud`: predicted mining that Sentinel-2 never saw clearly, set to 0. `disputed`: people disagree, left open."""
+
+VALIDATED = ("manual", "corrected", "confirmed", "adjudicated", "transferred", "disputed")
+"""Labels of segments that people have looked at."""
 
 
 CLEAR = 0.5

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from smallmines import raster
 from smallmines.grid import Lattice
 from smallmines.job import UserError, logger
+from smallmines.labels.tables import PROVENANCES, VALIDATED
 from smallmines.patches import MASK_NODATA, patch_name
 from smallmines.provenance import written
 from smallmines.publish.assemble import read_list
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     import geopandas as gpd
     import pandera.pandas as pa
 
-PROVENANCES = ("manual", "predicted", "corrected", "confirmed", "adjudicated", "transferred", "imported", "cloud")
-"""Where a label can come from; a pixel's provenance is its segment's."""
 
 OPEN = 16
 """Added to the code of a provenance where the label is left open."""
@@ -68,7 +67,8 @@ def write_index(
         The index: tile_id (str), year (int32), block (str), row, col (int64), released_id, geometry (the tile's square),
         mining_percent (of the mask's valid pixels, NaN where there is none), mask_nodata_percent, open_percent (labels
         left open), image_nodata_percent (Sentinel-2), s1_nodata_percent, dem_nodata_percent (of all pixels),
-        clear_share (of the pixels with Sentinel-2 data), share_<provenance> (of the labelled pixels), scenes, baselines
+        clear_share (of the pixels with Sentinel-2 data), share_<provenance> (of the labelled pixels), validated_share (of these,
+        what people looked at), scenes, baselines
         (lists of str), radiometry, image, mask (paths from the dataset's folder), image_sha256, mask_sha256.
 
     Raises:
@@ -185,6 +185,7 @@ def _rows(cells: pd.DataFrame, counts: dict[str, NDArray[np.int64]], tags: Mappi
     )
     for position, name in enumerate(PROVENANCES):
         table[f"share_{name}"] = _share(provenance[:, position], provenance.sum(axis=1), 1)
+    table["validated_share"] = table[[f"share_{name}" for name in VALIDATED]].sum(axis=1, min_count=1).clip(upper=1)
     table["scenes"] = pd.Series([one[0] for one in used], dtype=object)
     table["baselines"] = pd.Series([one[1] for one in used], dtype=object)
     return table.assign(radiometry=tags.get("RADIOMETRY", ""))
@@ -230,6 +231,7 @@ _NUMBERS = (
     "dem_nodata_percent",
     "clear_share",
     *(f"share_{name}" for name in PROVENANCES),
+    "validated_share",
 )
 _PATHS = ("image", "mask", "image_sha256", "mask_sha256")
 _COLUMNS = ("tile_id", "year", "block", "row", "col", "released_id", *_NUMBERS, "scenes", "baselines", "radiometry", *_PATHS)
