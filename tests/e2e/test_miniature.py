@@ -19,7 +19,7 @@ import pandas as pd
 import pytest
 import rasterio
 
-from smallmines.cli import read_config
+from smallmines.console import read_config
 from smallmines.world.score import seen_mines
 from workspace import Workspace
 

@@ -1,56 +1,30 @@
-"""The verbs people type: `smallmines world …`, `smallmines config …`, `smallmines access`, `smallmines freeze`,
+"""The verbs people type: `smallmines world …`, `smallmines labels …`, `smallmines config …`, `smallmines access`, `smallmines freeze`,
 `smallmines bench`."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from smallmines.config import S2_BANDS, Config, keys_table, parse_config, schema
+from smallmines.config import S2_BANDS, keys_table, schema
+from smallmines.console import ConfigPath, plain_errors, read_config, show
 from smallmines.job import UserError
+from smallmines.review.verbs import app as labels_app
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="SmallMinesDS: tools around the workflow.")
 world_app = typer.Typer(no_args_is_help=True, help="The miniature Earth: a small made-up archive with known truth.")
 segments_app = typer.Typer(no_args_is_help=True, help="The segmentation.")
 config_app = typer.Typer(no_args_is_help=True, help="The configuration.")
 app.add_typer(world_app, name="world")
+app.add_typer(labels_app, name="labels")
 app.add_typer(segments_app, name="segments")
 app.add_typer(config_app, name="config")
 
-ConfigPath = Annotated[Path, typer.Option("--config", help="The run's configuration file.", exists=True, dir_okay=False)]
 Seed = Annotated[int, typer.Option(min=0, help="Another seed, another world.")]
 Tiles = Annotated[int, typer.Option(min=1, help="Number of tiles of 128 × 128 px.")]
-
-
-def read_config(path: Path) -> Config:
-    """Read and validate a configuration file.
-
-    Raises:
-        UserError: it is not YAML, or not a configuration.
-    """
-    import yaml
-
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise UserError(f"YAML in {path}", str(error), "mend the file") from None
-    if not isinstance(values, dict):
-        raise UserError(f"keys and values in {path}", type(values).__name__, "write it as config/README.md describes")
-    return parse_config(values)
-
-
-@contextmanager
-def plain_errors() -> Iterator[None]:
-    """End with the three lines of a `UserError` and exit status 1, without a traceback."""
-    try:
-        yield
-    except UserError as error:
-        sys.exit(str(error))
 
 
 @world_app.command("make")
@@ -110,8 +84,8 @@ def score(
     dataset = Path("results") / settings.run / "dataset"
     images, masks = (len(list(dataset.glob(f"*/{kind}/*.tif"))) for kind in ("IMAGE", "MASK"))
     shown = ("masks", "year", "iou", "precision", "recall", "predicted_share", "true_share")
-    _show("True mine pixels with a valid observation", [{str(key): value for key, value in row.items()} for row in seen.to_dict("records")])
-    _show("Masks against the truth", [{name.removesuffix("_share"): row[name] for name in shown} for row in rows])
+    show("True mine pixels with a valid observation", [{str(key): value for key, value in row.items()} for row in seen.to_dict("records")])
+    show("Masks against the truth", [{name.removesuffix("_share"): row[name] for name in shown} for row in rows])
     print(f"The dataset: {dataset}/ ({grid['tiles']} tiles, {len(settings.years)} years: {images} images and {masks} masks)")
 
 
@@ -154,9 +128,9 @@ def difficulty(
             write_json(json, told)
     first = next(iter(told.values()))
     plain = [key for key, value in first.items() if not isinstance(value, list)]
-    _show("How hard", [{"figure": key.replace("_", " ")} | {name: str(one[key]) for name, one in told.items()} for key in plain])
+    show("How hard", [{"figure": key.replace("_", " ")} | {name: str(one[key]) for name, one in told.items()} for key in plain])
     for key in (key for key in first if key not in plain):
-        _show(
+        show(
             key.replace("_", " "),
             [{"band": band} | {name: str(one[key][index]) for name, one in told.items()} for index, band in enumerate(S2_BANDS)],
         )
@@ -195,7 +169,7 @@ def tune(
             table = tuning.tune(
                 settings, year, block, grid, window_px, corner, threads, memory_mb, folder, tell=lambda _: progress.advance(bar)
             )
-    _show("Segmentation of one window", [{str(key): value for key, value in one.items()} for one in table.to_dict("records")])
+    show("Segmentation of one window", [{str(key): value for key, value in one.items()} for one in table.to_dict("records")])
     print(f"table and picture: {folder}/segments_tune.csv, {folder}/segments_tune.png")
 
 
@@ -272,7 +246,7 @@ def bench(config: ConfigPath) -> None:
         table["memory"].max(),
     ]
     table.columns = ["rule", "jobs", "seconds", "longest s", "cpu s", "memory MB"]
-    _show(f"Run {settings.run}", [{str(key): value for key, value in row.items()} for row in table.to_dict("records")], decimals=1)
+    show(f"Run {settings.run}", [{str(key): value for key, value in row.items()} for row in table.to_dict("records")], decimals=1)
 
 
 @config_app.command("keys")
@@ -285,19 +259,6 @@ def config_keys() -> None:
 def config_schema() -> None:
     """Print the JSON schema of the configuration."""
     sys.stdout.write(schema())
-
-
-def _show(title: str, rows: list[dict[str, Any]], decimals: int = 3) -> None:
-    from rich.box import SIMPLE
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title=title, box=SIMPLE, padding=0)
-    for name in rows[0]:
-        table.add_column(name.replace("_", " "), justify="left" if isinstance(rows[0][name], str) else "right", no_wrap=True)
-    for row in rows:
-        table.add_row(*(f"{value:.{decimals}f}" if isinstance(value, float) else str(value) for value in row.values()))
-    Console().print(table)
 
 
 if __name__ == "__main__":

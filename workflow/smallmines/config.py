@@ -295,7 +295,6 @@ class Labels(Section):
     )
     queue: Queue = Field(default_factory=Queue, description="The review queue.")
     overlap: int = Field(100, ge=0, description="Segments per block and year that all annotators label without knowing of each other.")
-    near: tuple[str, ...] = Field((), description="Vector files (water, settlements) whose distance stratifies the overlap too.")
     map_layers: dict[str, str] = Field(
         default_factory=dict, description="Further layers of the QGIS project: name and XYZ address (`https://…/{z}/{x}/{y}.png`)."
     )

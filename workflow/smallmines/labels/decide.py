@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from smallmines.job import UserError
 from smallmines.labels import tables
@@ -60,13 +61,12 @@ def labels(
             "tables of one segmentation", "segments that differ", "delete the block's people/ and assistant/ folders and run again"
         )
     probability = probabilities["probability"].to_numpy()
-    mining = probability.astype(np.float64).round(4) >= threshold
-    cloudy = mining & (features["clear_share"].to_numpy() < tables.CLEAR)
+    mining, cloudy = predicted(probability, features["clear_share"].to_numpy(), threshold)
     table = pd.DataFrame(
         {
             "segment": known,
             "key": features["key"],
-            "label": (mining & ~cloudy).astype(np.int8),
+            "label": mining.astype(np.int8),
             "provenance": np.where(cloudy, "cloud", "predicted").astype(object),
             "probability": probability,
             "who": "",
@@ -80,3 +80,12 @@ def labels(
         for column in ("label", "provenance", "who", "when"):
             table.loc[people.index, column] = people[column].to_numpy()
     return table.reset_index().astype({"segment": "uint32", "label": "int8"})
+
+
+def predicted(
+    probability: NDArray[np.floating], clear_share: NDArray[np.floating], threshold: float
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Whether the assistant's word for a segment is mining, and where it would be but for the clouds."""
+    mining = probability.astype(np.float64).round(4) >= threshold
+    cloudy = mining & (clear_share < tables.CLEAR)
+    return mining & ~cloudy, cloudy

@@ -6,6 +6,7 @@ x · resolution east and y · resolution north of the CRS's origin (rounded to w
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -70,7 +71,7 @@ def encode(runs: Runs, count: int, geobox: GeoBox) -> list[str]:
     left, top = _origin(geobox)
     texts = [f"{y} {x} {n}" for y, x, n in zip((top - runs.row).tolist(), (left + runs.col).tolist(), runs.length.tolist(), strict=True)]
     ends = np.searchsorted(runs.owner, np.arange(count + 1)).tolist()
-    return ["|".join(texts[start:end]) for start, end in zip(ends, ends[1:], strict=False)]
+    return ["|".join(texts[start:end]) for start, end in itertools.pairwise(ends)]
 
 
 def decode(footprints: Sequence[str], geobox: GeoBox) -> Runs:

@@ -138,15 +138,10 @@ def write_events(folder: Path, events: Sequence[Event]) -> Path:
         UserError: no events, or of several annotators, years or blocks.
         FileExistsError: another check-in has the same name (a collision of eight hex digits); nothing is overwritten.
     """
-    sources = sorted({(event.annotator, event.year, event.block) for event in events})
-    if len(sources) != 1:
-        raise UserError("events of one annotator, year and block", f"{len(events)} events of {sources}", "write each of them apart")
-    ordered = sorted(set(events), key=lambda event: event.order)
-    text = "".join(json.dumps(asdict(event), sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n" for event in ordered)
-    name = f"{ordered[-1].instant:%Y%m%dT%H%M%SZ}-{sources[0][0]}-{digest(text)[:8]}.jsonl"
-    path = Path(folder) / name
+    path = Path(folder) / f"{file_name(events)}.jsonl"
+    text = _text(events)
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{name}.{os.getpid()}")
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         beside.write_text(text, encoding="utf-8")
         os.link(beside, path)  # unlike a rename, a link never replaces a file, and the file appears whole
@@ -156,6 +151,25 @@ def write_events(folder: Path, events: Sequence[Event]) -> Path:
     finally:
         beside.unlink(missing_ok=True)
     return path
+
+
+def file_name(events: Sequence[Event]) -> str:
+    """The name of a check-in without its suffix: time of its latest event, annotator, content.
+
+    Raises:
+        UserError: no events, or of several annotators, years or blocks.
+    """
+    sources = sorted({(event.annotator, event.year, event.block) for event in events})
+    if len(sources) != 1:
+        raise UserError("events of one annotator, year and block", f"{len(events)} events of {sources}", "write each of them apart")
+    latest = max(events, key=lambda event: event.order)
+    return f"{latest.instant:%Y%m%dT%H%M%SZ}-{latest.annotator}-{digest(_text(events))[:8]}"
+
+
+def _text(events: Sequence[Event]) -> str:
+    """One event a line, by time and content."""
+    ordered = sorted(set(events), key=lambda event: event.order)
+    return "".join(json.dumps(asdict(event), sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n" for event in ordered)
 
 
 def read_events(paths: Iterable[str | Path]) -> list[Event]:

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 Name = Literal["samples", "decisions", "probabilities", "labels"]
 
 PROVENANCES = ("manual", "predicted", "corrected", "confirmed", "adjudicated", "transferred", "imported", "disputed", "cloud")
-"""Where a label may come from. `cloud`: predicted mining that Sentinel-2 never saw clearly, set to 0. `disputed`: people disagree, left open."""
+"""Where a label may come from. `cloud`: predicted mining that Sentinel-2 never saw clearly, set to 0.
+`disputed`: people disagree, left open."""
 
 VALIDATED = ("manual", "corrected", "confirmed", "adjudicated", "transferred", "disputed")
 """Labels of segments that people have looked at."""

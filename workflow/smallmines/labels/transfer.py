@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -149,7 +149,7 @@ def _fused(said: pd.DataFrame, events: Sequence[Event]) -> tuple[pd.DataFrame, p
     people = said.assign(who=np.array([events[number].annotator for number in said["event"]], object))
     each = people.groupby("segment", sort=True)
     last = people.drop_duplicates("segment", keep="last").set_index("segment").sort_index()
-    disputed = (each["label"].nunique() > 1).to_numpy() & (last["rank"] == RANKS["corrected"]).to_numpy()
+    disputed = (each["label"].min() != each["label"].max()).to_numpy() & (last["rank"] == RANKS["corrected"]).to_numpy()
     who = people[["segment", "who"]].drop_duplicates().sort_values(["segment", "who"]).groupby("segment")["who"].agg("|".join)
     chosen = [events[number] for number in last["event"]]
     provenance = np.where(

@@ -1,0 +1,203 @@
+"""What QGIS needs beside the data: the style of a working copy's layers, and a project that shows the images.
+
+Written as XML by ourselves, since the machine that runs the workflow need not have QGIS; tests open both in QGIS.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from xml.sax.saxutils import escape, quoteattr
+
+COLOURS = {"mining": "#e31a1c", "not_mining": "#33a02c", "unsure": "#ff7f00", "unseen": "#ffff33"}
+"""Outlines of the segments by label."""
+
+STATES = {"open": "#bbbbbb", "doing": "#ff7f00", "done": "#33a02c"}
+"""Outlines of the tasks by status; `done` confirms what is unseen."""
+
+VALUES = {
+    "label": {"mining": "mining", "not mining": "not_mining", "unsure": "unsure"},
+    "confidence": {"sure": "sure", "likely": "likely", "a guess": "guess"},
+    "status": {"open": "open", "doing": "doing", "done: the rest is right": "done"},
+}
+"""What the lists of the form offer: words shown, value stored."""
+
+NOW = "epoch(now())"
+"""Milliseconds since 1970 in UTC, whatever the computer's time zone."""
+
+
+@dataclass(frozen=True)
+class Image:
+    """A raster layer of the project.
+
+    Attributes:
+        name: title of the layer.
+        path: of the file.
+        bands: three for red, green and blue, or one for grey; none for hillshade.
+        limits: values shown black and full, per band.
+    """
+
+    name: str
+    path: Path
+    bands: tuple[int, ...] = ()
+    limits: tuple[tuple[float, float], ...] = ()
+
+
+def style(
+    fields: Sequence[str], editable: Sequence[str], chosen: str, colours: Mapping[str, str], unset: str, tip: str, rule: str = ""
+) -> str:
+    """The style of a layer as QML.
+
+    Args:
+        fields: all fields, in order.
+        editable: those that people fill in; the form shows the others read-only.
+        chosen: field with the values of `colours`.
+        unset: value of `colours` for an empty field.
+        tip: map tip, HTML with expressions.
+        rule: expression that an edit must fulfil, shown when it does not.
+    """
+    categories = "".join(f'<category symbol="{n}" value="{v}" label="{v.replace("_", " ")}" render="true"/>' for n, v in enumerate(colours))
+    symbols = "".join(
+        f'<symbol type="fill" name="{n}" alpha="1"><layer enabled="1" pass="0" class="SimpleFill" locked="0">'
+        f'<prop k="style" v="no"/><prop k="outline_color" v="{_rgb(colour)}"/><prop k="outline_style" v="solid"/>'
+        f'<prop k="outline_width" v="0.5"/><prop k="outline_width_unit" v="MM"/></layer></symbol>'
+        for n, colour in enumerate(colours.values())
+    )
+    widgets = "".join(f'<field name="{name}">{_widget(name)}</field>' for name in fields)
+    defaults = f'<default field="edited" expression="{NOW}" applyOnUpdate="1"/>'
+    constraints = ""
+    if rule:
+        constraints = (
+            f'<constraints><constraint field="{chosen}" constraints="4" exp_strength="2" notnull_strength="0" unique_strength="0"/>'
+            "</constraints>"
+            f'<constraintExpressions><constraint field="{chosen}" exp={quoteattr(rule)} '
+            f'desc="a correction needs its evidence and the evidence\'s date"/></constraintExpressions>'
+        )
+    open_ = "".join(f'<field name="{name}" editable="{int(name in editable)}"/>' for name in fields)
+    return (
+        "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
+        '<qgis version="3.22.0" styleCategories="AllStyleCategories" readOnly="0">'
+        f'<renderer-v2 type="categorizedSymbol" attr="coalesce(&quot;{chosen}&quot;, \'{unset}\')" enableorderby="0" forceraster="0">'
+        f"<categories>{categories}</categories><symbols>{symbols}</symbols></renderer-v2>"
+        f"<fieldConfiguration>{widgets}</fieldConfiguration><defaults>{defaults}</defaults>{constraints}"
+        f"<editorlayout>generatedlayout</editorlayout><editable>{open_}</editable>"
+        f"<mapTip>{escape(tip)}</mapTip><layerGeometryType>2</layerGeometryType></qgis>"
+    )
+
+
+def _widget(name: str) -> str:
+    if name in VALUES:
+        rows = "".join(
+            f'<Option type="Map"><Option type="QString" name={quoteattr(shown)} value={quoteattr(value)}/></Option>'
+            for shown, value in VALUES[name].items()
+        )
+        kind, options = "ValueMap", f'<Option type="List" name="map">{rows}</Option>'
+    elif name == "evidence_date":
+        kind = "DateTime"
+        options = "".join(
+            f'<Option type="QString" name="{key}" value="yyyy-MM-dd"/>' for key in ("display_format", "field_format")
+        ) + "".join(f'<Option type="bool" name="{key}" value="true"/>' for key in ("calendar_popup", "allow_null"))
+    else:
+        kind, options = "TextEdit", ""
+    return f'<editWidget type="{kind}"><config><Option type="Map">{options}</Option></config></editWidget>'
+
+
+def _rgb(colour: str) -> str:
+    return ",".join(str(int(colour[at : at + 2], 16)) for at in (1, 3, 5)) + ",255"
+
+
+def write_project(
+    path: Path, data: Path, images: Sequence[Image], tiles: Mapping[str, str], crs: str, bounds: tuple[float, float, float, float]
+) -> None:
+    """Write a QGIS project beside a working copy: a map theme per image, the first four side by side; paths are relative.
+
+    Args:
+        path: `.qgs`.
+        data: the GeoPackage with layers segments and tasks.
+        images: layers below, in the order of the legend.
+        tiles: further layers, name and XYZ address.
+        crs: as `EPSG:32630`.
+        bounds: of the first view: west, south, east, north.
+    """
+    here = path.parent
+    vectors = {name: f"./{os.path.relpath(data, here)}|layername={name}" for name in ("segments", "tasks")}
+    layers = [
+        f'<maplayer type="vector" geometry="Polygon">{_head(name, name, source, "ogr", crs)}</maplayer>' for name, source in vectors.items()
+    ]
+    rasters = {f"image{number}": image for number, image in enumerate(images)}
+    for name, image in rasters.items():
+        source = f"./{os.path.relpath(image.path, here)}"
+        layers.append(f'<maplayer type="raster">{_head(name, image.name, source, "gdal", crs)}<pipe>{_renderer(image)}</pipe></maplayer>')
+    online = {f"online{number}": (name, address) for number, (name, address) in enumerate(tiles.items())}
+    for name, (title, address) in online.items():
+        head = _head(name, title, f"type=xyz&url={address}&zmin=0&zmax=19", "wms", "EPSG:3857")
+        drawn = '<rasterrenderer type="singlebandcolordata" band="1" opacity="1" alphaBand="-1"/>'
+        layers.append(f'<maplayer type="raster">{head}<pipe>{drawn}</pipe></maplayer>')
+    shown = [*vectors, next(iter(rasters), "")]
+    titles = {
+        **{name: name for name in vectors},
+        **{name: image.name for name, image in rasters.items()},
+        **{n: t for n, (t, _) in online.items()},
+    }
+    tree = "".join(
+        f'<layer-tree-layer id="{name}" name={quoteattr(title)} expanded="0" checked="Qt::{"Checked" if name in shown else "Unchecked"}"/>'
+        for name, title in titles.items()
+    )
+    themes = "".join(
+        f"<visibility-preset name={quoteattr(title)}>"
+        + "".join(f'<layer id="{one}" visible="1" expanded="0"/>' for one in (*vectors, name))
+        + "</visibility-preset>"
+        for name, title in titles.items()
+        if name not in vectors
+    )
+    view = dict(zip(("xmin", "ymin", "xmax", "ymax"), bounds, strict=True))
+    extent = f"<extent>{''.join(f'<{key}>{value}</{key}>' for key, value in view.items())}</extent>"
+    canvas = f"<units>meters</units>{extent}<rotation>0</rotation><destinationsrs>{_crs(crs)}</destinationsrs>"
+    beside = [image.name for image in images[1:4]]
+    docks = "".join(
+        f'<view name={quoteattr(name)} area="2" floating="0" synced="1" scaleSynced="0" scaleFactor="1" showCursor="1" showExtent="0" '
+        f'showLabels="1" zoomSelected="0" x="0" y="{300 * number}" width="450" height="300"/>'
+        for number, name in enumerate(beside)
+    )
+    canvases = "".join(
+        f'<mapcanvas name={quoteattr(name)} theme={quoteattr(name)} annotationsVisible="1">{canvas}</mapcanvas>' for name in beside
+    )
+    path.write_text(
+        "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
+        f'<qgis version="3.22.0" projectname={quoteattr(path.stem)}><title>{escape(path.stem)}</title><projectCrs>{_crs(crs)}</projectCrs>'
+        f"<layer-tree-group>{tree}</layer-tree-group>"
+        f'<mapcanvas name="theMapCanvas" annotationsVisible="1">{canvas}</mapcanvas><mapViewDocks>{docks}</mapViewDocks>{canvases}'
+        f"<projectlayers>{''.join(layers)}</projectlayers><visibility-presets>{themes}</visibility-presets>"
+        '<properties><Paths><Absolute type="bool">false</Absolute></Paths></properties></qgis>\n',
+        encoding="utf-8",
+    )
+
+
+def _head(name: str, title: str, source: str, provider: str, crs: str) -> str:
+    return (
+        f"<id>{name}</id><datasource>{escape(source)}</datasource><layername>{escape(title)}</layername>"
+        f"<srs>{_crs(crs)}</srs><provider>{provider}</provider>"
+    )
+
+
+def _crs(crs: str) -> str:
+    return f"<spatialrefsys><authid>{crs}</authid></spatialrefsys>"
+
+
+def _renderer(image: Image) -> str:
+    if not image.bands:
+        return (
+            '<rasterrenderer type="hillshade" band="1" azimuth="315" angle="45" zfactor="2" multidirection="0" opacity="1" alphaBand="-1"/>'
+        )
+    names = ("red", "green", "blue") if len(image.bands) == 3 else ("gray",)
+    kind = "multibandcolor" if len(image.bands) == 3 else "singlebandgray"
+    bands = " ".join(f'{name}Band="{band}"' for name, band in zip(names, image.bands, strict=True))
+    stretch = "".join(
+        f"<{tag}><minValue>{low:g}</minValue><maxValue>{high:g}</maxValue><algorithm>StretchToMinimumMaximum</algorithm></{tag}>"
+        for tag, (low, high) in zip(
+            [f"{name}ContrastEnhancement" for name in names] if len(names) == 3 else ["contrastEnhancement"], image.limits, strict=True
+        )
+    )
+    return f'<rasterrenderer type="{kind}" {bands} opacity="1" alphaBand="-1" gradient="BlackToWhite">{stretch}</rasterrenderer>'
