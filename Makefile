@@ -6,7 +6,7 @@ BENCH := config/bench.yaml
 # The miniature's blocks are small: a thread for each, and as many at a time as there are cores.
 RUN_DEMO = $(BIN)/snakemake --cores $(CORES) --set-threads assistant=1 segment=1 --configfile $(DEMO)
 
-.PHONY: help setup demo demo-slurm demo-archives bench test test-heavy lint format report figures otb-python clean
+.PHONY: help setup demo demo-slurm demo-archives bench test test-heavy lint format report figures figures-qgis otb-python clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -70,5 +70,13 @@ figures: setup ## the pictures of the documents, from a finished demo (needs gra
 	cp results/demo/pictures/overview_2022.png docs/images/overview.png
 	cp results/demo/pictures/coverage.png docs/images/coverage.png
 
+figures-qgis: setup ## the picture of a working copy, from a finished demo (needs python3-qgis)
+	rm -rf .figures-qgis && mkdir .figures-qgis
+	$(BIN)/smallmines labels checkout --config $(DEMO) --year 2022 --block 2 --annotator A01
+	cp resources/user/demo/work/A01/2022-2.gpkg .figures-qgis/
+	/usr/bin/python3 tests/qgis/look.py .figures-qgis/2022-2.gpkg resources/user/demo/work/A01/2022-2.qgs .figures-qgis >/dev/null
+	cp .figures-qgis/2022_true_colour.png docs/images/working_copy.png
+	rm -rf .figures-qgis resources/user/demo/work
+
 clean: ## remove what demo and benchmark made, and the tools' caches (people's files of other runs stay)
-	rm -rf .demo-slurm .demo-archives $(foreach run,demo bench,$(addsuffix /$(run),results logs benchmarks resources/automatic resources/user)) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .demo-slurm .demo-archives .figures-qgis $(foreach run,demo bench,$(addsuffix /$(run),results logs benchmarks resources/automatic resources/user)) .pytest_cache .mypy_cache .ruff_cache .hypothesis

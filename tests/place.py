@@ -12,7 +12,7 @@ import pyogrio
 from block_of_segments import CRS, make_block
 from smallmines import raster
 from smallmines.config import Transfer, parse_config
-from smallmines.labels import decide, people, tables
+from smallmines.labels import decide, decisions, tables
 from smallmines.provenance import write_json
 from smallmines.review.checkout import Place
 from smallmines.segments import content_keys
@@ -67,7 +67,7 @@ def decide_again(place: Place) -> pd.DataFrame:
     said = place.results / "assistant" / place.year / place.block
     events = sorted(str(path) for path in (place.user / "events" / place.year / place.block).glob("*.jsonl"))
     outputs = [folder / name for name in ("decisions.parquet", "lineage.csv", "review.csv")]
-    people.check_events(events, place.year, place.block, segments / "features.parquet", segments / "segments.tif", Transfer(), *outputs)
+    decisions.check_events(events, place.year, place.block, segments / "features.parquet", segments / "segments.tif", Transfer(), *outputs)
     target = place.results / "labels" / place.year / f"{place.block}.parquet"
     decide.decide(
         segments / "features.parquet", folder / "samples.parquet", outputs[0], said / "probabilities.parquet", said / "metrics.json", target

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -19,7 +20,10 @@ import pandas as pd
 import pytest
 import rasterio
 
+from place import correct, read
 from smallmines.console import read_config
+from smallmines.grid import read_lattice
+from smallmines.world.people import true_share, truth_path
 from smallmines.world.score import seen_mines
 from workspace import Workspace
 
@@ -267,6 +271,63 @@ def test_corrections_improve_the_masks(kept: Workspace) -> None:
     kept.smallmines("world", "score", "--config", "small.yaml", "--json", "score.json")
     score = pd.read_json(kept.folder / "score.json", dtype={"year": str}).set_index(["masks", "year"])["iou"]
     assert score["with people's labels", "all"] > score["prediction alone", "all"] + 0.02
+
+
+def test_people_check_out_edit_and_check_in(kept: Workspace) -> None:
+    """Two people label their queues by the truth, one of them errs in the overlap; a third settles that."""
+    kept.snakemake()
+    before = dataset(kept)
+    where = ("--config", "small.yaml", "--year", "2016", "--block", "1")
+    copies = {who: kept.user / f"work/{who}/2016-1.gpkg" for who in ("A01", "A02")}
+    for who, copy in copies.items():
+        assert "segments in" in kept.smallmines("labels", "checkout", *where, "--annotator", who, "--size", "300")
+        label_by_truth(kept, copy, "2016", wrong_overlap=who == "A02")
+    assert "no such file" in kept.smallmines("labels", "checkin", "--config", "small.yaml", "gone.gpkg", succeeds=False)
+    told = kept.smallmines("labels", "checkin", "--config", "small.yaml", *map(str, copies.values()))
+    assert "To be made again" in told
+    assert re.search(r"mask_patches +1", told)
+    planned = kept.planned()
+    assert planned["decisions"] == planned["decide"] == planned["mask"] == planned["mask_patches"] == 1
+    assert not {"image_patches", "assistant", "labels"} & set(planned)
+    kept.snakemake()
+    after = dataset(kept)
+    own = {f"MASK_GH_{tile}_2016.tif" for tile in read_lattice(kept.results / "grid/grid.json").cells_of("1")["tile_id"]}
+    assert set() < {name for name in before if before[name] != after[name]} <= own
+    index = pd.read_parquet(kept.results / "dataset/index.parquet").query("year == 2016 and block == '1'")
+    assert index["validated_share"].mean() > 0.01
+    assert index["share_disputed"].max() > 0
+    assert index["open_percent"].max() > 0
+    assert re.search(r"2016 +1 .*", kept.smallmines("labels", "status", "--config", "small.yaml"))
+    kept.smallmines("labels", "adjudicate", *where, "--by", "J01")
+    disputes = kept.user / "work/J01/2016-1-disputes.gpkg"
+    label_by_truth(kept, disputes, "2016", wrong_overlap=False)
+    kept.smallmines("labels", "checkin", "--config", "small.yaml", str(disputes))
+    kept.snakemake()
+    labels = pd.read_parquet(kept.results / "labels/2016/1.parquet")
+    assert (labels["provenance"] == "adjudicated").sum() > 10
+    assert not (labels["provenance"] == "disputed").any()
+    decided = labels[labels["provenance"].isin(["confirmed", "corrected", "adjudicated"])]
+    truth = true_share(kept.results / "segments/2016/1/segments.tif", truth_of(kept, "2016"), decided["segment"].to_numpy()) >= 0.5
+    assert (decided["label"].to_numpy() == truth).all()
+    assert kept.planned() == {}
+    assert "kept" in kept.smallmines("labels", "transfer", "--config", "small.yaml", "--year", "2016", "--block", "1")
+
+
+def truth_of(workspace: Workspace, year: str) -> Path:
+    """The true mask of a year."""
+    return truth_path(read_config(workspace.folder / "small.yaml"), year, workspace.folder)
+
+
+def label_by_truth(workspace: Workspace, copy: Path, year: str, wrong_overlap: bool) -> None:
+    """Fill in a working copy by the true majority of each segment; the other way round in every other segment of the overlap."""
+    table = read(copy)
+    segments = pd.read_parquet(workspace.results / f"segments/{year}/1/features.parquet").set_index("key")["segment"]
+    keys = table["key"].astype(np.uint64)
+    mining = true_share(workspace.results / f"segments/{year}/1/segments.tif", truth_of(workspace, year), segments[keys].to_numpy()) >= 0.5
+    blind = set(pd.read_csv(workspace.user / f"overlap/{year}/1-1.csv", dtype=str)["key"])
+    wrong = np.array([wrong_overlap and key in blind and int(key) % 2 == 0 for key in table["key"]])
+    for fid, label in zip(table.index, np.where(mining ^ wrong, "mining", "not_mining"), strict=True):
+        correct(copy, int(fid), str(label))
 
 
 @pytest.mark.heavy

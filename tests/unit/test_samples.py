@@ -17,7 +17,7 @@ from odc.geo.geobox import GeoBox
 from block_of_segments import CRS, make_block
 from smallmines.config import Assistant, Transfer
 from smallmines.job import UserError
-from smallmines.labels import people, samples, store
+from smallmines.labels import decisions, people, samples, store
 
 GRID = GeoBox((12, 12), Affine(10, 0, 600000, 0, -10, 700000), CRS)
 
@@ -222,7 +222,7 @@ def check_events(block, *paths):
     out = block.folder / "people"
     files = (out / "decisions.parquet", out / "lineage.csv", out / "review.csv")
     known = (block.folder / "features.parquet", block.folder / "segments.tif")
-    people.check_events([str(one) for one in paths], "2016", "1", *known, Transfer(), *files)
+    decisions.check_events([str(one) for one in paths], "2016", "1", *known, Transfer(), *files)
     return pd.read_parquet(files[0]), pd.read_csv(files[1])
 
 

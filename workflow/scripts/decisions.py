@@ -2,7 +2,7 @@
 
 from smallmines.config import Transfer
 from smallmines.job import job
-from smallmines.labels.people import check_events
+from smallmines.labels.decisions import check_events
 
 given, made, where = snakemake.input, snakemake.output, snakemake.wildcards
 with job(snakemake.log[0]):

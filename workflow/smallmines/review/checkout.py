@@ -19,7 +19,7 @@ from smallmines.labels import decide, footprint, store
 from smallmines.labels.tables import read as read_table
 from smallmines.provenance import read_json, written
 from smallmines.review import qgis
-from smallmines.review.copies import About, copy_path, polygons_of, shapes, write_base, write_copy
+from smallmines.review.copies import About, copy_path, looks, polygons_of, shapes, write_base, write_copy
 from smallmines.review.queue import draw_overlap, review_queue
 from smallmines.segments import read_features
 
@@ -352,6 +352,7 @@ def _project(place: Place, target: Path, lattice: Lattice, tasks: Any) -> None:
         qgis.write_project(
             beside,
             target,
+            looks(),
             images,
             place.config.labels.map_layers,
             str(lattice.geobox.crs),

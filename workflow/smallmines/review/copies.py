@@ -136,17 +136,21 @@ def read_base(user: Path, about: About) -> pd.DataFrame:
     return pd.read_parquet(path)
 
 
+def looks() -> dict[str, str]:
+    """The style of each layer of a working copy, see `qgis.style`."""
+    return {
+        "segments": qgis.style([*GIVEN, "edited", *SHOWN], GIVEN, "label", qgis.COLOURS, "unseen", TIP, RULE),
+        "tasks": qgis.style(["tile_id", "segments", *TASK_GIVEN, "edited"], TASK_GIVEN, "status", qgis.STATES, "open", TASK_TIP),
+    }
+
+
 def write_copy(target: Path, about: About, segments: gpd.GeoDataFrame, tasks: gpd.GeoDataFrame) -> None:
     """Write the GeoPackage with styles, stamps and where it comes from; at once or not at all."""
     import pandas as pd
     import pyogrio
 
-    styles = {
-        "segments": qgis.style([*GIVEN, "edited", *SHOWN], GIVEN, "label", qgis.COLOURS, "unseen", TIP, RULE),
-        "tasks": qgis.style(["tile_id", "segments", *TASK_GIVEN, "edited"], TASK_GIVEN, "status", qgis.STATES, "open", TASK_TIP),
-    }
     known = pd.DataFrame([{key: str(value) for key, value in asdict(about).items()}])
-    looks = pd.DataFrame(
+    styles = pd.DataFrame(
         [
             {
                 "f_table_catalog": "",
@@ -154,13 +158,14 @@ def write_copy(target: Path, about: About, segments: gpd.GeoDataFrame, tasks: gp
                 "f_table_name": name,
                 "f_geometry_column": "geom",
                 "styleName": "labelling",
-                "styleQML": text,
+                "styleQML": qgis.qml(text),
                 "styleSLD": "",
                 "useAsDefault": True,
                 "description": "",
                 "owner": "",
+                "update_time": "2024-01-01T00:00:00Z",
             }
-            for name, text in styles.items()
+            for name, text in looks().items()
         ]
     )
     with written(target) as beside:
@@ -168,7 +173,7 @@ def write_copy(target: Path, about: About, segments: gpd.GeoDataFrame, tasks: gp
             pyogrio.write_dataframe(
                 frame, beside, layer=name, driver="GPKG", geometry_type="MultiPolygon", promote_to_multi=True, SPATIAL_INDEX="YES"
             )
-        for name, table in (("about", known), ("layer_styles", looks)):
+        for name, table in (("about", known), ("layer_styles", styles)):
             pyogrio.write_dataframe(table, beside, layer=name, driver="GPKG")
         with contextlib.closing(sqlite3.connect(beside)) as file, file:
             for name, given in (("segments", GIVEN), ("tasks", TASK_GIVEN)):

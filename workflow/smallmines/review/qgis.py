@@ -24,6 +24,8 @@ VALUES = {
 }
 """What the lists of the form offer: words shown, value stored."""
 
+DOCTYPE = "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
+
 NOW = "epoch(now())"
 """Milliseconds since 1970 in UTC, whatever the computer's time zone."""
 
@@ -48,7 +50,7 @@ class Image:
 def style(
     fields: Sequence[str], editable: Sequence[str], chosen: str, colours: Mapping[str, str], unset: str, tip: str, rule: str = ""
 ) -> str:
-    """The style of a layer as QML.
+    """The style of a layer as XML elements, for `qml` and `write_project`.
 
     Args:
         fields: all fields, in order.
@@ -77,14 +79,17 @@ def style(
         )
     open_ = "".join(f'<field name="{name}" editable="{int(name in editable)}"/>' for name in fields)
     return (
-        "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
-        '<qgis version="3.22.0" styleCategories="AllStyleCategories" readOnly="0">'
         f'<renderer-v2 type="categorizedSymbol" attr="coalesce(&quot;{chosen}&quot;, \'{unset}\')" enableorderby="0" forceraster="0">'
         f"<categories>{categories}</categories><symbols>{symbols}</symbols></renderer-v2>"
         f"<fieldConfiguration>{widgets}</fieldConfiguration><defaults>{defaults}</defaults>{constraints}"
         f"<editorlayout>generatedlayout</editorlayout><editable>{open_}</editable>"
-        f"<mapTip>{escape(tip)}</mapTip><layerGeometryType>2</layerGeometryType></qgis>"
+        f"<mapTip>{escape(tip)}</mapTip><layerGeometryType>2</layerGeometryType>"
     )
+
+
+def qml(look: str) -> str:
+    """A style as the document that a GeoPackage's table `layer_styles` holds."""
+    return f'{DOCTYPE}<qgis version="3.22.0" styleCategories="AllStyleCategories" readOnly="0">{look}</qgis>'
 
 
 def _widget(name: str) -> str:
@@ -109,22 +114,31 @@ def _rgb(colour: str) -> str:
 
 
 def write_project(
-    path: Path, data: Path, images: Sequence[Image], tiles: Mapping[str, str], crs: str, bounds: tuple[float, float, float, float]
+    path: Path,
+    data: Path,
+    looks: Mapping[str, str],
+    images: Sequence[Image],
+    tiles: Mapping[str, str],
+    crs: str,
+    bounds: tuple[float, float, float, float],
 ) -> None:
     """Write a QGIS project beside a working copy: a map theme per image, the first four side by side; paths are relative.
 
     Args:
         path: `.qgs`.
-        data: the GeoPackage with layers segments and tasks.
+        data: the GeoPackage.
+        looks: style of each of its layers, by name, the uppermost first.
         images: layers below, in the order of the legend.
         tiles: further layers, name and XYZ address.
         crs: as `EPSG:32630`.
         bounds: of the first view: west, south, east, north.
     """
     here = path.parent
-    vectors = {name: f"./{os.path.relpath(data, here)}|layername={name}" for name in ("segments", "tasks")}
+    vectors = {name: f"./{os.path.relpath(data, here)}|layername={name}" for name in looks}
     layers = [
-        f'<maplayer type="vector" geometry="Polygon">{_head(name, name, source, "ogr", crs)}</maplayer>' for name, source in vectors.items()
+        '<maplayer type="vector" geometry="Polygon" styleCategories="AllStyleCategories">'
+        f"{_head(name, name, source, 'ogr', crs)}{looks[name]}</maplayer>"
+        for name, source in vectors.items()
     ]
     rasters = {f"image{number}": image for number, image in enumerate(images)}
     for name, image in rasters.items():
@@ -142,12 +156,13 @@ def write_project(
         **{n: t for n, (t, _) in online.items()},
     }
     tree = "".join(
-        f'<layer-tree-layer id="{name}" name={quoteattr(title)} expanded="0" checked="Qt::{"Checked" if name in shown else "Unchecked"}"/>'
+        f'<layer-tree-layer id="{_id(name)}" name={quoteattr(title)} expanded="0" '
+        f'checked="Qt::{"Checked" if name in shown else "Unchecked"}"/>'
         for name, title in titles.items()
     )
     themes = "".join(
         f"<visibility-preset name={quoteattr(title)}>"
-        + "".join(f'<layer id="{one}" visible="1" expanded="0"/>' for one in (*vectors, name))
+        + "".join(f'<layer id="{_id(one)}" visible="1" expanded="0"/>' for one in (*vectors, name))
         + "</visibility-preset>"
         for name, title in titles.items()
         if name not in vectors
@@ -165,25 +180,38 @@ def write_project(
         f'<mapcanvas name={quoteattr(name)} theme={quoteattr(name)} annotationsVisible="1">{canvas}</mapcanvas>' for name in beside
     )
     path.write_text(
-        "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
-        f'<qgis version="3.22.0" projectname={quoteattr(path.stem)}><title>{escape(path.stem)}</title><projectCrs>{_crs(crs)}</projectCrs>'
+        f'{DOCTYPE}<qgis version="3.22.0" projectname={quoteattr(data.stem)}><title>{escape(data.stem)}</title>'
+        f"<projectCrs>{_crs(crs)}</projectCrs>"
         f"<layer-tree-group>{tree}</layer-tree-group>"
         f'<mapcanvas name="theMapCanvas" annotationsVisible="1">{canvas}</mapcanvas><mapViewDocks>{docks}</mapViewDocks>{canvases}'
         f"<projectlayers>{''.join(layers)}</projectlayers><visibility-presets>{themes}</visibility-presets>"
-        '<properties><Paths><Absolute type="bool">false</Absolute></Paths></properties></qgis>\n',
+        '<properties><SpatialRefSys><ProjectionsEnabled type="int">1</ProjectionsEnabled></SpatialRefSys>'
+        '<Paths><Absolute type="bool">false</Absolute></Paths></properties></qgis>\n',
         encoding="utf-8",
     )
 
 
 def _head(name: str, title: str, source: str, provider: str, crs: str) -> str:
     return (
-        f"<id>{name}</id><datasource>{escape(source)}</datasource><layername>{escape(title)}</layername>"
+        f"<id>{_id(name)}</id><datasource>{escape(source)}</datasource><layername>{escape(title)}</layername>"
         f"<srs>{_crs(crs)}</srs><provider>{provider}</provider>"
     )
 
 
+def _id(name: str) -> str:
+    """A layer's id; QGIS replaces short ones by its own."""
+    return f"smallmines_working_copy_{name}"
+
+
 def _crs(crs: str) -> str:
-    return f"<spatialrefsys><authid>{crs}</authid></spatialrefsys>"
+    from pyproj import CRS
+
+    known = CRS.from_user_input(crs)
+    kind = "true" if known.is_geographic else "false"
+    return (
+        f"<spatialrefsys><wkt>{escape(known.to_wkt('WKT2_2019'))}</wkt><authid>{crs}</authid>"
+        f"<description>{escape(known.name)}</description><geographicflag>{kind}</geographicflag></spatialrefsys>"
+    )
 
 
 def _renderer(image: Image) -> str:
