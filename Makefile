@@ -28,6 +28,7 @@ bench: setup ## one block of 3840 × 3840 px and one year through every rule, an
 	$(BIN)/snakemake --cores $(CORES) --configfile $(BENCH)
 	$(BIN)/smallmines bench --config $(BENCH)
 	$(BIN)/python tests/bench/readers.py results/bench
+	PYTHONPATH=tests $(BIN)/python tests/bench/labels.py $(BENCH) 2022 1
 
 demo-slurm: setup ## the demo through profiles/slurm on a one-node Slurm that this installs (root only), compared with the local demo
 	tests/cluster/one_node_slurm.sh up

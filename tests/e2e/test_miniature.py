@@ -298,18 +298,21 @@ def test_people_check_out_edit_and_check_in(kept: Workspace) -> None:
     assert index["share_disputed"].max() > 0
     assert index["open_percent"].max() > 0
     assert re.search(r"2016 +1 .*", kept.smallmines("labels", "status", "--config", "small.yaml"))
+    kept.smallmines("labels", "agreement", "--config", "small.yaml", "--json", "agreement.json")
+    (agreed,) = json.loads((kept.folder / "agreement.json").read_text())
+    assert (agreed["year"], agreed["block"], agreed["people"], agreed["segments"]) == ("2016", "1", "A01, A02", 100)
+    assert 0.3 < agreed["raw"] < 0.7  # every other one is wrong on purpose
     kept.smallmines("labels", "adjudicate", *where, "--by", "J01")
     disputes = kept.user / "work/J01/2016-1-disputes.gpkg"
     label_by_truth(kept, disputes, "2016", wrong_overlap=False)
     kept.smallmines("labels", "checkin", "--config", "small.yaml", str(disputes))
-    kept.snakemake()
+    kept.snakemake("masks_2016_1")
     labels = pd.read_parquet(kept.results / "labels/2016/1.parquet")
     assert (labels["provenance"] == "adjudicated").sum() > 10
     assert not (labels["provenance"] == "disputed").any()
     decided = labels[labels["provenance"].isin(["confirmed", "corrected", "adjudicated"])]
     truth = true_share(kept.results / "segments/2016/1/segments.tif", truth_of(kept, "2016"), decided["segment"].to_numpy()) >= 0.5
     assert (decided["label"].to_numpy() == truth).all()
-    assert kept.planned() == {}
     assert "kept" in kept.smallmines("labels", "transfer", "--config", "small.yaml", "--year", "2016", "--block", "1")
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from affine import Affine
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
 
@@ -47,6 +47,7 @@ def told(found):
     return {row.segment: (row.label, row.provenance, row.who) for row in found.decisions.itertuples()}
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32), st.integers(-3, 3), st.integers(-3, 3))
 def test_a_footprint_gives_back_its_pixels_on_a_shifted_grid(seed, down, right):
     segments = np.random.default_rng(seed).integers(0, 5, (6, 8)).astype(np.uint32)
@@ -158,6 +159,7 @@ some_events = st.lists(
 )
 
 
+@settings(max_examples=40, deadline=None)
 @given(some_events, st.sampled_from(SEGMENTATIONS), st.randoms())
 def test_any_order_of_the_same_events_gives_the_same_labels(events, now, random):
     shuffled = list(events)

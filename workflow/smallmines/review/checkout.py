@@ -173,7 +173,12 @@ def disputes(place: Place, annotator: str, dry: bool = False) -> CheckedOut:
     for event in events:
         what = ", ".join(part for part in (event.confidence, event.reason, event.evidence, event.evidence_date, event.note) if part)
         words.setdefault(event.key, {})[event.annotator] = f"{event.annotator}: {event.label}" + (f" ({what})" if what else "")
-    opinions = ["; ".join(text for _, text in sorted(words.get(key, {}).items())) for key in open_["key"].tolist()]
+    # decisions that moved here from other segments hang on other keys: of them the labels alone are told
+    moved = pd.read_csv(place.product("people", "review.csv")).set_index("segment")["why"].to_dict()
+    opinions = [
+        "; ".join(text for _, text in sorted(words[key].items())) if len(words.get(key, {})) > 1 else str(moved.get(segment, ""))
+        for segment, key in zip(open_["segment"].tolist(), open_["key"].tolist(), strict=True)
+    ]
     rows = pd.DataFrame({"segment": open_["segment"], "why": "dispute", "rank": np.arange(1, len(open_) + 1), "opinions": opinions})
     return _hand_out(place, table, rows.assign(blind=False, inclusion=1.0).reset_index(drop=True), annotator, "adjudication", events, dry)
 

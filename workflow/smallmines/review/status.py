@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from smallmines.config import Config, Transfer
 from smallmines.labels.tables import VALIDATED
 from smallmines.labels.tables import read as read_table
 from smallmines.labels.transfer import FATES, settle
+from smallmines.review.agreement import agreements
 from smallmines.review.checkin import pending
 from smallmines.review.checkout import Place
 from smallmines.segments import read_features
@@ -77,3 +79,27 @@ def moved(
             row = {"year": year, "block": block, "decisions": len(here.lineage), **{name: int(fates.get(name, 0)) for name in FATES}}
             found.append(({**row, "to review": len(here.review)}, here.lineage.assign(year=year, block=block)))
     return found
+
+
+def agreed(config: Config, root: Path = Path()) -> list[dict[str, Any]]:
+    """Agreement of each two people in the blind overlap of each year and block; none where nobody labelled it twice.
+
+    Raises:
+        UserError: a year and block has no segments yet.
+    """
+    import numpy as np
+    import pandas as pd
+
+    rows = []
+    for year in config.year_names:
+        for block in config.blocks:
+            place = Place(config, year, block, root)
+            paths = sorted((place.user / "overlap" / year).glob(f"{block}-*.csv"))
+            if not paths:
+                continue
+            overlap = pd.concat([pd.read_csv(path, dtype={"key": np.uint64}) for path in paths], ignore_index=True)
+            features = read_features(place.product("segments", "features.parquet"))
+            for found in agreements(place.events(), features, overlap, config.labels.seed):
+                values = {key: value for key, value in asdict(found).items() if key != "people"}
+                rows.append({"year": year, "block": block, "people": ", ".join(found.people), **values})
+    return rows

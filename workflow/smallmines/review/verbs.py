@@ -151,6 +151,25 @@ def status(config: ConfigPath) -> None:
             show("Working copies", copies)
 
 
+@app.command("agreement")
+def agreement(
+    config: ConfigPath,
+    json: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file too.")] = None,
+) -> None:
+    """How well people agree where they labelled the same segments without knowing of each other."""
+    from smallmines.provenance import write_json
+    from smallmines.review.status import agreed
+
+    with plain_errors():
+        rows = agreed(read_config(config))
+    if json:
+        write_json(json, rows)
+    if rows:
+        show("Agreement in the blind overlap (low, high: 95 % interval of kappa, bootstrap over tiles)", rows)
+    else:
+        print("no segment of the blind overlap has been labelled by two people yet")
+
+
 @app.command("transfer")
 def transfer(
     config: ConfigPath,
