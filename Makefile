@@ -71,13 +71,11 @@ figures: setup ## the pictures of the documents, from a finished demo (needs gra
 	cp results/demo/pictures/overview_2022.png docs/images/overview.png
 	cp results/demo/pictures/coverage.png docs/images/coverage.png
 
-figures-qgis: setup ## the picture of a working copy, from a finished demo (needs python3-qgis)
-	rm -rf .figures-qgis && mkdir .figures-qgis
+figures-qgis: setup ## the picture of a working copy in QGIS, from a finished demo (needs qgis, xvfb and xauth)
 	$(BIN)/smallmines labels checkout --config $(DEMO) --year 2022 --block 2 --annotator A01
-	cp resources/user/demo/work/A01/2022-2.gpkg .figures-qgis/
-	/usr/bin/python3 tests/qgis/look.py .figures-qgis/2022-2.gpkg resources/user/demo/work/A01/2022-2.qgs .figures-qgis >/dev/null
-	cp .figures-qgis/2022_true_colour.png docs/images/working_copy.png
-	rm -rf .figures-qgis resources/user/demo/work
+	PROJECT=$(CURDIR)/resources/user/demo/work/A01/2022-2.qgs PICTURE=$(CURDIR)/docs/images/working_copy.png \
+	  xvfb-run -a -s "-screen 0 1600x1000x24" qgis --nologo --noversioncheck --noplugins --code tests/qgis/window.py
+	rm -rf resources/user/demo/work
 
 clean: ## remove what demo and benchmark made, and the tools' caches (people's files of other runs stay)
-	rm -rf .demo-slurm .demo-archives .figures-qgis $(foreach run,demo bench,$(addsuffix /$(run),results logs benchmarks resources/automatic resources/user)) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .demo-slurm .demo-archives $(foreach run,demo bench,$(addsuffix /$(run),results logs benchmarks resources/automatic resources/user)) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -366,13 +366,13 @@ def _project(place: Place, target: Path, lattice: Lattice, tasks: Any) -> None:
 
 
 def _limits(path: Path, band: int) -> tuple[float, float]:
-    """2nd and 98th percentile of a band, from a thumbnail."""
+    """Values shown black and full, from a thumbnail: the 2nd percentile, and the median plus six times its distance to that."""
     with raster.opened(path) as source:
         step = max(1, max(source.shape) // 500)
         values = source.read(band, out_shape=(source.height // step, source.width // step), masked=True).compressed()
     values = values[np.isfinite(values)]
-    low, high = np.percentile(values, [2, 98]) if len(values) else (0, 1)
-    return float(low), float(high)
+    low, middle = np.percentile(values, [2, 50]) if len(values) else (0, 1)  # the upper percentiles may be cloud
+    return float(low), float(middle + 6 * max(middle - low, 1))
 
 
 def _google_earth(target: Path, frame: Any, tasks: Any) -> None:
