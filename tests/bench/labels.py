@@ -14,7 +14,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +24,6 @@ from smallmines import raster
 from smallmines.config import Transfer
 from smallmines.console import read_config, show
 from smallmines.grid import read_lattice
-from smallmines.labels.store import read_events
 from smallmines.labels.transfer import settle
 from smallmines.review.checkin import checkin
 from smallmines.review.checkout import Place, checkout
@@ -84,7 +82,7 @@ def transferred(place: Place) -> int:
     lattice = read_lattice(place.results / "grid/grid.json")
     table = pd.DataFrame({"segment": np.arange(1, count + 1, dtype=np.uint32), "area": np.bincount(new.ravel())[1:].astype(np.uint32)})
     table["key"] = content_keys(new, count, lattice, place.block)
-    events = [replace(event) for event in read_events(sorted((place.user / "events" / place.year / place.block).glob("*.jsonl")))]
+    events = place.events()
     begin = time.perf_counter()
     found = settle(events, table, lambda: new, lattice.block(place.block), Transfer())
     print(

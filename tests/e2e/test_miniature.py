@@ -327,7 +327,7 @@ def label_by_truth(workspace: Workspace, copy: Path, year: str, wrong_overlap: b
     segments = pd.read_parquet(workspace.results / f"segments/{year}/1/features.parquet").set_index("key")["segment"]
     keys = table["key"].astype(np.uint64)
     mining = true_share(workspace.results / f"segments/{year}/1/segments.tif", truth_of(workspace, year), segments[keys].to_numpy()) >= 0.5
-    blind = set(pd.read_csv(workspace.user / f"overlap/{year}/1-1.csv", dtype=str)["key"])
+    blind = set(pd.read_csv(next((workspace.user / f"overlap/{year}").glob("1-*.csv")), dtype=str)["key"])
     wrong = np.array([wrong_overlap and key in blind and int(key) % 2 == 0 for key in table["key"]])
     for fid, label in zip(table.index, np.where(mining ^ wrong, "mining", "not_mining"), strict=True):
         correct(copy, int(fid), str(label))

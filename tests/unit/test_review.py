@@ -56,7 +56,7 @@ def test_a_copy_holds_the_persons_part_of_the_queue_and_the_whole_overlap(place)
     one, two = read(given.path), read(other.path)
     assert given.path == place.user / "work/A01/2016-1.gpkg"
     shared = set(one["key"]) & set(two["key"])
-    overlap = pd.read_csv(place.user / "overlap/2016/1-1.csv", dtype=str)
+    overlap = pd.read_csv(next((place.user / "overlap/2016").glob("1-*.csv")), dtype=str)
     assert shared == set(overlap["key"])
     assert len(shared) == 20
     assert 40 <= len(set(one["key"]) - shared) <= 50
@@ -117,7 +117,7 @@ def test_an_unknown_person_or_year_or_missing_labels_are_refused(place, tmp_path
 def test_a_dry_check_out_writes_no_copy(place):
     given = checkout(place, "A01", dry=True)
     assert given.segments > 50
-    assert not given.path.exists()
+    assert not place.user.exists()
 
 
 def test_a_copy_with_edits_is_never_overwritten(place):

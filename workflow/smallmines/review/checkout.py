@@ -17,8 +17,9 @@ from smallmines.grid import Lattice, read_lattice
 from smallmines.job import UserError
 from smallmines.labels import decide, footprint, store
 from smallmines.labels.tables import read as read_table
-from smallmines.provenance import read_json, written
+from smallmines.provenance import digest, read_json, written
 from smallmines.review import qgis
+from smallmines.review.checkin import pending
 from smallmines.review.copies import About, copy_path, looks, polygons_of, shapes, write_base, write_copy
 from smallmines.review.queue import draw_overlap, review_queue
 from smallmines.segments import read_features
@@ -115,7 +116,7 @@ def checkout(
         size: segments of the round over all annotators, in place of `labels.queue.size`.
         tiles: these tiles whole, in place of the queue.
         everything: every segment of the block, in place of the queue.
-        dry: write nothing (but the blind overlap, drawn once).
+        dry: write nothing.
 
     Raises:
         UserError: an unknown annotator or tile, no labels yet, or a copy with edits that are not checked in.
@@ -140,7 +141,7 @@ def checkout(
     else:
         queue = _queue(place, table, size)
         mine = queue[np.arange(len(queue)) % len(people) == people.index(annotator)].reset_index(drop=True)
-        blind = _overlap(place, table) if len(people) > 1 else pd.DataFrame({"segment": [], "inclusion": []})
+        blind = _overlap(place, table, dry) if len(people) > 1 else pd.DataFrame({"segment": [], "inclusion": []})
         blind = blind[~blind["segment"].isin(table.loc[done, "segment"])]
         mine = mine[~mine["segment"].isin(blind["segment"])]
         # the overlap lies evenly between the others, and looks like them
@@ -236,21 +237,22 @@ def _mined_before(place: Place, count: int) -> NDArray[np.float64] | None:
     return share
 
 
-def _overlap(place: Place, table: pd.DataFrame) -> pd.DataFrame:
+def _overlap(place: Place, table: pd.DataFrame, dry: bool) -> pd.DataFrame:
     """The blind overlap (segment, inclusion): drawn once and kept with people's files, so that all get the same."""
     import pandas as pd
 
     folder = place.user / "overlap" / place.year
-    kept = sorted(folder.glob(f"{place.block}-*.csv"))
-    for path in reversed(kept):
-        known = pd.read_csv(path, dtype={"key": np.uint64})
-        here = known.merge(table[["segment", "key"]], on="key")
-        if len(here) >= 0.5 * len(known):
-            return here[["segment", "inclusion"]].sort_values("segment", ignore_index=True)
+    kept = [pd.read_csv(path, dtype={"key": np.uint64}) for path in sorted(folder.glob(f"{place.block}-*.csv"))]
+    present = [known.merge(table[["segment", "key"]], on="key") for known in kept]
+    whole = [here for known, here in zip(kept, present, strict=True) if len(here) >= 0.5 * len(known)]
+    if whole:
+        return max(whole, key=len)[["segment", "inclusion"]].sort_values("segment", ignore_index=True)
     drawn = draw_overlap(table, place.config.labels.overlap, place.config.labels.seed)
     drawn = drawn.merge(table[["segment", "key", "area"]], on="segment")
-    with written(folder / f"{place.block}-{len(kept) + 1}.csv") as beside:
-        drawn[["key", "stratum", "inclusion", "area"]].to_csv(beside, index=False, lineterminator="\n")
+    if not dry:
+        text = drawn[["key", "stratum", "inclusion", "area"]].to_csv(index=False, lineterminator="\n")
+        with written(folder / f"{place.block}-{digest(text)[:8]}.csv") as beside:  # named by content: none is ever replaced
+            beside.write_text(text, encoding="utf-8")
     return drawn[["segment", "inclusion"]]
 
 
@@ -268,11 +270,8 @@ def _hand_out(
 
     about = About(place.config.run, int(place.year), place.block, annotator, kind)
     target = copy_path(place.user, about)
-    if target.is_file():
-        from smallmines.review.checkin import pending
-
-        if left := pending(place.user, target, events):
-            raise UserError(f"no working copy with edits at {target}", f"{left} edits not checked in", "check it in first, or move it away")
+    if target.is_file() and (left := pending(place.user, target, events)):
+        raise UserError(f"no working copy with edits at {target}", f"{left} edits not checked in", "check it in first, or move it away")
     reasons = {str(name): int(number) for name, number in rows["why"].value_counts().items()}
     if dry:
         tiles = table["tile_id"].iloc[rows["segment"].to_numpy(np.int64) - 1].nunique()
@@ -337,8 +336,6 @@ def _tasks(lattice: Lattice, block: str, base: pd.DataFrame, crs: str) -> Any:
 
 def _project(place: Place, target: Path, lattice: Lattice, tasks: Any) -> None:
     """The QGIS project of a working copy: true and false colour of every year, radar, hillshade, and what the configuration adds."""
-    import rasterio
-
     images = []
     for year in sorted(place.config.year_names, key=lambda name: name != place.year):  # the copy's year first
         folder = place.results / "composites" / year / place.block
@@ -353,7 +350,7 @@ def _project(place: Place, target: Path, lattice: Lattice, tasks: Any) -> None:
     if (dem := place.results / "composites/static" / place.block / "dem.tif").is_file():
         images.append(qgis.Image("hillshade", dem))
     first = tasks.geometry.iloc[0].bounds
-    with written(target.with_suffix(".qgs")) as beside, rasterio.Env():
+    with written(target.with_suffix(".qgs")) as beside:
         qgis.write_project(
             beside,
             target,

@@ -53,7 +53,7 @@ def review_queue(
         "uncertainty": np.where(entropy > 0, entropy * area, -np.inf),
     }
     differs = nothing if others is None else np.where(np.abs(others - probability) >= 0.25, np.abs(others - probability) * area, -np.inf)
-    scores["disagreement"] = np.where(np.isnan(differs), -np.inf, differs)
+    scores["disagreement"] = differs
     gone = nothing if mined_before is None else np.where((mined_before >= 0.5) & (label == 0), area, -np.inf)
     scores["unmined"] = gone
     confident = entropy < CONFIDENT
@@ -90,7 +90,7 @@ def _best(score: Floats, number: int, tile: NDArray[np.int64]) -> NDArray[np.int
     place = rank_within(tile[order], np.arange(len(order), dtype=np.float64))
     most = int(np.ceil(CROWDED * number / len(np.unique(tile[order]))))
     ordered = np.concatenate([order[place < most], order[place >= most]])
-    return np.sort(ordered[:number]) if number >= len(order) else ordered[:number]
+    return ordered[:number]
 
 
 def _near_mines(table: pd.DataFrame) -> NDArray[np.bool_]:

@@ -48,7 +48,7 @@ def standing(config: Config, root: Path = Path()) -> tuple[list[dict[str, Any]],
             }
         )
     copies = []
-    for path in sorted((root / "resources/user" / config.run / "work").glob("*/*.gpkg")):
+    for path in sorted((root / "resources/user" / config.run / "work").glob("*/[0-9]*-[0-9]*.gpkg")):
         year, block = path.stem.split("-")[:2]
         copies.append({"copy": str(path), "not checked in": pending(path.parents[2], path, Place(config, year, block, root).events())})
     return rows, copies

@@ -1,0 +1,75 @@
+"""The review queue: who waits, in what order, from which reasons; and the overlap's chances."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from smallmines.config import Queue
+from smallmines.review.queue import draw_overlap, review_queue
+
+
+def table(count=40):
+    entropy = np.linspace(0.9, 0.1, count).round(4)
+    return pd.DataFrame(
+        {
+            "segment": np.arange(1, count + 1),
+            "area": 10,
+            "x": np.arange(count) * 100.0,
+            "y": 0.0,
+            "tile_id": [f"{place % 4:04d}" for place in range(count)],
+            "label": (np.arange(count) < 2).astype(np.int8),
+            "provenance": "predicted",
+            "probability": 0.5,
+            "entropy": entropy,
+        }
+    )
+
+
+ONLY = {"uncertainty": 0, "disagreement": 0, "unmined": 0, "audit": 0}
+
+
+def queue(rows, again=(), others=None, before=None, **shares):
+    return review_queue(rows, Queue(**{**ONLY, "size": 6, **shares}), 0, np.array(again, np.int64), others, before)
+
+
+def test_the_least_sure_come_first_even_where_fewer_wait_than_are_asked_for():
+    assert queue(table(), uncertainty=1)["segment"].tolist() == [1, 2, 3, 4, 5, 6]
+    few = table().assign(provenance=["predicted" if place in (3, 20, 30) else "confirmed" for place in range(40)])
+    assert queue(few.sample(frac=1, random_state=0).sort_values("segment"), uncertainty=1)["segment"].tolist() == [4, 21, 31]
+
+
+def test_what_did_not_survive_comes_before_all():
+    found = queue(table(), again=[40, 30], uncertainty=1)
+    assert found["segment"].tolist()[:2] == [30, 40]
+    assert found["why"].tolist() == ["transfer"] * 2 + ["uncertainty"] * 4
+
+
+def test_no_tile_is_crowded():
+    rows = table().assign(tile_id=["0001"] * 30 + [f"1{place:03d}" for place in range(10)])
+    found = queue(rows, size=11, uncertainty=1)
+    tiles = rows.set_index("segment").loc[found["segment"], "tile_id"]
+    assert (tiles == "0001").sum() == 4  # four times an even share of the eleven tiles
+
+
+def test_each_reason_gives_its_share_and_uncertainty_the_rest():
+    others, before = np.full(40, np.nan), np.zeros(40)
+    others[[10, 11]] = 0.9, 0.8  # of which the larger difference first
+    before[35] = 0.6
+    found = queue(table(), others=others, before=before, size=8, uncertainty=0.25, disagreement=0.25, unmined=0.25, audit=0.25)
+    by_reason = found.groupby("why")["segment"].agg(list).to_dict()
+    assert by_reason["disagreement"] == [11, 12]
+    assert by_reason["unmined"] == [36]
+    assert len(by_reason["audit"]) == 2
+    assert by_reason["uncertainty"] == [1, 2, 3]
+
+
+def test_nothing_that_people_looked_at_is_asked_again():
+    assert queue(table().assign(provenance="corrected"), uncertainty=1).empty
+
+
+def test_the_overlap_takes_even_numbers_and_says_with_what_chance():
+    drawn = draw_overlap(table(600).assign(label=(np.arange(600) % 3 == 0).astype(np.int8)), 60, 0)
+    assert drawn["stratum"].value_counts().to_dict() == dict.fromkeys(range(6), 10)
+    assert (1 / drawn["inclusion"]).sum() == pytest.approx(600)
