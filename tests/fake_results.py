@@ -136,6 +136,31 @@ def make_segments(
     return segments, pd.DataFrame({**table, "probability": probability.round(4)})
 
 
+def worth(year: str) -> dict[str, object]:
+    """What `labels.json` says of a year."""
+
+    def estimate(value: float) -> dict[str, float]:
+        return {"value": value, "low": value - 0.05, "high": value + 0.05}
+
+    pair = {"people": ["A01", "A02"], "segments": 80, "tiles": 6, "unsure": 3, "raw": 0.95, "ac1": 0.9, "area": 0.94, "iou": 0.7}
+    pairs = [{**pair, "kappa": 0.81, "low": 0.7, "high": 0.9}]
+    classes = {"mining": estimate(0.8), "not_mining": estimate(0.94)}
+    accuracy = {"blocks": ["1"], "points": 200, "settled": 190, "overall": estimate(0.93), "users": classes, "producers": classes}
+    hectares = {"mining_ha": {"value": 12.0, "low": 10.0, "high": 14.0}, "mapped_ha": {"value": 13.0, "low": 13.0, "high": 13.0}}
+    shares = {"manual": {"segments": 10, "area_share": 0.1}, "predicted": {"segments": 90, "area_share": 0.9}}
+    return {
+        "years": {
+            year: {
+                "provenance": shares,
+                "validated_share": 0.1,
+                "open_share": 0.02,
+                "agreement": {"year": pairs, "blocks": {"1": pairs, "2": []}},
+                "accuracy": {**accuracy, "iou": estimate(0.7), **hectares},
+            }
+        }
+    }
+
+
 def publish(results: Results, country: str = "GH", year: str = YEAR) -> Path:
     """Patches, assembled folder and index of made-up results; returns the dataset's folder."""
     from smallmines.patches import write_images, write_masks
@@ -152,5 +177,7 @@ def publish(results: Results, country: str = "GH", year: str = YEAR) -> Path:
         folders = {block: results.folder / "patches" / year / block / kind for _, block in files}
         assemble(folders, results.lattice, year, kind, country, target)
     dataset = results.folder / "dataset"
-    write_index(files, lists, results.folder / "grid" / "fishnet.parquet", results.lattice, country, dataset / "index.parquet")
+    write_json(dataset / "labels.json", worth(year))
+    fishnet = results.folder / "grid" / "fishnet.parquet"
+    write_index(files, lists, fishnet, results.lattice, country, dataset / "labels.json", dataset / "index.parquet")
     return dataset

@@ -14,7 +14,7 @@ from smallmines import raster
 from smallmines.config import Transfer, parse_config
 from smallmines.labels import decide, decisions, tables
 from smallmines.provenance import write_json
-from smallmines.review.checkout import Place
+from smallmines.review.place import Place
 from smallmines.segments import content_keys
 
 YEARS = ("2016", "2022")

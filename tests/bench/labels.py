@@ -26,7 +26,8 @@ from smallmines.console import read_config, show
 from smallmines.grid import read_lattice
 from smallmines.labels.transfer import settle
 from smallmines.review.checkin import checkin
-from smallmines.review.checkout import Place, checkout
+from smallmines.review.checkout import checkout
+from smallmines.review.place import Place
 from smallmines.segments import content_keys
 
 SIDE = 7

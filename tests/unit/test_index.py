@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import geopandas as gpd
@@ -13,7 +14,7 @@ from fake_results import ITEMS, SIDE, Results, make_results, publish
 from smallmines import raster
 from smallmines.job import UserError
 from smallmines.provenance import sha256
-from smallmines.publish.index import OPEN, PROVENANCES, columns, histograms, label_codes, scenes, write_index
+from smallmines.publish.index import OPEN, PROVENANCES, accuracies, columns, histograms, label_codes, scenes, write_index
 
 
 @pytest.fixture(scope="module")
@@ -67,18 +68,30 @@ def test_files_and_checksums(results: Results, index: gpd.GeoDataFrame) -> None:
         assert sha256(results.folder / "dataset" / row.mask) == row.mask_sha256
 
 
+def test_the_accuracy_of_the_year(results: Results, index: gpd.GeoDataFrame) -> None:
+    assert index[["year_overall_accuracy", "year_users_accuracy", "year_producers_accuracy"]].drop_duplicates().to_numpy().tolist() == [
+        [0.93, 0.8, 0.8]
+    ]
+    known = json.loads(quality_of(results).read_text())
+    known["years"]["2016"]["accuracy"] = None
+    assert all(np.isnan(values).all() for values in accuracies(known, [2016, 2016]).values())
+
+
+def quality_of(results: Results) -> Path:
+    return results.folder / "dataset" / "labels.json"
+
+
 def test_bytes_are_the_same_twice(results: Results, tmp_path: Path) -> None:
     files = dict(reversed(results.files().items()))
     fishnet = results.folder / "grid" / "fishnet.parquet"
-    write_index(files, results.lists[::-1], fishnet, results.lattice, "GH", tmp_path / "index.parquet")
+    write_index(files, results.lists[::-1], fishnet, results.lattice, "GH", quality_of(results), tmp_path / "index.parquet")
     assert (tmp_path / "index.parquet").read_bytes() == (results.folder / "dataset" / "index.parquet").read_bytes()
 
 
 def test_a_patch_without_a_checksum_is_refused(results: Results, tmp_path: Path) -> None:
+    fishnet = results.folder / "grid" / "fishnet.parquet"
     with pytest.raises(UserError, match="none of 6"):
-        write_index(
-            results.files(), results.lists[:1], results.folder / "grid" / "fishnet.parquet", results.lattice, "GH", tmp_path / "x.parquet"
-        )
+        write_index(results.files(), results.lists[:1], fishnet, results.lattice, "GH", quality_of(results), tmp_path / "x.parquet")
 
 
 def test_histograms_of_a_row_of_tiles() -> None:

@@ -66,11 +66,12 @@ def test_all_pictures_are_drawn_with_the_same_bytes(results: Results, tmp_path: 
 def test_all_plots_are_drawn(results: Results, tmp_path: Path) -> None:
     metrics = {"at_class_shares_of_the_area": {"0.71": {"iou": 0.5, "f1": 0.66}, "0.5": {"iou": 0.3, "f1": 0.4}}}
     (tmp_path / "metrics.json").write_text(json.dumps(metrics))
-    targets = {name: str(tmp_path / f"{name}.png") for name in ("class_share", "metrics", "examples")}
+    targets = {name: str(tmp_path / f"{name}.png") for name in ("class_share", "metrics", "labels", "examples")}
     overview = [str(tmp_path / "overview.png")]
     files = {f"2016, {block}": str(tmp_path / "metrics.json") for block in "12"}
     grid = results.folder / "grid"
-    plots(str(results.folder / "dataset" / "index.parquet"), str(grid / "blocks.parquet"), files, [YEAR], {**targets, "overview": overview})
+    index, quality = (str(results.folder / "dataset" / name) for name in ("index.parquet", "labels.json"))
+    plots(index, str(grid / "blocks.parquet"), quality, files, [YEAR], {**targets, "overview": overview})
     assert all(Path(path).read_bytes().startswith(PNG) for path in [*targets.values(), *overview])
 
 

@@ -141,7 +141,7 @@ def test_edits_become_events_and_labels(place):
     row = read(given.path).loc[fid]
     correct(given.path, fid, OTHER[said])
     found = checkin(place.user, given.path)
-    assert found.counts == {"corrected": 1, "confirmed": 0, "unsure": 0, "adjudicated": 0}
+    assert found.counts == {"corrected": 1, "confirmed": 0, "unsure": 0, "adjudicated": 0, "reference": 0}
     (event,) = events(place)
     assert (event.key, event.label, event.provenance, event.annotator) == (int(row["key"]), OTHER[said], "corrected", "A01")
     assert (event.predicted, event.evidence, event.evidence_date, event.base) == (said, "Google Earth", "2016-02-01", given.base)
@@ -178,7 +178,7 @@ def test_a_task_that_is_done_confirms_the_rest_and_lends_its_evidence(place):
     fid = int(own.index[0])
     edit(given.path, "UPDATE segments SET label = ? WHERE fid = ?", OTHER[own.loc[fid, "prediction"]], fid)
     found = checkin(place.user, given.path)
-    assert found.counts == {"corrected": 1, "confirmed": len(own) - 1, "unsure": 0, "adjudicated": 0}
+    assert found.counts == {"corrected": 1, "confirmed": len(own) - 1, "unsure": 0, "adjudicated": 0, "reference": 0}
     assert {event.evidence for event in found.events} == {"Planet"}
 
 
@@ -252,7 +252,7 @@ def test_a_fault_refuses_the_whole_copy_and_names_the_row(place, fault):
     assert words in str(raised.value)
     assert events(place) == []
     assert given.path.read_bytes() == edits
-    assert pending(place.user, given.path, []) >= 1
+    assert pending(place.user, given.path) >= 1
 
 
 def test_a_damaged_or_missing_file_is_told(place, tmp_path):

@@ -21,6 +21,7 @@ from smallmines.job import UserError
 from smallmines.patches import UNITS
 from smallmines.provenance import sha256
 from smallmines.publish.verify import verify, verify_dataset
+from smallmines.review.quality import failing
 
 IMAGE, MASK = "2016/IMAGE/IMG_GH_0004_2016.tif", "2016/MASK/MASK_GH_0004_2016.tif"
 
@@ -74,9 +75,28 @@ def rewrite(results: Results, name: str, change: Callable[[dict[str, object]], N
     relist(results, name)
 
 
-def run(results: Results) -> None:
+def run(results: Results, **gates: float | None) -> None:
     dataset, target = results.folder / "dataset", results.folder / "verify.json"
-    verify([], dataset / "index.parquet", results.lattice, ["2016"], "GH", 2, "demo", target)
+    verify([], dataset / "index.parquet", results.lattice, ["2016"], "GH", 2, "demo", dataset / "labels.json", gates, target)
+
+
+def test_gates(results: Results) -> None:
+    run(results, minimum_kappa=0.81, maximum_open_share=0.02, minimum_validated_share=0.1)
+    (results.folder / "verify.json").unlink()
+    for gate, value, words in (
+        ("minimum_kappa", 0.82, "kappa of A01, A02 is 0.810, not 0.82"),
+        ("maximum_open_share", 0.01, "0.0200 of the area is open, not 0.01"),
+        ("minimum_validated_share", 0.2, "people have looked at 0.1000 of the area, not 0.2"),
+    ):
+        with pytest.raises(UserError, match=words):
+            run(results, **{gate: value})
+        assert not (results.folder / "verify.json").exists()
+    known = json.loads((results.folder / "dataset/labels.json").read_text())
+    known["years"]["2016"]["agreement"]["year"] = []
+    assert failing(known, {"minimum_kappa": 0.5}) == [
+        "2016: no two people labelled the same segments blind, kappa must be 0.5 (labels.gates.minimum_kappa)"
+    ]
+    assert failing(known, {"minimum_kappa": None}) == []
 
 
 def test_a_sound_dataset_passes(results: Results) -> None:

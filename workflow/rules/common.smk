@@ -1,5 +1,14 @@
 # Functions for the other files of this folder.
+from smallmines.labels.files import UserFiles
+from smallmines.labels.samples import events_digest
 from smallmines.provenance import digest, sha256
+
+PEOPLE = UserFiles(
+    f"resources/user/{cfg.run}",
+    cfg.grid.crs,
+    tuple(os.path.relpath(path) for path in workflow.overwrite_configfiles),
+)
+OPINIONS = PEOPLE.opinions(cfg.year_names, cfg.blocks)
 
 # Settings that shape no pixel: where pixels are fetched from (the item ids tell), what is only reported.
 NOT_CONTENT = {

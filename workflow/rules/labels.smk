@@ -1,11 +1,7 @@
 # What people say, the assistant that proposes labels, and the decision for each segment.
-from smallmines.labels.files import UserFiles
+include: "common.smk"
 
-PEOPLE = UserFiles(
-    f"resources/user/{cfg.run}",
-    cfg.grid.crs,
-    tuple(os.path.relpath(path) for path in workflow.overwrite_configfiles),
-)
+
 TRAINING_BLOCKS = {block: cfg.blocks if cfg.assistant.on_missing_class == "pooled_model" else [block] for block in cfg.blocks}
 
 

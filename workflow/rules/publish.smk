@@ -28,6 +28,41 @@ rule assemble:
         "../scripts/assemble.py"
 
 
+# What the labels are worth; `verify` holds it against the gates of the configuration.
+rule quality:
+    input:
+        features=of_all("<results>/segments/{year}/{block}/features.parquet"),
+        labels=of_all("<results>/labels/{year}/{block}.parquet"),
+        masks=of_all("<results>/masks/{year}/{block}.tif"),
+        events=ancient(OPINIONS["events"]),
+        overlap=ancient(OPINIONS["overlap"]),
+        design=ancient(OPINIONS["design"]),
+        references=ancient(OPINIONS["references"]),
+    output:
+        labels="<results>/dataset/labels.json",
+        points="<results>/dataset/accuracy_points.csv",
+    log:
+        "<logs>/quality.log",
+    benchmark:
+        "<benchmarks>/quality.tsv"
+    conda:
+        "../../envs/smallmines.yaml"
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=30,
+    params:
+        *code("quality"),
+        digest=events_digest(path for paths in OPINIONS.values() for path in paths),
+        years=cfg.year_names,
+        blocks=cfg.blocks,
+        seed=cfg.labels.seed,
+    message:
+        "Measuring what the labels are worth"
+    script:
+        "../scripts/quality.py"
+
+
 rule index:
     input:
         masks=of_all("<results>/masks/{year}/{block}.tif"),
@@ -43,6 +78,7 @@ rule index:
             year=cfg.year_names,
             kind=["IMAGE", "MASK"],
         ),
+        quality="<results>/dataset/labels.json",
         fishnet="<results>/grid/fishnet.parquet",
         grid="<results>/grid/grid.json",
     output:
@@ -77,6 +113,7 @@ rule verify:
             kind=["IMAGE", "MASK"],
         ),
         index="<results>/dataset/index.parquet",
+        quality="<results>/dataset/labels.json",
         grid="<results>/grid/grid.json",
     output:
         "<results>/verify.json",
@@ -95,6 +132,7 @@ rule verify:
         years=cfg.year_names,
         country=cfg.country,
         run=cfg.run,
+        gates=cfg.labels.gates.model_dump(),
     message:
         "Verifying the dataset"
     script:

@@ -72,6 +72,7 @@ rule plots:
     input:
         index="<results>/dataset/index.parquet",
         blocks="<results>/grid/blocks.parquet",
+        quality="<results>/dataset/labels.json",
         metrics=expand(
             "<results>/assistant/{year}/{block}/metrics.json",
             year=cfg.year_names,
@@ -80,6 +81,7 @@ rule plots:
     output:
         class_share=plot("class_share", "Mining share"),
         metrics=plot("metrics", "Assistant"),
+        labels=plot("labels", "Labels"),
         examples=plot("examples", "Examples"),
         overview=[plot(f"overview_{year}", f"Overview {year}") for year in cfg.year_names],
     log:

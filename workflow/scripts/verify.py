@@ -7,4 +7,7 @@ from smallmines.publish.verify import verify
 with job(snakemake.log[0]):
     source, given = snakemake.input, snakemake.params
     lattice = read_lattice(source.grid)
-    verify(source.lists, source.index, lattice, given.years, given.country, snakemake.threads, given.run, snakemake.output[0])
+    verify(
+        source.lists, source.index, lattice, given.years, given.country, snakemake.threads, given.run,
+        source.quality, given.gates, snakemake.output[0],
+    )  # fmt: skip

@@ -287,6 +287,14 @@ class Queue(Section):
         return self
 
 
+class Gates(Section):
+    """What the labels of a release must reach: `verify` fails where they do not. Empty: no matter."""
+
+    minimum_kappa: float | None = Field(None, ge=-1, le=1, description="Cohen's κ of each two people over the blind overlap of each year.")
+    maximum_open_share: float | None = Field(None, ge=0, le=1, description="Share of each year's labelled area that is left open.")
+    minimum_validated_share: float | None = Field(None, ge=0, le=1, description="Share of each year's area that people have looked at.")
+
+
 class Labels(Section):
     """People's work on the labels (`smallmines labels`, docs/labelling.md)."""
 
@@ -295,6 +303,8 @@ class Labels(Section):
     )
     queue: Queue = Field(default_factory=Queue, description="The review queue.")
     overlap: int = Field(100, ge=0, description="Segments per block and year that all annotators label without knowing of each other.")
+    accuracy: int = Field(250, ge=1, description="Pixels per block and year of the accuracy sample (`smallmines labels sample`).")
+    gates: Gates = Field(default_factory=Gates, description="What the labels of a release must reach.")
     map_layers: dict[str, str] = Field(
         default_factory=dict, description="Further layers of the QGIS project: name and XYZ address (`https://…/{z}/{x}/{y}.png`)."
     )

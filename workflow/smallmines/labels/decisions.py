@@ -52,11 +52,17 @@ def check_events(
 
 
 def require_home(events: Sequence[store.Event], year: int, block: str) -> None:
-    """Refuse events of another year or block.
+    """Refuse events of another year or block, and those of the accuracy sample: a reference that became a label would judge itself.
 
     Raises:
         UserError: there are some.
     """
+    if reference := [event for event in events if event.provenance == store.REFERENCE]:
+        raise UserError(
+            "events about segments",
+            f"{len(reference)} about pixels of the accuracy sample, the first by {reference[0].annotator} at {reference[0].time}",
+            f"move their files back to accuracy/{year}/{block}",
+        )
     strays = [event for event in events if (event.year, event.block) != (year, block)]
     if strays:
         raise UserError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -24,7 +25,7 @@ class YearAndBlock(Protocol):
 
 @dataclass(frozen=True)
 class UserFiles:
-    """People's samples and events of a run; each method is an input or params function of the rules `labels` and `decisions`.
+    """People's samples and events of a run; methods of wildcards are input or params functions of the rules `labels` and `decisions`.
 
     Attributes:
         folder: `resources/user/<run>`.
@@ -46,7 +47,21 @@ class UserFiles:
 
     def events(self, wildcards: YearAndBlock) -> list[str]:
         """The event files that exist, sorted."""
-        return sorted(str(path) for path in Path(self.folder, "events", wildcards.year, wildcards.block).glob("*.jsonl"))
+        return self.opinions([wildcards.year], [wildcards.block])["events"]
+
+    def opinions(self, years: Iterable[str], blocks: Iterable[str]) -> dict[str, list[str]]:
+        """What people gave, by kind: events, overlap (blind), design (of the accuracy sample), references (said about it); sorted."""
+        kinds = {
+            "events": "events/{}/{}/*.jsonl",
+            "overlap": "overlap/{}/{}-*.csv",
+            "design": "accuracy/{}/{}.csv",
+            "references": "accuracy/{}/{}/*.jsonl",
+        }
+        places = [(year, block) for year in years for block in blocks]
+        return {
+            kind: sorted(str(path) for year, block in places for path in Path(self.folder).glob(pattern.format(year, block)))
+            for kind, pattern in kinds.items()
+        }
 
     def samples_digest(self, wildcards: YearAndBlock) -> str:
         """What the samples say; the same after a touch or another way of writing the same content."""

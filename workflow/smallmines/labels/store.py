@@ -26,6 +26,9 @@ LABELS = {"mining": 1, "not_mining": 0, "unsure": -1}
 RANKS = {"imported": 0, "confirmed": 1, "corrected": 1, "adjudicated": 2}
 """Provenances of events; a higher rank wins, whatever the time."""
 
+REFERENCE = "reference"
+"""Provenance of what people say about a pixel of the accuracy sample. Never a label: such events lie in `accuracy/`, not in `events/`."""
+
 CONFIDENCES = ("", "sure", "likely", "guess")
 """How sure a person is."""
 
@@ -42,7 +45,7 @@ class Event:
         key: content key of the segment (uint64).
         x, y: interior point of the segment in the grid's CRS, in m.
         label: mining | not_mining | unsure.
-        provenance: corrected | confirmed | adjudicated | imported.
+        provenance: corrected | confirmed | adjudicated | imported; reference in the accuracy sample.
         annotator: who; letters, digits and `_.@-`.
         time: when, ISO 8601 with UTC offset zero.
         reason, evidence, note: free text.
@@ -93,8 +96,8 @@ class Event:
             raise ValueError(f"label is {self.label!r}, not one of {', '.join(LABELS)}")
         if self.confidence not in CONFIDENCES:
             raise ValueError(f"confidence is {self.confidence!r}, not one of {', '.join(CONFIDENCES[1:])}, or empty")
-        if self.provenance not in RANKS:
-            raise ValueError(f"provenance is {self.provenance!r}, not one of {', '.join(RANKS)}")
+        if self.provenance not in (*RANKS, REFERENCE):
+            raise ValueError(f"provenance is {self.provenance!r}, not one of {', '.join((*RANKS, REFERENCE))}")
         if not ANNOTATOR.fullmatch(self.annotator):
             raise ValueError(f"annotator is {self.annotator!r}; letters, digits and _ . @ - only")
         if self.instant.utcoffset() != dt.timedelta(0):

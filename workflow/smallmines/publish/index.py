@@ -22,13 +22,20 @@ from smallmines.grid import Lattice
 from smallmines.job import UserError, logger
 from smallmines.labels.tables import PROVENANCES, VALIDATED
 from smallmines.patches import MASK_NODATA, patch_name
-from smallmines.provenance import written
+from smallmines.provenance import read_json, written
 from smallmines.publish.assemble import read_list
 
 if TYPE_CHECKING:
     import geopandas as gpd
     import pandera.pandas as pa
 
+
+ACCURACIES = {
+    "year_overall_accuracy": ("overall", "value"),
+    "year_users_accuracy": ("users", "mining", "value"),
+    "year_producers_accuracy": ("producers", "mining", "value"),
+}
+"""Columns with the accuracy of the year's masks, and where they stand in labels.json."""
 
 OPEN = 16
 """Added to the code of a provenance where the label is left open."""
@@ -54,6 +61,7 @@ def write_index(
     fishnet: str | Path,
     lattice: Lattice,
     country: str,
+    quality: str | Path,
     target: str | Path,
 ) -> gpd.GeoDataFrame:
     """Compute and write `dataset/index.parquet`; rows by year, then tile id.
@@ -61,6 +69,7 @@ def write_index(
     Args:
         files: products by (year, block).
         lists: the checksum lists `<year>/<kind>.sha256`.
+        quality: labels.json, for the accuracy of each year.
         fishnet: grid/fishnet.parquet: tile_id, row, col, block, released_id, geometry.
 
     Returns:
@@ -68,8 +77,9 @@ def write_index(
         mining_percent (of the mask's valid pixels, NaN where there is none), mask_nodata_percent, open_percent (labels
         left open), image_nodata_percent (Sentinel-2), s1_nodata_percent, dem_nodata_percent (of all pixels),
         clear_share (of the pixels with Sentinel-2 data), share_<provenance> (of the labelled pixels), validated_share (of these,
-        what people looked at), scenes, baselines
-        (lists of str), radiometry, image, mask (paths from the dataset's folder), image_sha256, mask_sha256.
+        what people looked at), year_overall_accuracy, year_users_accuracy, year_producers_accuracy (of the year's masks, the last two of
+        mining; NaN where not measured), scenes, baselines (lists of
+        str), radiometry, image, mask (paths from the dataset's folder), image_sha256, mask_sha256.
 
     Raises:
         UserError: a file is missing or on another grid, a label has an unknown provenance, a patch is not listed.
@@ -89,6 +99,7 @@ def write_index(
                 "a checksum of every patch", f"none of {len(unlisted)}, e.g. {unlisted[0]}", "run again with --forcerun assemble"
             )
         rows[column], rows[f"{column}_sha256"] = names, [checksums[name] for name in names]
+    rows = rows.assign(**accuracies(read_json(quality), rows["year"].tolist()))
     table = gpd.read_parquet(fishnet).astype({"block": str}).merge(rows, on=["tile_id", "block"], how="inner", validate="one_to_many")
     table = contract().validate(table[[*_COLUMNS, "geometry"]].sort_values(["year", "tile_id"], ignore_index=True))
     if len(table) != len(rows):
@@ -97,6 +108,20 @@ def write_index(
         table.to_parquet(beside, index=False)
     logger.info("index of %d patches: mean mining %.3f %%", len(table), table["mining_percent"].mean())
     return table
+
+
+def accuracies(known: Mapping[str, Any], years: Sequence[int]) -> dict[str, list[float]]:
+    """Columns with the accuracy of each row's year, NaN where it was not measured."""
+    found: dict[str, list[float]] = {}
+    for name, path in ACCURACIES.items():
+        values = {}
+        for year in set(years):
+            value: Any = known["years"][str(year)]["accuracy"]
+            for key in path:
+                value = None if value is None else value[key]
+            values[year] = float("nan") if value is None else float(value)
+        found[name] = [values[year] for year in years]
+    return found
 
 
 def block_rows(files: BlockFiles, lattice: Lattice, year: str, block: str) -> pd.DataFrame:
@@ -232,6 +257,7 @@ _NUMBERS = (
     "clear_share",
     *(f"share_{name}" for name in PROVENANCES),
     "validated_share",
+    *ACCURACIES,
 )
 _PATHS = ("image", "mask", "image_sha256", "mask_sha256")
 _COLUMNS = ("tile_id", "year", "block", "row", "col", "released_id", *_NUMBERS, "scenes", "baselines", "radiometry", *_PATHS)

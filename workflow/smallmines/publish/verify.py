@@ -23,8 +23,9 @@ from smallmines.config import PATCH_BANDS, S2_BANDS
 from smallmines.grid import Lattice
 from smallmines.job import UserError, logger
 from smallmines.patches import IMAGE_NODATA, KINDS, MASK_NODATA, UNITS, patch_name
-from smallmines.provenance import sha256, write_json
+from smallmines.provenance import read_json, sha256, write_json
 from smallmines.publish.assemble import read_list
+from smallmines.review.quality import failing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,9 +74,14 @@ def verify(
     country: str,
     threads: int,
     run: str,
+    quality: str | Path,
+    gates: Mapping[str, float | None],
     target: str | Path,
 ) -> None:
     """Check the dataset beside `index` and write what was checked to `target`.
+
+    Args:
+        quality: labels.json, held against `gates` (`labels.gates` of the configuration).
 
     Raises:
         UserError: with the first findings; all of them are in the log.
@@ -85,6 +91,7 @@ def verify(
     folder = Path(index).parent
     table = gpd.read_parquet(index)
     findings, checked = verify_dataset(folder, table, lattice, years, country, threads)
+    findings += [Finding("gate", "labels.json", what) for what in failing(read_json(quality), gates)]
     for finding in findings:
         logger.error("%s", finding)
     if findings:
@@ -95,7 +102,7 @@ def verify(
             f"a sound dataset in {folder}",
             f"{len(findings)} problems ({kinds}):\n          {told}{more}",
             f"move away files that are not the dataset's; then run {run} again with --forcerun assemble where patches are missing, "
-            "with --forcerun image_patches mask_patches where they are altered",
+            "with --forcerun image_patches mask_patches where they are altered; where a gate is missed, see docs/labelling.md",
         )
     write_json(target, {"findings": 0, "tiles": len(lattice.cells), "years": list(years), "rows": len(table), **checked})
     logger.info("sound: %s", ", ".join(f"{number} {what}" for what, number in checked.items()))

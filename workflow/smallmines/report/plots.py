@@ -11,6 +11,7 @@ import pandas as pd
 
 from smallmines import raster
 from smallmines.job import logger
+from smallmines.labels.tables import PROVENANCES
 from smallmines.patches import IMAGE_NODATA
 from smallmines.provenance import read_json
 from smallmines.report import canvas
@@ -110,6 +111,70 @@ def metrics_plot(metrics: Mapping[str, str | Path], target: str | Path) -> None:
     canvas.save(made, target)
 
 
+def labels_plot(known: Mapping[str, Any], target: str | Path) -> None:
+    """Where the labels come from, how well people agree, and how accurate the masks are.
+
+    Args:
+        known: the content of `dataset/labels.json`.
+    """
+    years = sorted(known["years"])
+    made = canvas.figure(13, 4.4)
+    origin, agree, right = made.subplots(1, 3, width_ratios=(1.25, 1, 1))
+    names = [name for name in PROVENANCES if any(name in known["years"][year]["provenance"] for year in years)]
+    for position, year in enumerate(years):
+        shares = [100 * known["years"][year]["provenance"].get(name, {"area_share": 0})["area_share"] for name in names]
+        _bars(origin, position, len(years), shares, f"{year} ({100 * known['years'][year]['validated_share']:.1f} % looked at)", "{:.3g}")
+    origin.set_xticks(range(len(names)), names, rotation=40, ha="right")
+    origin.set_yscale("symlog", linthresh=0.1)
+    origin.set_ylim(0, 300)
+    origin.set_ylabel("share of the area in %")
+    origin.set_title("Where the labels come from", fontsize=12)
+    origin.legend(frameon=False, fontsize=9)
+    kappas = [
+        (f"{year}, {block}", pair["kappa"], pair["low"], pair["high"])
+        for year in years
+        for block, pairs in known["years"][year]["agreement"]["blocks"].items()
+        for pair in pairs
+    ]
+    _intervals(agree, kappas, "no blind overlap looked at by two people")
+    agree.set_title("Cohen's κ in the blind overlap, by year and block", fontsize=12)
+    figures = {
+        "overall": ("overall",),
+        "user's, mining": ("users", "mining"),
+        "producer's, mining": ("producers", "mining"),
+        "IoU, mining": ("iou",),
+    }
+    rows = []
+    for label, path in figures.items():
+        for year in years:
+            value: Any = known["years"][year]["accuracy"]
+            for key in path if value else ():
+                value = value[key]
+            if value:
+                rows.append((f"{label}, {year}", value["value"], value["low"], value["high"]))
+    _intervals(right, rows, "no accuracy sample looked at")
+    right.set_title("Accuracy of the masks", fontsize=12)
+    canvas.save(made, target)
+
+
+def _intervals(axes: Axes, rows: Sequence[tuple[str, Any, Any, Any]], nothing: str) -> None:
+    """Values with their 95 % intervals, one a line."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_xlim(0, 1.02)
+    if not rows:
+        axes.text(0.5, 0.5, nothing, ha="center", va="center", transform=axes.transAxes, fontsize=10, color="#777777")
+        axes.set_yticks([])
+        return
+    at = np.arange(len(rows))
+    value, low, high = np.array([row[1:] for row in rows], np.float64).T  # None becomes NaN
+    axes.hlines(at, low, high, color=canvas.SERIES[0], linewidth=2)
+    axes.plot(value, at, "o", color=canvas.SERIES[0])
+    axes.set_yticks(at, [row[0] for row in rows])
+    axes.invert_yaxis()
+    axes.grid(axis="x", color="#dddddd")
+    axes.set_xlabel("value and 95 % interval")
+
+
 def overview(index: Any, blocks: Any, year: str, target: str | Path) -> None:
     """Map of all tiles of a year by their share of mining, with the blocks' outlines.
 
@@ -179,20 +244,22 @@ def examples(index: pd.DataFrame, folder: Path, target: str | Path) -> None:
     canvas.save(made, target)
 
 
-def plots(index: str, blocks: str, metrics: Mapping[str, str], years: Sequence[str], targets: Mapping[str, Any]) -> None:
+def plots(index: str, blocks: str, quality: str, metrics: Mapping[str, str], years: Sequence[str], targets: Mapping[str, Any]) -> None:
     """All plots of a run.
 
     Args:
+        quality: labels.json.
         metrics: the assistant's metrics files by "year, block".
-        targets: paths of class_share, metrics, examples and, by year, overview.
+        targets: paths of class_share, labels, metrics, examples and, by year, overview.
     """
     import geopandas as gpd
 
     table = gpd.read_parquet(index)
     outlines = gpd.read_parquet(blocks)
     class_share(table, targets["class_share"])
+    labels_plot(read_json(quality), targets["labels"])
     metrics_plot(metrics, targets["metrics"])
     examples(table, Path(index).parent, targets["examples"])
     for year, target in zip(years, targets["overview"], strict=True):
         overview(table, outlines, year, target)
-    logger.info("%d plots", 3 + len(years))
+    logger.info("%d plots", 4 + len(years))

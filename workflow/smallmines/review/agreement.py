@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from smallmines.job import UserError
 from smallmines.labels.store import LABELS, Event
 
 if TYPE_CHECKING:
@@ -48,13 +50,30 @@ class Agreement:
     iou: float
 
 
-def agreements(events: Sequence[Event], features: pd.DataFrame, overlap: pd.DataFrame, seed: int) -> list[Agreement]:
-    """The agreement of each two people of a block and year.
+def read_overlap(path: str | Path) -> pd.DataFrame:
+    """The blind overlap of a year and block: key, tile_id, stratum, inclusion, area (of each segment, in pixels).
+
+    Raises:
+        UserError: the file is not such a table.
+    """
+    import pandas as pd
+
+    try:
+        table = pd.read_csv(path, dtype={"key": np.uint64, "tile_id": str})
+        missing = sorted({"key", "tile_id", "stratum", "inclusion", "area"} - set(table.columns))
+    except (OSError, ValueError) as error:
+        table, missing = pd.DataFrame(), [str(error)]
+    if missing:
+        raise UserError(f"the overlap of a year and block in {path}", f"without {', '.join(missing)}", "restore the file")
+    return table
+
+
+def agreements(events: Sequence[Event], overlap: pd.DataFrame, seed: int) -> list[Agreement]:
+    """The agreement of each two people.
 
     Args:
-        events: of the block and year; only those made blind count, of each person the latest of a segment.
-        features: key, tile_id, area.
-        overlap: key, inclusion.
+        events: only those made blind count, of each person the latest of a segment.
+        overlap: key, tile_id, area, inclusion of the segments that all were asked about (see `read_overlap`).
     """
     import itertools
 
@@ -68,7 +87,7 @@ def agreements(events: Sequence[Event], features: pd.DataFrame, overlap: pd.Data
             "label": [LABELS[event.label] for event in blind],
         }
     ).drop_duplicates(["key", "who"], keep="last")
-    known = features[["key", "tile_id", "area"]].merge(overlap.drop_duplicates("key")[["key", "inclusion"]], on="key", how="left")
+    known = overlap.drop_duplicates("key")[["key", "tile_id", "area", "inclusion"]]
     table = said.pivot_table(index="key", columns="who", values="label").reset_index().merge(known, on="key")
     people = sorted(set(said["who"]))
     found = []
@@ -83,7 +102,7 @@ def agreements(events: Sequence[Event], features: pd.DataFrame, overlap: pd.Data
 def _agreement(people: tuple[str, str], sure: pd.DataFrame, unsure: int, seed: int) -> Agreement:
     a, b = (sure[who].to_numpy(np.int64) for who in people)
     tile_names, tile = np.unique(sure["tile_id"].astype(str), return_inverse=True)
-    weight = (sure["area"] / sure["inclusion"].fillna(1.0)).to_numpy(np.float64)
+    weight = (sure["area"] / sure["inclusion"]).to_numpy(np.float64)
     cell = 2 * a + b  # 0: neither, 1 and 2: one of them, 3: both say mining
     per_tile = np.bincount(tile * 4 + cell, minlength=4 * len(tile_names)).reshape(-1, 4).astype(np.float64)
     whole = per_tile.sum(axis=0)

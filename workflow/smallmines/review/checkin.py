@@ -10,7 +10,7 @@ import datetime as dt
 import os
 import re
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +20,7 @@ import numpy as np
 from smallmines.job import UserError
 from smallmines.labels import store
 from smallmines.provenance import written
-from smallmines.review.copies import About, Edited, read_base, read_copy, shapes, snapshot
+from smallmines.review.copies import About, Edited, events_folder, read_base, read_copy, shapes, snapshot
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -87,7 +87,7 @@ def checkin(user: Path, path: Path, present: Keys | None = None, dry: bool = Fal
                 f"{len(faults)} problems, nothing was checked in:\n          " + "\n          ".join(faults[:SHOWN]) + more,
                 "mend these rows in QGIS, save, and check in again",
             )
-        home = user / "events" / str(about.year) / about.block
+        home = events_folder(user, about)
         before = store.read_events(sorted(home.glob("*.jsonl")))
         known = {event.hash for event in before}
         new = [event for event in events if event.hash not in known]
@@ -101,11 +101,11 @@ def checkin(user: Path, path: Path, present: Keys | None = None, dry: bool = Fal
                 with written(kept) as beside:
                     os.replace(taken, beside)
             file = store.write_events(home, new)
-    counts = {name: 0 for name in ("corrected", "confirmed", "unsure", "adjudicated")}
+    counts = {name: 0 for name in ("corrected", "confirmed", "unsure", "adjudicated", store.REFERENCE)}
     for event in new:
         counts["unsure" if event.label == "unsure" else event.provenance] += 1
     there = present(about.year, about.block) if present else None
-    stale = 0 if there is None else sum(event.key not in there for event in new)
+    stale = 0 if there is None or about.kind == "accuracy" else sum(event.key not in there for event in new)
     wal = path.with_name(path.name + "-wal")
     return CheckedIn(
         about, tuple(new), file, kept, counts, len(events) - len(new), len(said - now), stale, wal.is_file() and wal.stat().st_size > 0
@@ -117,7 +117,7 @@ def _made(folder: Path) -> Path:
     return folder
 
 
-def pending(user: Path, path: Path, events: Sequence[store.Event]) -> int:
+def pending(user: Path, path: Path) -> int:
     """Edits of a working copy that are not checked in; an unreadable or faulty copy counts as one."""
     try:
         with tempfile.TemporaryDirectory(prefix=".pending-", dir=user) as folder:
@@ -125,9 +125,9 @@ def pending(user: Path, path: Path, events: Sequence[store.Event]) -> int:
             snapshot(path, taken)
             edited = read_copy(taken, str(path))
             said, faults = decisions(edited, read_base(user, edited.about))
+            known = {event.hash for event in store.read_events(sorted(events_folder(user, edited.about).glob("*.jsonl")))}
     except UserError:
         return 1
-    known = {event.hash for event in events}
     return len(faults) + sum(event.hash not in known for event in said)
 
 
@@ -184,7 +184,9 @@ def decisions(edited: Edited, base: pd.DataFrame) -> tuple[list[store.Event], li
         if one["confidence"] not in store.CONFIDENCES:
             faults.append(f"row {row}: confidence is {one['confidence']!r}, not {', '.join(store.CONFIDENCES[1:])}")
             continue
-        how = "adjudicated" if about.kind == "adjudication" else "confirmed" if said == prediction[place] else "corrected"
+        how = {"adjudication": "adjudicated", "accuracy": store.REFERENCE}.get(
+            about.kind, "confirmed" if said == prediction[place] else "corrected"
+        )
         if said != "unsure" and how != "confirmed":
             if not proof[place]:
                 faults.append(f"row {row}: a correction without evidence (its own, or its task's)")

@@ -48,27 +48,35 @@ TIP = (
 TASK_TIP = '<b>tile [% "tile_id" %]</b>: [% "status" %]<br>[% "segments" %] segments'
 
 
+Kind = Literal["review", "adjudication", "accuracy"]
+
+
 @dataclass(frozen=True)
 class About:
     """Whose copy it is, and of what.
 
     Attributes:
         base: id of the base; empty while it is being made.
-        kind: `review`, or `adjudication` of disputed segments.
+        kind: `review`; `adjudication` of disputed segments; `accuracy`: pixels of the accuracy sample.
     """
 
     run: str
     year: int
     block: str
     annotator: str
-    kind: Literal["review", "adjudication"]
+    kind: Kind
     base: str = ""
 
 
 def copy_path(user: Path, about: About) -> Path:
     """Where a working copy lies."""
-    name = f"{about.year}-{about.block}" + ("-disputes" if about.kind == "adjudication" else "")
+    name = f"{about.year}-{about.block}" + {"review": "", "adjudication": "-disputes", "accuracy": "-accuracy"}[about.kind]
     return user / "work" / about.annotator / f"{name}.gpkg"
+
+
+def events_folder(user: Path, about: About) -> Path:
+    """Where what is said in a copy goes."""
+    return user / ("accuracy" if about.kind == "accuracy" else "events") / str(about.year) / about.block
 
 
 def base_path(user: Path, about: About) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +11,9 @@ from smallmines.config import Config, Transfer
 from smallmines.labels.tables import VALIDATED
 from smallmines.labels.tables import read as read_table
 from smallmines.labels.transfer import FATES, settle
-from smallmines.review.agreement import agreements
 from smallmines.review.checkin import pending
-from smallmines.review.checkout import Place
+from smallmines.review.place import Place
+from smallmines.review.quality import PeopleFiles, quality
 from smallmines.segments import read_features
 
 if TYPE_CHECKING:
@@ -49,8 +48,7 @@ def standing(config: Config, root: Path = Path()) -> tuple[list[dict[str, Any]],
         )
     copies = []
     for path in sorted((root / "resources/user" / config.run / "work").glob("*/[0-9]*-[0-9]*.gpkg")):
-        year, block = path.stem.split("-")[:2]
-        copies.append({"copy": str(path), "not checked in": pending(path.parents[2], path, Place(config, year, block, root).events())})
+        copies.append({"copy": str(path), "not checked in": pending(path.parents[2], path)})
     return rows, copies
 
 
@@ -81,25 +79,49 @@ def moved(
     return found
 
 
-def agreed(config: Config, root: Path = Path()) -> list[dict[str, Any]]:
-    """Agreement of each two people in the blind overlap of each year and block; none where nobody labelled it twice.
+def worth(config: Config, root: Path = Path()) -> dict[str, Any]:
+    """What the labels are worth as they stand, see `quality.quality`.
 
     Raises:
-        UserError: a year and block has no segments yet.
+        UserError: a year and block has no masks yet.
     """
-    import numpy as np
-    import pandas as pd
-
-    rows = []
+    files = {}
     for year in config.year_names:
         for block in config.blocks:
             place = Place(config, year, block, root)
-            paths = sorted((place.user / "overlap" / year).glob(f"{block}-*.csv"))
-            if not paths:
-                continue
-            overlap = pd.concat([pd.read_csv(path, dtype={"key": np.uint64}) for path in paths], ignore_index=True)
-            features = read_features(place.product("segments", "features.parquet"))
-            for found in agreements(place.events(), features, overlap, config.labels.seed):
-                values = {key: value for key, value in asdict(found).items() if key != "people"}
-                rows.append({"year": year, "block": block, "people": ", ".join(found.people), **values})
+            files[year, block] = PeopleFiles(
+                features=str(place.product("segments", "features.parquet")),
+                labels=str(place.product("labels", ".parquet")),
+                mask=str(place.product("masks", ".tif")),
+                **place.given(),
+            )
+    return quality(files, config.labels.seed)[0]
+
+
+def agreed(known: dict[str, Any]) -> list[dict[str, Any]]:
+    """Agreement of each two people, a row for each year and block and one for the year."""
+    rows = []
+    for year, one in known["years"].items():
+        for block, pairs in [*one["agreement"]["blocks"].items(), ("all", one["agreement"]["year"])]:
+            for pair in pairs:
+                rows.append({"year": year, "block": block, **pair, "people": ", ".join(pair["people"])})
+    return rows
+
+
+def estimated(known: dict[str, Any]) -> list[dict[str, Any]]:
+    """The figures of accuracy, one row each, with their 95 % intervals."""
+    rows = []
+    for year, one in known["years"].items():
+        found = one["accuracy"]
+        if found is None:
+            continue
+        figures = {
+            "overall accuracy": found["overall"],
+            **{f"user's accuracy of {name}": value for name, value in found["users"].items()},
+            **{f"producer's accuracy of {name}": value for name, value in found["producers"].items()},
+            "IoU of mining": found["iou"],
+            "area of mining in ha": found["mining_ha"],
+            "area mapped as mining in ha": found["mapped_ha"],
+        }
+        rows += [{"year": year, "figure": name, **value} for name, value in figures.items()]
     return rows

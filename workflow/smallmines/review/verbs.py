@@ -16,7 +16,7 @@ from smallmines.job import UserError
 
 if TYPE_CHECKING:
     from smallmines.review.checkin import Keys
-    from smallmines.review.checkout import CheckedOut
+    from smallmines.review.handout import CheckedOut
 
 app = typer.Typer(no_args_is_help=True, help="People's labels: hand out, take in, settle, and see how far they are (docs/labelling.md).")
 
@@ -37,8 +37,8 @@ def checkout(
     dry: Dry = False,
 ) -> None:
     """Hand out a working copy: GeoPackage, QGIS project, and a file per tile for Google Earth."""
-    from smallmines.review.checkout import Place
     from smallmines.review.checkout import checkout as hand_out
+    from smallmines.review.place import Place
 
     with plain_errors():
         names = [name.strip() for name in tiles.split(",") if name.strip()]
@@ -55,7 +55,8 @@ def adjudicate(
     dry: Dry = False,
 ) -> None:
     """Hand out the segments about which people disagree, with what each said; the copy is checked in like any other."""
-    from smallmines.review.checkout import Place, disputes
+    from smallmines.review.checkout import disputes
+    from smallmines.review.place import Place
 
     with plain_errors():
         given = disputes(Place(read_config(config), year, block), by, dry)
@@ -72,7 +73,7 @@ def _told(given: CheckedOut, dry: bool) -> None:
 @app.command("checkin")
 def checkin(
     config: ConfigPath,
-    copies: Annotated[list[Path], typer.Argument(help="Working copies that `checkout` or `adjudicate` wrote.")],
+    copies: Annotated[list[Path], typer.Argument(help="Working copies that `checkout`, `adjudicate` or `sample` wrote.")],
     dry: Dry = False,
     plan: Annotated[bool, typer.Option(help="Say what a run would make again, and how long that took last time.")] = True,
 ) -> None:
@@ -158,16 +159,54 @@ def agreement(
 ) -> None:
     """How well people agree where they labelled the same segments without knowing of each other."""
     from smallmines.provenance import write_json
-    from smallmines.review.status import agreed
+    from smallmines.review.status import agreed, worth
 
     with plain_errors():
-        rows = agreed(read_config(config))
+        rows = agreed(worth(read_config(config)))
     if json:
         write_json(json, rows)
     if rows:
-        show("Agreement in the blind overlap (low, high: 95 % interval of kappa, bootstrap over tiles)", rows)
+        show("Agreement in the blind overlap (low, high: 95 % interval of kappa, bootstrap over tiles)", rows, decimals=3)
     else:
         print("no segment of the blind overlap has been labelled by two people yet")
+
+
+@app.command("sample")
+def sample(
+    config: ConfigPath,
+    year: Year,
+    block: Block,
+    annotator: Annotated[str, typer.Option("--annotator", help="Code of the person, one of labels.annotators.")],
+    dry: Dry = False,
+) -> None:
+    """Hand out the pixels of the accuracy sample, drawn once by chance; what is said about them is never a label."""
+    from smallmines.review.checkout import sample as hand_out
+    from smallmines.review.place import Place
+
+    with plain_errors():
+        given = hand_out(Place(read_config(config), year, block), annotator, dry)
+    _told(given, dry)
+
+
+@app.command("accuracy")
+def accuracy(
+    config: ConfigPath,
+    json: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file too.")] = None,
+) -> None:
+    """Accuracy of the masks and area of mining with 95 % intervals, from the accuracy sample."""
+    from smallmines.provenance import write_json
+    from smallmines.review.status import estimated, worth
+
+    with plain_errors():
+        known = worth(read_config(config))
+    rows = estimated(known)
+    if json:
+        write_json(json, {year: one["accuracy"] for year, one in known["years"].items()})
+    if rows:
+        show("Accuracy of the masks (low, high: 95 % interval)", rows, decimals=3)
+    for year, one in known["years"].items():
+        if one["accuracy"] is None:
+            print(f"{year}: {one['accuracy_lacks']}", file=sys.stderr)
 
 
 @app.command("transfer")
