@@ -209,6 +209,41 @@ def accuracy(
             print(f"{year}: {one['accuracy_lacks']}", file=sys.stderr)
 
 
+@app.command("import-masks")
+def import_masks(
+    config: ConfigPath,
+    folder: Annotated[Path, typer.Argument(help="Folder with the masks `MASK_…_<year>.tif`, at any depth.")],
+    year: Annotated[str, typer.Option("--year", help="An epoch of the run; default: all.")] = "",
+    block: Annotated[str, typer.Option("--block", help="A block of the run; default: all.")] = "",
+    tiles: Annotated[str, typer.Option("--tiles", help="Hold these tiles out, with commas.")] = "",
+    fraction: Annotated[float, typer.Option("--fraction", min=0, max=1, help="Hold this share of the tiles out, by chance.")] = 0.0,
+    samples: Annotated[int, typer.Option("--samples", min=1, help="Segments of each class for the samples of a block and year.")] = 1000,
+    dry: Dry = False,
+) -> None:
+    """Turn released masks into samples (where there are none) and corrections (where there are labels that differ)."""
+    from dataclasses import asdict
+
+    from smallmines.review import masks
+    from smallmines.review.place import Place
+
+    with plain_errors():
+        settings = read_config(config)
+        rows = []
+        for name in [year] if year else settings.year_names:
+            paths = masks.masks_of(folder, name)
+            for one in [block] if block else settings.blocks:
+                place = Place(settings, name, one)
+                named = [tile.strip() for tile in tiles.split(",") if tile.strip()]
+                held = masks.held_out(place.lattice.cells["tile_id"].tolist(), named, fraction, settings.labels.seed)
+                found = asdict(masks.import_masks(place, paths, held, samples, dry))
+                rows.append({"year": name, "block": one, **{key: "–" if value is None else value for key, value in found.items()}})
+        show("Would be imported" if dry else "Imported", rows)
+    if any(row["samples"] == "–" for row in rows):
+        print("–: there are samples already (people's files are never replaced), or no labels yet to correct")
+    if any(row["corrections"] == "–" for row in rows):
+        print("run the workflow up to the masks, then import again: what the labels still lack becomes corrections")
+
+
 @app.command("transfer")
 def transfer(
     config: ConfigPath,
