@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyogrio
+from numpy.typing import NDArray
 
 from block_of_segments import CRS, make_block
 from smallmines import raster
@@ -73,6 +74,14 @@ def decide_again(place: Place) -> pd.DataFrame:
         segments / "features.parquet", folder / "samples.parquet", outputs[0], said / "probabilities.parquet", said / "metrics.json", target
     )
     return pd.read_parquet(target)
+
+
+def read_truth(place: Place) -> NDArray[np.bool_]:
+    """Which pixels of a made-up place are mined."""
+    folder = place.root / "truth again"
+    folder.mkdir(exist_ok=True)
+    found: NDArray[np.bool_] = np.r_[0, make_block(folder).truth].astype(bool)[place.segments()]
+    return found
 
 
 def read(copy: Path, layer: str = "segments") -> pd.DataFrame:

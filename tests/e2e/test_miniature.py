@@ -23,7 +23,7 @@ import rasterio
 from place import correct, read
 from smallmines.console import read_config
 from smallmines.grid import read_lattice
-from smallmines.world.people import true_share, truth_path
+from smallmines.world.annotators import true_share, truth_path
 from smallmines.world.score import seen_mines
 from workspace import Workspace
 
@@ -299,7 +299,8 @@ def test_people_check_out_edit_and_check_in(kept: Workspace) -> None:
     assert index["open_percent"].max() > 0
     assert re.search(r"2016 +1 .*", kept.smallmines("labels", "status", "--config", "small.yaml"))
     kept.smallmines("labels", "agreement", "--config", "small.yaml", "--json", "agreement.json")
-    (agreed,) = json.loads((kept.folder / "agreement.json").read_text())
+    agreed, of_the_year = json.loads((kept.folder / "agreement.json").read_text())
+    assert of_the_year["block"] == "all"
     assert (agreed["year"], agreed["block"], agreed["people"], agreed["segments"]) == ("2016", "1", "A01, A02", 100)
     assert 0.3 < agreed["raw"] < 0.7  # every other one is wrong on purpose
     kept.smallmines("labels", "adjudicate", *where, "--by", "J01")

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from place import decide_again, edit, make_place, read
+from place import decide_again, edit, make_place, read, read_truth
 from smallmines import raster
 from smallmines.job import UserError
 from smallmines.labels import decisions
@@ -220,14 +220,6 @@ def test_the_figures_are_those_of_people_who_know_the_truth(place, tmp_path):
     assert set(published["who"]) == {"A01"}
     assert (published["mapped"] == mask[tuple(pixel(place, published["x"], published["y"]))]).all()
     assert (published["reference"] == truth[tuple(pixel(place, published["x"], published["y"]))]).all()
-
-
-def read_truth(place):
-    from block_of_segments import make_block
-
-    folder = place.root / "again"
-    folder.mkdir()
-    return np.r_[0, make_block(folder).truth].astype(bool)[place.segments()]
 
 
 def pixel(place, x, y):

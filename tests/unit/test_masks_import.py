@@ -7,9 +7,8 @@ import pandas as pd
 import pytest
 from affine import Affine
 from odc.geo.geobox import GeoBox
-from test_accuracy import read_truth
 
-from place import decide_again, make_place
+from place import decide_again, make_place, read_truth
 from smallmines import raster
 from smallmines.job import UserError
 from smallmines.labels.samples import read_samples

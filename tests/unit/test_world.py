@@ -10,7 +10,6 @@ from types import SimpleNamespace
 
 import geopandas as gpd
 import numpy as np
-import pandas as pd
 import pystac
 import pytest
 import rasterio
@@ -23,7 +22,6 @@ from smallmines.world import difficulty, people, score
 from smallmines.world.landscape import CODE, make_land
 from smallmines.world.layers import scratch
 from smallmines.world.make import expected_steps, make_world
-from smallmines.world.noise import rng_of
 from smallmines.world.place import place
 
 TILES = 5
@@ -214,74 +212,6 @@ def test_figures_of_a_confusion() -> None:
     assert score.confusion(mask, truth).tolist() == [1, 1, 1, 2]
     found = score.figures(1, 1, 1, 2)
     assert (found["iou"], found["precision"], found["recall"], found["pixels"]) == (0.5, 0.6667, 0.6667, 5)
-
-
-def run_products(world: SimpleNamespace, side: int = 8) -> None:
-    """Segments of 8 × 8 px, labels that call nothing mining, and masks of 0, for both blocks and years."""
-    from affine import Affine
-    from odc.geo.geobox import GeoBox
-
-    from smallmines.grid import Lattice, blocks_of, lattice_json
-    from smallmines.raster import write
-
-    config, results = world.config, world.root / "results" / "tiny"
-    cells = fishnet(gpd.read_file(world.root / "resources/user/tiny/aoi.gpkg"), config.grid)
-    cells["block"] = blocks_of(cells, 2, 0).astype(str)
-    known = lattice_json(cells, config.grid, 1.0)
-    box = GeoBox(tuple(known["shape"]), Affine(*known["transform"]), known["crs"])
-    lattice = Lattice(box, 128, {k: tuple(v) for k, v in known["windows"].items()}, cells[["tile_id", "row", "col", "block"]])
-    for year in config.year_names:
-        for block in config.blocks:
-            grid, own = lattice.block(block), lattice.own(block)
-            rows, cols = np.mgrid[: grid.shape.y, : grid.shape.x] // side
-            _, ids = np.unique((rows * 10_000 + cols)[own], return_inverse=True)
-            numbers = np.zeros(grid.shape, np.uint32)
-            numbers[own] = ids + 1
-            write(results / "segments" / year / block / "segments.tif", numbers, grid, 0, ["segment"])
-            write(results / "masks" / year / f"{block}.tif", np.where(own, 0, 255).astype(np.uint8), grid, 255, ["mask"])
-            n = int(numbers.max())
-            segment = np.arange(1, n + 1, dtype=np.uint32)
-            tables = {
-                f"segments/{year}/{block}/features": {
-                    "area": np.full(n, side * side),
-                    "key": np.arange(n, dtype=np.uint64),
-                    "x": 1.0,
-                    "y": 2.0,
-                },
-                f"assistant/{year}/{block}/probabilities": {"entropy": rng_of(1, int(block)).uniform(size=n)},
-                f"labels/{year}/{block}": {"label": np.zeros(n, np.int8), "provenance": np.where(segment % 10, "predicted", "manual")},
-            }
-            for name, columns in tables.items():
-                path = results / f"{name}.parquet"
-                path.parent.mkdir(parents=True, exist_ok=True)
-                pd.DataFrame({"segment": segment} | columns).to_parquet(path, index=False)
-
-
-def test_annotators_correct_and_err(world: SimpleNamespace) -> None:
-    from smallmines.labels.store import read_events
-
-    with pytest.raises(UserError, match="no such file"):
-        people.correct(world.config, root=world.root)
-    run_products(world)
-    paths = people.correct(world.config, share=0.5, seed=0, root=world.root)
-    events = read_events(paths)
-    assert {event.annotator for event in events} == {"A01", "A02"}
-    assert len({(event.year, event.block, event.key) for event in events}) == len(events)
-    assert all((event.label == "mining") == (event.provenance == "corrected") for event in events)
-    missed = committed = mines = 0
-    for year in world.config.year_names:
-        for block in world.config.blocks:
-            mine = [event for event in events if (str(event.year), event.block) == (year, block)]
-            keys = np.array([event.key for event in mine])
-            assert not ((keys + 1) % 10 == 0).any()  # what people labelled is not asked again
-            folder = world.root / "results/tiny/segments" / year / block
-            true = people.true_share(folder / "segments.tif", people.truth_path(world.config, year, world.root), keys + 1) >= 0.5
-            says = np.array([event.label == "mining" for event in mine])
-            mines += int(true.sum())
-            missed += int((true & ~says).sum())
-            committed += int((~true & says).sum())
-    assert missed / mines == pytest.approx(people.OMIT, abs=0.06)
-    assert committed / (len(events) - mines) == pytest.approx(people.COMMIT, abs=0.01)
 
 
 def test_the_same_world_is_left_alone_and_another_one_forgets_what_was_fetched(tmp_path: Path) -> None:

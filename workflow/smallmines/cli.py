@@ -95,11 +95,11 @@ def correct(
     share: Annotated[float, typer.Option(min=0, max=1, help="Part of the review queue that is looked at.")] = 0.1,
     seed: Seed = 0,
 ) -> None:
-    """Let two simulated annotators, who err, correct the predicted labels once."""
-    from smallmines.world import people
+    """Let simulated annotators, who err, label a round of working copies, and a third settle what they disagreed about in the last."""
+    from smallmines.world import annotators
 
     with plain_errors():
-        paths = people.correct(read_config(config), share, seed)
+        paths = annotators.correct(read_config(config), share, seed)
     events = sum(path.read_text(encoding="utf-8").count("\n") for path in paths)
     print(f"{events} events in {len(paths)} files" + (f", first {paths[0]}" if paths else ""))
 

@@ -26,7 +26,6 @@ from smallmines.labels.candidates import rank_within
 from smallmines.labels.samples import SUFFIXES
 from smallmines.provenance import sha256, written
 from smallmines.review.place import Place
-from smallmines.segments import read_features
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -92,7 +91,7 @@ def import_masks(place: Place, paths: Sequence[Path], held: Collection[str], num
         UserError: no segments yet, or a mask on another grid.
     """
     segments = place.segments()
-    features = read_features(place.product("segments", "features.parquet"))
+    features = place.features()
     geobox = place.lattice.block(place.block)
     known, used = painted(paths, geobox)
     forbidden = _held_pixels(place, segments.shape, held)

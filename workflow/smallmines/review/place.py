@@ -86,9 +86,13 @@ class Place:
         """The run's lattice."""
         return read_lattice(self.results / "grid/grid.json")
 
+    def features(self) -> pd.DataFrame:
+        """The segments' table."""
+        return read_features(self.product("segments", "features.parquet"))
+
     def table(self) -> pd.DataFrame:
         """One row per segment: features, probability and entropy, label, provenance, who; and predicted (0, 1)."""
-        table = read_features(self.product("segments", "features.parquet"))
+        table = self.features()
         said = read_table(self.product("assistant", "probabilities.parquet"), "probabilities")
         decided = read_table(self.product("labels", ".parquet"), "labels")
         if not table["key"].equals(decided["key"]) or not table["segment"].equals(said["segment"]):

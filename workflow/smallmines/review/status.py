@@ -14,7 +14,6 @@ from smallmines.labels.transfer import FATES, settle
 from smallmines.review.checkin import pending
 from smallmines.review.place import Place
 from smallmines.review.quality import PeopleFiles, quality
-from smallmines.segments import read_features
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,7 +28,7 @@ def standing(config: Config, root: Path = Path()) -> tuple[list[dict[str, Any]],
     rows = []
     places = [Place(config, year, block, root) for year in config.year_names for block in config.blocks]
     for place in places:
-        features = read_features(place.product("segments", "features.parquet"))
+        features = place.features()
         decided = read_table(place.product("labels", ".parquet"), "labels")
         area = features["area"].to_numpy(float)
         seen = decided["provenance"].isin(VALIDATED).to_numpy()
@@ -68,7 +67,7 @@ def moved(
             with raster.opened(path) as source:
                 here = settle(
                     place.events(),
-                    read_features(place.product("segments", "features.parquet")),
+                    place.features(),
                     lambda source=source: source.read(1),  # type: ignore[misc]
                     raster.geobox_of(source),
                     rule,

@@ -1,24 +1,19 @@
-"""People of the miniature Earth: the area of interest, samples, and annotators who correct and err."""
+"""What people give on the miniature Earth before anything runs: the area of interest, and samples with a few errors."""
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import rasterio.windows
 from numpy.typing import NDArray
 
-from smallmines import raster
-from smallmines.config import Config
-from smallmines.job import UserError
 from smallmines.provenance import written
 from smallmines.world.landscape import CODE, MINING, Land
 from smallmines.world.layers import Window, in_threads, windows
 from smallmines.world.noise import Noise, noise, rng_of
-from smallmines.world.place import Place, window_in
+from smallmines.world.place import Place
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -40,10 +35,6 @@ KINDS: dict[str, tuple[tuple[str, ...], int]] = {
 """Sample subclasses: the classes they are drawn from, and how many points a block and year get of each at most."""
 LABEL_ERROR = 0.015
 """Share of the samples with the wrong label."""
-OMIT, COMMIT = 0.10, 0.02
-"""How often an annotator misses a mine, and calls something else a mine."""
-ANNOTATORS = ("A01", "A02")
-FIRST_DAY = dt.datetime(2024, 3, 4, 8, 0, tzinfo=dt.UTC)
 
 
 def write_people(folder: Path, where: Place, land: Land, years: Sequence[str], seed: int, force: bool) -> tuple[list[Path], list[Path]]:
@@ -160,92 +151,3 @@ def _points(where: Place, chosen: pd.DataFrame, rng: np.random.Generator) -> gpd
     subclass = np.array(list(KINDS), object)[chosen["kind"].to_numpy()]
     points = gpd.points_from_xy(np.round(east, 2), np.round(north, 2))
     return gpd.GeoDataFrame({"label": labels, "subclass": subclass}, geometry=points, crs=str(where.geobox.crs))
-
-
-def correct(config: Config, share: float = 0.1, seed: int = 0, root: str | Path = ".") -> list[Path]:
-    """One round of corrections by two simulated annotators, as event files below `resources/user/<run>/events/`.
-
-    Per year and block they are shown the first `share` of a queue of the predicted segments (entropy × area, largest
-    first), decide by the true majority of each, and err (`OMIT`, `COMMIT`). Each takes every other segment.
-
-    Raises:
-        UserError: the run has no labels yet, or there is no truth.
-    """
-    import pandas as pd
-
-    root = Path(root)
-    results, user = root / "results" / config.run, root / "resources" / "user" / config.run
-    paths: list[Path] = []
-    for number, year in enumerate(config.year_names):
-        for block in config.blocks:
-            segments = results / "segments" / year / block
-            tables = [segments / "features.parquet", results / "assistant" / year / block / "probabilities.parquet"]
-            tables.append(results / "labels" / year / f"{block}.parquet")
-            for path in [*tables, truth_path(config, year, root)]:
-                if not path.is_file():
-                    raise UserError(f"{path}", "no such file", "make the world and run the workflow first (snakemake masks)")
-            table = pd.read_parquet(tables[0], columns=["segment", "area", "key", "x", "y"])
-            table = table.merge(pd.read_parquet(tables[1])[["segment", "entropy"]], on="segment")
-            table = table.merge(pd.read_parquet(tables[2])[["segment", "label", "provenance"]], on="segment")
-            table = table.assign(mining=true_share(segments / "segments.tif", truth_path(config, year, root), table["segment"].to_numpy()))
-            queue = review_queue(table, share)
-            rng = rng_of(seed, 110, number, int(block))
-            paths += _decide(queue, year, block, rng, user / "events" / year / block)
-    return paths
-
-
-def review_queue(table: pd.DataFrame, share: float) -> pd.DataFrame:
-    """The first `share` of the segments that only the model has labelled, by entropy × area, ties by key."""
-    waiting = table[table["provenance"] == "predicted"]
-    weight = (waiting["entropy"].astype(float) * waiting["area"].astype(float)).round(6)
-    order = np.lexsort((waiting["key"].to_numpy(), -weight.to_numpy()))
-    return waiting.iloc[order[: round(share * len(waiting))]]
-
-
-def true_share(segments: Path, truth: Path, ids: NDArray[np.integer]) -> NDArray[np.float64]:
-    """Share of truly mined pixels in each of the segments `ids`."""
-    with raster.opened(segments) as source, raster.opened(truth) as true:
-        window = window_in(raster.geobox_of(true), raster.geobox_of(source))
-        numbers = source.read(1).ravel()
-        mined = true.read(1, window=rasterio.windows.Window.from_slices(*window)).ravel() == 1
-    pixels = np.bincount(numbers)
-    share = np.bincount(numbers, mined) / np.maximum(pixels, 1)
-    return np.asarray(share[ids], np.float64)
-
-
-def _decide(queue: pd.DataFrame, year: str, block: str, rng: np.random.Generator, folder: Path) -> list[Path]:
-    from smallmines.labels.store import Event, write_events
-
-    chance = rng.uniform(size=len(queue))
-    is_mine = queue["mining"].to_numpy() >= 0.5
-    says = np.where(is_mine, chance >= OMIT, chance < COMMIT)
-    provenance = np.where(says == (queue["label"].to_numpy() == 1), "confirmed", "corrected")
-    round_ = len(list(folder.glob("*.jsonl"))) // len(ANNOTATORS)
-    begin = FIRST_DAY + dt.timedelta(days=7 * round_)
-    paths = []
-    for turn, annotator in enumerate(ANNOTATORS):
-        events = [
-            Event(
-                year=int(year),
-                block=block,
-                key=int(key),
-                x=float(x),
-                y=float(y),
-                label="mining" if mining else "not_mining",
-                provenance=str(how),
-                annotator=annotator,
-                time=(begin + dt.timedelta(seconds=6 * index)).isoformat().replace("+00:00", "Z"),
-                evidence="simulated",
-            )
-            for index, (key, x, y, mining, how) in enumerate(
-                zip(queue["key"][turn::2], queue["x"][turn::2], queue["y"][turn::2], says[turn::2], provenance[turn::2], strict=True)
-            )
-        ]
-        if events:
-            paths.append(write_events(folder, events))
-    return paths
-
-
-def truth_path(config: Config, year: str, root: str | Path = ".") -> Path:
-    """Where the true mask of a year lies."""
-    return Path(root) / "resources" / "automatic" / config.run / "truth" / f"{year}.tif"

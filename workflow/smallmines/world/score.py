@@ -14,7 +14,7 @@ from smallmines.config import Config
 from smallmines.grid import read_lattice
 from smallmines.job import UserError
 from smallmines.provenance import read_json
-from smallmines.world.people import truth_path
+from smallmines.world.annotators import truth_path
 from smallmines.world.place import window_in
 
 if TYPE_CHECKING:
