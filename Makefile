@@ -6,7 +6,7 @@ BENCH := config/bench.yaml
 # The miniature's blocks are small: a thread for each, and as many at a time as there are cores.
 RUN_DEMO = $(BIN)/snakemake --cores $(CORES) --set-threads assistant=1 segment=1 --configfile $(DEMO)
 
-.PHONY: help setup demo demo-slurm demo-archives bench test test-heavy lint format report figures figures-qgis otb-python clean
+.PHONY: help setup demo demo-slurm demo-archives bench test test-heavy lint format report figures figures-qgis rounds otb-python clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -71,11 +71,14 @@ figures: setup ## the pictures of the documents, from a finished demo (needs gra
 	cp results/demo/pictures/overview_2022.png docs/images/overview.png
 	cp results/demo/pictures/coverage.png docs/images/coverage.png
 
-figures-qgis: setup ## the picture of a working copy in QGIS, from a finished demo (needs qgis, xvfb and xauth)
+figures-qgis: setup ## the pictures of a working copy in QGIS, from a finished demo (needs qgis, xvfb and xauth)
 	$(BIN)/smallmines labels checkout --config $(DEMO) --year 2022 --block 2 --annotator A01
-	PROJECT=$(CURDIR)/resources/user/demo/work/A01/2022-2.qgs PICTURE=$(CURDIR)/docs/images/working_copy.png \
+	PROJECT=$(CURDIR)/resources/user/demo/work/A01/2022-2.qgs PICTURE=$(CURDIR)/docs/images/working_copy.png FORM=$(CURDIR)/docs/images/form.png \
 	  xvfb-run -a -s "-screen 0 1600x1000x24" qgis --nologo --noversioncheck --noplugins --code tests/qgis/window.py
 	rm -rf resources/user/demo/work
+
+rounds: setup ## rounds of simulated annotators on a finished demo against the truth, and whether intervals hold (about 8 minutes)
+	PYTHONPATH=tests $(BIN)/python tests/bench/rounds.py $(DEMO) docs/images/rounds.png
 
 clean: ## remove what demo and benchmark made, and the tools' caches (people's files of other runs stay)
 	rm -rf .demo-slurm .demo-archives $(foreach run,demo bench,$(addsuffix /$(run),results logs benchmarks resources/automatic resources/user)) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -69,6 +69,15 @@ def test_without_labels_there_is_nothing_to_correct(place):
         annotators.correct(place.config, root=place.root)  # 2022 has not been run
 
 
+def annotate(place, share):
+    """Two people without error label that share of what waits; returns which segments are mined."""
+    truth = annotators.truth_path(place.config, place.year, place.root)
+    raster.write(truth, read_truth(place).astype(np.uint8), place.lattice.block("1"), 255, ["mask"])
+    if share:
+        annotators.label(place, share, 0, Errors(0, 0, 0.5))
+    return truth_of(place)
+
+
 def truth_of(place):
     share = annotators.true_share_of(place, place.features()["key"].to_numpy(np.uint64))
     return share >= 0.5

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import geopandas as gpd
 import numpy as np
 import pandas as pd
 import pytest
+import shapely
 
 from smallmines.config import Queue
-from smallmines.review.queue import draw_overlap, review_queue
+from smallmines.job import UserError
+from smallmines.review.queue import draw_overlap, near_features, review_queue
 
 
 def table(count=40):
@@ -73,3 +76,18 @@ def test_the_overlap_takes_even_numbers_and_says_with_what_chance():
     drawn = draw_overlap(table(600).assign(label=(np.arange(600) % 3 == 0).astype(np.int8)), 60, 0)
     assert drawn["stratum"].value_counts().to_dict() == dict.fromkeys(range(6), 10)
     assert (1 / drawn["inclusion"]).sum() == pytest.approx(600)
+
+
+def test_half_of_the_overlap_lies_near_water_and_settlements(tmp_path):
+    rows = table(600).assign(label=(np.arange(600) % 3 == 0).astype(np.int8))
+    river = gpd.GeoDataFrame(geometry=[shapely.LineString([(0, 200), (3000, 200)])], crs="EPSG:32630")
+    river.to_crs("EPSG:4326").to_file(tmp_path / "river.gpkg")
+    near = near_features(rows, tmp_path / "river.gpkg", "EPSG:32630")
+    assert np.flatnonzero(near).tolist() == list(range(33))  # 300 m from the end at x = 3000, 200 m aside
+    drawn = draw_overlap(rows, 48, 0, near)
+    close = near[drawn["segment"].to_numpy() - 1]
+    assert set(drawn.loc[close, "stratum"]) <= set(range(6, 12))
+    assert close.sum() > 48 * near.mean() * 3
+    assert (1 / drawn["inclusion"]).sum() == pytest.approx(600, rel=0.2)
+    with pytest.raises(UserError, match="overlap_near"):
+        near_features(rows, tmp_path / "gone.gpkg", "EPSG:32630")

@@ -255,6 +255,18 @@ def test_a_fault_refuses_the_whole_copy_and_names_the_row(place, fault):
     assert pending(place.user, given.path) >= 1
 
 
+def test_what_a_killed_check_in_left_is_cleared_away_later(place):
+    given = checkout(place, "A01")
+    old, new = place.user / ".checkin-old", place.user / ".checkin-new"
+    for folder in (old, new):
+        folder.mkdir()
+        (folder / "copy.gpkg").touch()
+    os.utime(old, (0, 0))
+    checkin(place.user, given.path)
+    assert not old.exists()
+    assert new.exists()
+
+
 def test_a_damaged_or_missing_file_is_told(place, tmp_path):
     (tmp_path / "2016-1.gpkg").write_bytes(b"no database" * 100)
     with pytest.raises(UserError, match="GeoPackage"):

@@ -303,6 +303,9 @@ class Labels(Section):
     )
     queue: Queue = Field(default_factory=Queue, description="The review queue.")
     overlap: int = Field(100, ge=0, description="Segments per block and year that all annotators label without knowing of each other.")
+    overlap_near: str | None = Field(
+        None, description="Vector file of water and settlements: half of the overlap is drawn within 300 m of them. Empty: not known."
+    )
     accuracy: int = Field(250, ge=1, description="Pixels per block and year of the accuracy sample (`smallmines labels sample`).")
     gates: Gates = Field(default_factory=Gates, description="What the labels of a release must reach.")
     map_layers: dict[str, str] = Field(

@@ -6,10 +6,13 @@ again and adds what is new. Edits are ordered by the time of editing, not of che
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import os
 import re
+import shutil
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,7 +116,12 @@ def checkin(user: Path, path: Path, present: Keys | None = None, dry: bool = Fal
 
 
 def _made(folder: Path) -> Path:
+    """Make the folder, and clear away what check-ins that were killed an hour ago or more have left there."""
     folder.mkdir(parents=True, exist_ok=True)
+    for left in (*folder.glob(".checkin-*"), *folder.glob(".pending-*")):
+        with contextlib.suppress(OSError):
+            if time.time() - left.stat().st_mtime > 3600:
+                shutil.rmtree(left)
     return folder
 
 

@@ -16,7 +16,7 @@ from smallmines.review import accuracy
 from smallmines.review.agreement import read_overlap
 from smallmines.review.handout import CheckedOut, hand_out
 from smallmines.review.place import Place
-from smallmines.review.queue import draw_overlap, review_queue
+from smallmines.review.queue import draw_overlap, near_features, review_queue
 from smallmines.segments import splitmix64, tiles_at
 
 if TYPE_CHECKING:
@@ -236,7 +236,9 @@ def _overlap(place: Place, table: pd.DataFrame, dry: bool) -> pd.DataFrame:
     whole = [here for known, here in zip(kept, present, strict=True) if len(here) >= 0.5 * len(known)]
     if whole:
         return max(whole, key=len)[["segment", "inclusion"]].sort_values("segment", ignore_index=True)
-    drawn = draw_overlap(table, place.config.labels.overlap, place.config.labels.seed)
+    context = place.config.labels.overlap_near
+    near = near_features(table, place.root / context, str(place.lattice.geobox.crs)) if context else None
+    drawn = draw_overlap(table, place.config.labels.overlap, place.config.labels.seed, near)
     drawn = drawn.merge(table[["segment", "key", "tile_id", "area"]], on="segment")
     if not dry:
         text = drawn[["key", "tile_id", "stratum", "inclusion", "area"]].to_csv(index=False, lineterminator="\n")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from smallmines.config import Queue
+from smallmines.job import UserError
 from smallmines.labels.candidates import rank_within
 from smallmines.labels.tables import VALIDATED
 
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 
 NEAR_M = 300.0
-"""A negative within this distance of a predicted mine is worth an audit, in m."""
+"""A negative within this distance of a predicted mine is worth an audit, in m; so near water or a settlement is near."""
 
 CONFIDENT = 0.5
 """An answer of less entropy (in bits) is a confident one."""
@@ -105,21 +107,49 @@ def _near_mines(table: pd.DataFrame) -> NDArray[np.bool_]:
     return np.asarray(np.isfinite(distance), bool)
 
 
-def draw_overlap(table: pd.DataFrame, number: int, seed: int) -> pd.DataFrame:
-    """Segments that all annotators label blind: even numbers from each predicted class and third of the entropy.
+def draw_overlap(table: pd.DataFrame, number: int, seed: int, near: NDArray[np.bool_] | None = None) -> pd.DataFrame:
+    """Segments that all annotators label blind: even numbers from each predicted class, third of the entropy, and nearness.
+
+    Args:
+        near: whether each segment lies near water or settlements (see `near_features`); None: not known.
 
     Returns:
         segment, stratum and inclusion (its probability of being drawn), in segment order.
     """
     import pandas as pd
 
-    waiting = table[~table["provenance"].isin(VALIDATED)]
+    still = ~table["provenance"].isin(VALIDATED).to_numpy()
+    waiting = table[still]
     entropy = waiting["entropy"].to_numpy(np.float64)
     thirds = np.quantile(entropy, [1 / 3, 2 / 3]) if len(entropy) else np.zeros(2)
     stratum = (waiting["label"] == 1).to_numpy(np.int64) * 3 + np.searchsorted(thirds, entropy, side="left")
+    stratum += 6 * (near[still] if near is not None else np.zeros(len(waiting), bool))
     lots = np.random.default_rng(seed).uniform(size=len(waiting))
     turn = rank_within(stratum, lots)
     drawn = np.sort(np.lexsort((stratum, turn))[:number])
-    count, taken = np.bincount(stratum, minlength=6), np.bincount(stratum[drawn], minlength=6)
+    count, taken = np.bincount(stratum, minlength=12), np.bincount(stratum[drawn], minlength=12)
     found = pd.DataFrame({"segment": waiting["segment"].to_numpy()[drawn], "stratum": stratum[drawn]})
     return found.assign(inclusion=taken[stratum[drawn]] / count[stratum[drawn]])
+
+
+def near_features(table: pd.DataFrame, path: Path, crs: str) -> NDArray[np.bool_]:
+    """Which segments have their interior point within `NEAR_M` of a feature of a vector file (rivers, settlements …).
+
+    Raises:
+        UserError: the file cannot be read, or says no CRS.
+    """
+    import pyogrio
+    import shapely
+
+    try:
+        layers = [pyogrio.read_dataframe(path, layer=layer, columns=[]) for layer, kind in pyogrio.list_layers(path) if kind is not None]
+    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as error:
+        raise UserError(f"a vector file at {path} (labels.overlap_near)", str(error), "restore the file or leave the key out") from None
+    if any(layer.crs is None for layer in layers):
+        raise UserError(f"a CRS in {path}", "none", "write it with its CRS")
+    shapes = np.concatenate([layer.to_crs(crs).geometry.to_numpy() for layer in layers]) if layers else np.array([], object)
+    points = shapely.points(table["x"].to_numpy(np.float64), table["y"].to_numpy(np.float64))
+    found = np.zeros(len(table), bool)
+    if len(shapes):
+        found[shapely.STRtree(points).query(shapes, predicate="dwithin", distance=NEAR_M)[1]] = True
+    return found

@@ -152,6 +152,32 @@ def status(config: ConfigPath) -> None:
             show("Working copies", copies)
 
 
+@app.command("rounds")
+def rounds(
+    config: ConfigPath,
+    year: Annotated[str, typer.Option("--year", help="An epoch of the run; default: all.")] = "",
+    block: Annotated[str, typer.Option("--block", help="A block of the run; default: all.")] = "",
+    threads: Annotated[int, typer.Option(min=1, help="Threads of the forests.")] = 2,
+) -> None:
+    """When to stop: what each round changed, and what a forest still learns from it (cross-validated on the samples)."""
+    from smallmines.review.place import Place
+    from smallmines.review.rounds import advice, differing, progress
+
+    with plain_errors():
+        settings = read_config(config)
+        rows, said = [], []
+        for name in [year] if year else settings.year_names:
+            for one in [block] if block else settings.blocks:
+                place = Place(settings, name, one)
+                found = progress(place, threads)
+                for step in found:
+                    share = step.corrected / step.decisions if step.decisions else float("nan")
+                    rows.append({"year": name, "block": one, **vars(step), "corrected share": share})
+                said.append(f"{name}, block {one}: {advice(found, differing(place))}")
+        show("Rounds of labelling (F1: forest with all decisions so far, cross-validated on the samples, at its best threshold)", rows)
+    print("\n".join(said))
+
+
 @app.command("agreement")
 def agreement(
     config: ConfigPath,

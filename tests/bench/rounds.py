@@ -1,0 +1,213 @@
+"""Rounds of simulated annotators on the miniature: do the masks come nearer to the truth, do the intervals hold what they promise.
+
+Usage: PYTHONPATH=tests python tests/bench/rounds.py CONFIG PICTURE [ROUNDS] [SHARE]
+
+Every round is check-out, edits, check-in and adjudication through real working copies of all blocks of the last year; once by the review
+queue and once in random order. It works on a copy of people's files and of what depends on them; nothing of the run is changed.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import rasterio.windows
+from numpy.typing import NDArray
+
+from place import decide_again
+from smallmines import raster
+from smallmines.console import read_config, show
+from smallmines.labels.store import Event
+from smallmines.review import accuracy, checkout
+from smallmines.review.agreement import agreements, kappa
+from smallmines.review.place import Place
+from smallmines.review.queue import draw_overlap
+from smallmines.review.rounds import advice, differing, progress, rounds_of
+from smallmines.world import annotators
+from smallmines.world.annotators import Errors
+from smallmines.world.place import window_in
+
+SEEDS = 50
+ORDERS = {"queue": checkout.review_queue, "random order": None}
+
+
+def places(config: Any, year: str, root: Path) -> list[Place]:
+    """The blocks of a year, without people's decisions, in a folder of their own."""
+    results = root / "results" / config.run
+    results.mkdir(parents=True)
+    for name in ("composites", "grid", "segments", "assistant"):
+        (results / name).symlink_to(Path("results").absolute() / config.run / name)
+    (root / "resources").mkdir()
+    (root / "resources/automatic").symlink_to(Path("resources/automatic").absolute())
+    found = [Place(config, year, block, root) for block in config.blocks]
+    for place in found:
+        folder = results / "people" / year / place.block
+        folder.mkdir(parents=True)
+        (folder / "samples.parquet").symlink_to(Path("results").absolute() / config.run / f"people/{year}/{place.block}/samples.parquet")
+        for before in config.year_names:
+            if before < year:
+                (results / "masks" / before).mkdir(parents=True, exist_ok=True)
+                (results / f"masks/{before}/{place.block}.tif").symlink_to(
+                    Path("results").absolute() / config.run / f"masks/{before}/{place.block}.tif"
+                )
+        decide_again(place)
+    return found
+
+
+def truth_of(place: Place) -> NDArray[np.bool_]:
+    """The true mask of a block."""
+    with raster.opened(annotators.truth_path(place.config, place.year, place.root)) as source:
+        window = window_in(raster.geobox_of(source), place.lattice.block(place.block))
+        return np.asarray(source.read(1, window=rasterio.windows.Window.from_slices(*window)) == 1)
+
+
+def mask_of(place: Place, segments: NDArray[np.uint32]) -> NDArray[np.uint8]:
+    """The mask by the labels as they are: 0, 1, 255 open or outside."""
+    label = pd.read_parquet(place.product("labels", ".parquet"))["label"].to_numpy(int) % 256
+    return np.concatenate([[255], label]).astype(np.uint8)[segments]
+
+
+def iou(found: list[Place]) -> float:
+    """IoU of mining over all blocks; what is open is left out, as in training."""
+    both = either = 0
+    for place in found:
+        mask, truth = mask_of(place, place.segments()), truth_of(place)
+        valid = mask != 255
+        both += int(((mask == 1) & truth & valid).sum())
+        either += int((((mask == 1) | truth) & valid).sum())
+    return both / either
+
+
+def by_chance(table: pd.DataFrame, settings: Any, seed: int, *_: Any) -> pd.DataFrame:
+    """A queue in random order."""
+    waiting = np.flatnonzero((table["provenance"] == "predicted").to_numpy())
+    chosen = np.random.default_rng(seed + len(waiting)).permutation(waiting)[: settings.size]
+    return pd.DataFrame({"segment": table["segment"].to_numpy()[chosen], "why": "uncertainty"})
+
+
+def corrected_of(found: list[Place]) -> dict[int, float]:
+    """Share of each round's decisions that changed the prediction, over all blocks."""
+    table = pd.concat([rounds_of(place.events()) for place in found])
+    return {int(number): float(own["corrected"].mean()) for number, own in table.groupby("round")}
+
+
+def rounds(config: Any, year: str, number: int, share: float) -> Iterator[dict[str, Any]]:
+    """A row per order and round."""
+    for order, queue in ORDERS.items():
+        checkout.review_queue = queue or by_chance
+        with tempfile.TemporaryDirectory() as folder:
+            found = places(config, year, Path(folder))
+            before, seen = iou(found), set[str]()
+            none = float("nan")
+            yield {"order": order, "round": 0, "looked_at": 0, "corrected_%": none, "IoU": before, "points_per_100": none}
+            for step in range(1, number + 1):
+                for place in found:
+                    annotators.label(place, share / (1 - share * (step - 1)), step)
+                    decide_again(place)
+                    annotators.settle_disputes(place)
+                    decide_again(place)
+                events = [event for place in found for event in place.events()]
+                changed, known = corrected_of(found), len(seen)
+                seen |= {event.hash for event in events}
+                now = iou(found)
+                row = {
+                    "order": order,
+                    "round": step,
+                    "looked_at": len(events),
+                    "corrected_%": 100 * changed[step],
+                    "IoU": now,
+                    "points_per_100": 100 * 100 * (now - before) / (len(seen) - known),
+                }
+                before = now
+                print(row, flush=True)
+                yield row
+            if queue:
+                for place in found:
+                    print(f"block {place.block}: {advice(progress(place, 2), differing(place))}", flush=True)
+    checkout.review_queue = ORDERS["queue"]
+
+
+def held(config: Any, year: str) -> list[dict[str, Any]]:
+    """How often, over `SEEDS` draws, the intervals hold the kappa that the error rates imply, and the true area of mining."""
+    with tempfile.TemporaryDirectory() as folder:
+        found = places(config, year, Path(folder))
+        blocks = []
+        for place in found:
+            table, segments, truth = place.table(), place.segments(), truth_of(place)
+            share = annotators.true_share_of(place, table["key"].to_numpy(np.uint64))
+            mask = mask_of(place, segments)
+            chance = np.concatenate([[0.0], table["probability"].to_numpy(np.float64)])
+            stratum = accuracy.strata(mask, segments, chance)
+            inside = stratum >= 0
+            count = np.bincount(stratum[inside], minlength=8)
+            risk = np.bincount(stratum[inside], (chance * (1 - chance))[segments[inside]], minlength=8) / np.maximum(count, 1)
+            blocks.append((table, dict(zip(table["key"].tolist(), share >= 0.5, strict=True)), stratum, risk, mask, truth))
+    areas, right, kappas = [], [], []
+    true = sum(int((truth & (stratum >= 0)).sum()) for _, _, stratum, _, _, truth in blocks) * 0.01
+    exact = np.mean(np.concatenate([((mask == 1) == truth)[stratum >= 0] for _, _, stratum, _, mask, truth in blocks]))
+    for seed in range(SEEDS):
+        points = []
+        for number, (_, _, stratum, risk, mask, truth) in enumerate(blocks):
+            drawn = accuracy.draw(stratum, risk, config.labels.accuracy, seed * 10 + number)
+            at = drawn["row"], drawn["col"]
+            points.append(drawn.assign(reference=truth[at].astype(int), mapped=mask[at].astype(int)))
+            points[-1]["stratum"] = [f"{number}/{one}" for one in drawn["stratum"]]
+        found_area = accuracy.accuracy(pd.concat(points, ignore_index=True), 0.01)
+        areas.append(found_area.mining_ha.low <= true <= found_area.mining_ha.high)
+        right.append(found_area.overall.low <= exact <= found_area.overall.high)
+        kappas.append(kappa_holds(config, year, blocks, seed))
+    return [
+        {"interval": name, "holds": sum(values), "of": SEEDS}
+        for name, values in (("kappa implied by the error rates", kappas), ("true area of mining", areas), ("overall accuracy", right))
+    ]
+
+
+def kappa_holds(config: Any, year: str, blocks: list[Any], seed: int) -> bool:
+    """One draw of the blind overlap of all blocks, labelled by two who err."""
+    errors, events, overlaps, mines = Errors(), [], [], []
+    rng = np.random.default_rng(seed)
+    for number, (table, truth, *_) in enumerate(blocks):
+        drawn = draw_overlap(table, config.labels.overlap, seed * 10 + number).merge(
+            table[["segment", "key", "tile_id", "area"]], on="segment"
+        )
+        overlaps.append(drawn)
+        mines += [bool(truth[key]) for key in drawn["key"].tolist()]
+        for key in drawn["key"].tolist():
+            for who in ("A01", "A02"):
+                mining = rng.random() >= errors.omit if truth[key] else rng.random() < errors.commit
+                said = "mining" if mining else "not_mining"
+                events.append(Event(int(year), str(number), key, 0.0, 0.0, said, "corrected", who, "2026-01-01T00:00:00Z", blind=True))
+    (found,) = agreements(events, pd.concat(overlaps, ignore_index=True), seed)
+    share = float(np.mean(mines))
+    both = share * (1 - errors.omit) ** 2 + (1 - share) * errors.commit**2
+    one = share * (1 - errors.omit) * errors.omit + (1 - share) * errors.commit * (1 - errors.commit)
+    return bool(found.low <= float(kappa(np.array([1 - both - 2 * one, one, one, both]))) <= found.high)
+
+
+def main() -> None:
+    """See the module."""
+    config, picture = read_config(Path(sys.argv[1])), Path(sys.argv[2])
+    number, share = int(sys.argv[3]) if len(sys.argv) > 3 else 5, float(sys.argv[4]) if len(sys.argv) > 4 else 0.1
+    year = config.year_names[-1]
+    rows = list(rounds(config, year, number, share))
+    show(f"Masks of {year} against the truth, by round", rows, decimals=4)
+    show("95 % intervals", held(config, year))
+    figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
+    for order, own in pd.DataFrame(rows).groupby("order", sort=False):
+        axes.plot(own["looked_at"], own["IoU"], "o-", label=order)
+    axes.set_xlabel("decisions of people (two annotators, overlap and adjudication)")
+    axes.set_ylabel("IoU of mining against the truth")
+    axes.set_title(f"Miniature, {year}: rounds of check-out, edits, check-in, adjudication", fontsize=11)
+    axes.legend(frameon=False)
+    axes.grid(color="#dddddd")
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(picture, dpi=110, metadata={"Software": None})
+
+
+main()

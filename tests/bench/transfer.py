@@ -1,0 +1,121 @@
+"""What becomes of people's decisions when the parameters of the segmentation change: shares moved, sent to review, and wrong.
+
+Usage: PYTHONPATH=tests python tests/bench/transfer.py CONFIG YEAR BLOCK [TRIPLES]
+
+On a block of the miniature, and on the real images in the folder TRIPLES (`…/terramesh`), where a land-cover class plays the mines. A
+third of the segments are decided by their true majority; then Orfeo ToolBox segments again with other parameters.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import rasterio.windows
+from numpy.typing import NDArray
+
+from real.test_triples import PLACES
+from real.triples import read_triple, write_archive, write_config, write_people
+from smallmines import raster
+from smallmines.config import Segmentation, Transfer
+from smallmines.console import read_config, show
+from smallmines.grid import Lattice, read_lattice
+from smallmines.labels import footprint
+from smallmines.labels.store import Event
+from smallmines.labels.transfer import settle
+from smallmines.segmentation import segment
+from smallmines.segments import content_keys
+from smallmines.world.annotators import truth_path
+from smallmines.world.place import window_in
+from workspace import Workspace
+
+CHANGES: dict[str, dict[str, Any]] = {
+    "as before": {},
+    "range radius 100 → 50": {"range_radius": 50.0},
+    "range radius 100 → 150": {"range_radius": 150.0},
+    "spatial radius 5 → 8": {"spatial_radius": 8},
+    "minimum size 5 → 20": {"min_size": 20},
+    "10 bands → B02 B03 B04 B08": {"bands": ("B02", "B03", "B04", "B08")},
+}
+DECIDED = 3
+
+
+def moved(name: str, results: Path, year: str, block: str, truth: NDArray[np.bool_], settings: Segmentation) -> list[dict[str, Any]]:
+    """A row for each change of the parameters."""
+    grid = results / "grid/grid.json"
+    lattice = read_lattice(grid)
+    before = raster.read(results / f"segments/{year}/{block}/segments.tif")[0]
+    events = decided(before, truth, lattice, int(year), block)
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for change, values in CHANGES.items():
+            path = Path(folder) / "segments.tif"
+            composite = results / f"composites/{year}/{block}/s2.tif"
+            segment(composite, grid, block, settings.model_copy(update=values), 2, 4000, path, Path(folder) / "report.json")
+            after = raster.read(path)[0]
+            area = np.bincount(after.ravel())[1:]
+            table = pd.DataFrame({"segment": np.arange(1, len(area) + 1, dtype=np.uint32), "area": area})
+            table["key"] = content_keys(after, len(area), lattice, block)
+            found = settle(events, table, lambda after=after: after, lattice.block(block), Transfer())  # type: ignore[misc]
+            fates = found.lineage["fate"].value_counts() / len(events)
+            ids = found.decisions["segment"].to_numpy(np.int64)
+            mined = np.bincount(after.ravel(), truth.ravel(), minlength=len(area) + 1)[ids] / area[ids - 1]
+            wrong = (mined >= 0.5) != (found.decisions["label"].to_numpy() == 1)
+            shares = {f"{fate}_%": 100 * float(fates.get(fate, 0)) for fate in ("kept", "moved", "review", "lost")}
+            review = {"to_review": int(found.review["segment"].nunique()), "labelled": len(ids)}
+            rows.append({"place": name, "change": change, "segments": len(area), **shares, **review, "wrong_%": 100 * float(wrong.mean())})
+            print(rows[-1], flush=True)
+    return rows
+
+
+def decided(segments: NDArray[np.uint32], truth: NDArray[np.bool_], lattice: Lattice, year: int, block: str) -> list[Event]:
+    """Every third segment, by its true majority."""
+    count = int(segments.max())
+    area = np.bincount(segments.ravel(), minlength=count + 1)
+    mined = np.bincount(segments.ravel(), truth.ravel(), minlength=count + 1) / np.maximum(area, 1) >= 0.5
+    keys = content_keys(segments, count, lattice, block)
+    ids = np.arange(1, count + 1, DECIDED)
+    prints = footprint.encode(footprint.runs_of(segments, ids), len(ids), lattice.block(block))
+    return [
+        Event(
+            year,
+            block,
+            int(keys[one - 1]),
+            0.0,
+            0.0,
+            "mining" if mined[one] else "not_mining",
+            "confirmed",
+            "A01",
+            "2026-01-01T00:00:00Z",
+            footprint=text,
+        )
+        for one, text in zip(ids.tolist(), prints, strict=True)
+    ]
+
+
+def main() -> None:
+    """See the module."""
+    config, year, block = read_config(Path(sys.argv[1])), sys.argv[2], sys.argv[3]
+    results = Path("results") / config.run
+    box = read_lattice(results / "grid/grid.json").block(block)
+    with raster.opened(truth_path(config, year)) as source:
+        window = rasterio.windows.Window.from_slices(*window_in(raster.geobox_of(source), box))
+        truth = source.read(1, window=window) == 1
+    rows = moved("miniature", results, year, block, truth, config.segmentation)
+    for name, (image, taken, positive, per_class) in PLACES.items() if len(sys.argv) > 4 else ():
+        with tempfile.TemporaryDirectory() as folder:
+            triple = read_triple(Path(sys.argv[4]), image, taken, positive)
+            workspace = Workspace.make(Path.cwd(), Path(folder), "triple.yaml", "triple")
+            write_config(triple, workspace.folder / "triple.yaml")
+            write_archive(triple, workspace.folder / "resources/automatic/triple/archive")
+            write_people(triple, workspace.user, per_class, seed=1)
+            workspace.snakemake("segments")
+            rows += moved(name, workspace.results, str(taken), "1", triple.positive, config.segmentation)
+    show("Decisions after a change of the segmentation's parameters", rows, decimals=2)
+
+
+main()

@@ -1,0 +1,70 @@
+"""The stop signal: rounds are counted per person, and the advice follows what they changed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from test_annotators import annotate
+
+from place import decide_again, make_place
+from smallmines.config import S2_BANDS
+from smallmines.labels import tables
+from smallmines.labels.store import Event
+from smallmines.provenance import write_json
+from smallmines.review.rounds import Round, advice, progress, rounds_of
+
+
+def event(key, who, base, day, how="confirmed", label="mining"):
+    return Event(2016, "1", key, 0.0, 0.0, label, how, who, f"2024-01-{day:02d}T00:00:00Z", base=base)
+
+
+def test_the_nth_copy_of_a_person_is_his_nth_round():
+    found = rounds_of(
+        [
+            event(1, "A01", "a", 1),
+            event(2, "A01", "a", 5, "corrected"),
+            event(3, "A01", "b", 6),
+            event(4, "A02", "c", 9, label="unsure", how="corrected"),
+            event(5, "J01", "d", 9, "adjudicated"),
+        ]
+    )
+    assert found.set_index("key")["round"].to_dict() == {1: 1, 2: 1, 3: 2, 4: 1}
+    assert found.set_index("key")["corrected"].to_dict() == {1: False, 2: True, 3: False, 4: True}
+
+
+@pytest.mark.parametrize(
+    ("rounds", "differ", "words"),
+    [
+        ([Round(0, 0, 0, 0.8)], 0.1, "no round yet"),
+        ([Round(0, 0, 0, 0.8), Round(1, 100, 20, 0.85)], 0.1, "go on: the last round changed 20.0 %"),
+        ([Round(0, 0, 0, 0.8), Round(1, 100, 8, 0.85)], 0.1, "enough: the last round changed 8.0 % of what was looked at, and two people"),
+        ([Round(0, 0, 0, 0.8), Round(1, 100, 8, 0.85)], float("nan"), "go on"),
+        ([Round(0, 0, 0, 0.8), Round(1, 9, 5, 0.85), Round(2, 9, 5, 0.803)], float("nan"), "enough: the forest gained +0.003"),
+    ],
+)
+def test_advice(rounds, differ, words):
+    assert advice(rounds, differ).startswith(words)
+
+
+def test_a_forest_learns_from_decisions(tmp_path):
+    """Sixty samples of noisy segments teach little; people's decisions on all the others teach more."""
+    place = make_place(tmp_path, queue={"size": 2000})
+    truth = annotate(place, 0.0)
+    features = place.features()
+    rng = np.random.default_rng(0)
+    bands = list(S2_BANDS)
+    features[bands] = (features[bands] + rng.normal(0, 700, (len(features), len(bands)))).clip(1).astype(np.float32)
+    features.to_parquet(place.product("segments", "features.parquet"), index=False)
+    own = features[np.isin(np.arange(len(features)), [*np.flatnonzero(truth)[:30], *np.flatnonzero(~truth)[:30]])]
+    label = truth[own["segment"].to_numpy(int) - 1].astype("int8")
+    samples = pd.DataFrame({"segment": own["segment"], "label": label, "subclass": "", "tile_id": own["tile_id"], "who": ""})
+    tables.write(place.results / "people/2016/1/samples.parquet", samples.reset_index(drop=True), "samples")
+    forest = {"n_estimators": 100, "max_depth": 8, "min_samples_split": 5}
+    write_json(place.results / "assistant/2016/1/metrics.json", {"threshold": 0.5, "forest": forest})
+    decide_again(place)
+    annotate(place, 1.0)
+    first, last = progress(place)
+    assert (first.number, first.decisions, last.number) == (0, 0, 1)
+    assert last.decisions == len(place.events()) > 1000
+    assert 0.5 < first.f1 < last.f1 - 0.03 < 1
