@@ -24,8 +24,9 @@ from place import decide_again
 from smallmines import raster
 from smallmines.console import read_config, show
 from smallmines.labels.store import Event
-from smallmines.review import accuracy, checkout
-from smallmines.review.agreement import agreements, kappa
+from smallmines.quality import accuracy
+from smallmines.quality.agreement import agreements, kappa
+from smallmines.review import checkout
 from smallmines.review.place import Place
 from smallmines.review.queue import draw_overlap
 from smallmines.review.rounds import advice, differing, progress, rounds_of

@@ -14,10 +14,10 @@ from smallmines import raster
 from smallmines.job import UserError
 from smallmines.labels import decisions
 from smallmines.labels.store import Event, read_events, write_events
-from smallmines.review import accuracy as measure
+from smallmines.quality import accuracy as measure
+from smallmines.quality.summary import PeopleFiles, by_place, write_quality
 from smallmines.review.checkin import checkin
 from smallmines.review.checkout import sample
-from smallmines.review.quality import PeopleFiles, by_place, write_quality
 
 
 def points(rows):

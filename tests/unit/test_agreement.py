@@ -8,7 +8,7 @@ import pytest
 from sklearn.metrics import cohen_kappa_score
 
 from smallmines.labels.store import Event
-from smallmines.review.agreement import agreements, kappa
+from smallmines.quality.agreement import agreements, kappa
 
 
 def events_of(labels, who, blind=True):

@@ -21,7 +21,7 @@ from smallmines.job import UserError
 from smallmines.patches import UNITS
 from smallmines.provenance import sha256
 from smallmines.publish.verify import verify, verify_dataset
-from smallmines.review.quality import failing
+from smallmines.quality.summary import failing
 
 IMAGE, MASK = "2016/IMAGE/IMG_GH_0004_2016.tif", "2016/MASK/MASK_GH_0004_2016.tif"
 

@@ -1,7 +1,7 @@
 """Measure what the labels of the dataset are worth."""
 
 from smallmines.job import job
-from smallmines.review.quality import by_place, write_quality
+from smallmines.quality.summary import by_place, write_quality
 
 with job(snakemake.log[0]):
     source, given, made = snakemake.input, snakemake.params, snakemake.output

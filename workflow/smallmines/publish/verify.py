@@ -25,7 +25,7 @@ from smallmines.job import UserError, logger
 from smallmines.patches import IMAGE_NODATA, KINDS, MASK_NODATA, UNITS, patch_name
 from smallmines.provenance import read_json, sha256, write_json
 from smallmines.publish.assemble import read_list
-from smallmines.review.quality import failing
+from smallmines.quality.summary import failing
 
 if TYPE_CHECKING:
     import pandas as pd

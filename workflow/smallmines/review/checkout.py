@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from smallmines import raster
 from smallmines.job import UserError
 from smallmines.provenance import digest, written
-from smallmines.review import accuracy
-from smallmines.review.agreement import read_overlap
+from smallmines.quality import accuracy
+from smallmines.quality.agreement import read_overlap
 from smallmines.review.handout import CheckedOut, hand_out
 from smallmines.review.place import Place
 from smallmines.review.queue import draw_overlap, near_features, review_queue

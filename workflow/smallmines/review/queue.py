@@ -148,7 +148,7 @@ def near_features(table: pd.DataFrame, path: Path, crs: str) -> NDArray[np.bool_
     if any(layer.crs is None for layer in layers):
         raise UserError(f"a CRS in {path}", "none", "write it with its CRS")
     shapes = np.concatenate([layer.to_crs(crs).geometry.to_numpy() for layer in layers]) if layers else np.array([], object)
-    points = shapely.points(table["x"].to_numpy(np.float64), table["y"].to_numpy(np.float64))
+    points = np.asarray(shapely.points(table["x"].to_numpy(np.float64), table["y"].to_numpy(np.float64)), object)
     found = np.zeros(len(table), bool)
     if len(shapes):
         found[shapely.STRtree(points).query(shapes, predicate="dwithin", distance=NEAR_M)[1]] = True

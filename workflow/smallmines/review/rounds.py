@@ -13,7 +13,7 @@ from smallmines.assistant import Training, fit, folds_of, matrix, predict
 from smallmines.labels import tables
 from smallmines.labels.store import LABELS, RANKS, Event
 from smallmines.provenance import read_json
-from smallmines.review.agreement import agreements, read_overlap
+from smallmines.quality.agreement import agreements, read_overlap
 from smallmines.review.place import Place
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from smallmines.config import Config, Transfer
 from smallmines.labels.tables import VALIDATED
 from smallmines.labels.tables import read as read_table
 from smallmines.labels.transfer import FATES, settle
+from smallmines.quality.summary import PeopleFiles, quality
 from smallmines.review.checkin import pending
 from smallmines.review.place import Place
-from smallmines.review.quality import PeopleFiles, quality
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -79,7 +79,7 @@ def moved(
 
 
 def worth(config: Config, root: Path = Path()) -> dict[str, Any]:
-    """What the labels are worth as they stand, see `quality.quality`.
+    """What the labels are worth as they stand, see `quality.summary.quality`.
 
     Raises:
         UserError: a year and block has no masks yet.

@@ -16,8 +16,8 @@ from smallmines.job import UserError
 from smallmines.labels import store, tables
 from smallmines.labels.decisions import require_home
 from smallmines.provenance import write_json, written
-from smallmines.review.accuracy import accuracy, interpreted, read_design
-from smallmines.review.agreement import agreements, read_overlap
+from smallmines.quality.accuracy import accuracy, interpreted, read_design
+from smallmines.quality.agreement import agreements, read_overlap
 from smallmines.segments import read_features
 
 logger = logging.getLogger("smallmines")
