@@ -92,13 +92,18 @@ def polygons_of(segments: NDArray[np.uint32], ids: NDArray[np.integer[Any]], geo
     place = np.zeros(int(segments.max(initial=0)) + 1, np.int32)
     place[ids] = np.arange(1, len(ids) + 1)
     asked = place[segments]
-    parts, owner = [], []
+    lines, sizes, rings, owner = [], [], [], []
     for shape, value in rasterio.features.shapes(asked, mask=asked > 0, connectivity=4, transform=geobox.transform):
-        outer, *holes = shape["coordinates"]
-        parts.append(shapely.Polygon(outer, holes))
+        outline = shape["coordinates"]
+        lines += outline
+        sizes += [len(line) for line in outline]
+        rings.append(len(outline))
         owner.append(int(value) - 1)
+    corners = np.fromiter((number for line in lines for corner in line for number in corner), np.float64, 2 * sum(sizes)).reshape(-1, 2)
+    outlines = np.asarray(shapely.linearrings(corners, indices=np.repeat(np.arange(len(sizes)), sizes)), object)
+    parts = np.asarray(shapely.polygons(outlines, indices=np.repeat(np.arange(len(rings)), rings)), object)  # the first ring is the outer
     order = np.argsort(owner, kind="stable")
-    return np.asarray(shapely.multipolygons(np.array(parts, object)[order], indices=np.array(owner, np.int64)[order]), object)
+    return np.asarray(shapely.multipolygons(parts[order], indices=np.array(owner, np.int64)[order]), object)
 
 
 def shapes(geometry: NDArray[Any]) -> list[str]:
@@ -114,11 +119,12 @@ def write_base(user: Path, about: About, table: pd.DataFrame) -> About:
     Args:
         table: columns of `SHOWN` without opinions, and x, y, blind, inclusion, footprint, shape.
     """
+    import pandas as pd
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    text = table.to_csv(index=False)
-    named = About(**{**asdict(about), "base": digest([asdict(about), text])})
+    content = hashlib.sha256(pd.util.hash_pandas_object(table, index=False).to_numpy().tobytes()).hexdigest()
+    named = About(**{**asdict(about), "base": digest([asdict(about), list(table.columns), content])})
     target = base_path(user, named)
     if not target.is_file():
         known = pa.Table.from_pandas(table, preserve_index=False)

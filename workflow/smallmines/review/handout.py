@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+OUTLINES = 100_000
+"""A copy of more segments gets no files for Google Earth: hand out tiles instead."""
+
+
 @dataclass(frozen=True)
 class CheckedOut:
     """What a check-out gave: where it lies and how much it is, by reason."""
@@ -89,7 +93,8 @@ def hand_out(
     tasks = _tasks(lattice, place.block, base, crs)
     write_copy(target, about, frame, tasks)
     _project(place, target, lattice, tasks)
-    _google_earth(target, frame, tasks)
+    if len(frame) <= OUTLINES:
+        _google_earth(target, frame, tasks)
     return CheckedOut(target, about.base, len(frame), len(tasks), reasons, round(target.stat().st_size / 1e6, 1))
 
 

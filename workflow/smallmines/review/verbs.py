@@ -67,7 +67,8 @@ def _told(given: CheckedOut, dry: bool) -> None:
     show("Would be handed out" if dry else "Handed out", [{"reason": name, "segments": number} for name, number in given.reasons.items()])
     print(f"{given.segments} segments in {given.tasks} tiles: {given.path}" + ("" if dry else f" ({given.megabytes} MB)"))
     if not dry:
-        print(f"open {given.path.with_suffix('.qgs')} in QGIS; tiles for Google Earth: {given.path.with_name(given.path.stem + '-tasks')}/")
+        tasks = given.path.with_name(f"{given.path.stem}-tasks")
+        print(f"open {given.path.with_suffix('.qgs')} in QGIS" + (f"; tiles for Google Earth: {tasks}/" if tasks.is_dir() else ""))
 
 
 @app.command("checkin")
