@@ -12,6 +12,7 @@ import re
 import shutil
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import geopandas as gpd
@@ -19,6 +20,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import rasterio
+import rasterio.windows
 
 from place import correct, read
 from smallmines.console import read_config
@@ -315,6 +317,49 @@ def test_people_check_out_edit_and_check_in(kept: Workspace) -> None:
     truth = true_share(kept.results / "segments/2016/1/segments.tif", truth_of(kept, "2016"), decided["segment"].to_numpy()) >= 0.5
     assert (decided["label"].to_numpy() == truth).all()
     assert "kept" in kept.smallmines("labels", "transfer", "--config", "small.yaml", "--year", "2016", "--block", "1")
+    accuracy_and_gates(kept, where)
+
+
+def accuracy_and_gates(kept: Workspace, where: tuple[str, ...]) -> None:
+    """Somebody who knows the truth looks at the accuracy sample; then a gate is missed, and the published folder stays as it was."""
+    kept.smallmines("labels", "sample", *where, "--annotator", "A02")
+    copy = kept.user / "work/A02/2016-1-accuracy.gpkg"
+    centres = gpd.read_file(copy, layer="segments", fid_as_index=True).geometry.centroid
+    with rasterio.open(truth_of(kept, "2016")) as source:
+        mined = [value[0] == 1 for value in source.sample(zip(centres.x, centres.y, strict=True))]
+    for fid, mining in zip(centres.index, mined, strict=True):
+        correct(copy, int(fid), "mining" if mining else "not_mining")
+    kept.smallmines("labels", "checkin", "--config", "small.yaml", str(copy))
+    planned = kept.planned()
+    assert planned["quality"] == planned["verify"] == 1
+    assert not {"decisions", "decide", "mask"} & set(planned), "what is said of the sample is never a label"
+    kept.snakemake("verify")
+    known = json.loads((kept.results / "dataset/labels.json").read_text())["years"]
+    assert known["2022"]["accuracy"] is None
+    found = known["2016"]["accuracy"]
+    assert found["blocks"] == ["1"]
+    assert found["points"] == found["settled"] == len(mined)
+    with (
+        rasterio.open(kept.results / "masks/2016/1.tif") as mask,
+        rasterio.open(kept.results / "segments/2016/1/segments.tif") as ids,
+        rasterio.open(truth_of(kept, "2016")) as truth,
+    ):
+        segments, called = ids.read(1) > 0, mask.read(1)
+        window = rasterio.windows.from_bounds(*mask.bounds, transform=truth.transform)
+        true = truth.read(1, window=window.round_offsets().round_lengths()) == 1
+    assert found["mining_ha"]["low"] <= (true & segments).sum() * 0.01 <= found["mining_ha"]["high"]
+    right = ((called == 1) == true)[segments & (called != 255)].mean()
+    assert found["overall"]["low"] - 0.005 <= right <= found["overall"]["high"] + 0.005
+    index = pd.read_parquet(kept.results / "dataset/index.parquet").groupby("year")["year_overall_accuracy"].first()
+    assert index[2016] == found["overall"]["value"]
+    assert np.isnan(index[2022])
+    before = dataset(kept)
+    gate = "\nlabels: {gates: {minimum_validated_share: 0.9}}\n"
+    (kept.folder / "gated.yaml").write_text((kept.folder / "small.yaml").read_text() + gate)
+    told = replace(kept, config="gated.yaml").snakemake("verify", succeeds=False)
+    assert "people have looked at" in told
+    assert "minimum_validated_share" in told
+    assert dataset(kept) == before
 
 
 def truth_of(workspace: Workspace, year: str) -> Path:

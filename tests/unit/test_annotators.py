@@ -64,6 +64,19 @@ def test_the_same_round_gives_the_same_files(tmp_path):
     assert names[0] == names[1]
 
 
+def test_the_accuracy_sample_is_looked_at_once(place):
+    labels = decide_again(place)
+    lut = np.r_[255, labels["label"].to_numpy(int) % 256].astype(np.uint8)
+    raster.write(place.results / "masks/2016/1.tif", lut[place.segments()], place.lattice.block("1"), 255, ["mining"])
+    (found,) = annotators.look_at_sample(place)
+    assert found.counts["reference"] == len(place.references()) >= 200
+    truth = read_truth(place)
+    for event in place.references():
+        col, row = ~place.lattice.block("1").transform @ (event.x, event.y)
+        assert (event.label == "mining") == truth[int(row), int(col)]
+    assert annotators.look_at_sample(place) == []
+
+
 def test_without_labels_there_is_nothing_to_correct(place):
     with pytest.raises(UserError, match="no such file"):
         annotators.correct(place.config, root=place.root)  # 2022 has not been run

@@ -137,7 +137,7 @@ def labels_plot(known: Mapping[str, Any], target: str | Path) -> None:
         for pair in pairs
     ]
     _intervals(agree, kappas, "no blind overlap looked at by two people")
-    agree.set_title("Cohen's κ in the blind overlap, by year and block", fontsize=12)
+    agree.set_title("Cohen's κ in the blind overlap", fontsize=12)
     figures = {
         "overall": ("overall",),
         "user's, mining": ("users", "mining"),

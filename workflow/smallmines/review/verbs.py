@@ -193,7 +193,8 @@ def agreement(
     if json:
         write_json(json, rows)
     if rows:
-        show("Agreement in the blind overlap (low, high: 95 % interval of kappa, bootstrap over tiles)", rows, decimals=3)
+        shown = [{key: value for key, value in row.items() if key not in ("tiles", "unsure")} for row in rows]
+        show("Agreement in the blind overlap (low, high: 95 % interval of kappa)", shown, decimals=2)
     else:
         print("no segment of the blind overlap has been labelled by two people yet")
 

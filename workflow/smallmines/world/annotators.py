@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from smallmines import raster
 from smallmines.config import Config
+from smallmines.quality.accuracy import read_design
 from smallmines.review.checkin import CheckedIn, checkin
-from smallmines.review.checkout import checkout, disputes
+from smallmines.review.checkout import checkout, disputes, sample
 from smallmines.review.place import Place
 from smallmines.world.noise import rng_of
 from smallmines.world.place import window_in
@@ -48,6 +49,8 @@ class Errors:
 def correct(config: Config, share: float = 0.1, seed: int = 0, root: str | Path = ".") -> list[Path]:
     """One round of corrections in every year and block: disputes of the last round are settled, then each annotator labels his part.
 
+    The first annotator also looks at the accuracy sample, once, without error.
+
     Args:
         share: of the segments that only the forest has labelled, over all annotators.
 
@@ -58,7 +61,7 @@ def correct(config: Config, share: float = 0.1, seed: int = 0, root: str | Path 
         UserError: the run has no labels yet, or there is no truth.
     """
     places = [Place(config, year, block, Path(root)) for year in config.year_names for block in config.blocks]
-    done = [one for place in places for one in [*settle_disputes(place), *label(place, share, seed)]]
+    done = [one for place in places for one in [*settle_disputes(place), *label(place, share, seed), *look_at_sample(place)]]
     return [one.file for one in done if one.file]
 
 
@@ -80,8 +83,20 @@ def label(place: Place, share: float, seed: int, errors: Errors = Errors()) -> l
     return [checkin(place.user, copy) for copy in copies]
 
 
+def look_at_sample(place: Place) -> list[CheckedIn]:
+    """The first annotator says of every pixel of the accuracy sample what it truly is; nothing where he has done so before."""
+    if place.given()["references"]:
+        return []
+    given = sample(place, place.config.labels.annotators[0])
+    points = read_design(place.given()["design"][0]).set_index("key").loc[read_segments(given.path)["key"].astype(np.uint64).tolist()]
+    with raster.opened(truth_path(place.config, place.year, place.root)) as source:
+        mined = np.array([value[0] == 1 for value in source.sample(zip(points["x"], points["y"], strict=True))])
+    write_labels(place, given.path, np.where(mined, "mining", "not_mining"))
+    return [checkin(place.user, given.path)]
+
+
 def fill_in(place: Place, copy: Path, errors: Errors, seed: int) -> None:
-    """Label every segment of a working copy by its true majority, with errors; the times follow the last decision of the block."""
+    """Label every segment of a working copy by its true majority, with errors."""
     table = read_segments(copy)
     share = true_share_of(place, table["key"].to_numpy(np.uint64))
     events = place.events()
@@ -89,6 +104,12 @@ def fill_in(place: Place, copy: Path, errors: Errors, seed: int) -> None:
     chance = rng.uniform(size=len(table))
     says = np.where(share >= 0.5, chance >= errors.omit, chance < errors.commit)
     names = np.where(np.minimum(share, 1 - share) > errors.unsure, "unsure", np.where(says, "mining", "not_mining"))
+    write_labels(place, copy, names)
+
+
+def write_labels(place: Place, copy: Path, names: NDArray[np.str_]) -> None:
+    """Write labels into a working copy, in the order of its queue; the times follow the last decision of the block."""
+    table, events = read_segments(copy), place.events()
     begin = max([FIRST_DAY, *(event.instant + dt.timedelta(days=1) for event in events[-1:])])
     stamps = [int((begin.timestamp() + SECONDS * number) * 1000) for number in range(len(table))]
     day = f"{place.year}-01-15"
