@@ -18,6 +18,7 @@ demo: setup ## the whole workflow on the offline miniature, with its scores agai
 	$(BIN)/smallmines world make --config $(DEMO)
 	$(RUN_DEMO)
 	$(BIN)/smallmines world score --config $(DEMO)
+	test -f resources/user/demo/splits.csv || $(BIN)/smallmines splits freeze --config $(DEMO)
 	test -d resources/user/demo/events || $(BIN)/smallmines world correct --config $(DEMO)
 	$(RUN_DEMO)
 	$(BIN)/smallmines world score --config $(DEMO)

@@ -179,5 +179,12 @@ def publish(results: Results, country: str = "GH", year: str = YEAR) -> Path:
     dataset = results.folder / "dataset"
     write_json(dataset / "labels.json", worth(year))
     fishnet = results.folder / "grid" / "fishnet.parquet"
-    write_index(files, lists, fishnet, results.lattice, country, dataset / "labels.json", dataset / "index.parquet")
+    cells = results.lattice.cells
+    names = ["train", "test", "val"]
+    rows = pd.DataFrame(
+        {"tile_id": cells["tile_id"], "year": int(year), "split": [names[number % 3] for number in range(len(cells))], "fold": 1}
+    )
+    rows.to_csv(dataset / "splits.csv", index=False)
+    about = (dataset / "labels.json", dataset / "splits.csv")
+    write_index(files, lists, fishnet, results.lattice, country, *about, dataset / "index.parquet")
     return dataset

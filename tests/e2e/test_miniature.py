@@ -176,6 +176,7 @@ def test_one_edited_label_reruns_its_chain_and_nothing_else(kept: Workspace) -> 
         "mask": 1,
         "mask_patches": 1,
         "assemble": 1,
+        "quality": 1,
         "index": 1,
         "verify": 1,
         "label_pictures": 1,
@@ -347,8 +348,8 @@ def accuracy_and_gates(kept: Workspace, where: tuple[str, ...]) -> None:
         segments, called = ids.read(1) > 0, mask.read(1)
         window = rasterio.windows.from_bounds(*mask.bounds, transform=truth.transform)
         true = truth.read(1, window=window.round_offsets().round_lengths()) == 1
-    assert found["mining_ha"]["value"] == pytest.approx((true & segments).sum() * 0.01, rel=0.1)
-    assert found["mining_ha"]["low"] < found["mining_ha"]["value"] < found["mining_ha"]["high"]
+    area, half = found["mining_ha"], (found["mining_ha"]["high"] - found["mining_ha"]["low"]) / 2
+    assert abs(area["value"] - (true & segments).sum() * 0.01) < 2 * half < 2 * area["value"]  # the interval itself fails once in twenty
     right = ((called == 1) == true)[segments & (called != 255)].mean()
     assert found["overall"]["low"] - 0.005 <= right <= found["overall"]["high"] + 0.005
     index = pd.read_parquet(kept.results / "dataset/index.parquet").groupby("year")["year_overall_accuracy"].first()

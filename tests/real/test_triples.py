@@ -24,7 +24,7 @@ EXPECTED = {"38D_378R_2_3": (0.5, 0.5), "282D_485L_3_3": (0.85, 0.6)}
 that sees tiles it has not learnt from has a Brier score of 0.29 there, no better than a coin."""
 
 
-@pytest.fixture(scope="module", params=list(PLACES))
+@pytest.fixture(scope="module", params=["tanzania", pytest.param("brazil", marks=pytest.mark.heavy)])
 def place(
     request: pytest.FixtureRequest, shared_data: Path, repository: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Triple, Workspace]:

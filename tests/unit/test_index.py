@@ -72,26 +72,32 @@ def test_the_accuracy_of_the_year(results: Results, index: gpd.GeoDataFrame) -> 
     assert index[["year_overall_accuracy", "year_users_accuracy", "year_producers_accuracy"]].drop_duplicates().to_numpy().tolist() == [
         [0.93, 0.8, 0.8]
     ]
-    known = json.loads(quality_of(results).read_text())
+    known = json.loads(about(results)[0].read_text())
     known["years"]["2016"]["accuracy"] = None
     assert all(np.isnan(values).all() for values in accuracies(known, [2016, 2016]).values())
 
 
-def quality_of(results: Results) -> Path:
-    return results.folder / "dataset" / "labels.json"
+def about(results: Results) -> tuple[Path, Path]:
+    return results.folder / "dataset/labels.json", results.folder / "dataset/splits.csv"
+
+
+def test_the_split_of_each_tile(results: Results, index: gpd.GeoDataFrame) -> None:
+    known = pd.read_csv(about(results)[1], dtype={"tile_id": str}).set_index("tile_id")["split"]
+    assert index.set_index("tile_id")["split"].to_dict() == known.to_dict()
+    assert set(index["split"]) == {"train", "test", "val"}
 
 
 def test_bytes_are_the_same_twice(results: Results, tmp_path: Path) -> None:
     files = dict(reversed(results.files().items()))
     fishnet = results.folder / "grid" / "fishnet.parquet"
-    write_index(files, results.lists[::-1], fishnet, results.lattice, "GH", quality_of(results), tmp_path / "index.parquet")
+    write_index(files, results.lists[::-1], fishnet, results.lattice, "GH", *about(results), tmp_path / "index.parquet")
     assert (tmp_path / "index.parquet").read_bytes() == (results.folder / "dataset" / "index.parquet").read_bytes()
 
 
 def test_a_patch_without_a_checksum_is_refused(results: Results, tmp_path: Path) -> None:
     fishnet = results.folder / "grid" / "fishnet.parquet"
     with pytest.raises(UserError, match="none of 6"):
-        write_index(results.files(), results.lists[:1], fishnet, results.lattice, "GH", quality_of(results), tmp_path / "x.parquet")
+        write_index(results.files(), results.lists[:1], fishnet, results.lattice, "GH", *about(results), tmp_path / "x.parquet")
 
 
 def test_histograms_of_a_row_of_tiles() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import geopandas as gpd
 import numpy as np
 import pandas as pd
 import pytest
@@ -66,12 +67,21 @@ def test_all_pictures_are_drawn_with_the_same_bytes(results: Results, tmp_path: 
 def test_all_plots_are_drawn(results: Results, tmp_path: Path) -> None:
     metrics = {"at_class_shares_of_the_area": {"0.71": {"iou": 0.5, "f1": 0.66}, "0.5": {"iou": 0.3, "f1": 0.4}}}
     (tmp_path / "metrics.json").write_text(json.dumps(metrics))
-    targets = {name: str(tmp_path / f"{name}.png") for name in ("class_share", "metrics", "labels", "examples")}
+    targets = {name: str(tmp_path / f"{name}.png") for name in ("class_share", "metrics", "labels", "splits", "examples")}
     overview = [str(tmp_path / "overview.png")]
     files = {f"2016, {block}": str(tmp_path / "metrics.json") for block in "12"}
     grid = results.folder / "grid"
     index, quality = (str(results.folder / "dataset" / name) for name in ("index.parquet", "labels.json"))
-    plots(index, str(grid / "blocks.parquet"), quality, files, [YEAR], {**targets, "overview": overview})
+    leak = {"twins": 0.0, "neighbours": 0.4, "r2": -0.1, "auc": None}
+    rows = gpd.read_parquet(index)["split"].value_counts().to_dict()
+    report = {
+        "source": "spatial_block",
+        "rows": rows,
+        "leakage": leak,
+        "methods": {"spatial_block": leak, "leave_block_out 1": {"error": "x"}},
+    }
+    (tmp_path / "splits.json").write_text(json.dumps(report))
+    plots(index, str(grid / "blocks.parquet"), quality, str(tmp_path / "splits.json"), files, [YEAR], {**targets, "overview": overview})
     assert all(Path(path).read_bytes().startswith(PNG) for path in [*targets.values(), *overview])
 
 

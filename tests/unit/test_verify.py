@@ -80,6 +80,19 @@ def run(results: Results, **gates: float | None) -> None:
     verify([], dataset / "index.parquet", results.lattice, ["2016"], "GH", 2, "demo", dataset / "labels.json", gates, target)
 
 
+def test_splits_that_are_not_those_of_the_index(results: Results) -> None:
+    path = results.folder / "dataset/splits.csv"
+    good = path.read_text()
+    path.write_text(good.replace("train", "val", 1))
+    with pytest.raises(UserError, match="is val, in the index train"):
+        run(results)
+    path.write_text("\n".join(good.splitlines()[:-1]) + "\n")
+    with pytest.raises(UserError, match="1 missing"):
+        run(results)
+    path.write_text(good)
+    run(results)
+
+
 def test_gates(results: Results) -> None:
     run(results, minimum_kappa=0.81, maximum_open_share=0.02, minimum_validated_share=0.1)
     (results.folder / "verify.json").unlink()

@@ -63,6 +63,37 @@ rule quality:
         "../scripts/quality.py"
 
 
+# Made once: a label edit moves no tile (`ancient`), nor does a new version of the code (a number stands for it).
+rule splits:
+    input:
+        masks=ancient(of_all("<results>/masks/{year}/{block}.tif")),
+        frozen=ancient(only_file(f"resources/user/{cfg.run}", "splits", (".csv",))),
+        grid="<results>/grid/grid.json",
+    output:
+        splits="<results>/dataset/splits.csv",
+        report="<results>/splits.json",
+    log:
+        "<logs>/splits.log",
+    benchmark:
+        "<benchmarks>/splits.tsv"
+    conda:
+        "../../envs/smallmines.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=20,
+    params:
+        *code("splits"),
+        digest=[sha256(path) for path in only_file(f"resources/user/{cfg.run}", "splits", (".csv",))],
+        years=cfg.year_names,
+        blocks=cfg.blocks,
+        config=cfg.splits.model_dump(mode="json"),
+    message:
+        "Splitting the tiles into train, val and test"
+    script:
+        "../scripts/splits.py"
+
+
 rule index:
     input:
         masks=of_all("<results>/masks/{year}/{block}.tif"),
@@ -79,6 +110,7 @@ rule index:
             kind=["IMAGE", "MASK"],
         ),
         quality="<results>/dataset/labels.json",
+        splits="<results>/dataset/splits.csv",
         fishnet="<results>/grid/fishnet.parquet",
         grid="<results>/grid/grid.json",
     output:
@@ -114,6 +146,7 @@ rule verify:
         ),
         index="<results>/dataset/index.parquet",
         quality="<results>/dataset/labels.json",
+        splits="<results>/dataset/splits.csv",
         grid="<results>/grid/grid.json",
     output:
         "<results>/verify.json",

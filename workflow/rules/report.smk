@@ -73,6 +73,7 @@ rule plots:
         index="<results>/dataset/index.parquet",
         blocks="<results>/grid/blocks.parquet",
         quality="<results>/dataset/labels.json",
+        splits="<results>/splits.json",
         metrics=expand(
             "<results>/assistant/{year}/{block}/metrics.json",
             year=cfg.year_names,
@@ -82,6 +83,7 @@ rule plots:
         class_share=plot("class_share", "Mining share"),
         metrics=plot("metrics", "Assistant"),
         labels=plot("labels", "Labels"),
+        splits=plot("splits", "Splits"),
         examples=plot("examples", "Examples"),
         overview=[plot(f"overview_{year}", f"Overview {year}") for year in cfg.year_names],
     log:

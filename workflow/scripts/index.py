@@ -11,4 +11,6 @@ with job(snakemake.log[0]):
     products = zip(*(getattr(source, name) for name in names), strict=True)
     dem = dict(zip(given.blocks, source.dem, strict=True))
     files = {key: BlockFiles(**dict(zip(names, some, strict=True)), dem=dem[key[1]]) for key, some in zip(keys, products, strict=True)}
-    write_index(files, source.lists, source.fishnet, read_lattice(source.grid), given.country, source.quality, snakemake.output[0])
+    write_index(
+        files, source.lists, source.fishnet, read_lattice(source.grid), given.country, source.quality, source.splits, snakemake.output[0]
+    )

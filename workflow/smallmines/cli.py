@@ -1,5 +1,5 @@
-"""The verbs people type: `smallmines world …`, `smallmines labels …`, `smallmines config …`, `smallmines access`, `smallmines freeze`,
-`smallmines bench`."""
+"""The verbs people type: `smallmines world …`, `smallmines labels …`, `smallmines splits …`, `smallmines config …`, `smallmines access`,
+`smallmines freeze`, `smallmines bench`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import typer
 from smallmines.config import S2_BANDS, keys_table, schema
 from smallmines.console import ConfigPath, plain_errors, read_config, show
 from smallmines.job import UserError
+from smallmines.publish.verbs import app as splits_app
 from smallmines.review.verbs import app as labels_app
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="SmallMinesDS: tools around the workflow.")
@@ -20,6 +21,7 @@ segments_app = typer.Typer(no_args_is_help=True, help="The segmentation.")
 config_app = typer.Typer(no_args_is_help=True, help="The configuration.")
 app.add_typer(world_app, name="world")
 app.add_typer(labels_app, name="labels")
+app.add_typer(splits_app, name="splits")
 app.add_typer(segments_app, name="segments")
 app.add_typer(config_app, name="config")
 

@@ -318,6 +318,33 @@ class Labels(Section):
     seed: int = Field(0, ge=0, description="Seed of queue and overlap.")
 
 
+class Splits(Section):
+    """Train, val and test of the finished dataset (docs/splits.md)."""
+
+    method: Literal["spatial_block", "paper_histogram", "histogram_tile", "leave_block_out"] = Field(
+        "spatial_block",
+        description="`spatial_block`: blocks of tiles, both years on one side. `paper_histogram`: as the release did, each year by "
+        "itself; it leaks. `histogram_tile`: tiles by chance, both years on one side. `leave_block_out`: `test_block` is the test.",
+    )
+    block_tiles: Literal["correlogram"] | Annotated[int, Field(ge=1)] = Field(
+        "correlogram", description="Side of a block in tiles; `correlogram`: where the class share's autocorrelation reaches 0."
+    )
+    train: float = Field(0.7, ge=0, le=1, description="Share of the tiles to train on.")
+    val: float = Field(0.1, ge=0, le=1, description="Share of the tiles to choose by.")
+    test: float = Field(0.2, ge=0, le=1, description="Share of the tiles to test on.")
+    test_block: str | None = Field(None, description="With `leave_block_out`: the block that is the test.")
+    buffer_tiles: int = Field(0, ge=0, description="Tiles of train and val so near to the test belong to no split.")
+    seed: int = Field(0, ge=0, description="Seed of the assignment.")
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if abs(self.train + self.val + self.test - 1) > 1e-6:
+            raise ValueError(f"train, val and test add up to {self.train + self.val + self.test:g}, not to 1")
+        if self.method == "leave_block_out" and self.test_block is None:
+            raise ValueError("method leave_block_out needs test_block")
+        return self
+
+
 class Config(Section):
     """One run: an area, its epochs and how they become a dataset."""
 
@@ -333,6 +360,7 @@ class Config(Section):
     assistant: Assistant = Field(default_factory=Assistant, description="Label assistant.")
     annotate: Annotate = Field(default_factory=Annotate, description="Candidates for labelling.")
     labels: Labels = Field(default_factory=Labels, description="People's labels.")
+    splits: Splits = Field(default_factory=Splits, description="Train, val and test.")
     minimum_coverage: float = Field(
         0.99,
         ge=0,

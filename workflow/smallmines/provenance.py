@@ -12,6 +12,7 @@ import functools
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,8 +20,9 @@ from pathlib import Path
 from typing import Any
 
 WORKFLOW = Path(__file__).resolve().parents[1]
-FROZEN = {"search": 1, "fetch": 1}
-"""Rules that ask archives: an upgrade must never query or download again, so a number raised by hand stands for their code."""
+FROZEN = {"search": 1, "fetch": 1, "splits": 1}
+"""Rules that an upgrade must not run again, since archives would be asked and tiles moved under people's hands: a number raised by hand
+stands for their code."""
 
 
 def code(rule: str) -> list[str]:
@@ -100,3 +102,8 @@ def write_json(target: str | Path, value: Any) -> None:
 def read_json(path: str | Path) -> Any:
     """The value in a JSON file."""
     return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def split_tag(text: str) -> list[str]:
+    """The entries of a tag that lists several."""
+    return [part for part in re.split(r"[\s,;]+", text) if part]

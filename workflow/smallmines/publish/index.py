@@ -5,7 +5,6 @@ Shares come from the block rasters and labels, not from the patches, so that `ve
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -22,8 +21,10 @@ from smallmines.grid import Lattice
 from smallmines.job import UserError, logger
 from smallmines.labels.tables import PROVENANCES, VALIDATED
 from smallmines.patches import MASK_NODATA, patch_name
-from smallmines.provenance import read_json, written
+from smallmines.provenance import read_json, split_tag, written
 from smallmines.publish.assemble import read_list
+from smallmines.publish.splits import read_splits
+from smallmines.splits import BUFFER, NAMES
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -62,6 +63,7 @@ def write_index(
     lattice: Lattice,
     country: str,
     quality: str | Path,
+    splits: str | Path,
     target: str | Path,
 ) -> gpd.GeoDataFrame:
     """Compute and write `dataset/index.parquet`; rows by year, then tile id.
@@ -70,10 +72,11 @@ def write_index(
         files: products by (year, block).
         lists: the checksum lists `<year>/<kind>.sha256`.
         quality: labels.json, for the accuracy of each year.
+        splits: splits.csv.
         fishnet: grid/fishnet.parquet: tile_id, row, col, block, released_id, geometry.
 
     Returns:
-        The index: tile_id (str), year (int32), block (str), row, col (int64), released_id, geometry (the tile's square),
+        The index: tile_id (str), year (int32), block, split (str), row, col (int64), released_id, geometry (the tile's square),
         mining_percent (of the mask's valid pixels, NaN where there is none), mask_nodata_percent, open_percent (labels
         left open), image_nodata_percent (Sentinel-2), s1_nodata_percent, dem_nodata_percent (of all pixels),
         clear_share (of the pixels with Sentinel-2 data), share_<provenance> (of the labelled pixels), validated_share (of these,
@@ -100,6 +103,9 @@ def write_index(
             )
         rows[column], rows[f"{column}_sha256"] = names, [checksums[name] for name in names]
     rows = rows.assign(**accuracies(read_json(quality), rows["year"].tolist()))
+    rows = rows.merge(read_splits(splits, rows).drop(columns="fold"), on=["tile_id", "year"], validate="one_to_one").astype(
+        {"year": "int32"}
+    )
     table = gpd.read_parquet(fishnet).astype({"block": str}).merge(rows, on=["tile_id", "block"], how="inner", validate="one_to_many")
     table = contract().validate(table[[*_COLUMNS, "geometry"]].sort_values(["year", "tile_id"], ignore_index=True))
     if len(table) != len(rows):
@@ -242,11 +248,6 @@ def scenes(counts: NDArray[np.int64], tags: Mapping[str, str]) -> list[tuple[lis
     return found
 
 
-def split_tag(text: str) -> list[str]:
-    """The entries of a tag that lists several."""
-    return [part for part in re.split(r"[\s,;]+", text) if part]
-
-
 _NUMBERS = (
     "mining_percent",
     "mask_nodata_percent",
@@ -260,7 +261,7 @@ _NUMBERS = (
     *ACCURACIES,
 )
 _PATHS = ("image", "mask", "image_sha256", "mask_sha256")
-_COLUMNS = ("tile_id", "year", "block", "row", "col", "released_id", *_NUMBERS, "scenes", "baselines", "radiometry", *_PATHS)
+_COLUMNS = ("tile_id", "year", "block", "split", "row", "col", "released_id", *_NUMBERS, "scenes", "baselines", "radiometry", *_PATHS)
 
 
 def contract() -> pa.DataFrameSchema:
@@ -274,6 +275,7 @@ def contract() -> pa.DataFrameSchema:
         "tile_id": pa.Column(str, pa.Check.str_matches(r"^\S+$")),
         "year": pa.Column("int32"),
         "block": pa.Column(str),
+        "split": pa.Column(str, pa.Check.isin([*NAMES, BUFFER])),
         "row": pa.Column("int64", pa.Check.ge(0)),
         "col": pa.Column("int64", pa.Check.ge(0)),
         **{name: number(name) for name in _NUMBERS},

@@ -25,6 +25,7 @@ from smallmines.job import UserError, logger
 from smallmines.patches import IMAGE_NODATA, KINDS, MASK_NODATA, UNITS, patch_name
 from smallmines.provenance import read_json, sha256, write_json
 from smallmines.publish.assemble import read_list
+from smallmines.publish.splits import read_splits
 from smallmines.quality.summary import failing
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ def verify(
     folder = Path(index).parent
     table = gpd.read_parquet(index)
     findings, checked = verify_dataset(folder, table, lattice, years, country, threads)
+    findings += check_splits(folder, table)
     findings += [Finding("gate", "labels.json", what) for what in failing(read_json(quality), gates)]
     for finding in findings:
         logger.error("%s", finding)
@@ -208,6 +210,19 @@ def check_index(index: pd.DataFrame, lattice: Lattice, years: Sequence[str], cou
             for tile, year in zip(bad["tile_id"], bad["year"], strict=True)
         ]
     return found
+
+
+def check_splits(folder: Path, index: pd.DataFrame) -> list[Finding]:
+    """The file of splits against the tiles and years of the index, and against its column `split`."""
+    try:
+        known = read_splits(folder / "splits.csv", index)
+    except UserError as error:
+        return [Finding("splits", "splits.csv", f"{error.found} (expected {error.expected})")]
+    both = index[["tile_id", "year", "split"]].merge(known, on=["tile_id", "year"], suffixes=("", "_listed"))
+    return [
+        Finding("splits", "splits.csv", f"tile {row['tile_id']} of {row['year']} is {row['split_listed']}, in the index {row['split']}")
+        for row in both[both["split"] != both["split_listed"]].to_dict("records")
+    ]
 
 
 def check_checksums(index: pd.DataFrame, lists: Mapping[str, str]) -> list[Finding]:

@@ -33,11 +33,12 @@ SURE = {"mining": 0.8, "not_mining": 0.1}
 SMALLEST = 200
 """Strata of fewer pixels join the other one of their class and side of the edge."""
 
-LEAST = 15
+LEAST = 20
 """Points of any stratum, as far as it has pixels."""
 
-GUESS = 0.02
-"""Least share of the other class that is reckoned with in a stratum when the points are shared out."""
+GUESS = (0.02, 0.15)
+"""Least share of the other class that is reckoned with when the points are shared out: in strata away from edges and beside them, where
+forests are surer than they should be."""
 
 Z = 1.959963984540054
 """Quantile of the normal distribution for a 95 % interval."""
@@ -102,7 +103,8 @@ def draw(stratum: NDArray[np.int8], risk: Floats, number: int, seed: int) -> pd.
     import pandas as pd
 
     count = np.bincount(stratum[stratum >= 0], minlength=8)
-    wanted = count * np.sqrt(np.maximum(risk, GUESS * (1 - GUESS)))
+    least = np.array([share * (1 - share) for share in GUESS])[np.arange(8) // 2 % 2]
+    wanted = count * np.sqrt(np.maximum(risk, least))
     shares = np.round(number * wanted / max(wanted.sum(), 1)).astype(np.int64)
     shares = np.minimum(np.maximum(shares, LEAST), count)
     rng = np.random.default_rng(seed)

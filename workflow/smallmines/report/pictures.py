@@ -15,8 +15,7 @@ from smallmines import raster
 from smallmines.config import S2_BANDS
 from smallmines.grid import Lattice
 from smallmines.job import logger
-from smallmines.provenance import read_json
-from smallmines.publish.index import split_tag
+from smallmines.provenance import read_json, split_tag
 from smallmines.report import canvas
 from smallmines.seams import SEVERAL
 

@@ -218,6 +218,53 @@ def overview(index: Any, blocks: Any, year: str, target: str | Path) -> None:
     canvas.save(made, target)
 
 
+def splits_plot(index: Any, report: Mapping[str, Any], target: str | Path) -> None:
+    """Map of the tiles by split, for each year, and what the split in force and the others leak.
+
+    Args:
+        index: the dataset's index (GeoDataFrame).
+        report: the content of `splits.json`.
+    """
+    from matplotlib.colors import ListedColormap
+    from matplotlib.patches import Patch
+
+    colours = {"train": "#8fb8de", "val": "#f2b134", "test": "#c8553d", "buffer": "#bbbbbb"}
+    years = sorted(index["year"].unique())
+    made = canvas.figure(5.2 * (len(years) + 1), 5)
+    *maps, right = made.subplots(1, len(years) + 1)
+    names = list(colours)
+    for axes, year in zip(maps, years, strict=True):
+        rows = index[index["year"] == year]
+        first = int(rows["row"].min()), int(rows["col"].min())
+        grid = np.full((int(rows["row"].max()) - first[0] + 1, int(rows["col"].max()) - first[1] + 1), np.nan)
+        grid[rows["row"] - first[0], rows["col"] - first[1]] = [names.index(name) for name in rows["split"]]
+        axes.imshow(grid, cmap=ListedColormap(list(colours.values())), vmin=-0.5, vmax=len(names) - 0.5, interpolation="nearest")
+        axes.set_title(f"{year} ({report['source']})", fontsize=12)
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.spines[:].set_visible(False)
+    present = [name for name in names if (index["split"] == name).any()]
+    labels = [f"{name}: {report['rows'][name]} tiles and years" for name in present]
+    handles = [Patch(facecolor=colours[name], label=label) for name, label in zip(present, labels, strict=True)]
+    made.legend(handles=handles, loc="outside lower center", ncols=len(present), frameon=False)
+    found = {"in force": report["leakage"], **{name: one for name, one in report["methods"].items() if "error" not in one}}
+    at = np.arange(len(found))
+    for key, marker, colour, label in (
+        ("r2", "o", canvas.SERIES[0], "R² of the class share"),
+        ("auc", "s", canvas.SERIES[1], "AUC of any mining"),
+    ):
+        right.plot(np.array([one[key] for one in found.values()], np.float64), at, marker, color=colour, label=label)
+    right.axvline(0, color="#999999", linewidth=1)
+    right.set_xlim(-1, 1.05)
+    right.set_yticks(at, list(found))
+    right.invert_yaxis()
+    right.grid(axis="x", color="#dddddd")
+    right.spines[["top", "right"]].set_visible(False)
+    right.legend(frameon=False, fontsize=9, loc="lower left")
+    right.set_title("What place and year alone tell of the test", fontsize=12)
+    canvas.save(made, target)
+
+
 def examples(index: pd.DataFrame, folder: Path, target: str | Path) -> None:
     """Image and mask of the tiles with most mining, each tile in its year with most.
 
@@ -244,13 +291,15 @@ def examples(index: pd.DataFrame, folder: Path, target: str | Path) -> None:
     canvas.save(made, target)
 
 
-def plots(index: str, blocks: str, quality: str, metrics: Mapping[str, str], years: Sequence[str], targets: Mapping[str, Any]) -> None:
+def plots(
+    index: str, blocks: str, quality: str, splits: str, metrics: Mapping[str, str], years: Sequence[str], targets: Mapping[str, Any]
+) -> None:
     """All plots of a run.
 
     Args:
-        quality: labels.json.
+        quality, splits: labels.json and splits.json.
         metrics: the assistant's metrics files by "year, block".
-        targets: paths of class_share, labels, metrics, examples and, by year, overview.
+        targets: paths of class_share, labels, splits, metrics, examples and, by year, overview.
     """
     import geopandas as gpd
 
@@ -258,8 +307,9 @@ def plots(index: str, blocks: str, quality: str, metrics: Mapping[str, str], yea
     outlines = gpd.read_parquet(blocks)
     class_share(table, targets["class_share"])
     labels_plot(read_json(quality), targets["labels"])
+    splits_plot(table, read_json(splits), targets["splits"])
     metrics_plot(metrics, targets["metrics"])
     examples(table, Path(index).parent, targets["examples"])
     for year, target in zip(years, targets["overview"], strict=True):
         overview(table, outlines, year, target)
-    logger.info("%d plots", 4 + len(years))
+    logger.info("%d plots", 5 + len(years))

@@ -116,7 +116,9 @@ def advice(found: Sequence[Round], differ: float) -> str:
     last = found[-1]
     share = last.corrected / max(last.decisions, 1)
     reasons = []
-    if share <= differ:
+    if not share:
+        reasons.append("the last round changed nothing")
+    elif share <= differ:
         reasons.append(f"the last round changed {100 * share:.1f} % of what was looked at, and two people differ in {100 * differ:.1f} %")
     if len(found) > 2 and (gain := last.f1 - found[-3].f1) < ENOUGH:
         reasons.append(f"the forest gained {gain:+.3f} in F1 over the last two rounds")

@@ -1,0 +1,86 @@
+"""Splits as files: shares from masks, a frozen file held against the tiles, what each method leaks."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from block_of_segments import TILE, make_block
+from smallmines import raster
+from smallmines.config import Splits
+from smallmines.grid import Lattice
+from smallmines.job import UserError
+from smallmines.publish.splits import class_shares, read_splits, write_splits
+
+
+@pytest.fixture
+def masks(tmp_path: Path) -> tuple[dict[tuple[str, str], str], Lattice]:
+    """Masks of two years; the n-th tile of block 1 has n percent of mining, of 1000 pixels; the rest of the tile is open."""
+    block = make_block(tmp_path, rows=6, cols=8)
+    lattice = block.lattice
+    found = {}
+    for year in ("2016", "2022"):
+        for name in ("1", "2"):
+            box = lattice.block(name)
+            mask = np.zeros(box.shape, np.uint8)
+            for number, cell in enumerate(lattice.cells_of(name).itertuples()):
+                tile = np.full(TILE * TILE, 255, np.uint8)
+                tile[:1000] = 0
+                tile[: 10 * number] = 1
+                mask[cell.y : cell.y + TILE, cell.x : cell.x + TILE] = tile.reshape(TILE, TILE)
+            found[year, name] = str(tmp_path / f"{year}-{name}.tif")
+            raster.write(found[year, name], mask, box, 255, ["mining"])
+    return found, lattice
+
+
+def test_shares_of_the_tiles(masks: tuple[dict[tuple[str, str], str], Lattice]) -> None:
+    table = class_shares(*masks)
+    assert len(table) == 2 * 48
+    own = table[(table["year"] == 2016) & (table["block"] == "1")]
+    assert own["class_percent"].tolist() == [float(number) for number in range(47)]
+    assert own["row"].tolist() == [number // 8 for number in range(47)]
+
+
+def test_made_from_the_masks_or_taken_from_people(masks: tuple[dict[tuple[str, str], str], Lattice], tmp_path: Path) -> None:
+    outputs = [tmp_path / name for name in ("splits.csv", "splits.json")]
+    write_splits(*masks, Splits(block_tiles=2), [], *outputs)
+    report = json.loads(outputs[1].read_text())
+    assert report["source"] == "spatial_block"
+    assert sum(report["rows"].values()) == 96
+    assert sum(report["mining_share"].values()) == pytest.approx(1, abs=0.001)
+    assert set(report["methods"]) == {"spatial_block", "paper_histogram", "histogram_tile", "leave_block_out 1", "leave_block_out 2"}
+    assert report["methods"]["spatial_block"] == report["leakage"]
+    assert report["leakage"]["twins"] == 0.0
+    assert report["methods"]["paper_histogram"]["twins"] > 0.4
+    assert sorted(pd.read_csv(outputs[0])["fold"].unique()) == [1, 2, 3, 4, 5]
+    made = outputs[0].read_text()
+    frozen = tmp_path / "frozen.csv"
+    turned = made.replace("train", "x").replace("val", "train").replace("x", "val")
+    frozen.write_text(turned)
+    write_splits(*masks, Splits(block_tiles=2), [str(frozen)], *outputs)
+    assert outputs[0].read_text() == turned
+    assert json.loads(outputs[1].read_text())["source"] == "frozen"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda table: table.iloc[1:], "1 missing, 0 unknown, 0 twice"),
+        (lambda table: pd.concat([table, table.iloc[:1]]), "0 missing, 0 unknown, 1 twice"),
+        (lambda table: table.assign(split="training"), "found     training"),
+        (lambda table: table.drop(columns="year"), "columns tile_id, year, split, fold"),
+        (lambda table: table.assign(tile_id=["9999", *table["tile_id"][1:]]), "1 missing, 1 unknown"),
+    ],
+)
+def test_an_unfit_frozen_file_is_refused(masks, tmp_path, change, words) -> None:  # type: ignore[no-untyped-def]
+    table = class_shares(*masks)
+    good = table[["tile_id", "year"]].assign(split="train", fold=1)
+    change(good).to_csv(tmp_path / "frozen.csv", index=False)
+    with pytest.raises(UserError, match=words):
+        read_splits(tmp_path / "frozen.csv", table)
+    good.to_csv(tmp_path / "frozen.csv", index=False)
+    assert len(read_splits(tmp_path / "frozen.csv", table)) == 96

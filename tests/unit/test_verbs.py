@@ -1,0 +1,113 @@
+"""The verbs as they are typed: tables, exit codes, and what a dry run leaves alone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from place import decide_again, edit, make_place, read_truth
+from smallmines import raster
+from smallmines.cli import app
+from smallmines.labels import tables
+from smallmines.provenance import write_json
+from smallmines.review.place import Place
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+    """A made-up run in the present folder, with samples, a forest's settings, masks and `made.yaml`."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    place = make_place(Path())
+    config = place.config.model_dump(mode="json", exclude_defaults=True)
+    config["years"] = {2016: {"start": "2016-01-01", "end": "2016-01-31"}}
+    config["grid"]["blocks"] = 1
+    Path("made.yaml").write_text(yaml.safe_dump(config))
+    own = place.features().iloc[::5]
+    truth = np.r_[0, read_label(place)][own["segment"]]
+    samples = pd.DataFrame({"segment": own["segment"], "label": truth.astype("int8"), "subclass": "", "tile_id": own["tile_id"], "who": ""})
+    tables.write("results/made/people/2016/1/samples.parquet", samples.reset_index(drop=True), "samples")
+    forest = {"n_estimators": 20, "max_depth": 8, "min_samples_split": 5}
+    write_json("results/made/assistant/2016/1/metrics.json", {"threshold": 0.5, "forest": forest})
+    labels = decide_again(place)
+    lut = np.r_[255, labels["label"].to_numpy(int) % 256].astype(np.uint8)
+    raster.write("results/made/masks/2016/1.tif", lut[place.segments()], place.lattice.block("1"), 255, ["mining"])
+    return place
+
+
+def read_label(place: Place) -> np.ndarray:
+    """Which segments are mined."""
+    segments = place.segments()
+    return np.bincount(segments.ravel(), read_truth(place).ravel())[1:] > 0
+
+
+def call(*words: str, code: int = 0) -> str:
+    done = CliRunner().invoke(app, list(words), catch_exceptions=True)
+    text = done.output + (str(done.exception) if isinstance(done.exception, SystemExit) else "")
+    assert done.exit_code == code, text
+    return text
+
+
+def test_sample_check_in_and_accuracy(place: Place) -> None:
+    where = ("--config", "made.yaml", "--year", "2016", "--block", "1", "--annotator", "A01")
+    assert "no accuracy sample was drawn" in call("labels", "accuracy", "--config", "made.yaml")
+    assert "Would be handed out" in call("labels", "sample", *where, "--dry-run")
+    assert not (place.user / "accuracy").exists()
+    assert "accuracy" in call("labels", "sample", *where)
+    copy = place.user / "work/A01/2016-1-accuracy.gpkg"
+    edit(copy, "UPDATE segments SET label = 'not_mining', evidence = 'x', evidence_date = '2016-01-01'")
+    told = call("labels", "checkin", "--config", "made.yaml", "--no-plan", str(copy))
+    assert "reference" in told
+    told = call("labels", "accuracy", "--config", "made.yaml", "--json", "accuracy.json")
+    assert "producer's accuracy of not_mining" in told
+    assert json.loads(Path("accuracy.json").read_text())["2016"]["mining_ha"]["value"] == 0
+    assert "annotators" in call("labels", "sample", *where[:-1], "B77", code=1)
+
+
+def test_rounds(place: Place) -> None:
+    assert "no round yet" in call("labels", "rounds", "--config", "made.yaml")
+    call("labels", "checkout", "--config", "made.yaml", "--year", "2016", "--block", "1", "--annotator", "A01")
+    copy = place.user / "work/A01/2016-1.gpkg"
+    edit(copy, "UPDATE segments SET label = prediction")
+    call("labels", "checkin", "--config", "made.yaml", "--no-plan", str(copy))
+    assert "2016, block 1: enough: the last round changed nothing" in call("labels", "rounds", "--config", "made.yaml")
+
+
+def test_import_masks(place: Place) -> None:
+    truth = np.where(place.segments() > 0, read_truth(place) ^ (place.segments() % 50 == 7), 255).astype(np.uint8)
+    raster.write("release/MASK_0001_2016.tif", truth, place.lattice.block("1"), 255, ["mask"])
+    words = ("labels", "import-masks", "--config", "made.yaml", "release", "--samples", "30")
+    assert "Would be imported" in call(*words, "--dry-run")
+    assert not place.user.exists()
+    assert "Imported" in call(*words)
+    assert len(pd.read_csv(place.user / "samples/2016/1.csv")) == 60
+    assert len(list((place.user / "events/2016/1").iterdir())) == 1
+    assert "there are samples already" in call(*words)
+    assert "MASK_" in call("labels", "import-masks", "--config", "made.yaml", "results/made/grid", code=1)
+
+
+def test_splits(place: Place) -> None:
+    assert "run the workflow first" in call("splits", "show", "--config", "made.yaml", code=1)
+    assert "run the workflow first" in call("splits", "freeze", "--config", "made.yaml", code=1)
+    frozen = place.user / "splits.csv"
+    assert "leakage: twins 0.0" in call("splits", "make", "--config", "made.yaml", "--dry-run")
+    assert not frozen.exists()
+    call("splits", "make", "--config", "made.yaml")
+    first = frozen.read_text()
+    assert "none" in call("splits", "make", "--config", "made.yaml")
+    assert "→" in call("splits", "make", "--config", "made.yaml", "--seed", "5")
+    assert frozen.read_text() != first
+    assert [path.read_text() for path in place.user.glob("splits-*.csv")] == [first]
+    made = Path("results/made/dataset/splits.csv")
+    made.parent.mkdir()
+    made.write_text(first)
+    assert "no other splits" in call("splits", "freeze", "--config", "made.yaml", code=1)
+    frozen.unlink()
+    call("splits", "freeze", "--config", "made.yaml")
+    assert frozen.read_text() == first

@@ -1,0 +1,144 @@
+"""The splits of a dataset: made once from the masks, or as people froze them; with what they leak."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import pandas as pd
+
+from smallmines import raster
+from smallmines.config import Splits
+from smallmines.grid import Lattice
+from smallmines.job import UserError
+from smallmines.patches import MASK_NODATA
+from smallmines.provenance import write_json, written
+from smallmines.splits import BUFFER, NAMES, Leakage, folds, leakage, make_splits
+
+logger = logging.getLogger("smallmines")
+
+COLUMNS = ["tile_id", "year", "split", "fold"]
+"""fold: 1 to 5, of a cross-validation over the blocks of tiles."""
+METHODS = get_args(Splits.model_fields["method"].annotation)
+
+
+def write_splits(
+    masks: Mapping[tuple[str, str], str],
+    lattice: Lattice,
+    settings: Splits,
+    frozen: Sequence[str],
+    splits_out: str | Path,
+    report_out: str | Path,
+) -> None:
+    """Write `splits.csv` and what each split leaks.
+
+    Args:
+        masks: by year and block.
+        frozen: the file that people keep in place of a new assignment (one or none).
+
+    Raises:
+        UserError: the frozen file does not name every tile and year once, or there are too few tiles.
+    """
+    table = class_shares(masks, lattice)
+    made = read_splits(frozen[0], table) if frozen else with_folds(table, settings)
+    report = {"source": "frozen" if frozen else settings.method, **described(table.merge(made, on=["tile_id", "year"]))}
+    report["methods"] = compared(table, settings)
+    told = report["leakage"]
+    logger.info("%s: %s", report["source"], ", ".join(f"{number} {name}" for name, number in report["rows"].items()))
+    logger.info("of the test: twins in train %s, touching train %s; place alone: R² %s, AUC %s", *told.values())
+    with written(splits_out) as beside:
+        made[COLUMNS].to_csv(beside, index=False, lineterminator="\n")
+    write_json(report_out, report)
+
+
+def with_folds(table: pd.DataFrame, settings: Splits) -> pd.DataFrame:
+    """A new assignment with its folds: `COLUMNS`.
+
+    Raises:
+        UserError: too few tiles, or no such block.
+    """
+    return make_splits(table, settings).merge(folds(table, settings), on=["tile_id", "year"])[COLUMNS]
+
+
+def class_shares(masks: Mapping[tuple[str, str], str], lattice: Lattice) -> pd.DataFrame:
+    """tile_id, year, row, col, block and class_percent (of the valid pixels, NaN without any) of every tile and year, by year and tile."""
+    parts = []
+    side = lattice.tile_size
+    for (year, block), path in sorted(masks.items()):
+        cells = lattice.cells_of(block)
+        mask = raster.read(path, lattice.block(block))[0]
+        tiles = mask.reshape(mask.shape[0] // side, side, mask.shape[1] // side, side)
+        at = (cells["y"].to_numpy() // side, cells["x"].to_numpy() // side)
+        mining, valid = ((tiles == 1).sum(axis=(1, 3))[at], (tiles != MASK_NODATA).sum(axis=(1, 3))[at])
+        share = 100 * mining / np.where(valid == 0, np.nan, valid)
+        own = cells[["tile_id", "row", "col"]].assign(year=int(year), block=block, class_percent=share)
+        parts.append(own[["tile_id", "year", "row", "col", "block", "class_percent"]])
+    return pd.concat(parts, ignore_index=True).astype({"tile_id": str}).sort_values(["year", "tile_id"], ignore_index=True)
+
+
+def read_splits(path: str | Path, tiles: pd.DataFrame) -> pd.DataFrame:
+    """A file of splits, held against the tiles and years that there are.
+
+    Args:
+        tiles: tile_id and year of each.
+
+    Raises:
+        UserError: not such a file, an unknown split, or tiles and years missing, unknown or named twice.
+    """
+    do = "mend the file, or make it again: smallmines splits make"
+    try:
+        table = pd.read_csv(path, dtype={"tile_id": str})[COLUMNS].astype({"year": int, "fold": int})
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"columns {', '.join(COLUMNS)} in {path}", str(error), do) from None
+    if strange := sorted(set(table["split"].astype(str)) - {*NAMES, BUFFER}):
+        raise UserError(f"splits {', '.join(NAMES)} or {BUFFER} in {path}", ", ".join(strange[:5]), do)
+    known, given = (set(zip(one["tile_id"], one["year"].astype(int), strict=True)) for one in (tiles, table))
+    twice = int(table.duplicated(["tile_id", "year"]).sum())
+    if known != given or twice:
+        example = next(iter(sorted(known ^ given)), "")
+        found = f"{len(known - given)} missing, {len(given - known)} unknown, {twice} twice; e.g. {example}"
+        raise UserError(f"every tile and year once in {path}", found, do)
+    return table.sort_values(["year", "tile_id"], ignore_index=True)
+
+
+def described(table: pd.DataFrame) -> dict[str, Any]:
+    """Numbers of a split, and what it leaks.
+
+    Args:
+        table: as for `splits.leakage`.
+    """
+    total = table["class_percent"].sum()
+    return {
+        "rows": {name: int((table["split"] == name).sum()) for name in (*NAMES, BUFFER) if (table["split"] == name).any()},
+        "mining_share": {
+            name: _rounded(table.loc[table["split"] == name, "class_percent"].sum() / total if total else 0.0)
+            for name in NAMES
+            if (table["split"] == name).any()
+        },
+        "leakage": {name: _rounded(value) for name, value in asdict(leakage(table)).items()},
+    }
+
+
+def compared(table: pd.DataFrame, settings: Splits) -> dict[str, Any]:
+    """What each method would leak with these settings; where one cannot be made, why."""
+    found: dict[str, Any] = {}
+    for method in METHODS:
+        blocks: list[Any] = sorted(set(table["block"]), key=int) if method == "leave_block_out" else [None]
+        for block in blocks:
+            name = method if block is None else f"{method} {block}"
+            try:
+                made = make_splits(table, settings.model_copy(update={"method": method, "test_block": block}))
+            except UserError as error:
+                found[name] = {"error": error.found}
+                continue
+            one: Leakage = leakage(table.merge(made, on=["tile_id", "year"]))
+            found[name] = {key: _rounded(value) for key, value in asdict(one).items()}
+    return found
+
+
+def _rounded(value: float) -> float | None:
+    return round(float(value), 4) if np.isfinite(value) else None
