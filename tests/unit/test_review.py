@@ -23,6 +23,7 @@ from smallmines import raster
 from smallmines.grid import read_lattice
 from smallmines.job import UserError
 from smallmines.labels import footprint, store
+from smallmines.review import copies
 from smallmines.review.checkin import checkin, pending
 from smallmines.review.checkout import checkout, disputes
 from smallmines.segments import content_keys
@@ -265,6 +266,20 @@ def test_what_a_killed_check_in_left_is_cleared_away_later(place):
     checkin(place.user, given.path)
     assert not old.exists()
     assert new.exists()
+
+
+def test_outlines_are_the_same_however_many_at_a_time(place, monkeypatch):
+    segments, geobox = place.segments(), place.lattice.block("1")
+    ids = np.random.default_rng(0).permutation(np.arange(1, int(segments.max()) + 1))
+    whole = copies.polygons_of(segments, ids, geobox)
+    assert [shape.area for shape in whole] == [100.0 * (segments == one).sum() for one in ids]
+    monkeypatch.setattr(copies, "AT_ONCE", 7)
+    assert copies.shapes(copies.polygons_of(segments, ids, geobox)) == copies.shapes(whole)
+    ring = np.ones((5, 5), np.uint32)
+    ring[2, 2] = 2
+    outer, inner = copies.polygons_of(ring, np.array([1, 2]), geobox[:5, :5])
+    assert len(outer.geoms[0].interiors) == 1
+    assert outer.geoms[0].interiors[0].equals(inner.geoms[0].exterior)
 
 
 def test_a_damaged_or_missing_file_is_told(place, tmp_path):

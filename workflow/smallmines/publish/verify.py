@@ -104,7 +104,7 @@ def verify(
             f"a sound dataset in {folder}",
             f"{len(findings)} problems ({kinds}):\n          {told}{more}",
             f"move away files that are not the dataset's; then run {run} again with --forcerun assemble where patches are missing, "
-            "with --forcerun image_patches mask_patches where they are altered; where a gate is missed, see docs/labelling.md",
+            "with --forcerun image_patches mask_patches where they are altered; where a gate is missed, see docs/quality.md",
         )
     write_json(target, {"findings": 0, "tiles": len(lattice.cells), "years": list(years), "rows": len(table), **checked})
     logger.info("sound: %s", ", ".join(f"{number} {what}" for what, number in checked.items()))

@@ -48,6 +48,9 @@ TIP = (
 TASK_TIP = '<b>tile [% "tile_id" %]</b>: [% "status" %]<br>[% "segments" %] segments'
 
 
+AT_ONCE = 50_000
+"""Segments that are outlined at a time: the coordinates of all of a large block would take gigabytes."""
+
 Kind = Literal["review", "adjudication", "accuracy"]
 
 
@@ -85,11 +88,26 @@ def base_path(user: Path, about: About) -> Path:
 
 
 def polygons_of(segments: NDArray[np.uint32], ids: NDArray[np.integer[Any]], geobox: GeoBox) -> NDArray[np.object_]:
-    """Outlines of some segments of a label raster as multipolygons, in the order of `ids`."""
+    """Outlines of some segments of a label raster as multipolygons, in the order of `ids`; each stands there once and has pixels."""
+    count = int(segments.max(initial=0)) + 1
+    rows = np.repeat(np.arange(segments.shape[0], dtype=np.int32), segments.shape[1])
+    first, last = np.zeros(count, np.int32), np.zeros(count, np.int32)
+    last[segments.ravel()] = rows  # of several assignments the last stands
+    first[segments.ravel()[::-1]] = rows[::-1]
+    order = np.argsort(ids, kind="stable")
+    found = np.empty(len(ids), object)
+    for start in range(0, len(ids), AT_ONCE):
+        some = order[start : start + AT_ONCE]
+        top, bottom = int(first[ids[some]].min()), int(last[ids[some]].max()) + 1
+        found[some] = _outlines(segments[top:bottom], ids[some], geobox[top:bottom, :])
+    return found
+
+
+def _outlines(segments: NDArray[np.uint32], ids: NDArray[np.integer[Any]], geobox: GeoBox) -> NDArray[np.object_]:
     import rasterio.features
     import shapely
 
-    place = np.zeros(int(segments.max(initial=0)) + 1, np.int32)
+    place = np.zeros(max(int(segments.max(initial=0)), int(ids.max(initial=0))) + 1, np.int32)
     place[ids] = np.arange(1, len(ids) + 1)
     asked = place[segments]
     lines, sizes, rings, owner = [], [], [], []

@@ -39,7 +39,8 @@ def standing(config: Config, root: Path = Path()) -> tuple[list[dict[str, Any]],
                 "block": place.block,
                 "segments": len(decided),
                 **{
-                    name: int(count.get(name, 0)) for name in ("manual", "confirmed", "corrected", "adjudicated", "transferred", "disputed")
+                    name: int(count.get(name, 0))
+                    for name in ("manual", "confirmed", "corrected", "adjudicated", "transferred", "imported", "disputed")
                 },
                 "open": int((decided["label"] < 0).sum()),
                 "validated": float(area[seen].sum() / area.sum()),
