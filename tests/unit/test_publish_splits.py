@@ -66,6 +66,24 @@ def test_made_from_the_masks_or_taken_from_people(masks: tuple[dict[tuple[str, s
     assert json.loads(outputs[1].read_text())["source"] == "frozen"
 
 
+@pytest.mark.parametrize(("rows", "cols"), [(1, 2), (2, 2), (2, 3)])
+def test_a_handful_of_tiles_or_one_block_stops_nothing(tmp_path: Path, rows: int, cols: int) -> None:
+    block = make_block(tmp_path, rows=rows, cols=cols)
+    box = block.lattice.block("1")
+    raster.write(tmp_path / "mask.tif", np.zeros(box.shape, np.uint8), box, 255, ["mining"])
+    outputs = [tmp_path / name for name in ("splits.csv", "splits.json")]
+    one = {("2016", "1"): str(tmp_path / "mask.tif")}
+    write_splits(one, block.lattice, Splits(), [], *outputs)
+    made = pd.read_csv(outputs[0])
+    assert len(made) == rows * cols - 1
+    report = json.loads(outputs[1].read_text())
+    assert report["source"] in ("spatial_block", "none: too few tiles")
+    assert set(made["split"]) == ({"train"} if report["source"].startswith("none") else {"train", "val", "test"})
+    assert "one block" in report["methods"]["leave_block_out 1"]["error"]
+    with pytest.raises(UserError, match="one block"):
+        write_splits(one, block.lattice, Splits(method="leave_block_out", test_block="1"), [], *outputs)
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

@@ -110,6 +110,8 @@ def make_splits(table: pd.DataFrame, settings: Splits) -> pd.DataFrame:
             known = ", ".join(sorted(set(tiles["block"])))
             raise UserError(f"splits.test_block among the blocks {known}", f"{settings.test_block}", "name one of them")
         inside = (tiles["block"] == settings.test_block).to_numpy()
+        if inside.all():
+            raise UserError("tiles of other blocks than splits.test_block", "none: the run has one block", "choose another method")
         side = _side(tiles, percent, settings)
         rest = tiles[~inside].reset_index(drop=True)
         share = settings.val / (settings.val + settings.train)

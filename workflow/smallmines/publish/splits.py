@@ -40,12 +40,21 @@ def write_splits(
         masks: by year and block.
         frozen: the file that people keep in place of a new assignment (one or none).
 
+    Where there are too few tiles for a split, all are train, with a warning: a first look at six tiles is no reason to stop.
+
     Raises:
-        UserError: the frozen file does not name every tile and year once, or there are too few tiles.
+        UserError: the frozen file does not name every tile and year once, or a block left out that is not there.
     """
     table = class_shares(masks, lattice)
-    made = read_splits(frozen[0], table) if frozen else with_folds(table, settings)
-    report = {"source": "frozen" if frozen else settings.method, **described(table.merge(made, on=["tile_id", "year"]))}
+    source: str = "frozen" if frozen else settings.method
+    try:
+        made = read_splits(frozen[0], table) if frozen else with_folds(table, settings)
+    except UserError as error:
+        if frozen or settings.method == "leave_block_out":
+            raise
+        logger.warning("no split, all tiles are train: expected %s, found %s", error.expected, error.found)
+        source, made = "none: too few tiles", table[["tile_id", "year"]].assign(split="train", fold=1)
+    report = {"source": source, **described(table.merge(made, on=["tile_id", "year"]))}
     report["methods"] = compared(table, settings)
     told = report["leakage"]
     logger.info("%s: %s", report["source"], ", ".join(f"{number} {name}" for name, number in report["rows"].items()))
