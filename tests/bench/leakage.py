@@ -1,8 +1,8 @@
 """What each way of splitting lets a model know from place and year alone: median and 90th percentile over 20 seeds.
 
-Usage: PYTHONPATH=tests python tests/bench/leakage.py CONFIG [SHARED]
+Usage: PYTHONPATH=tests python tests/bench/leakage.py CONFIG [SHARED PICTURE]
 
-On the finished run of CONFIG and, where SHARED has the released percentages and the districts, on the released grid.
+On the finished run of CONFIG and, where SHARED has the released percentages and the districts, on the released grid, with a map.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ import pandas as pd
 from released import on_the_lattice
 from smallmines.console import read_config, show
 from smallmines.grid import read_lattice
-from smallmines.publish.splits import METHODS, class_shares
+from smallmines.publish.splits import METHODS, class_shares, compared, described, with_folds
+from smallmines.report.plots import splits_plot
 from smallmines.splits import block_side, by_tile, leakage, make_splits
 
 SEEDS = 20
@@ -55,7 +56,12 @@ def main() -> None:
         table = on_the_lattice(Path(sys.argv[2]), Path.cwd())
         one = leakage(table)
         print(f"as released: twins {one.twins:.3f}, neighbours {one.neighbours:.3f}, R² {one.r2:.3f}, AUC {one.auc:.3f}")
-        rows += rows_of("SmallMinesDS", table.drop(columns="split"), config.splits)
+        bare = table.drop(columns="split")
+        rows += rows_of("SmallMinesDS", bare, config.splits)
+        made = bare.merge(with_folds(bare, config.splits), on=["tile_id", "year"])
+        released = {"as released": {"r2": one.r2, "auc": one.auc}}
+        methods = {name: found for name, found in compared(bare, config.splits).items() if "error" not in found}
+        splits_plot(made, {"source": config.splits.method, **described(made), "methods": {**released, **methods}}, sys.argv[3])
     show(f"Leakage, median and 90th percentile over {SEEDS} seeds", rows)
 
 
