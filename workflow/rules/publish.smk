@@ -64,10 +64,11 @@ rule quality:
 
 
 # Made once: a label edit moves no tile (`ancient`), nor does a new version of the code (a number stands for it).
+# The frozen file is not ancient: Snakemake looks at params only where no job before this one runs, and masks may be made in the same run.
 rule splits:
     input:
         masks=ancient(of_all("<results>/masks/{year}/{block}.tif")),
-        frozen=ancient(only_file(f"resources/user/{cfg.run}", "splits", (".csv",))),
+        frozen=only_file(f"resources/user/{cfg.run}", "splits", (".csv",)),
         grid="<results>/grid/grid.json",
     output:
         splits="<results>/dataset/splits.csv",
