@@ -145,9 +145,7 @@ def held(config: Any, year: str) -> list[dict[str, Any]]:
             mask = mask_of(place, segments)
             chance = np.concatenate([[0.0], table["probability"].to_numpy(np.float64)])
             stratum = accuracy.strata(mask, segments, chance)
-            inside = stratum >= 0
-            count = np.bincount(stratum[inside], minlength=8)
-            risk = np.bincount(stratum[inside], (chance * (1 - chance))[segments[inside]], minlength=8) / np.maximum(count, 1)
+            risk = accuracy.risk_of(stratum, segments, chance)
             blocks.append((table, dict(zip(table["key"].tolist(), share >= 0.5, strict=True)), stratum, risk, mask, truth))
     areas, right, kappas = [], [], []
     true = sum(int((truth & (stratum >= 0)).sum()) for _, _, stratum, _, _, truth in blocks) * 0.01
@@ -164,7 +162,7 @@ def held(config: Any, year: str) -> list[dict[str, Any]]:
         right.append(found_area.overall.low <= exact <= found_area.overall.high)
         kappas.append(kappa_holds(config, year, blocks, seed))
     return [
-        {"interval": name, "holds": sum(values), "of": SEEDS}
+        {"interval": name, "holds": int(sum(values)), "of": SEEDS}
         for name, values in (("kappa implied by the error rates", kappas), ("true area of mining", areas), ("overall accuracy", right))
     ]
 
@@ -194,7 +192,7 @@ def kappa_holds(config: Any, year: str, blocks: list[Any], seed: int) -> bool:
 def main() -> None:
     """See the module."""
     config, picture = read_config(Path(sys.argv[1])), Path(sys.argv[2])
-    number, share = int(sys.argv[3]) if len(sys.argv) > 3 else 5, float(sys.argv[4]) if len(sys.argv) > 4 else 0.1
+    number, share = int(sys.argv[3]) if len(sys.argv) > 3 else 4, float(sys.argv[4]) if len(sys.argv) > 4 else 0.1
     year = config.year_names[-1]
     rows = list(rounds(config, year, number, share))
     show(f"Masks of {year} against the truth, by round", rows, decimals=4)

@@ -116,8 +116,8 @@ def test_the_interval_holds_the_true_area_in_45_of_50_draws():
     cells = (np.arange(400)[:, None] // 4 * 100 + np.arange(400)[None] // 4 + 1).astype(np.uint32)
     probability = np.r_[0, np.clip(np.bincount(cells.ravel(), mask.ravel())[1:] / 16 + rng.normal(0, 0.05, 10_000), 0.01, 0.99)]
     stratum = measure.strata(mask, cells, probability)
-    doubt = (probability * (1 - probability))[cells]
-    risk = np.bincount(stratum.ravel(), doubt.ravel(), minlength=8) / np.maximum(np.bincount(stratum.ravel(), minlength=8), 1)
+    risk = measure.risk_of(stratum, cells, probability)
+    assert risk[0] == pytest.approx((probability * (1 - probability))[cells[stratum == 0]].mean())
     held, right = 0, 0
     for seed in range(50):
         drawn = measure.draw(stratum, risk, 300, seed)

@@ -67,6 +67,9 @@ def test_sample_check_in_and_accuracy(place: Place) -> None:
     told = call("labels", "accuracy", "--config", "made.yaml", "--json", "accuracy.json")
     assert "producer's accuracy of not_mining" in told
     assert json.loads(Path("accuracy.json").read_text())["2016"]["mining_ha"]["value"] == 0
+    for year, block in (("2016", "9"), ("1999", "1")):
+        other = ("--config", "made.yaml", "--year", year, "--block", block, "--annotator", "A01")
+        assert f"{year}, block {block}" in call("labels", "sample", *other, code=1)
     assert "annotators" in call("labels", "sample", *where[:-1], "B77", code=1)
 
 
@@ -90,6 +93,8 @@ def test_import_masks(place: Place) -> None:
     assert len(list((place.user / "events/2016/1").iterdir())) == 1
     assert "there are samples already" in call(*words)
     assert "MASK_" in call("labels", "import-masks", "--config", "made.yaml", "results/made/grid", code=1)
+    Path("results/made/grid/grid.json").unlink()
+    assert "up to the segments first" in call(*words, code=1)
 
 
 def test_splits(place: Place) -> None:

@@ -89,12 +89,20 @@ def strata(mask: Mask, segments: NDArray[np.uint32], probability: Floats) -> NDA
     return found
 
 
+def risk_of(stratum: NDArray[np.int8], segments: NDArray[np.uint32], probability: Floats) -> Floats:
+    """Mean of p · (1 - p) by the forest over the pixels of each of the eight strata, 0 where it has none; arguments as for `strata`."""
+    inside = stratum >= 0
+    count = np.bincount(stratum[inside], minlength=8)
+    doubt = (probability * (1 - probability))[segments[inside]]
+    return np.asarray(np.bincount(stratum[inside], doubt, minlength=8) / np.maximum(count, 1), np.float64)
+
+
 def draw(stratum: NDArray[np.int8], risk: Floats, number: int, seed: int) -> pd.DataFrame:
     """Draw pixels by chance in each stratum, more where the map is less certain (Neyman's allocation on the forest's own doubt).
 
     Args:
         stratum: of each pixel (row, column), -1 = not to be drawn.
-        risk: mean of p · (1 - p) of each stratum by the forest, by stratum.
+        risk: of each stratum, see `risk_of`.
         number: of points in all; each stratum gets `LEAST` at least.
 
     Returns:

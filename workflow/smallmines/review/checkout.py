@@ -112,6 +112,7 @@ def sample(place: Place, annotator: str, dry: bool = False) -> CheckedOut:
     import pandas as pd
 
     _require_known(place, annotator)
+    place.product("masks", ".tif")  # refuses a year or block that is not the run's, and a run that has no masks
     geobox = place.lattice.block(place.block)
     path = place.user / "accuracy" / place.year / f"{place.block}.csv"
     design = accuracy.read_design(path) if path.is_file() else _drawn(place, path, dry)
@@ -135,10 +136,7 @@ def _drawn(place: Place, path: Path, dry: bool) -> pd.DataFrame:
     probability = np.concatenate([[0.0], probability])
     segments, mask = place.segments(), raster.read(place.product("masks", ".tif"))[0]
     stratum = accuracy.strata(mask, segments, probability)
-    doubt = probability * (1 - probability)
-    inside = stratum >= 0
-    count = np.bincount(stratum[inside], minlength=8)
-    risk = np.bincount(stratum[inside], doubt[segments[inside]], minlength=8) / np.maximum(count, 1)
+    risk = accuracy.risk_of(stratum, segments, probability)
     seed = place.config.labels.seed + 1000 * int(place.year) + int(place.block)
     found = accuracy.draw(stratum, risk, place.config.labels.accuracy, seed)
     row, col = found["row"].to_numpy(), found["col"].to_numpy()

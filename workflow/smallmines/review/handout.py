@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smallmines import raster
-from smallmines.grid import Lattice, read_lattice
+from smallmines.grid import Lattice
 from smallmines.job import UserError
 from smallmines.labels import footprint
 from smallmines.provenance import written
@@ -64,7 +64,7 @@ def hand_out(
     reasons = {str(name): int(number) for name, number in rows["why"].value_counts().items()}
     if dry:
         return CheckedOut(target, "", len(rows), rows["tile_id"].nunique(), reasons, 0.0)
-    lattice = read_lattice(place.results / "grid/grid.json")
+    lattice = place.lattice
     geobox, crs = lattice.block(place.block), str(lattice.geobox.crs)
     raster_, ids = segments(), rows["segment"].to_numpy(np.int64)
     geometry = polygons_of(raster_, ids, geobox)
@@ -93,6 +93,7 @@ def hand_out(
     tasks = _tasks(lattice, place.block, base, crs)
     write_copy(target, about, frame, tasks)
     _project(place, target, lattice, tasks)
+    shutil.rmtree(_tasks_folder(target), ignore_errors=True)  # of the copy before
     if len(frame) <= OUTLINES:
         _google_earth(target, frame, tasks)
     return CheckedOut(target, about.base, len(frame), len(tasks), reasons, round(target.stat().st_size / 1e6, 1))
@@ -155,6 +156,10 @@ def _limits(path: Path, band: int) -> tuple[float, float]:
     return float(low), float(middle + 6 * max(middle - low, 1))
 
 
+def _tasks_folder(target: Path) -> Path:
+    return target.with_name(f"{target.stem}-tasks")
+
+
 def _google_earth(target: Path, frame: Any, tasks: Any) -> None:
     """A KMZ per task beside the copy (`<year>-<block>-tasks/<tile>.kmz`): outlines only, so that the imagery shows."""
     import pandas as pd
@@ -164,8 +169,7 @@ def _google_earth(target: Path, frame: Any, tasks: Any) -> None:
     lines["geometry"] = lines.geometry.boundary
     squares = tasks.to_crs("EPSG:4326")
     squares["geometry"] = squares.geometry.boundary
-    folder = target.with_name(f"{target.stem}-tasks")
-    with written(folder) as beside:
+    with written(_tasks_folder(target)) as beside:
         beside.mkdir()
         by_tile = dict(tuple(lines.groupby("tile_id")))
         for at in range(len(squares)):
@@ -180,4 +184,3 @@ def _google_earth(target: Path, frame: Any, tasks: Any) -> None:
                 ]
             )
             pyogrio.write_dataframe(named, beside / f"{tile['tile_id'].iloc[0]}.kmz", driver="LIBKML", layer="task")
-        shutil.rmtree(folder, ignore_errors=True)

@@ -83,8 +83,15 @@ class Place:
 
     @cached_property
     def lattice(self) -> Lattice:
-        """The run's lattice."""
-        return read_lattice(self.results / "grid/grid.json")
+        """The run's lattice.
+
+        Raises:
+            UserError: the run has no grid yet.
+        """
+        path = self.results / "grid/grid.json"
+        if not path.is_file():
+            raise UserError(f"{path}", "no such file", "run the workflow up to the segments first: snakemake segments --configfile …")
+        return read_lattice(path)
 
     def features(self) -> pd.DataFrame:
         """The segments' table."""
