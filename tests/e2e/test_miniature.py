@@ -169,7 +169,8 @@ def test_one_edited_label_reruns_its_chain_and_nothing_else(kept: Workspace) -> 
     before = dataset(kept)
     inode = (kept.results / "dataset/2016/IMAGE").glob("*.tif").__next__().stat().st_ino
     edit_one_label(kept, "2016", "2")
-    assert kept.planned() == {
+    planned = kept.planned()
+    assert planned == {
         "labels": 1,
         "assistant": 1,
         "decide": 1,
@@ -183,7 +184,7 @@ def test_one_edited_label_reruns_its_chain_and_nothing_else(kept: Workspace) -> 
         "plots": 1,
     }
     lines = kept.messages()
-    assert len(lines) == 10
+    assert len(lines) == sum(planned.values())
     assert not [line for line in lines if "2022" in line or "block 1" in line]
     kept.snakemake()
     after = dataset(kept)
