@@ -50,6 +50,9 @@ localrules:
     decisions,
     assemble,
     index,
+    documents,
+    catalogue,
+    seal,
     verify,
     plots,
 

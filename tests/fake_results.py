@@ -186,5 +186,29 @@ def publish(results: Results, country: str = "GH", year: str = YEAR) -> Path:
     )
     rows.to_csv(dataset / "splits.csv", index=False)
     about = (dataset / "labels.json", dataset / "splits.csv")
-    write_index(files, lists, fishnet, results.lattice, country, *about, dataset / "index.parquet")
+    windows = {year: [f"{year}-01-01", f"{year}-01-31"]}
+    write_index(files, lists, fishnet, results.lattice, country, *about, windows, "made-up", dataset / "index.parquet")
+    document(dataset, lists, windows, country)
     return dataset
+
+
+def document(dataset: Path, lists: list[Path], windows: dict[str, list[str]], country: str) -> None:
+    """Documents, catalogue and seal of a made-up dataset."""
+    from smallmines.config import Publish
+    from smallmines.provenance import read_json
+    from smallmines.publish.documents import DOCUMENTS, write_documents
+    from smallmines.publish.facts import band_statistics, gather
+    from smallmines.publish.index import read_index
+    from smallmines.publish.seal import write_sums
+    from smallmines.publish.stac import write_catalogue
+
+    about = Publish(title="Made up", authors=("A. Nobody",))
+    index = read_index(dataset / "index.parquet")
+    statistics = {year: band_statistics(sorted((dataset / year / "IMAGE").glob("*.tif"))) for year in windows}
+    leakage = {"twins": None, "neighbours": None, "r2": None, "auc": None}
+    labels, splits = read_json(dataset / "labels.json"), {"source": "frozen", "leakage": leakage}
+    facts = gather(index, labels, splits, statistics, windows, about, "made-up", country)
+    write_documents(facts, about, dataset)
+    write_catalogue(index, windows, "made-up", about, facts, dataset / "stac/collection.json")
+    files = [dataset / name for name in (*DOCUMENTS, "index.parquet", "labels.json", "splits.csv", "stac/collection.json")]
+    write_sums(dataset, lists, files)

@@ -14,7 +14,21 @@ import pytest
 from cluster.through_slurm import ONE_NODE, ONE_NODE_SLURM, checksums, compare, ran_here, slurm, submitted
 from workspace import Workspace
 
-HERE = {"grid", "search", "coverage", "covered", "fetch", "decisions", "assemble", "index", "verify", "plots"}
+HERE = {
+    "grid",
+    "search",
+    "coverage",
+    "covered",
+    "fetch",
+    "decisions",
+    "assemble",
+    "index",
+    "documents",
+    "catalogue",
+    "seal",
+    "verify",
+    "plots",
+}
 """Rules of the miniature that run where snakemake runs."""
 
 

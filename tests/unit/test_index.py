@@ -14,7 +14,9 @@ from fake_results import ITEMS, SIDE, Results, make_results, publish
 from smallmines import raster
 from smallmines.job import UserError
 from smallmines.provenance import sha256
-from smallmines.publish.index import OPEN, PROVENANCES, accuracies, columns, histograms, label_codes, scenes, write_index
+from smallmines.publish.index import OPEN, PROVENANCES, accuracies, columns, histograms, label_codes, read_index, scenes, write_index
+
+WINDOWS = {"2016": ["2016-01-01", "2016-01-31"]}
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +28,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
 
 @pytest.fixture(scope="module")
 def index(results: Results) -> gpd.GeoDataFrame:
-    return gpd.read_parquet(results.folder / "dataset" / "index.parquet")
+    return read_index(results.folder / "dataset" / "index.parquet")
 
 
 def test_one_row_per_tile_in_order(index: gpd.GeoDataFrame) -> None:
@@ -90,14 +92,16 @@ def test_the_split_of_each_tile(results: Results, index: gpd.GeoDataFrame) -> No
 def test_bytes_are_the_same_twice(results: Results, tmp_path: Path) -> None:
     files = dict(reversed(results.files().items()))
     fishnet = results.folder / "grid" / "fishnet.parquet"
-    write_index(files, results.lists[::-1], fishnet, results.lattice, "GH", *about(results), tmp_path / "index.parquet")
+    write_index(files, results.lists[::-1], fishnet, results.lattice, "GH", *about(results), WINDOWS, "made-up", tmp_path / "index.parquet")
     assert (tmp_path / "index.parquet").read_bytes() == (results.folder / "dataset" / "index.parquet").read_bytes()
 
 
 def test_a_patch_without_a_checksum_is_refused(results: Results, tmp_path: Path) -> None:
     fishnet = results.folder / "grid" / "fishnet.parquet"
     with pytest.raises(UserError, match="none of 6"):
-        write_index(results.files(), results.lists[:1], fishnet, results.lattice, "GH", *about(results), tmp_path / "x.parquet")
+        write_index(
+            results.files(), results.lists[:1], fishnet, results.lattice, "GH", *about(results), WINDOWS, "made-up", tmp_path / "x.parquet"
+        )
 
 
 def test_histograms_of_a_row_of_tiles() -> None:

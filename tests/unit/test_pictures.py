@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import geopandas as gpd
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,6 +12,7 @@ import pytest
 from fake_results import ITEMS, YEAR, Results, make_results, publish
 from smallmines import raster
 from smallmines.config import S2_BANDS
+from smallmines.publish.index import read_index
 from smallmines.report import canvas
 from smallmines.report.pictures import block_pictures, label_pictures, middle_tile, scene_name, shaded
 from smallmines.report.plots import plots, scores, series_of
@@ -73,7 +73,7 @@ def test_all_plots_are_drawn(results: Results, tmp_path: Path) -> None:
     grid = results.folder / "grid"
     index, quality = (str(results.folder / "dataset" / name) for name in ("index.parquet", "labels.json"))
     leak = {"twins": 0.0, "neighbours": 0.4, "r2": -0.1, "auc": None}
-    rows = gpd.read_parquet(index)["split"].value_counts().to_dict()
+    rows = read_index(index)["split"].value_counts().to_dict()
     report = {
         "source": "spatial_block",
         "rows": rows,

@@ -20,6 +20,7 @@ from smallmines.config import PATCH_BANDS
 from smallmines.job import UserError
 from smallmines.patches import UNITS
 from smallmines.provenance import sha256
+from smallmines.publish.index import read_index
 from smallmines.publish.verify import verify, verify_dataset
 from smallmines.quality.summary import failing
 
@@ -41,7 +42,7 @@ def results(sound: Results, tmp_path: Path) -> Results:
 
 
 def found(results: Results) -> set[tuple[str, str]]:
-    table = gpd.read_parquet(results.folder / "dataset" / "index.parquet")
+    table = read_index(results.folder / "dataset" / "index.parquet")
     return {(one.check, one.where) for one in verify_dataset(results.folder / "dataset", table, results.lattice, ["2016"], "GH")[0]}
 
 
@@ -77,7 +78,7 @@ def rewrite(results: Results, name: str, change: Callable[[dict[str, object]], N
 
 def run(results: Results, **gates: float | None) -> None:
     dataset, target = results.folder / "dataset", results.folder / "verify.json"
-    verify([], dataset / "index.parquet", results.lattice, ["2016"], "GH", 2, "demo", dataset / "labels.json", gates, target)
+    verify(results.lists, dataset / "index.parquet", results.lattice, ["2016"], "GH", 2, "demo", dataset / "labels.json", gates, target)
 
 
 def test_splits_that_are_not_those_of_the_index(results: Results) -> None:
@@ -232,5 +233,20 @@ def test_missing_and_double_rows_of_the_index(results: Results) -> None:
     path = results.folder / "dataset" / "index.parquet"
     table = gpd.read_parquet(path)
     table.iloc[[0, 1, 2, 3, 4, 4]].to_parquet(path, index=False)
-    dataset = verify_dataset(path.parent, gpd.read_parquet(path), results.lattice, ["2016"], "GH")[0]
+    dataset = verify_dataset(path.parent, read_index(path), results.lattice, ["2016"], "GH")[0]
     assert [one.what for one in dataset] == ["no row for tile 0006 of 2016", "2 rows for tile 0005 of 2016"]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (lambda folder: (folder / "LICENSE").write_text("mine"), "LICENSE: its content is not what was sealed"),
+        (lambda folder: (folder / "stac/2016/GH_0001_2016.json").unlink(), "GH_0001_2016.json: is sealed but not there"),
+        (lambda folder: (folder / "notes.txt").write_text("x"), "notes.txt: does not belong here"),
+        (lambda folder: (folder / "SHA256SUMS").unlink(), "SHA256SUMS: no such file"),
+    ],
+)
+def test_the_seal_is_held_against_the_folder(results: Results, spoil: Callable[[Path], object], told: str) -> None:
+    spoil(results.folder / "dataset")
+    with pytest.raises(UserError, match=told):
+        run(results)

@@ -1,4 +1,6 @@
 # Functions for the other files of this folder.
+from glob import glob
+
 from smallmines.labels.files import UserFiles
 from smallmines.labels.samples import events_digest
 from smallmines.provenance import digest, sha256
@@ -106,3 +108,24 @@ def windows_asked(wildcards):
     """First and last day by year: this year's; all years' for Sentinel-1, whose orbit is one for all; none for elevation."""
     asked = {"s2": [wildcards.year], "s1": cfg.year_names, "dem": []}[wildcards.sensor]
     return {name: [str(cfg.years[int(name)].start), str(cfg.years[int(name)].end)] for name in asked}
+
+
+# First and last day of each year's acquisitions, for the documents.
+WINDOWS = {name: [str(cfg.years[int(name)].start), str(cfg.years[int(name)].end)] for name in cfg.year_names}
+TEMPLATES = [sha256(path) for path in sorted(glob(f"{workflow.basedir}/workflow/smallmines/publish/templates/*"))]
+DATASET_LISTS = expand("<results>/dataset/{year}/{kind}.sha256", year=cfg.year_names, kind=["IMAGE", "MASK"])
+DATASET_FILES = expand(
+    "<results>/dataset/{name}",
+    name=[
+        "index.parquet",
+        "labels.json",
+        "accuracy_points.csv",
+        "splits.csv",
+        "README.md",
+        "DATASHEET.md",
+        "LICENSE",
+        "croissant.json",
+        "facts.json",
+        "stac/collection.json",
+    ],
+)

@@ -105,11 +105,7 @@ rule index:
         segments=of_all("<results>/segments/{year}/{block}/segments.tif"),
         labels=of_all("<results>/labels/{year}/{block}.parquet"),
         dem=expand("<results>/composites/static/{block}/dem.tif", block=cfg.blocks),
-        lists=expand(
-            "<results>/dataset/{year}/{kind}.sha256",
-            year=cfg.year_names,
-            kind=["IMAGE", "MASK"],
-        ),
+        lists=DATASET_LISTS,
         quality="<results>/dataset/labels.json",
         splits="<results>/dataset/splits.csv",
         fishnet="<results>/grid/fishnet.parquet",
@@ -131,23 +127,160 @@ rule index:
         years=cfg.year_names,
         blocks=cfg.blocks,
         country=cfg.country,
+        windows=WINDOWS,
+        run=cfg.run,
     message:
         "Indexing the dataset"
     script:
         "../scripts/index.py"
 
 
-# A patch deleted or altered by hand is noticed by nobody but this rule: `snakemake verify --forcerun verify`.
-rule verify:
+# Of the images alone, so that a label edit leaves it.
+rule band_statistics:
     input:
-        lists=expand(
-            "<results>/dataset/{year}/{kind}.sha256",
-            year=cfg.year_names,
-            kind=["IMAGE", "MASK"],
-        ),
+        "<results>/dataset/{year}/IMAGE.sha256",
+    output:
+        "<results>/statistics/{year}.json",
+    log:
+        "<logs>/band_statistics/{year}.log",
+    benchmark:
+        "<benchmarks>/band_statistics/{year}.tsv"
+    conda:
+        "../../envs/smallmines.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=30,
+    params:
+        *code("band_statistics"),
+    message:
+        "Measuring the bands of {wildcards.year}"
+    script:
+        "../scripts/band_statistics.py"
+
+
+rule documents:
+    input:
         index="<results>/dataset/index.parquet",
         quality="<results>/dataset/labels.json",
         splits="<results>/dataset/splits.csv",
+        report="<results>/splits.json",
+        statistics=expand("<results>/statistics/{year}.json", year=cfg.year_names),
+    output:
+        "<results>/dataset/README.md",
+        "<results>/dataset/DATASHEET.md",
+        "<results>/dataset/LICENSE",
+        "<results>/dataset/croissant.json",
+        facts="<results>/dataset/facts.json",
+    log:
+        "<logs>/documents.log",
+    benchmark:
+        "<benchmarks>/documents.tsv"
+    conda:
+        "../../envs/smallmines.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=20,
+    params:
+        *code("documents"),
+        templates=TEMPLATES,
+        windows=WINDOWS,
+        about=cfg.publish.model_dump(mode="json"),
+        run=cfg.run,
+        country=cfg.country,
+    message:
+        "Writing the card, the datasheet, the licence and the Croissant"
+    script:
+        "../scripts/documents.py"
+
+
+# The items lie beside the collection: the seal lists them, and `verify` looks.
+rule catalogue:
+    input:
+        index="<results>/dataset/index.parquet",
+        facts="<results>/dataset/facts.json",
+    output:
+        "<results>/dataset/stac/collection.json",
+    log:
+        "<logs>/catalogue.log",
+    benchmark:
+        "<benchmarks>/catalogue.tsv"
+    conda:
+        "../../envs/smallmines.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=20,
+    params:
+        *code("catalogue"),
+        windows=WINDOWS,
+        about=cfg.publish.model_dump(mode="json"),
+        run=cfg.run,
+    message:
+        "Writing the STAC catalogue"
+    script:
+        "../scripts/catalogue.py"
+
+
+rule seal:
+    input:
+        lists=DATASET_LISTS,
+        files=DATASET_FILES,
+    output:
+        "<results>/dataset/SHA256SUMS",
+    log:
+        "<logs>/seal.log",
+    benchmark:
+        "<benchmarks>/seal.tsv"
+    conda:
+        "../../envs/smallmines.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=20,
+    params:
+        *code("seal"),
+    message:
+        "Sealing the dataset"
+    script:
+        "../scripts/seal.py"
+
+
+# `snakemake package`: not made with all else, since it is as large as the dataset.
+rule package:
+    input:
+        sums="<results>/dataset/SHA256SUMS",
+        verified="<results>/verify.json",
+    output:
+        f"<results>/{cfg.run}-{cfg.publish.version}.zip",
+    log:
+        "<logs>/package.log",
+    benchmark:
+        "<benchmarks>/package.tsv"
+    conda:
+        "../../envs/smallmines.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=60,
+    params:
+        *code("package"),
+        name=cfg.run,
+    message:
+        "Packing the dataset into one archive"
+    script:
+        "../scripts/package.py"
+
+
+# A patch deleted or altered by hand is noticed by nobody but this rule: `snakemake verify --forcerun verify`.
+rule verify:
+    input:
+        lists=DATASET_LISTS,
+        index="<results>/dataset/index.parquet",
+        quality="<results>/dataset/labels.json",
+        splits="<results>/dataset/splits.csv",
+        sums="<results>/dataset/SHA256SUMS",
         grid="<results>/grid/grid.json",
     output:
         "<results>/verify.json",

@@ -19,8 +19,7 @@ STAGES = {
     ],
 }
 EVERYTHING = [
-    *expand("<results>/dataset/{year}/{kind}.sha256", year=cfg.year_names, kind=["IMAGE", "MASK"]),
-    "<results>/dataset/index.parquet",
+    "<results>/dataset/SHA256SUMS",
     "<results>/verify.json",
     *expand("<results>/pictures/{year}/{block}/{picture}.png", year=cfg.year_names, block=cfg.blocks, picture=["rgb", "mask"]),
     "<results>/pictures/class_share.png",

@@ -12,5 +12,6 @@ with job(snakemake.log[0]):
     dem = dict(zip(given.blocks, source.dem, strict=True))
     files = {key: BlockFiles(**dict(zip(names, some, strict=True)), dem=dem[key[1]]) for key, some in zip(keys, products, strict=True)}
     write_index(
-        files, source.lists, source.fishnet, read_lattice(source.grid), given.country, source.quality, source.splits, snakemake.output[0]
-    )
+        files, source.lists, source.fishnet, read_lattice(source.grid), given.country, source.quality, source.splits,
+        given.windows, given.run, snakemake.output[0],
+    )  # fmt: skip

@@ -345,6 +345,31 @@ class Splits(Section):
         return self
 
 
+class Publish(Section):
+    """What the documents of the published folder say of the dataset, beside the numbers that are computed from its files."""
+
+    title: str = Field("", description="Title of the dataset; empty: the run's name.")
+    description: str = Field("", description="A sentence or two on what it is; empty: written from years, country and sensors.")
+    authors: tuple[str, ...] = Field((), description="Who made it, as they want to be cited.")
+    contact: str = Field("", description="Where questions go: a web page, or an address of an institution.")
+    funding: str = Field("", description="Who paid for it.")
+    version: str = Field("1.0.0", pattern=r"^\d+\.\d+\.\d+$", description="Version of the dataset.")
+    date: dt.date | None = Field(
+        None, description="Day of publication; empty: not said. Nothing in the folder depends on when it was made."
+    )
+    license: str = Field("CC-BY-SA-4.0", pattern=r"^[A-Za-z0-9.+-]+$", description="Licence of the dataset, an SPDX identifier.")
+    url: str | None = Field(None, pattern=r"^https?://", description="Where the dataset is published.")
+    doi: str | None = Field(None, pattern=r"^10\.\S+/\S+$", description="DOI of the dataset, e.g. 10.5281/zenodo.1.")
+    attributions: tuple[str, ...] = Field(
+        (
+            "Contains modified Copernicus Sentinel data {years}.",
+            "Elevation: produced using Copernicus WorldDEM-30 © DLR e.V. 2010-2014 and © Airbus Defence and Space GmbH 2014-2018, "
+            "provided under COPERNICUS by the European Union and ESA; all rights reserved.",
+        ),
+        description="Lines that the sources ask for; `{years}` becomes the years of the run.",
+    )
+
+
 class Config(Section):
     """One run: an area, its epochs and how they become a dataset."""
 
@@ -361,6 +386,7 @@ class Config(Section):
     annotate: Annotate = Field(default_factory=Annotate, description="Candidates for labelling.")
     labels: Labels = Field(default_factory=Labels, description="People's labels.")
     splits: Splits = Field(default_factory=Splits, description="Train, val and test.")
+    publish: Publish = Field(default_factory=Publish, description="The documents of the published folder.")
     minimum_coverage: float = Field(
         0.99,
         ge=0,

@@ -1,4 +1,4 @@
-"""The index of a dataset: one row per tile and year with its place, shares, sources and checksums (GeoParquet).
+"""The index of a dataset: one row per tile and year with its place, shares, sources and checksums (stac-geoparquet).
 
 Shares come from the block rasters and labels, not from the patches, so that `verify` can hold one against the other.
 """
@@ -22,6 +22,7 @@ from smallmines.job import UserError, logger
 from smallmines.labels.tables import PROVENANCES, VALIDATED
 from smallmines.patches import MASK_NODATA, patch_name
 from smallmines.provenance import read_json, split_tag, written
+from smallmines.publish import stac
 from smallmines.publish.assemble import read_list
 from smallmines.publish.splits import read_splits
 from smallmines.splits import BUFFER, NAMES
@@ -37,6 +38,9 @@ ACCURACIES = {
     "year_producers_accuracy": ("producers", "mining", "value"),
 }
 """Columns with the accuracy of the year's masks, and where they stand in labels.json."""
+
+KAPPAS = ("block_kappa", "year_kappa")
+"""Columns of agreement, −1 to 1."""
 
 OPEN = 16
 """Added to the code of a provenance where the label is left open."""
@@ -64,6 +68,8 @@ def write_index(
     country: str,
     quality: str | Path,
     splits: str | Path,
+    windows: stac.Windows,
+    run: str,
     target: str | Path,
 ) -> gpd.GeoDataFrame:
     """Compute and write `dataset/index.parquet`; rows by year, then tile id.
@@ -73,6 +79,8 @@ def write_index(
         lists: the checksum lists `<year>/<kind>.sha256`.
         quality: labels.json, for the accuracy of each year.
         splits: splits.csv.
+        windows: first and last day of acquisitions by year.
+        run: name of the run, the id of the collection.
         fishnet: grid/fishnet.parquet: tile_id, row, col, block, released_id, geometry.
 
     Returns:
@@ -81,8 +89,9 @@ def write_index(
         left open), image_nodata_percent (Sentinel-2), s1_nodata_percent, dem_nodata_percent (of all pixels),
         clear_share (of the pixels with Sentinel-2 data), share_<provenance> (of the labelled pixels), validated_share (of these,
         what people looked at), year_overall_accuracy, year_users_accuracy, year_producers_accuracy (of the year's masks, the last two of
-        mining; NaN where not measured), scenes, baselines (lists of
-        str), radiometry, image, mask (paths from the dataset's folder), image_sha256, mask_sha256.
+        mining; NaN where not measured), block_kappa, year_kappa (the lowest Cohen's κ of two people in the overlap; NaN where not
+        measured), scenes, baselines (lists of str), radiometry, image, mask (paths from the dataset's folder), image_sha256,
+        mask_sha256. The file has the columns of an item beside these (see `stac.flat`) and the geometry in degrees.
 
     Raises:
         UserError: a file is missing or on another grid, a label has an unknown provenance, a patch is not listed.
@@ -102,7 +111,8 @@ def write_index(
                 "a checksum of every patch", f"none of {len(unlisted)}, e.g. {unlisted[0]}", "run again with --forcerun assemble"
             )
         rows[column], rows[f"{column}_sha256"] = names, [checksums[name] for name in names]
-    rows = rows.assign(**accuracies(read_json(quality), rows["year"].tolist()))
+    known = read_json(quality)
+    rows = rows.assign(**accuracies(known, rows["year"].tolist()), **kappas(known, rows))
     rows = rows.merge(read_splits(splits, rows).drop(columns="fold"), on=["tile_id", "year"], validate="one_to_one").astype(
         {"year": "int32"}
     )
@@ -111,9 +121,48 @@ def write_index(
     if len(table) != len(rows):
         raise UserError(f"{len(rows)} tiles and years in the fishnet", f"{len(table)}", "run again with --forcerun grid")
     with written(target) as beside:
-        table.to_parquet(beside, index=False)
+        stac.flat(_on_grid(table, lattice.tile_size), windows, run).to_parquet(beside, index=False)
     logger.info("index of %d patches: mean mining %.3f %%", len(table), table["mining_percent"].mean())
     return table
+
+
+def read_index(path: str | Path) -> gpd.GeoDataFrame:
+    """An index as `write_index` gives it: its own columns, the geometry is the tile's square on the grid; `attrs["tile_size"]` in px.
+
+    Raises:
+        UserError: not such a file.
+    """
+    import geopandas as gpd
+    import shapely
+
+    try:
+        table = gpd.read_parquet(path)
+        own = table[list(_COLUMNS)]
+        west, south, east, north = np.array(table["proj:bbox"].tolist(), np.float64).reshape(-1, 4).T
+        code, shape = table["proj:code"].iloc[0], table["proj:shape"].iloc[0]
+    except (OSError, ValueError, KeyError, IndexError) as error:
+        raise UserError(f"an index of tiles and years at {path}", str(error), "run again with --forcerun index") from error
+    squares = gpd.GeoDataFrame(own, geometry=shapely.normalize(shapely.box(west, south, east, north)), crs=code)
+    return _on_grid(squares, int(shape[0]))
+
+
+def _on_grid(table: gpd.GeoDataFrame, tile_size: int) -> gpd.GeoDataFrame:
+    table.attrs["tile_size"] = tile_size
+    return table
+
+
+def kappas(known: Mapping[str, Any], rows: pd.DataFrame) -> dict[str, list[float]]:
+    """Columns with the lowest κ of two people, of each row's block and year, and of its year; NaN where not measured."""
+
+    def lowest(pairs: Sequence[Mapping[str, Any]]) -> float:
+        return min((float(pair["kappa"]) for pair in pairs if pair["kappa"] is not None), default=float("nan"))
+
+    agreement = {year: one["agreement"] for year, one in known["years"].items()}
+    years = [str(year) for year in rows["year"]]
+    return {
+        "block_kappa": [lowest(agreement[year]["blocks"].get(block, ())) for year, block in zip(years, rows["block"], strict=True)],
+        "year_kappa": [lowest(agreement[year]["year"]) for year in years],
+    }
 
 
 def accuracies(known: Mapping[str, Any], years: Sequence[int]) -> dict[str, list[float]]:
@@ -259,6 +308,7 @@ _NUMBERS = (
     *(f"share_{name}" for name in PROVENANCES),
     "validated_share",
     *ACCURACIES,
+    *KAPPAS,
 )
 _PATHS = ("image", "mask", "image_sha256", "mask_sha256")
 _COLUMNS = ("tile_id", "year", "block", "split", "row", "col", "released_id", *_NUMBERS, "scenes", "baselines", "radiometry", *_PATHS)
@@ -269,7 +319,8 @@ def contract() -> pa.DataFrameSchema:
     import pandera.pandas as pa
 
     def number(name: str) -> Any:
-        return pa.Column(float, pa.Check.in_range(0, 100 if name.endswith("percent") else 1), nullable=True)
+        low, high = (-1 if name in KAPPAS else 0), (100 if name.endswith("percent") else 1)
+        return pa.Column(float, pa.Check.in_range(low, high), nullable=True)
 
     columns: dict[str, Any] = {
         "tile_id": pa.Column(str, pa.Check.str_matches(r"^\S+$")),

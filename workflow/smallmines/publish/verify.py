@@ -25,6 +25,8 @@ from smallmines.job import UserError, logger
 from smallmines.patches import IMAGE_NODATA, KINDS, MASK_NODATA, UNITS, patch_name
 from smallmines.provenance import read_json, sha256, write_json
 from smallmines.publish.assemble import read_list
+from smallmines.publish.index import read_index
+from smallmines.publish.seal import SUMS, compare_with_sums
 from smallmines.publish.splits import read_splits
 from smallmines.quality.summary import failing
 
@@ -87,12 +89,11 @@ def verify(
     Raises:
         UserError: with the first findings; all of them are in the log.
     """
-    import geopandas as gpd
-
     folder = Path(index).parent
-    table = gpd.read_parquet(index)
+    table = read_index(index)
     findings, checked = verify_dataset(folder, table, lattice, years, country, threads)
     findings += check_splits(folder, table)
+    findings += check_seal(folder, lists)
     findings += [Finding("gate", "labels.json", what) for what in failing(read_json(quality), gates)]
     for finding in findings:
         logger.error("%s", finding)
@@ -223,6 +224,22 @@ def check_splits(folder: Path, index: pd.DataFrame) -> list[Finding]:
         Finding("splits", "splits.csv", f"tile {row['tile_id']} of {row['year']} is {row['split_listed']}, in the index {row['split']}")
         for row in both[both["split"] != both["split_listed"]].to_dict("records")
     ]
+
+
+def check_seal(folder: Path, lists: Sequence[str | Path]) -> list[Finding]:
+    """The seal against the folder: all files and no others; patches by the lists, whose bytes `check_file` reads."""
+    try:
+        sums = read_list(folder / SUMS)
+        listed = {f"{path.parent.name}/{name}": checksum for path in map(Path, lists) for name, checksum in read_list(path).items()}
+    except UserError as error:
+        return [Finding("seal", SUMS, f"{error.found} (expected {error.expected})")]
+    missing, extra = compare_with_sums(folder, sums)
+    found = [Finding("seal", name, "is sealed but not there") for name in missing if name not in listed]
+    found += [Finding("extra", name, "does not belong here") for name in extra if name not in listed]
+    for name, checksum in sums.items():
+        if name not in missing and checksum != (listed.get(name) or sha256(folder / name)):
+            found.append(Finding("seal", name, "its content is not what was sealed"))
+    return found
 
 
 def check_checksums(index: pd.DataFrame, lists: Mapping[str, str]) -> list[Finding]:

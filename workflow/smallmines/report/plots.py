@@ -14,6 +14,7 @@ from smallmines.job import logger
 from smallmines.labels.tables import PROVENANCES
 from smallmines.patches import IMAGE_NODATA
 from smallmines.provenance import read_json
+from smallmines.publish.index import read_index
 from smallmines.report import canvas
 from smallmines.report.pictures import RGB
 
@@ -303,7 +304,7 @@ def plots(
     """
     import geopandas as gpd
 
-    table = gpd.read_parquet(index)
+    table = read_index(index)
     outlines = gpd.read_parquet(blocks)
     class_share(table, targets["class_share"])
     labels_plot(read_json(quality), targets["labels"])

@@ -1,0 +1,276 @@
+"""The documents of a published folder: numbers against the files, standards against their own validators, seal and archive."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import shutil
+import subprocess
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pystac
+import pytest
+import rasterio
+
+from fake_results import Results, document, make_results, publish
+from smallmines.config import PATCH_BANDS, Publish
+from smallmines.job import UserError
+from smallmines.provenance import read_json
+from smallmines.publish.bands import BANDS
+from smallmines.publish.documents import TEMPLATES, cite, interval, licence_address, number, render
+from smallmines.publish.facts import band_statistics, together
+from smallmines.publish.index import read_index
+from smallmines.publish.seal import SUMS, published, write_archive
+from smallmines.publish.stac import write_catalogue
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
+    made = make_results(tmp_path_factory.mktemp("results"), side=64)
+    publish(made)
+    return made
+
+
+@pytest.fixture(scope="module")
+def dataset(results: Results) -> Path:
+    return results.folder / "dataset"
+
+
+@pytest.fixture(scope="module")
+def facts(dataset: Path) -> dict[str, object]:
+    known: dict[str, object] = read_json(dataset / "facts.json")
+    return known
+
+
+def masks(dataset: Path) -> dict[str, np.ndarray]:
+    return {path.stem[5:]: rasterio.open(path).read(1) for path in sorted((dataset / "2016/MASK").glob("*.tif"))}
+
+
+def images(dataset: Path) -> np.ndarray:
+    return np.stack([rasterio.open(path).read() for path in sorted((dataset / "2016/IMAGE").glob("*.tif"))])
+
+
+def test_the_facts_are_those_of_the_files(dataset: Path, facts: dict[str, dict[str, dict[str, float]]]) -> None:
+    year, masked = facts["years"]["2016"], masks(dataset)
+    shares = [100 * (mask == 1).sum() / (mask != 255).sum() for mask in masked.values()]
+    assert (facts["tiles"], facts["patches"], year["patches"]) == (6, 6, 6)
+    assert facts["area_km2"] == pytest.approx(6 * 0.64**2)
+    assert year["mining_percent_mean"] == pytest.approx(np.mean(shares), abs=1e-4)
+    assert year["mining_percent_max"] == pytest.approx(max(shares), abs=1e-4)
+    assert year["mining_ha"] == pytest.approx(sum((mask == 1).sum() for mask in masked.values()) / 100, abs=1e-4)
+    assert year["mask_nodata_percent"] == pytest.approx(100 * np.mean([(mask == 255).mean() for mask in masked.values()]), abs=1e-4)
+    assert facts["splits"] == {"test": 2, "train": 2, "val": 2}
+    assert facts["crs"] == "EPSG:32630"
+    for band, values in enumerate(images(dataset).transpose(1, 0, 2, 3)):
+        valid, told = values[values != -9999].astype(float), facts["bands"]["all"][PATCH_BANDS[band]]
+        assert told["count"] == valid.size
+        for key, value in {"mean": valid.mean(), "sd": valid.std(), "min": valid.min(), "max": valid.max()}.items():
+            assert told[key] == pytest.approx(value, abs=2e-4), (band, key)
+
+
+def test_statistics_of_years_together_are_those_of_all_pixels(dataset: Path) -> None:
+    paths = sorted((dataset / "2016/IMAGE").glob("*.tif"))
+    parts, whole = [band_statistics(paths[:2]), band_statistics(paths[2:])], band_statistics(paths)
+    for name, told in together(parts).items():
+        assert told["count"] == whole[name]["count"]
+        assert all(told[key] == pytest.approx(whole[name][key], abs=2e-4) for key in ("mean", "sd", "min", "max"))
+    none = band_statistics([])
+    assert none["B02"] == {"count": 0, "mean": None, "sd": None, "min": None, "max": None}
+    assert together([none, parts[0]])["DEM"]["count"] == parts[0]["DEM"]["count"]
+
+
+def numbers(text: str) -> list[str]:
+    return re.findall(r"−?\d+(?:\.\d+)?", text)
+
+
+def test_every_number_of_the_documents_is_computed(dataset: Path, facts: dict[str, object]) -> None:
+    """A number in the text that is not in the template comes from the facts or the settings, and none of the template is a result."""
+    about = Publish(title="Made up", authors=("A. Nobody",))
+    known: set[float] = set()
+
+    def gather(value: object) -> None:
+        if isinstance(value, dict):
+            for key, one in value.items():
+                gather(str(key))
+                gather(one)
+        elif isinstance(value, list | tuple):
+            known.add(float(len(value)))
+            for one in value:
+                gather(one)
+        elif isinstance(value, bool) or value is None:
+            pass
+        elif isinstance(value, int | float):
+            known.update({float(value), 100.0 * value})
+        else:
+            known.update(float(one.replace("−", "-")) for one in numbers(str(value)))
+
+    gather(facts)
+    gather(about.model_dump(mode="json"))
+    known |= {float(place) for place in range(1, len(BANDS) + 1)}  # the bands' places
+    fixed = " ".join((*[band.meaning for band in BANDS], *[band.name for band in BANDS]))
+    for name, template in TEMPLATES.items():
+        text = (dataset / name).read_text(encoding="utf-8")
+        source = (Path(render.__code__.co_filename).with_name("templates") / template).read_text(encoding="utf-8")
+        allowed = set(numbers(source)) | set(numbers(fixed)) | set(numbers(licence_address(about.license)))
+        for word in sorted(set(numbers(text)) - allowed):
+            digits = len(word.partition(".")[2])
+            value = float(word.replace("−", "-"))
+            assert any(math.isclose(round(one, digits), value, abs_tol=10 ** -(digits + 6)) for one in known), (name, word)
+    for result in ("6 tiles", "| 2016 | 2016-01-01 – 2016-01-31 | 6 |", "0.930 (0.880 – 0.980)", "test 2, train 2, val 2"):
+        assert result in (dataset / "README.md").read_text(encoding="utf-8")
+
+
+def test_documents_without_agreement_and_accuracy_say_so(facts: dict[str, dict[str, dict[str, object]]]) -> None:
+    poor = json.loads(json.dumps(facts))
+    poor["years"]["2016"] |= {"agreement": [], "accuracy": None}
+    poor["radiometry"] = "dn_harmonised"
+    text = render(poor, Publish())["README.md"]
+    assert "agreement is not known" in text
+    assert "how right the masks are is not known" in text
+    assert "carry no offset" in text
+    assert "Authors not stated" in text
+
+
+def test_words_of_the_documents() -> None:
+    assert [number(None), number(-3.25, 1), number(10.0), number(0.5, 2)] == ["–", "−3.2", "10", "0.50"]
+    assert interval({"value": 0.5, "low": 0.25, "high": 0.75}, 2) == "0.50 (0.25 – 0.75)"
+    assert licence_address("CC-BY-SA-4.0") == "https://creativecommons.org/licenses/by-sa/4.0/"
+    assert licence_address("ODbL-1.0") == "https://spdx.org/licenses/ODbL-1.0.html"
+    about = Publish(authors=("A", "B"), doi="10.1/x", date="2026-05-01")
+    assert cite({"title": "T", "version": "1.2.0"}, about) == "A, B (2026): T, version 1.2.0. doi:10.1/x"
+
+
+def test_the_licence_names_its_sources(dataset: Path) -> None:
+    text = (dataset / "LICENSE").read_text(encoding="utf-8")
+    assert "SPDX-License-Identifier: CC-BY-SA-4.0" in text
+    assert "Contains modified Copernicus Sentinel data 2016." in text
+    assert "WorldDEM-30" in text
+
+
+def test_the_catalogue_is_valid_and_whole(dataset: Path, results: Results) -> None:
+    from pystac.extensions.classification import ClassificationExtension
+    from pystac.extensions.file import FileExtension
+    from pystac.extensions.projection import ProjectionExtension
+    from pystac.extensions.sar import SarExtension
+    from pystac.validation.stac_validator import JsonSchemaSTACValidator
+
+    validator = JsonSchemaSTACValidator()
+    path = dataset / "stac/collection.json"
+    assert validator.validate_core(read_json(path), pystac.STACObjectType.COLLECTION, "1.1.0")
+    collection = pystac.Collection.from_file(str(path))
+    items = list(collection.get_items())
+    index = read_index(dataset / "index.parquet").set_index("tile_id")
+    with pytest.raises(pystac.errors.STACValidationError):
+        validator.validate_core({**read_json(path), "license": 3}, pystac.STACObjectType.COLLECTION, "1.1.0")
+    assert [item.id for item in items] == [f"GH_{tile}_2016" for tile in index.index]
+    assert collection.extent.spatial.bboxes[0] == pytest.approx(index.geometry.to_crs("OGC:CRS84").total_bounds.tolist(), abs=1e-6)
+    for item in items:
+        row = index.loc[item.properties["tile_id"]]
+        own = Path(item.get_self_href())
+        assert validator.validate_core(read_json(own), pystac.STACObjectType.ITEM, "1.1.0")
+        place = ProjectionExtension.ext(item)
+        with rasterio.open((own.parent / item.assets["image"].href).resolve()) as image:
+            assert list(image.transform)[:6] == place.transform
+            assert list(image.bounds) == place.bbox == list(row.geometry.bounds)
+            assert [band["name"] for band in item.assets["image"].extra_fields["bands"]] == list(image.descriptions)
+            assert place.code == image.crs.to_string()
+        assert FileExtension.ext(item.assets["mask"]).checksum == f"1220{row['mask_sha256']}"
+        assert SarExtension.ext(item).polarizations == ["VV", "VH"]
+        assert [one.value for one in ClassificationExtension.ext(item.assets["mask"]).classes or ()] == [0, 1, 255]
+        assert item.properties["ml-aoi:split"] == {"train": "train", "val": "validate", "test": "test"}[row["split"]]
+        assert item.properties["mining_percent"] == row["mining_percent"]
+        assert item.assets["image"].extra_fields["bands"][0]["eo:common_name"] == "blue"
+        ring = np.array(item.geometry["coordinates"][0])
+        assert ((ring[1:, 0] - ring[:-1, 0]) * (ring[1:, 1] + ring[:-1, 1])).sum() < 0, "counter-clockwise"
+
+
+def test_the_index_is_stac_geoparquet(dataset: Path) -> None:
+    import rustac
+
+    found = rustac.read_sync(str(dataset / "index.parquet"))
+    assert len(found["features"]) == 6
+    for feature in found["features"]:
+        own = read_json(dataset / f"stac/2016/{feature['id']}.json")
+        assert feature["assets"]["image"]["href"] == own["properties"]["image"]
+        same = {"proj:transform", "proj:shape", "split", "mining_percent", "scenes", "year", "ml-aoi:split", "start_datetime"}
+        assert {key: feature["properties"][key] for key in same} == {key: own["properties"][key] for key in same}
+        assert feature["geometry"]["coordinates"] == own["geometry"]["coordinates"]
+
+
+def test_the_croissant_is_accepted_and_its_records_read(dataset: Path, tmp_path: Path) -> None:
+    import mlcroissant
+
+    document = read_json(dataset / "croissant.json")
+    document["datePublished"] = "2026-01-01"
+    shutil.copytree(dataset, tmp_path / "dataset")
+    (tmp_path / "dataset/croissant.json").write_text(json.dumps(document))
+    known = mlcroissant.Dataset(tmp_path / "dataset/croissant.json")
+    issues = known.metadata.ctx.issues
+    assert (issues.errors, issues.warnings) == (set(), set())
+    records = pd.DataFrame(known.records("patches"))
+    index = read_index(dataset / "index.parquet")
+    assert records["patches/mining_percent"].to_numpy() == pytest.approx(index["mining_percent"].to_numpy())
+    assert [word.decode() for word in records["patches/image"]] == index["image"].tolist()
+    assert document["geocr:bandConfiguration"]["geocr:bandNameList"] == list(PATCH_BANDS)
+    assert document["geocr:coordinateReferenceSystem"] == "EPSG:32630"
+
+
+def test_hugging_face_reads_the_card_and_loads_the_index(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    import datasets
+    from huggingface_hub import DatasetCard
+
+    card = DatasetCard.load(dataset / "README.md", ignore_metadata_errors=False)
+    assert card.data.license == "cc-by-sa-4.0"
+    assert card.data.pretty_name == "Made up"
+    loaded = datasets.load_dataset(str(dataset), "index", cache_dir=str(tmp_path))["patches"]
+    index = read_index(dataset / "index.parquet")
+    assert loaded["mask_sha256"] == index["mask_sha256"].tolist()
+
+
+def test_patches_are_cloud_optimised(dataset: Path) -> None:
+    from rio_cogeo.cogeo import cog_validate
+
+    for path in (dataset / "2016").rglob("*.tif"):
+        assert cog_validate(path, quiet=True) == (True, [], [])
+
+
+def test_the_seal_is_what_sha256sum_checks(dataset: Path) -> None:
+    done = subprocess.run(["sha256sum", "-c", "--strict", SUMS], cwd=dataset, capture_output=True, text=True, check=True)
+    assert done.stdout.count(": OK") == len(list(published(dataset)))
+
+
+def test_the_archive_has_the_same_bytes_twice_and_nothing_else(dataset: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(dataset, copy, copy_function=shutil.copyfile)
+    (copy / ".hidden").write_text("x")
+    for source, target in ((dataset, "a.zip"), (copy, "b.zip")):
+        assert write_archive(source / SUMS, "made-up", tmp_path / target) == len(list(published(dataset))) + 1
+    assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
+    with zipfile.ZipFile(tmp_path / "a.zip") as archive:
+        assert archive.read(f"made-up/{SUMS}") == (dataset / SUMS).read_bytes()
+        assert {name.removeprefix("made-up/") for name in archive.namelist()} == {*published(dataset), SUMS}
+    (copy / "LICENSE").write_text("another")
+    with pytest.raises(UserError, match="LICENSE"):
+        write_archive(copy / SUMS, "made-up", tmp_path / "c.zip")
+    assert not list(tmp_path.glob("*c*.zip"))
+
+
+def test_documents_are_the_same_twice_and_stale_items_go(results: Results, tmp_path: Path) -> None:
+    shutil.copytree(results.folder / "dataset", tmp_path / "dataset")
+    dataset, windows = tmp_path / "dataset", {"2016": ["2016-01-01", "2016-01-31"]}
+    before = (dataset / SUMS).read_bytes()
+    (dataset / "stac/2016/GH_9999_2016.json").write_text("{}")
+    lists = [dataset / "2016" / f"{kind}.sha256" for kind in ("IMAGE", "MASK")]
+    document(dataset, lists, windows, "GH")
+    assert (dataset / SUMS).read_bytes() == before
+    assert not (dataset / "stac/2016/GH_9999_2016.json").exists()
+    index = read_index(dataset / "index.parquet")
+    index.loc[0, "split"] = "buffer"
+    target = dataset / "stac/collection.json"
+    write_catalogue(index, windows, "made-up", Publish(), read_json(dataset / "facts.json"), target)
+    assert "ml-aoi:split" not in read_json(dataset / "stac/2016/GH_0001_2016.json")["properties"]
