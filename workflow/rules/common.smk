@@ -112,7 +112,6 @@ def windows_asked(wildcards):
 
 # First and last day of each year's acquisitions, for the documents.
 WINDOWS = {name: [str(cfg.years[int(name)].start), str(cfg.years[int(name)].end)] for name in cfg.year_names}
-TEMPLATES = [sha256(path) for path in sorted(glob(f"{workflow.basedir}/workflow/smallmines/publish/templates/*"))]
 DATASET_LISTS = expand("<results>/dataset/{year}/{kind}.sha256", year=cfg.year_names, kind=["IMAGE", "MASK"])
 DATASET_FILES = expand(
     "<results>/dataset/{name}",
@@ -129,3 +128,8 @@ DATASET_FILES = expand(
         "stac/collection.json",
     ],
 )
+
+
+def templates_of(package):
+    """Digests of the templates of a package of the library, which are no modules."""
+    return [sha256(path) for path in sorted(glob(f"{workflow.basedir}/workflow/smallmines/{package}/templates/*"))]

@@ -184,7 +184,7 @@ rule documents:
         runtime=20,
     params:
         *code("documents"),
-        templates=TEMPLATES,
+        templates=templates_of("publish"),
         windows=WINDOWS,
         about=cfg.publish.model_dump(mode="json"),
         run=cfg.run,
@@ -304,3 +304,31 @@ rule verify:
         "Verifying the dataset"
     script:
         "../scripts/verify.py"
+
+
+# What a careful reader would find; it stops nothing: what it finds stands on its page and in the report.
+rule doctor:
+    input:
+        sums="<results>/dataset/SHA256SUMS",
+    output:
+        json="<results>/doctor.json",
+        page="<results>/doctor.html",
+    log:
+        "<logs>/doctor.log",
+    benchmark:
+        "<benchmarks>/doctor.tsv"
+    conda:
+        "../../envs/smallmines.yaml"
+    threads: 2
+    resources:
+        mem_mb=3000,
+        runtime=60,
+    params:
+        *code("doctor"),
+        templates=templates_of("doctor"),
+        limits=cfg.doctor.model_dump(),
+        title=cfg.publish.title or cfg.run,
+    message:
+        "Examining the dataset"
+    script:
+        "../scripts/doctor.py"

@@ -1,5 +1,5 @@
-"""The verbs people type: `smallmines world …`, `smallmines labels …`, `smallmines splits …`, `smallmines config …`, `smallmines access`,
-`smallmines freeze`, `smallmines bench`."""
+"""The verbs people type: `smallmines world …`, `smallmines labels …`, `smallmines splits …`, `smallmines config …`,
+`smallmines doctor`, `smallmines access`, `smallmines freeze`, `smallmines bench`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import typer
 
 from smallmines.config import S2_BANDS, keys_table, schema
 from smallmines.console import ConfigPath, plain_errors, read_config, show
+from smallmines.doctor.verbs import doctor
 from smallmines.job import UserError
 from smallmines.publish.verbs import app as splits_app
 from smallmines.review.verbs import app as labels_app
@@ -24,6 +25,7 @@ app.add_typer(labels_app, name="labels")
 app.add_typer(splits_app, name="splits")
 app.add_typer(segments_app, name="segments")
 app.add_typer(config_app, name="config")
+app.command("doctor")(doctor)
 
 Seed = Annotated[int, typer.Option(min=0, help="Another seed, another world.")]
 Tiles = Annotated[int, typer.Option(min=1, help="Number of tiles of 128 × 128 px.")]
