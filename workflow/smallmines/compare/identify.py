@@ -57,6 +57,9 @@ LEAST_RELIEF = 1.0
 PLAINER = 0.6
 """The residual of the true kernel is at most this part of that of any other."""
 
+ROUGH = 0.75
+"""Autocorrelation of neighbours up to which speckle without zeros is unfiltered; above it something else smoothed it."""
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -207,14 +210,14 @@ class Clues:
         by_kernel = {kernel: min(value for name, value in misfits.items() if name.startswith(kernel)) for kernel in KERNELS}
         best = min(by_kernel, key=lambda name: by_kernel[name])
         others = min(value for name, value in by_kernel.items() if name != best)
-        told = f"misfit of the speckle's spectrum: {', '.join(f'{name} {value:.2f}' for name, value in misfits.items())}; {self._lags()}"
-        return Answer(key, best if by_kernel[best] <= PLAINER * others else UNDECIDED, told)
-
-    def _lags(self) -> str:
-        """Autocorrelation at small distances, in words."""
         found = np.fft.irfft2(np.median(self.speckle["power"], axis=0))
-        lags = ((0, 1), (1, 0), (1, 1), (0, 2), (2, 0))
-        return "autocorrelation " + ", ".join(f"({row}, {col}) {found[row, col] / found[0, 0]:.2f}" for row, col in lags)
+        lags = {(row, col): float(found[row, col] / found[0, 0]) for row, col in ((0, 1), (1, 0), (1, 1), (0, 2), (2, 0))}
+        told = (
+            f"misfit of the speckle's spectrum: {', '.join(f'{name} {value:.2f}' for name, value in misfits.items())}; "
+            f"autocorrelation {', '.join(f'{lag} {value:.2f}' for lag, value in lags.items())}"
+        )
+        clear = by_kernel[best] <= PLAINER * others and (best != "none" or max(lags.values()) <= ROUGH)
+        return Answer(key, best if clear else UNDECIDED, told)
 
     def elevation(self) -> Answer:
         """How the elevation came from 1″ to 10 m, by repeated and by straight values."""
