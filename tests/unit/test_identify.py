@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 from smallmines import raster
 from smallmines.archive.read import onto
 from smallmines.cli import app
-from smallmines.compare.identify import BANDS_20M, UNDECIDED, Answer, as_config, identify, operator, residuals, weight
+from smallmines.compare.identify import BANDS_20M, UNDECIDED, Answer, Clues, as_config, identify, operator, residuals, weight
 from smallmines.compare.pairs import find_patches
 from smallmines.config import PATCH_BANDS, S2_BANDS
 from smallmines.patches import IMAGE_NODATA, image_array
@@ -175,6 +175,8 @@ def test_radiometry_by_the_darkest_pixels(tmp_path: Path, parts: Parts, level: f
         ("sentinel1.kernel", lambda image: np.concatenate([image[:10], np.full_like(image[10:12], -9), image[12:]])),
         ("elevation.resampling", lambda image: np.concatenate([image[:12], np.full_like(image[12:], 120)])),
         ("elevation.resampling", lambda image: np.concatenate([image[:12], elevation("cubic")])),
+        ("elevation.resampling", lambda image: np.concatenate([image[:12], image[12:].round()])),  # whole metres
+        ("elevation.resampling", lambda image: np.concatenate([image[:12], (image[12:] / 8).round() * 8.2])),  # steps
     ],
 )
 def test_what_the_pixels_cannot_tell(
@@ -239,3 +241,19 @@ def test_the_verb_prints_a_configuration(tmp_path: Path, parts: Parts) -> None:
 def test_nothing_decided_is_only_comments() -> None:
     text = as_config([Answer("sentinel1.kernel", UNDECIDED, "why")])
     assert text == "# sentinel1.kernel: undecided (why)\n"
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("kernel", ["none", "plus", "box"])
+def test_kernel_and_resampling_of_real_imagery(shared_data: Path, kernel: Any) -> None:
+    """Real speckle is correlated by itself (0.77 between neighbours), and real 20 m bands were repeated by whoever cut these crops."""
+    names = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B11", "B12")
+    clues = Clues()
+    for path in sorted((shared_data / "terramesh/S1RTC").glob("*.tif")):
+        s2, s1, dem = (raster.read(path.parents[1] / kind / path.name).astype(float) for kind in ("S2L2A", "S1RTC", "DEM"))
+        if kernel != "none":
+            s1 = 10 * np.log10(np.stack([circular_mean(10 ** (band / 10), kernel) for band in s1]))
+        clues.add(np.concatenate([s2[[names.index(band) for band in S2_BANDS]], s1, dem]))
+    assert clues.kernel().value == kernel
+    assert clues.resampling().value == "nearest"
+    assert clues.radiometry().value == "dn_harmonised"

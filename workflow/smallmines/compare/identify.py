@@ -48,8 +48,11 @@ CLEARER = 3.0
 WHOLE = 0.03
 """Mean cosine of 2π · DN from which on recovered 20 m pixels count as whole numbers: 1 for whole ones, 0 for any."""
 
-NEAREST_REPEATS, BILINEAR_REPEATS, STRAIGHT = 0.5, 0.15, 0.2
-"""Share of equal neighbours from which on elevation is nearest, and up to which it is bilinear; of vanishing bends of bilinear."""
+NEAREST_REPEATS, LEAST_DIFFERENT = (0.5, 0.8), 0.05
+"""Of nearest: shares of equal neighbours (10 m pixels of 31 m ones: 0.68), least share of different values (0.10; rounded: fewer)."""
+
+BILINEAR_REPEATS, STRAIGHT = 0.15, 0.2
+"""Of bilinear: largest share of equal neighbours, least share of vanishing second differences."""
 
 LEAST_RELIEF = 1.0
 """Standard deviation in m of a patch's elevation that can tell anything."""
@@ -57,7 +60,7 @@ LEAST_RELIEF = 1.0
 PLAINER = 0.6
 """The residual of the true kernel is at most this part of that of any other."""
 
-ROUGH = 0.75
+ROUGH = 0.85
 """Autocorrelation of neighbours up to which speckle without zeros is unfiltered; above it something else smoothed it."""
 
 
@@ -140,7 +143,7 @@ class Clues:
         self.wholeness: list[Floats] = []
         self.constant: list[float] = []
         self.speckle: dict[str, list[Floats]] = {"power": [], "dB": []}
-        self.repeats: list[tuple[float, float]] = []
+        self.repeats: list[tuple[float, float, float]] = []
 
     def add(self, image: Floats) -> None:
         """Look at one image, (13, row, column), NaN = no data; parts with gaps say nothing about neighbours and are left out."""
@@ -160,7 +163,7 @@ class Clues:
                 power = 10 ** (band / 10)
                 self.speckle["power"].append(spectrum(power / smoothed(power) - 1))
                 self.speckle["dB"].append(spectrum(band - smoothed(band)))
-        if np.isfinite(dem).all() and dem.std() > LEAST_RELIEF:
+        if np.isfinite(dem).all() and dem.std() > LEAST_RELIEF and (dem % 1 != 0).any():  # whole metres repeat by rounding
             self.repeats.append(repeats(dem))
 
     def radiometry(self) -> Answer:
@@ -223,10 +226,13 @@ class Clues:
         """How the elevation came from 1″ to 10 m, by repeated and by straight values."""
         key = "elevation.resampling"
         if len(self.repeats) < LEAST_TILES:
-            return Answer(key, UNDECIDED, f"{len(self.repeats)} patches without gaps and with relief: too few")
-        equal, straight = np.median(self.repeats, axis=0)
-        told = f"{100 * equal:.0f} % of neighbours equal, {100 * straight:.0f} % of second differences vanish"
-        if equal >= NEAREST_REPEATS:
+            return Answer(key, UNDECIDED, f"{len(self.repeats)} patches without gaps and with relief in parts of a metre: too few")
+        equal, straight, different = np.median(self.repeats, axis=0)
+        told = (
+            f"{100 * equal:.0f} % of neighbours equal, {100 * straight:.0f} % of second differences vanish, "
+            f"{100 * different:.0f} % of the values differ"
+        )
+        if NEAREST_REPEATS[0] <= equal <= NEAREST_REPEATS[1] and different >= LEAST_DIFFERENT:
             return Answer(key, "nearest", told)
         return Answer(key, "bilinear" if equal <= BILINEAR_REPEATS and straight >= STRAIGHT else UNDECIDED, told)
 
@@ -291,13 +297,14 @@ def constant_share(band: Floats) -> float:
     return max(share(*phase) for phase in PHASES)
 
 
-def repeats(dem: Floats) -> tuple[float, float]:
-    """Shares, along rows and columns, of equal neighbours and of second differences below 2 % of the median slope."""
+def repeats(dem: Floats) -> tuple[float, float, float]:
+    """Shares of equal neighbours, of second differences below 2 % of the median slope (along rows and columns), of different values."""
     slopes = [np.diff(dem, axis=axis) for axis in (0, 1)]
     equal = float(np.mean([(slope == 0).mean() for slope in slopes]))
     bends = np.concatenate([abs(np.diff(slope, axis=axis)).ravel() for axis, slope in enumerate(slopes)])
     steep = float(np.median(np.concatenate([abs(slope).ravel() for slope in slopes])))
-    return equal, float((bends < 0.02 * steep).mean()) if steep > 0 else 1.0
+    straight = float((bends < 0.02 * steep).mean()) if steep > 0 else 1.0
+    return equal, straight, len(np.unique(dem)) / dem.size
 
 
 KERNELS = {
