@@ -22,7 +22,7 @@ from typer.testing import CliRunner
 from fake_results import make_results, publish
 from smallmines import raster
 from smallmines.cli import app
-from smallmines.compare.differences import WRAPPED_NODATA, compare_pairs, pooled
+from smallmines.compare.differences import WRAPPED_NODATA, compare_pairs, offset_between, pooled
 from smallmines.compare.origin import NOT_INDEPENDENT, verdict
 from smallmines.compare.pairs import Joined, find_patches, join
 from smallmines.compare.published import against_tables, read_ours, read_published, released_ids, tables_in, totals
@@ -122,6 +122,18 @@ def test_an_offset_in_one_band_and_gaps_of_one_side(ours: Path, published: Path)
     assert band["bias"] == pytest.approx(1000 * share)
     assert band["rmse"] == pytest.approx(1000 * np.sqrt(share))
     assert band["max"] == 1000
+
+
+@pytest.mark.parametrize(("side", "offset"), [("ours", 1000), ("published", -1000), ("", 0)])
+def test_another_radiometry_is_told(here: Path, ours: Path, published: Path, side: str, offset: int) -> None:
+    for tile in TILES if side else ():
+        alter(
+            image(here / side, tile),
+            lambda values: np.where((values != -9999) & (np.arange(13)[:, None, None] < 10), values + 1000, values),
+        )
+    assert offset_between(pooled(compared(ours, published).reset_index())["bands"]) == offset
+    who = {"ours": "ours", "published": "the published"}.get(side, "nobody")
+    assert (f"2016: only {who} carry the +1000 offset" in call("ours", "published")) == bool(side)
 
 
 def test_linear_power_and_wrapped_nodata_of_the_published_patches(ours: Path, published: Path) -> None:

@@ -166,6 +166,16 @@ def test_radiometry_by_the_darkest_pixels(tmp_path: Path, parts: Parts, level: f
     assert found(tmp_path)["sentinel2.radiometry"] == value
 
 
+def test_years_of_two_radiometries(tmp_path: Path, parts: Parts) -> None:
+    write(tmp_path / "a", image_array(*parts))
+    write(tmp_path / "b", image_array(parts[0] - np.uint16(1000), *parts[1:]))
+    for path in (tmp_path / "b").iterdir():
+        path.rename(path.with_name(path.name.replace("2016", "2022")))
+    answer = next(one for one in identify(find_patches(tmp_path)) if one.key == "sentinel2.radiometry")
+    assert answer.value == UNDECIDED
+    assert "in 2016, " in answer.evidence
+
+
 @pytest.mark.parametrize(
     ("key", "change"),
     [
@@ -253,7 +263,7 @@ def test_kernel_and_resampling_of_real_imagery(shared_data: Path, kernel: Any) -
         s2, s1, dem = (raster.read(path.parents[1] / kind / path.name).astype(float) for kind in ("S2L2A", "S1RTC", "DEM"))
         if kernel != "none":
             s1 = 10 * np.log10(np.stack([circular_mean(10 ** (band / 10), kernel) for band in s1]))
-        clues.add(np.concatenate([s2[[names.index(band) for band in S2_BANDS]], s1, dem]))
+        clues.add(np.concatenate([s2[[names.index(band) for band in S2_BANDS]], s1, dem]), "2018")
     assert clues.kernel().value == kernel
     assert clues.resampling().value == "nearest"
     assert clues.radiometry().value == "dn_harmonised"

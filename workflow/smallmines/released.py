@@ -59,20 +59,25 @@ def patch_files(folder: str | Path, kinds: Iterable[str] = ("IMG", "MASK")) -> l
     return sorted(found)
 
 
+def named(path: Path) -> tuple[str, str, str]:
+    """Kind (`IMG` or `MASK`), tile id and year in the name of a patch."""
+    match = NAME.fullmatch(path.name)
+    assert match is not None, path
+    return match[1], match[2], match[3]
+
+
 def read_header(path: Path) -> Header:
     """Name and georeference of a patch.
 
     Raises:
         UserError: it is no raster, has no CRS, or is not a north-up raster.
     """
-    match = NAME.fullmatch(path.name)
-    assert match is not None, path
     with raster.opened(path) as source:
         t, crs = source.transform, source.crs
         if crs is None or t.b != 0 or t.d != 0 or t.a <= 0 or t.e >= 0:
             found = "no CRS" if crs is None else f"the transform {tuple(t)[:6]}"
             raise UserError(f"a georeferenced north-up patch at {path}", found, "take the GeoTIFFs of the dataset, unaltered")
-        return Header(path, match[1], match[2], match[3], crs.to_string(), t.c, t.f, source.width, source.height, (t.a, -t.e))
+        return Header(path, *named(path), crs.to_string(), t.c, t.f, source.width, source.height, (t.a, -t.e))
 
 
 def images_digest(folder: str | Path) -> str:

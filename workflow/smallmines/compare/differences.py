@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smallmines import raster
+from smallmines.archive.radiometry import OFFSET
 from smallmines.compare.pairs import Pair, Patch
 from smallmines.config import PATCH_BANDS, S2_BANDS
 from smallmines.job import UserError
@@ -23,12 +24,15 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Origin = Callable[[Pair], str]
-"""Whether labels of a pair's tile came from the published masks, see `labels_origin.py`."""
+"""Whether labels of a pair's tile came from the published masks, see `origin.py`."""
 
 WRAPPED_NODATA = 55537.0
 """65536 − 9999: nodata that went through an unsigned integer, present in a build of the released dataset."""
 
 S1 = slice(len(S2_BANDS), len(S2_BANDS) + 2)
+
+OFFSET_SLACK = 150.0
+"""DN by which the biases of all ten bands may miss ±1000 and still mean the offset of the radiometry."""
 
 
 def compare_pairs(pairs: Sequence[Pair], origin: Origin, threads: int = 2, tell: Callable[[], None] = lambda: None) -> pd.DataFrame:
@@ -127,10 +131,15 @@ def read_mask(patch: Patch) -> NDArray[np.uint8]:
     """The mask of a patch, (row, column) uint8: 0, 1 and 255 = no data.
 
     Raises:
-        UserError: it holds another value.
+        UserError: it holds another value, or has another size than its image.
     """
     assert patch.mask is not None
     mask = raster.read(patch.mask)[0]
+    size = (patch.header.height, patch.header.width)
+    if mask.shape != size:
+        raise UserError(
+            f"a mask of {size[1]}×{size[0]} px like its image at {patch.mask}", f"{mask.shape[1]}×{mask.shape[0]}", "restore it"
+        )
     known = np.isin(mask, (0, 1))
     if not (known | (mask == MASK_NODATA)).all():
         found = np.unique(mask[~known])[:5].tolist()
@@ -230,6 +239,15 @@ def pooled(rows: pd.DataFrame) -> dict[str, Any]:
         if len(share)
         else None,
     }
+
+
+def offset_between(bands: Mapping[str, Mapping[str, Any]]) -> int:
+    """+1000 where only ours carry the offset of the digital numbers, −1000 where only the published do, else 0; from `pooled`'s bands."""
+    biases = [bands[name]["bias"] for name in S2_BANDS]
+    for offset in (OFFSET, -OFFSET):
+        if all(bias is not None and abs(bias - offset) < OFFSET_SLACK for bias in biases):
+            return offset
+    return 0
 
 
 def mask_agreement(rows: pd.DataFrame) -> dict[str, Any]:

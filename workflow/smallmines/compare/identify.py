@@ -102,7 +102,7 @@ def identify(patches: Sequence[Patch], tell: Callable[[], None] = lambda: None) 
     clues = Clues()
     with threadpool_limits(1):  # matrices this small are slower on several threads
         for patch in chosen:
-            clues.add(read_image(patch)[0])
+            clues.add(read_image(patch)[0], patch.header.year)
             tell()
     return [*lattice(images), clues.radiometry(), clues.resampling(), clues.kernel(), clues.elevation()]
 
@@ -141,17 +141,17 @@ class Clues:
 
     def __init__(self) -> None:
         """Nothing seen yet."""
-        self.histograms = np.zeros((len(S2_BANDS), 65536), np.int64)
+        self.histograms: dict[str, NDArray[np.int64]] = {}
         self.residuals: list[Floats] = []
         self.wholeness: list[Floats] = []
         self.constant: list[float] = []
         self.speckle: dict[str, list[Floats]] = {"power": [], "dB": []}
         self.repeats: list[tuple[float, float, float]] = []
 
-    def add(self, image: Floats) -> None:
-        """Look at one image, (13, row, column), NaN = no data; parts with gaps say nothing about neighbours and are left out."""
+    def add(self, image: Floats, year: str) -> None:
+        """Look at one image, (13, row, column), NaN = no data; bands with gaps say nothing about neighbours and are left out there."""
         s2, s1, dem = image[: len(S2_BANDS)], image[len(S2_BANDS) : -1], image[-1]
-        for counts, band in zip(self.histograms, s2, strict=True):
+        for counts, band in zip(self.histograms.setdefault(year, np.zeros((len(s2), 65536), np.int64)), s2, strict=True):
             known = band[np.isfinite(band)]
             counts += np.bincount(known.clip(0, 65535).round().astype(np.int64), minlength=65536)
         if np.isfinite(s2).all():
@@ -171,14 +171,19 @@ class Clues:
 
     def radiometry(self) -> Answer:
         """`dn_plus1000` or `dn_harmonised`, by the darkest pixels."""
-        lowest = [value for value in (quantile_of(counts) for counts in self.histograms) if value is not None]
         key = "sentinel2.radiometry"
-        if not lowest:
+        darkest = {}
+        for year, histograms in sorted(self.histograms.items()):
+            if lowest := [value for value in (quantile_of(counts) for counts in histograms) if value is not None]:
+                darkest[year] = min(lowest)
+        if not darkest:
             return Answer(key, UNDECIDED, "no Sentinel-2 pixels")
-        darkest = min(lowest)
-        told = f"darkest 0.1-percentile of the ten bands: {darkest} (below {PROVES_NONE}: no offset; from {SUGGESTS_OFFSET}: +1000)"
-        value = "dn_harmonised" if darkest < PROVES_NONE else "dn_plus1000" if darkest >= SUGGESTS_OFFSET else UNDECIDED
-        return Answer(key, value, told)
+        told = f"darkest 0.1-percentile of the ten bands: {', '.join(f'{value} in {year}' for year, value in darkest.items())} "
+        told += f"(below {PROVES_NONE}: no offset; from {SUGGESTS_OFFSET}: +1000)"
+        values = {
+            "dn_harmonised" if one < PROVES_NONE else "dn_plus1000" if one >= SUGGESTS_OFFSET else UNDECIDED for one in darkest.values()
+        }
+        return Answer(key, values.pop() if len(values) == 1 else UNDECIDED, told)
 
     def resampling(self) -> Answer:
         """How the 20 m bands came to 10 m, by what each method leaves unexplained."""

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smallmines.job import UserError
-from smallmines.released import Header, patch_files, read_header
+from smallmines.released import Header, named, patch_files, read_header
 
 Match = Literal["exact", "shifted", "other"]
 
@@ -65,20 +65,17 @@ def find_patches(folder: Path) -> list[Patch]:
     Raises:
         UserError: two images or two masks of one tile and year; a file that is no georeferenced raster.
     """
-    found: dict[tuple[str, str], dict[str, Header]] = {}
+    found: dict[tuple[str, str], dict[str, Path]] = {}
     for path in patch_files(folder):
-        header = read_header(path)
-        files = found.setdefault((header.year, header.tile_id), {})
-        if header.kind in files:
+        kind, tile_id, year = named(path)
+        files = found.setdefault((year, tile_id), {})
+        if kind in files:
             raise UserError(
-                f"one {header.kind} of tile {header.tile_id} and year {header.year} in {folder}",
-                f"{files[header.kind].path} and {path}",
-                "name the folder of one dataset",
+                f"one {kind} of tile {tile_id} and year {year} in {folder}", f"{files[kind]} and {path}", "name the folder of one dataset"
             )
-        files[header.kind] = header
+        files[kind] = path
     return [
-        Patch(files["IMG"] if "IMG" in files else files["MASK"], *(files[kind].path if kind in files else None for kind in ("IMG", "MASK")))
-        for _, files in sorted(found.items())
+        Patch(read_header(files.get("IMG") or files["MASK"]), files.get("IMG"), files.get("MASK")) for _, files in sorted(found.items())
     ]
 
 

@@ -119,6 +119,8 @@ def _places(patches: Sequence[Patch]) -> pd.DataFrame:
 
 
 def _show_patches(years: dict[str, Any]) -> None:
+    from smallmines.compare.differences import offset_between
+
     def number(value: Any) -> Any:
         return "–" if value is None else value
 
@@ -152,6 +154,9 @@ def _show_patches(years: dict[str, Any]) -> None:
     if shares:
         show("Mining in % of a tile", shares)
     for year, one in years.items():
+        if offset := offset_between(one["bands"]):
+            which = "ours" if offset > 0 else "the published"
+            print(f"{year}: only {which} carry the +1000 offset of the digital numbers (sentinel2.radiometry)")
         for name in ("ours", "published"):
             if count := one[f"s1_linear_{name}"]:
                 print(f"{year}: Sentinel-1 of {count} tiles of {name} was linear power, compared in dB")
