@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from smallmines import raster
+import rasterio
+from rasterio.errors import RasterioError
+
 from smallmines.job import UserError
 from smallmines.provenance import digest
 
@@ -72,12 +74,15 @@ def read_header(path: Path) -> Header:
     Raises:
         UserError: it is no raster, has no CRS, or is not a north-up raster.
     """
-    with raster.opened(path) as source:
-        t, crs = source.transform, source.crs
-        if crs is None or t.b != 0 or t.d != 0 or t.a <= 0 or t.e >= 0:
-            found = "no CRS" if crs is None else f"the transform {tuple(t)[:6]}"
-            raise UserError(f"a georeferenced north-up patch at {path}", found, "take the GeoTIFFs of the dataset, unaltered")
-        return Header(path, *named(path), crs.to_string(), t.c, t.f, source.width, source.height, (t.a, -t.e))
+    try:
+        with rasterio.open(path) as source:
+            t, crs, width, height = source.transform, source.crs, source.width, source.height
+    except RasterioError as error:
+        raise UserError(f"a readable patch at {path}", str(error), "restore the file") from error
+    if crs is None or t.b != 0 or t.d != 0 or t.a <= 0 or t.e >= 0:
+        found = "no CRS" if crs is None else f"the transform {tuple(t)[:6]}"
+        raise UserError(f"a georeferenced north-up patch at {path}", found, "take the GeoTIFFs of the dataset, unaltered")
+    return Header(path, *named(path), crs.to_string(), t.c, t.f, width, height, (t.a, -t.e))
 
 
 def images_digest(folder: str | Path) -> str:
