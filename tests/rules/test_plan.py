@@ -5,9 +5,16 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import geopandas as gpd
+import numpy as np
 import pytest
+import shapely
 import yaml
+from affine import Affine
+from odc.geo.geobox import GeoBox
 
+from smallmines import raster
+from smallmines.grid import read_lattice
 from smallmines.provenance import FROZEN, code, sources
 from workspace import Workspace, job_counts
 
@@ -77,6 +84,31 @@ def test_unknown_keys_stop_the_plan(repository: Path, tmp_path: Path) -> None:
     (tmp_path / "wrong.yaml").write_text(yaml.safe_dump(values))
     output = workspace.snakemake("-n", succeeds=False)
     assert "segmentation.spatialr: unknown key, the nearest known one is `spatial_radius`" in output
+
+
+def test_the_grid_of_a_released_folder_follows_names_and_places(repository: Path, tmp_path: Path) -> None:
+    workspace = Workspace.make(repository, tmp_path, "given.yaml", "demo")
+    values = yaml.safe_load((repository / "config/demo.yaml").read_text())
+    values["grid"] |= {"source": "released_folder", "folder": "released", "tile_size": 16, "blocks": 1}
+    (tmp_path / "given.yaml").write_text(yaml.safe_dump(values))
+    grid = "results/demo/grid/grid.json"
+    workspace.user.mkdir(parents=True)
+    area = gpd.GeoDataFrame(geometry=[shapely.box(600010, 699690, 600310, 699990)], crs="EPSG:32630")
+    area.to_file(workspace.user / "aoi.gpkg")
+    assert workspace.planned(grid) == {"grid": 1}
+    assert "none" in workspace.snakemake(grid, succeeds=False)
+
+    def write(name: str, left: float, value: float = 0) -> None:
+        geobox = GeoBox((16, 16), Affine(10, 0, left, 0, -10, 700000), "EPSG:32630")
+        raster.write(tmp_path / "released/2016/IMAGE" / name, np.full((1, 16, 16), value, np.float32), geobox, -9999, ["B02"])
+
+    write("IMG_GH_0007_2016.tif", 600000)
+    workspace.snakemake(grid)
+    assert read_lattice(tmp_path / grid).cells["tile_id"].tolist() == ["0007"]
+    write("IMG_GH_0007_2016.tif", 600000, value=5)  # other pixels
+    assert workspace.planned(grid) == {}
+    write("IMG_GH_0008_2016.tif", 600160)
+    assert workspace.planned(grid) == {"grid": 1}
 
 
 def test_job_counts_reads_the_table() -> None:

@@ -51,6 +51,7 @@ def test_every_key_is_described_and_the_readme_says_the_same(repository: Path) -
         (("assistant", "threshold"), 1.5, "assistant.threshold"),
         (("aoi", "source"), "geoboundaries", "needs aoi.names"),
         (("grid", "source"), "file", "needs grid.file"),
+        (("grid", "source"), "released_folder", "needs grid.folder"),
         (("run",), "../up", "run"),
     ],
 )

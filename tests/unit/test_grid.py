@@ -8,13 +8,18 @@ import geopandas as gpd
 import numpy as np
 import pytest
 import shapely
+from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from odc.geo.geobox import GeoBox
 
+from fake_results import make_results, publish
+from smallmines import raster
 from smallmines.aoi import read_aoi, select_units
 from smallmines.config import Aoi, Grid
 from smallmines.grid import blocks_of, fishnet, make_grid, read_lattice, tile_ids
 from smallmines.job import UserError
+from smallmines.released import images_digest
 
 GRID = Grid()
 
@@ -168,3 +173,73 @@ def test_a_fishnet_from_a_file_keeps_its_ids(tmp_path: Path) -> None:
     shifted.to_file(tmp_path / "off.gpkg")
     with pytest.raises(UserError, match=r"4 of 4 cells off it, the farthest by 30\.0 m"):
         make_grid(area((0, 0, 1, 1)), grid.model_copy(update={"file": str(tmp_path / "off.gpkg")}), "f", "b", "g")
+
+
+AREA = (600010, 699000, 600600, 699990)
+"""Touches the tiles of `fake_results`."""
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """The published images of six tiles of 16 px."""
+    return publish(make_results(tmp_path / "made"))
+
+
+def from_folder(folder: Path, target: Path, **others: object) -> None:
+    grid = Grid.model_validate({"source": "released_folder", "folder": str(folder), "tile_size": 16, "blocks": 2, **others})
+    make_grid(area(AREA), grid, *(str(target / name) for name in ("f.parquet", "b.parquet", "g.json")))
+
+
+def add_image(folder: Path, name: str, left: float, top: float, side: int = 16) -> Path:
+    geobox = GeoBox((side, side), Affine(10, 0, left, 0, -10, top), "EPSG:32630")
+    raster.write(folder / name, np.zeros((side, side), np.float32), geobox, -9999, ["B02"])
+    return folder / name
+
+
+def test_tiles_ids_and_anchor_from_released_images(images: Path, tmp_path: Path) -> None:
+    from_folder(images, tmp_path)
+    found, known = read_lattice(tmp_path / "g.json"), read_lattice(tmp_path / "made/grid/grid.json")
+    assert found.cells[["tile_id", "row", "col"]].values.tolist() == known.cells[["tile_id", "row", "col"]].values.tolist()
+    assert found.geobox == known.geobox
+    cells = gpd.read_parquet(tmp_path / "f.parquet")
+    assert cells["released_id"].all()
+    wanted = gpd.read_parquet(tmp_path / "made/grid/fishnet.parquet")
+    assert cells.geometry.geom_equals(wanted.geometry).all()
+    # another year of the same tile changes nothing, in whatever folder and without the country
+    add_image(images / "elsewhere", "IMG_0004_2022.tif", 600000, 700000)
+    from_folder(images, tmp_path)
+    assert read_lattice(tmp_path / "g.json").cells.equals(found.cells)
+
+
+def test_released_images_that_make_no_lattice_are_refused(images: Path, tmp_path: Path) -> None:
+    off = add_image(images, "IMG_GH_0009_2016.tif", 600050, 700000)
+    with pytest.raises(UserError, match=r"1 of 7 images off the lattice through \(600000, 700000\), the farthest by 50\.0 m.*IMG_GH_0009"):
+        from_folder(images, tmp_path)
+    off.unlink()
+    twice = add_image(images, "IMG_GH_0009_2016.tif", 600000, 700000)
+    with pytest.raises(UserError, match=r"one tile in each place\n.*IMG_GH_0004_2016.* and .*IMG_GH_0009_2016"):
+        from_folder(images, tmp_path)
+    twice.unlink()
+    moved = add_image(images, "IMG_GH_0004_2022.tif", 600160, 700000)
+    with pytest.raises(UserError, match=r"one place for each tile in all years\n.*at \(600000, 700000\) and .*at \(600160, 700000\)"):
+        from_folder(images, tmp_path)
+    moved.unlink()
+    with pytest.raises(UserError, match=r"images of 16×16 px of 20 m in EPSG:32630\nfound     16×16 px of 10×10 m"):
+        from_folder(images, tmp_path, resolution=20)
+    with pytest.raises(UserError, match="found     none"):
+        from_folder(tmp_path / "made/grid", tmp_path)
+
+
+def test_the_digest_of_images_follows_names_and_places_alone(images: Path) -> None:
+    before = images_digest(images)
+    assert images_digest(images) == before
+    path = add_image(images, "IMG_GH_0010_2016.tif", 600000, 700320)
+    more = images_digest(images)
+    assert more != before
+    add_image(images, path.name, 600160, 700320)
+    moved = images_digest(images)
+    assert len({before, more, moved}) == 3
+    path.write_text("broken off")
+    assert images_digest(images) not in (before, moved)
+    path.unlink()
+    assert images_digest(images) == before

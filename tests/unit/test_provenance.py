@@ -23,6 +23,7 @@ def test_sources_follow_imports_in_functions_too() -> None:
         "smallmines/grid.py",
         "smallmines/job.py",
         "smallmines/provenance.py",
+        "smallmines/released.py",
     ]
 
 

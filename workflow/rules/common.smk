@@ -4,6 +4,7 @@ from glob import glob
 from smallmines.labels.files import UserFiles
 from smallmines.labels.samples import events_digest
 from smallmines.provenance import digest, sha256
+from smallmines.released import images_digest
 
 PEOPLE = UserFiles(
     f"resources/user/{cfg.run}",
@@ -21,6 +22,7 @@ NOT_CONTENT = {
     "reader",
     "backend",
     "file",
+    "folder",
     "expected_tiles",
     "released_ids_up_to",
 }
@@ -76,7 +78,14 @@ def aoi_file(wildcards):
 def area(wildcards):
     """Digest of all that the grid is made from. Archives are asked again when it changes, not when the grid's code does."""
     files = [] if cfg.aoi.source == "geoboundaries" else user_aoi()
-    return digest([cfg.aoi.model_dump(mode="json"), settings("grid"), [sha256(path) for path in files]])
+    return digest([cfg.aoi.model_dump(mode="json"), settings("grid"), [sha256(path) for path in files], *given_tiles(wildcards)])
+
+
+def given_tiles(wildcards):
+    """Digest of the tiles that people give: of the fishnet file, or of names and places of the released images; empty without any."""
+    if cfg.grid.source == "released_folder":
+        return [images_digest(cfg.grid.folder)]
+    return [sha256(cfg.grid.file)] if cfg.grid.source == "file" and os.path.isfile(cfg.grid.file) else []
 
 
 def section_of(sensor):

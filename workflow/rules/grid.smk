@@ -44,6 +44,7 @@ rule grid:
         *code("grid"),
         aoi=cfg.aoi.model_dump(mode="json"),
         grid=cfg.grid.model_dump(mode="json"),
+        given_tiles=given_tiles,
         user_folder=f"resources/user/{cfg.run}",
     message:
         "Laying the grid of tiles and blocks over the area of interest"

@@ -1,5 +1,5 @@
 """The verbs people type: `smallmines world …`, `smallmines labels …`, `smallmines splits …`, `smallmines config …`,
-`smallmines doctor`, `smallmines access`, `smallmines freeze`, `smallmines bench`."""
+`smallmines doctor`, `smallmines compare`, `smallmines access`, `smallmines freeze`, `smallmines bench`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from smallmines.compare.verbs import compare
 from smallmines.config import S2_BANDS, keys_table, schema
 from smallmines.console import ConfigPath, plain_errors, read_config, show
 from smallmines.doctor.verbs import doctor
@@ -26,6 +27,7 @@ app.add_typer(splits_app, name="splits")
 app.add_typer(segments_app, name="segments")
 app.add_typer(config_app, name="config")
 app.command("doctor")(doctor)
+app.command("compare")(compare)
 
 Seed = Annotated[int, typer.Option(min=0, help="Another seed, another world.")]
 Tiles = Annotated[int, typer.Option(min=1, help="Number of tiles of 128 × 128 px.")]

@@ -93,12 +93,14 @@ class Anchor(Section):
 class Grid(Section):
     """The 10 m lattice, its tiles (fishnet) and blocks."""
 
-    source: Literal["rule", "file"] = Field(
+    source: Literal["rule", "file", "released_folder"] = Field(
         "rule",
         description="`rule`: every lattice cell that touches the AOI, numbered from the south-west. "
-        "`file`: tiles and ids from a vector file with a column `tile_id`.",
+        "`file`: tiles and ids from a vector file with a column `tile_id`. "
+        "`released_folder`: tiles, ids and anchor from the headers of the `IMG_*` files in `folder`.",
     )
     file: str | None = Field(None, description="With `file`: the fishnet, relative to the repository.")
+    folder: str | None = Field(None, description="With `released_folder`: a folder with the released images, relative to the repository.")
     crs: str = Field("EPSG:32630", description="A projected CRS with axes in metres.")
     resolution: float = Field(10.0, gt=0, description="Pixel size in m.")
     tile_size: int = Field(128, ge=8, description="Pixels along the side of a tile.")
@@ -114,6 +116,8 @@ class Grid(Section):
     def _file(self) -> Self:
         if self.source == "file" and not self.file:
             raise ValueError("grid.source file needs grid.file")
+        if self.source == "released_folder" and not self.folder:
+            raise ValueError("grid.source released_folder needs grid.folder")
         return self
 
 

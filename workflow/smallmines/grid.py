@@ -6,7 +6,7 @@ west to east, then northwards, as in the released dataset.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,9 +17,10 @@ from affine import Affine
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-from smallmines.config import Grid
+from smallmines.config import Anchor, Grid
 from smallmines.job import UserError, logger
 from smallmines.provenance import read_json, write_json, written
+from smallmines.released import Header, patch_files, read_header
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -179,14 +180,17 @@ def lattice_json(cells: gpd.GeoDataFrame, grid: Grid, area_km2: float) -> dict[s
 
 
 def make_grid(aoi: gpd.GeoDataFrame, grid: Grid, fishnet_path: str, blocks_path: str, grid_path: str) -> None:
-    """Lay the tiles and blocks over the AOI (or read them from `grid.file`) and write the three files of the stage.
+    """Lay the tiles and blocks over the AOI (or read them from `grid.file` or `grid.folder`) and write the three files of the stage.
 
     Raises:
-        UserError: see `fishnet`, `read_fishnet` and `blocks_of`.
+        UserError: see `fishnet`, `read_fishnet`, `read_released` and `blocks_of`.
     """
     import shapely
 
-    cells = fishnet(aoi, grid) if grid.source == "rule" else read_fishnet(grid)
+    if grid.source == "released_folder":
+        cells, grid = read_released(grid)
+    else:
+        cells = fishnet(aoi, grid) if grid.source == "rule" else read_fishnet(grid)
     cells.insert(3, "block", [str(number) for number in blocks_of(cells, grid.blocks, grid.block_seed)])
     released = grid.released_ids_up_to
     cells.insert(4, "released_id", pd.array([None if released is None else int(name) <= released for name in cells["tile_id"]], "boolean"))
@@ -211,7 +215,6 @@ def read_fishnet(grid: Grid) -> gpd.GeoDataFrame:
         UserError: no column `tile_id`, ids that are not unique numbers, or cells that are not whole cells of the lattice.
     """
     import geopandas as gpd
-    import shapely
 
     try:
         given = gpd.read_file(grid.file)
@@ -229,15 +232,79 @@ def read_fishnet(grid: Grid) -> gpd.GeoDataFrame:
             f"{int((off > 1e-4).sum())} of {len(given)} cells off it, the farthest by {off.max() * side:.1f} m",
             "set grid.anchor, grid.crs and grid.tile_size to those of the file",
         )
+    return _numbered(given["tile_id"].tolist(), cols, rows, grid)
+
+
+def read_released(grid: Grid) -> tuple[gpd.GeoDataFrame, Grid]:
+    """Tiles and ids from the headers of the images `IMG_*` below the folder `grid.folder`, which may hold several years.
+
+    Returns:
+        The cells as `fishnet` gives them, and `grid` with the anchor at their north-west corner; all ids count as released ones.
+
+    Raises:
+        UserError: no images; ids that are no numbers; another CRS, resolution or tile size than configured; images that lie on no
+            common lattice; a tile that lies elsewhere in another year, or two tiles in one place.
+    """
+    images = [read_header(path) for path in patch_files(str(grid.folder), ["IMG"])]
+    if not images:
+        raise UserError(
+            f"images IMG_<country>_<id>_<year>.tif below {grid.folder}", "none", "set grid.folder to the released dataset's folder"
+        )
+    if strange := next((image for image in images if not image.tile_id.isdigit()), None):
+        raise UserError("images whose ids are numbers, as in IMG_GH_0001_2016.tif", f"{strange.path}", "set grid.folder to released images")
+    form = (grid.crs, grid.tile_size, grid.tile_size, (grid.resolution, grid.resolution))
+    for image in images:
+        if (image.crs, image.width, image.height, image.resolution) != form:
+            raise UserError(
+                f"images of {grid.tile_size}×{grid.tile_size} px of {grid.resolution:g} m in {grid.crs}",
+                f"{image.width}×{image.height} px of {image.resolution[0]:g}×{image.resolution[1]:g} m in {image.crs}: {image.path}",
+                "set grid.crs, grid.resolution and grid.tile_size to those of the images",
+            )
+    west, north = min(image.left for image in images), max(image.top for image in images)
+    side = grid.resolution * grid.tile_size
+    cols = np.array([(image.left - west) / side for image in images])
+    rows = np.array([(north - image.top) / side for image in images])
+    off = np.maximum(abs(cols - cols.round()), abs(rows - rows.round())) * side
+    if off.max() > 1e-4 * side:
+        worst = images[int(off.argmax())]
+        raise UserError(
+            f"images on one lattice of {side:g} m",
+            f"{int((off > 1e-4 * side).sum())} of {len(images)} images off the lattice through ({west:g}, {north:g}), "
+            f"the farthest by {off.max():.1f} m: {worst.path} at ({worst.left:g}, {worst.top:g})",
+            "set grid.folder to images of one dataset only",
+        )
+    first: dict[int, int] = {}
+    at: dict[tuple[int, int], int] = {}
+    for number, (image, place) in enumerate(zip(images, zip(rows.round().astype(int), cols.round().astype(int), strict=True), strict=True)):
+        name = int(image.tile_id)
+        before = first.setdefault(name, number)
+        other = at.setdefault(place, name)
+        if images[before].place != image.place:
+            _refuse_two(images[before], image, "one place for each tile in all years")
+        if other != name:
+            _refuse_two(images[first[other]], image, "one tile in each place")
+    kept = list(first.values())
+    anchored = grid.model_copy(update={"anchor": Anchor(x=west, y=north), "released_ids_up_to": max(first)})
+    logger.info("%d tiles in %d images below %s: anchor (%g, %g)", len(kept), len(images), grid.folder, west, north)
+    return _numbered([images[number].tile_id for number in kept], cols[kept], rows[kept], anchored), anchored
+
+
+def _refuse_two(one: Header, other: Header, expected: str) -> None:
+    found = " and ".join(f"{image.path} at ({image.left:g}, {image.top:g})" for image in (one, other))
+    raise UserError(expected, found, "set grid.folder to images of one dataset only")
+
+
+def _numbered(names: Sequence[Any], cols: NDArray[np.float64], rows: NDArray[np.float64], grid: Grid) -> gpd.GeoDataFrame:
+    """Cells by id at columns and rows counted from the anchor, as `fishnet` gives them."""
+    import geopandas as gpd
+    import shapely
+
+    side = grid.resolution * grid.tile_size
     cols, rows = cols.round().astype(np.int64), rows.round().astype(np.int64)
     left, top = grid.anchor.x + cols * side, grid.anchor.y - rows * side
     table = gpd.GeoDataFrame(
-        {
-            "tile_id": [f"{int(name):04d}" for name in given["tile_id"]],
-            "row": rows - rows.min(),
-            "col": cols - cols.min(),
-        },
+        {"tile_id": [f"{int(name):04d}" for name in names], "row": rows - rows.min(), "col": cols - cols.min()},
         geometry=shapely.box(left, top - side, left + side, top),
         crs=grid.crs,
     )
-    return table.sort_values("tile_id", key=lambda names: names.astype(int), ignore_index=True)
+    return table.sort_values("tile_id", key=lambda ids: ids.astype(int), ignore_index=True)

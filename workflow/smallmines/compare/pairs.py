@@ -1,0 +1,159 @@
+"""Which patches of two datasets show the same place: joined by footprint, never by the number in the name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smallmines.job import UserError
+from smallmines.released import Header, named, patch_files, read_header
+
+Match = Literal["exact", "shifted", "other"]
+
+SAME = 0.01
+"""Shift in pixels below which two grids are the same."""
+
+
+@dataclass(frozen=True)
+class Patch:
+    """Image and mask of a tile and year; one of them may be missing.
+
+    Attributes:
+        header: of the image where there is one, else of the mask.
+    """
+
+    header: Header
+    image: Path | None
+    mask: Path | None
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A patch of ours and the published one that covers most of it.
+
+    Attributes:
+        match: `exact`: the same grid; `shifted`: the same pixels, moved; `other`: another resolution or tile size.
+        dx, dy: from the published north-west corner to ours in the units of the CRS, x eastwards and y northwards.
+        overlap: share of our tile's area that the published one covers.
+    """
+
+    ours: Patch
+    published: Patch
+    match: Match
+    dx: float
+    dy: float
+    overlap: float
+
+
+@dataclass(frozen=True)
+class Joined:
+    """Two datasets, joined: pairs by year and our id, and the patches that have no partner."""
+
+    pairs: list[Pair]
+    only_ours: list[Patch]
+    only_published: list[Patch]
+
+
+def find_patches(folder: Path) -> list[Patch]:
+    """All patches below a folder, by year and id.
+
+    Raises:
+        UserError: two images or two masks of one tile and year; a file that is no georeferenced raster.
+    """
+    found: dict[tuple[str, str], dict[str, Path]] = {}
+    for path in patch_files(folder):
+        kind, tile_id, year = named(path)
+        files = found.setdefault((year, tile_id), {})
+        if kind in files:
+            raise UserError(
+                f"one {kind} of tile {tile_id} and year {year} in {folder}", f"{files[kind]} and {path}", "name the folder of one dataset"
+            )
+        files[kind] = path
+    return [
+        Patch(read_header(files.get("IMG") or files["MASK"]), files.get("IMG"), files.get("MASK")) for _, files in sorted(found.items())
+    ]
+
+
+def join(ours: Sequence[Patch], published: Sequence[Patch]) -> Joined:
+    """Pair each patch of ours with the published one of the same year and CRS that covers most of it.
+
+    Raises:
+        UserError: no patch of the one overlaps a patch of the other; says years, CRS and bounds of both.
+    """
+    pairs: list[Pair] = []
+    alone: list[Patch] = []
+    taken: set[int] = set()
+    groups: dict[tuple[str, str], list[int]] = {}
+    for number, patch in enumerate(published):
+        groups.setdefault((patch.header.year, patch.header.crs), []).append(number)
+    for (year, crs), mine in _by_year_and_crs(ours).items():
+        theirs = groups.get((year, crs), [])
+        partner, area = _largest_overlap([ours[one].header for one in mine], [published[one].header for one in theirs])
+        for one, other, covered in zip(mine, partner.tolist(), area.tolist(), strict=True):
+            if covered > 0:
+                taken.add(theirs[other])
+                pairs.append(_pair(ours[one], published[theirs[other]], covered))
+            else:
+                alone.append(ours[one])
+    if not pairs:
+        raise UserError(
+            "two datasets of one place and year in one CRS",
+            f"ours: {_words(ours)}; published: {_words(published)}",
+            "compare the same area and years; set grid.crs to that of the published patches",
+        )
+    pairs.sort(key=lambda pair: (pair.ours.header.year, pair.ours.header.tile_id))
+    return Joined(pairs, alone, [patch for number, patch in enumerate(published) if number not in taken])
+
+
+def _by_year_and_crs(patches: Sequence[Patch]) -> dict[tuple[str, str], list[int]]:
+    groups: dict[tuple[str, str], list[int]] = {}
+    for number, patch in enumerate(patches):
+        groups.setdefault((patch.header.year, patch.header.crs), []).append(number)
+    return groups
+
+
+def bounds(headers: Sequence[Header]) -> NDArray[np.float64]:
+    """West, south, east, north of each patch, (patch, 4)."""
+    rows = [(h.left, h.top - h.height * h.resolution[1], h.left + h.width * h.resolution[0], h.top) for h in headers]
+    return np.array(rows, np.float64).reshape(-1, 4)
+
+
+def _largest_overlap(ours: Sequence[Header], theirs: Sequence[Header]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """For each of ours the number of the published footprint that covers most of it (the first of a tie), and the area; 0: none."""
+    from shapely import STRtree, box
+
+    mine, other = bounds(ours), bounds(theirs)
+    partner, area = np.zeros(len(mine), np.int64), np.zeros(len(mine))
+    if len(other):
+        squares, footprints = (np.asarray(box(*edges.T)) for edges in (mine, other))
+        left, right = STRtree(footprints).query(squares, predicate="intersects")
+        size = np.minimum(mine[left, 2:], other[right, 2:]) - np.maximum(mine[left, :2], other[right, :2])
+        covered = size.clip(0).prod(axis=1)
+        order = np.lexsort((right, -covered, left))
+        first = order[np.unique(left[order], return_index=True)[1]]
+        partner[left[first]], area[left[first]] = right[first], covered[first]
+    return partner, area
+
+
+def _pair(ours: Patch, published: Patch, covered: float) -> Pair:
+    a, b = ours.header, published.header
+    dx, dy = a.left - b.left, a.top - b.top
+    match: Match = "other"
+    if np.allclose(a.resolution, b.resolution, rtol=1e-6) and (a.width, a.height) == (b.width, b.height):
+        match = "exact" if abs(dx) < SAME * a.resolution[0] and abs(dy) < SAME * a.resolution[1] else "shifted"
+    size = a.width * a.height * a.resolution[0] * a.resolution[1]
+    return Pair(ours, published, match, dx, dy, covered / size)
+
+
+def _words(patches: Sequence[Patch]) -> str:
+    """Number, years, CRS and bounds of patches."""
+    headers = [patch.header for patch in patches]
+    years, systems = (", ".join(sorted({getattr(one, name) for one in headers})) for name in ("year", "crs"))
+    every = bounds(headers)
+    (west, south), (east, north) = every[:, :2].min(axis=0).tolist(), every[:, 2:].max(axis=0).tolist()
+    return f"{len(patches)} patches of {years} in {systems}, x {west:g} to {east:g}, y {south:g} to {north:g}"
