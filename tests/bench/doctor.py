@@ -40,10 +40,8 @@ def table(dataset: Path) -> None:
         hit = any(family == defect.family and check.startswith(defect.check) for family, check in after)
         known = [(defect.family, defect.check), *defect.also, *before]
         false = [one for one in sorted(after) if not any(one[0] == family and one[1].startswith(check) for family, check in known)]
-        print(
-            f"| {defect.name} | {defect.family}: {defect.check} | {'yes' if hit else '**no**'} | {', '.join(map(': '.join, false)) or '–'} |",
-            flush=True,
-        )
+        said = ", ".join(map(": ".join, false)) or "–"
+        print(f"| {defect.name} | {defect.family}: {defect.check} | {'yes' if hit else '**no**'} | {said} |", flush=True)
         found_all, false_all = found_all + hit, false_all + len(false)
     print(f"\n{len(DEFECTS)} defects, {found_all} found, {false_all} false alarms")
 
@@ -78,9 +76,8 @@ def full(dataset: Path) -> None:
 
         found = examine(folder, Doctor(), 2, watch)
         watch(0)
-        print(
-            f"{len(found.measured.table)} pairs: {time.time() - start:.0f} s, {most[0] / 1e6:.0f} MB over all processes; {sorted(told(found.findings))}"
-        )
+        print(f"{len(found.measured.table)} pairs: {time.time() - start:.0f} s, {most[0] / 1e6:.0f} MB over all processes")
+        print(sorted(told(found.findings)))
 
 
 if __name__ == "__main__":

@@ -415,6 +415,7 @@ class Doctor(Section):
     shift_significance: float = Field(
         8, description="Peak of the phase correlation over the scatter of its surface; by chance alone 4.5 is the greatest of 128² values."
     )
+    shift_distinct: float = Field(1.5, description="That peak over the greatest value elsewhere: wrong peaks reach 1.4.")
     nodata_percent: float = Field(20, description="%. Patches with less data than this leave are told.")
     cloud_percent: float = Field(20, description="%. Bright, white pixels in a patch; roofs and tailings cover less.")
     class_share: float = Field(0.75, description="Share of mining on a year's ground from which 0 and 1 may be exchanged.")

@@ -49,7 +49,7 @@ def shifts(measured: Measured, limits: Doctor) -> list[dict[str, Any]]:
             "down": round(shift.down, 2),
             "right": round(shift.right, 2),
             "significance": round(shift.significance, 1),
-            "assessable": shift.significance >= limits.shift_significance,
+            "assessable": shift.significance >= limits.shift_significance and shift.distinct >= limits.shift_distinct,
         }
         for (kind, group), (shift, count) in sorted(found.items())
     ]

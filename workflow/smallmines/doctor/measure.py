@@ -373,11 +373,17 @@ def _cross(first: NDArray[np.complex128], second: NDArray[np.complex128]) -> NDA
 
 @dataclass(frozen=True)
 class Shift:
-    """By how many pixels the second lies below and right of the first; significance: the peak over the surface's scatter."""
+    """By how many pixels the second lies below and right of the first.
+
+    Attributes:
+        significance: the peak over the scatter of the surface away from it.
+        distinct: the peak over the greatest value away from it.
+    """
 
     down: float
     right: float
     significance: float
+    distinct: float
 
     @property
     def size(self) -> float:
@@ -408,4 +414,5 @@ def shift_of(cross: NDArray[np.complex128], count: int, signed: bool = False) ->
         bend = before - 2 * here + after
         part = 0.0 if bend == 0 else 0.5 * (before - after) / bend
         place.append((at if at <= len(line) // 2 else at - len(line)) + part)
-    return Shift(place[0], place[1], float(seen[top, left] / scatter) if scatter else 0.0)
+    peak, other = float(seen[top, left]), float(seen[far].max(initial=0))
+    return Shift(place[0], place[1], peak / float(scatter) if scatter else 0.0, peak / other if other > 0 else 0.0)
