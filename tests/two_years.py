@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import rasterio
-from fake_results import make_results, publish
 from numpy.typing import NDArray
+
+from fake_results import make_results, publish
 
 SIDE = 64
 YEARS = (2016, 2022)

@@ -85,7 +85,9 @@ def read_pairs(root: str | Path, split: str | None = None, years: Sequence[int] 
         if (missing := table[table[column].isna()]).size:
             first = missing.iloc[0]
             found = f"{len(missing)} missing, e.g. tile {first['tile_id']} of {first['year']}"
-            raise UserError(f"the {column} of every tile and year of the splits in {root}", found, "restore the files, or make the folder again")
+            raise UserError(
+                f"the {column} of every tile and year of the splits in {root}", found, "restore the files, or make the folder again"
+            )
     return table.reset_index(drop=True)
 
 

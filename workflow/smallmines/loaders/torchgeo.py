@@ -112,6 +112,7 @@ class SmallMinesDS(NonGeoDataset):
         low, high = np.percentile(known if known.size else rgb.reshape(-1, 3), (2, 98), axis=0)
         panels = {"Image": ((rgb - low) / np.maximum(high - low, 1e-6)).clip(0, 1)}
         panels |= {name.title(): np.asarray(sample[name].detach().cpu()) for name in ("mask", "prediction") if name in sample}
+        figure: Figure
         figure, axes = plt.subplots(ncols=len(panels), figsize=(4 * len(panels), 4), layout="constrained", squeeze=False)
         for axis, (name, panel) in zip(axes[0], panels.items(), strict=True):
             classes = {} if panel.ndim == 3 else {"cmap": ListedColormap(["#e8e4d8", "#c0392b", "#7f7f7f"]), "vmin": 0, "vmax": 2}
