@@ -26,8 +26,8 @@ class SmallMinesDS(NonGeoDataset):
     by default, see the tag RADIOMETRY), VV and VH in dB, DEM in m. The mask is 0 not mining, 1 mining, 255 unknown: give your loss
     and metrics `ignore_index=SmallMinesDS.ignore_index`.
 
-    Gaps are −9999 in the files and never in a sample: they hold `nodata_fill`. Where Sentinel-2 has a gap the mask is 255; where
-    only Sentinel-1 or the elevation has one, the mask is not. With the bands' means as `nodata_fill` a gap is 0 after normalising:
+    Gaps are −9999 in the files and never in a sample: they hold `nodata_fill`. Where Sentinel-2 has a gap the mask is 255 (`verify`
+    holds it); where only Sentinel-1 or the elevation has one, it need not be. With the bands' means as `nodata_fill` a gap is 0 after normalising:
 
         train = SmallMinesDS(root, "train")
         mean, sd = train.statistics()
@@ -100,7 +100,8 @@ class SmallMinesDS(NonGeoDataset):
         return torch.tensor(table["mean"].to_numpy(np.float32)), torch.tensor(table["sd"].to_numpy(np.float32))
 
     def plot(self, sample: dict[str, Any], show_titles: bool = True, suptitle: str | None = None) -> Figure:
-        """Picture of a sample: true colour, stretched from its 2nd to its 98th percentile, beside mask and, if there is one, `prediction`.
+        """Picture of a sample: true colour, stretched from its 2nd to its 98th percentile, beside mask and, if there is
+        one, `prediction`: mining red, unknown grey.
 
         Raises:
             RGBBandsMissingError: B04, B03 and B02 are not all among the bands.
