@@ -14,6 +14,9 @@ from fake_results import make_results, publish
 SIDE = 64
 YEARS = (2016, 2022)
 
+DEMO = Path(__file__).resolve().parents[1] / "results/demo/dataset"
+"""The miniature, where `make demo` has made it."""
+
 
 def make_dataset(folder: Path) -> Path:
     """Six tiles in two years; the second year has the splits the other way round. Returns the published folder."""

@@ -27,7 +27,8 @@ class SmallMinesDS(NonGeoDataset):
     and metrics `ignore_index=SmallMinesDS.ignore_index`.
 
     Gaps are −9999 in the files and never in a sample: they hold `nodata_fill`. Where Sentinel-2 has a gap the mask is 255 (`verify`
-    holds it); where only Sentinel-1 or the elevation has one, it need not be. With the bands' means as `nodata_fill` a gap is 0 after normalising:
+    holds it); where only Sentinel-1 or the elevation has one, it need not be. With the bands' means as `nodata_fill` a gap is 0
+    after normalising:
 
         train = SmallMinesDS(root, "train")
         mean, sd = train.statistics()
