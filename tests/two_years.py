@@ -14,7 +14,7 @@ from fake_results import make_results, publish
 SIDE = 64
 YEARS = (2016, 2022)
 
-DEMO = Path(__file__).resolve().parents[1] / "results/demo/dataset"
+DEMO = (Path(__file__).parents[1] / "results/demo/dataset").resolve()
 """The miniature, where `make demo` has made it."""
 
 
