@@ -6,7 +6,7 @@ BENCH := config/bench.yaml
 # The miniature's blocks are small: a thread for each, and as many at a time as there are cores.
 RUN_DEMO = $(BIN)/snakemake --cores $(CORES) --set-threads assistant=1 segment=1 --configfile $(DEMO)
 
-.PHONY: help setup demo demo-slurm demo-archives bench test test-heavy lint format report figures figures-qgis rounds otb-python clean
+.PHONY: help setup demo demo-slurm demo-archives bench test test-heavy test-loaders lint format report figures figures-qgis rounds otb-python clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -38,11 +38,15 @@ demo-slurm: setup ## the demo through profiles/slurm on a one-node Slurm that th
 demo-archives: setup ## the demo through the archives' real clients and services on loopback, compared with `make demo`
 	$(BIN)/python tests/loopback/through_archives.py
 
-test: setup ## all tests but the heavy ones
-	$(BIN)/python -m pytest -m "not heavy" -n $(CORES) --dist loadfile
+test: setup ## all tests but the heavy ones and those of the loaders
+	$(BIN)/python -m pytest -m "not heavy and not loaders" -n $(CORES) --dist loadfile
 
-test-heavy: setup otb-python ## tests that install system software or take long
+test-heavy: setup otb-python test-loaders ## tests that install system software or take long, and those of the loaders
 	$(BIN)/python -m pytest -m heavy
+
+test-loaders: setup ## the dataset in TorchGeo and TerraTorch, in .venv-loaders (7 GB, PyTorch with CUDA)
+	@envs/setup-loaders.sh
+	.venv-loaders/bin/python -m pytest -m loaders --disable-warnings tests/loaders
 
 otb-python: setup ## build otbApplication, OTB's Python module, into .venv (needs root or sudo, downloads 700 MB)
 	@envs/build-otb-python.sh

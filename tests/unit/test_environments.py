@@ -6,20 +6,22 @@ import re
 import tomllib
 from pathlib import Path
 
+import pytest
 import yaml
 from packaging.requirements import Requirement
 from snakemake.cli import get_argument_parser
 
 
-def lock(repository: Path) -> dict[str, str]:
+def lock(repository: Path, name: str = "requirements.lock") -> dict[str, str]:
     """Locked versions for Python 3.11 by package name in lower case."""
     python = {"python_version": "3.11", "python_full_version": "3.11.9"}
-    lines = [Requirement(line) for line in (repository / "requirements.lock").read_text().splitlines()]
+    lines = [Requirement(line) for line in (repository / name).read_text().splitlines()]
     return {one.name.lower(): str(one.specifier)[2:] for one in lines if one.marker is None or one.marker.evaluate(python)}
 
 
-def test_the_lock_names_no_registry(repository: Path) -> None:
-    text = (repository / "requirements.lock").read_text()
+@pytest.mark.parametrize("name", ["requirements.lock", "envs/loaders.lock"])
+def test_the_lock_names_no_registry(repository: Path, name: str) -> None:
+    text = (repository / name).read_text()
     assert not re.search(r"://|--index|--find-links|@", text)
     assert all(re.match(r"[\w.-]+==[\w.+!-]+( ;.*)?$", line) for line in text.splitlines())
 
@@ -29,6 +31,16 @@ def test_the_lock_holds_every_requirement(repository: Path) -> None:
     wanted = project["project"]["dependencies"] + project["dependency-groups"]["dev"]
     names = {re.match(r"[\w.-]+", one).group().lower() for one in wanted}  # type: ignore[union-attr]
     assert names <= set(lock(repository))
+
+
+def test_the_loaders_have_a_lock_of_their_own_with_the_same_versions(repository: Path) -> None:
+    project = tomllib.loads((repository / "pyproject.toml").read_text())
+    extra = project["project"]["optional-dependencies"]["loaders"] + project["dependency-groups"]["loaders-test"]
+    main, loaders = lock(repository), lock(repository, "envs/loaders.lock")
+    for one in map(Requirement, extra + project["project"]["dependencies"]):
+        assert one.specifier.contains(loaders[one.name.lower()])
+    assert not {name for name in main if name.startswith(("torch", "terratorch", "nvidia", "triton"))}
+    assert {name: main[name] for name in main.keys() & loaders.keys()} == {name: loaders[name] for name in main.keys() & loaders.keys()}
 
 
 def test_the_image_has_the_locked_packages_their_python_and_otb(repository: Path) -> None:
