@@ -55,6 +55,7 @@ localrules:
     seal,
     verify,
     plots,
+    page,
 
 
 if not cfg.submit_downloads:

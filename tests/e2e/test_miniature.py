@@ -31,20 +31,7 @@ from workspace import Workspace
 
 pytestmark = pytest.mark.e2e
 
-TILES = 12
 YEARS = ("2016", "2022")
-
-
-@pytest.fixture(scope="module")
-def miniature(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """A workspace with its archive made and everything run once."""
-    folder = tmp_path_factory.mktemp("miniature") / "clone"
-    folder.mkdir()
-    made = Workspace.make(repository, folder, "small.yaml", "small")
-    shutil.copy2(repository / "tests/e2e/small.yaml", folder / "small.yaml")
-    made.smallmines("world", "make", "--config", "small.yaml", "--tiles", str(TILES))
-    made.snakemake()
-    return made
 
 
 @pytest.fixture

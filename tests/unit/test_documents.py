@@ -22,7 +22,7 @@ from smallmines.job import UserError
 from smallmines.provenance import read_json
 from smallmines.publish.bands import BANDS
 from smallmines.publish.documents import TEMPLATES, cite, interval, licence_address, number, render
-from smallmines.publish.facts import band_statistics, together
+from smallmines.publish.facts import QUANTILES, STEP, band_statistics, together
 from smallmines.publish.index import read_index
 from smallmines.publish.seal import SUMS, published, write_archive
 from smallmines.publish.stac import write_catalogue
@@ -72,6 +72,13 @@ def test_the_facts_are_those_of_the_files(dataset: Path, facts: dict[str, dict[s
             assert told[key] == pytest.approx(value, abs=2e-4), (band, key)
 
 
+def test_quantiles_are_those_of_the_pixels(dataset: Path) -> None:
+    found = band_statistics(sorted((dataset / "2016/IMAGE").glob("*.tif")))
+    for band, values in enumerate(images(dataset).transpose(1, 0, 2, 3)):
+        expected = np.quantile(values[values != -9999], QUANTILES, method="inverted_cdf")
+        assert found[PATCH_BANDS[band]]["quantiles"] == pytest.approx(expected.tolist(), abs=STEP[band] * 1.001), band
+
+
 def test_statistics_of_years_together_are_those_of_all_pixels(dataset: Path) -> None:
     paths = sorted((dataset / "2016/IMAGE").glob("*.tif"))
     parts, whole = [band_statistics(paths[:2]), band_statistics(paths[2:])], band_statistics(paths)
@@ -79,7 +86,7 @@ def test_statistics_of_years_together_are_those_of_all_pixels(dataset: Path) -> 
         assert told["count"] == whole[name]["count"]
         assert all(told[key] == pytest.approx(whole[name][key], abs=2e-4) for key in ("mean", "sd", "min", "max"))
     none = band_statistics([])
-    assert none["B02"] == {"count": 0, "mean": None, "sd": None, "min": None, "max": None}
+    assert none["B02"] == {"count": 0, "mean": None, "sd": None, "min": None, "max": None, "quantiles": []}
     assert together([none, parts[0]])["DEM"]["count"] == parts[0]["DEM"]["count"]
 
 

@@ -12,6 +12,7 @@ import pytest
 from fake_results import ITEMS, YEAR, Results, make_results, publish
 from smallmines import raster
 from smallmines.config import S2_BANDS
+from smallmines.publish.facts import band_statistics
 from smallmines.publish.index import read_index
 from smallmines.report import canvas
 from smallmines.report.pictures import block_pictures, label_pictures, middle_tile, scene_name, shaded
@@ -67,7 +68,9 @@ def test_all_pictures_are_drawn_with_the_same_bytes(results: Results, tmp_path: 
 def test_all_plots_are_drawn(results: Results, tmp_path: Path) -> None:
     metrics = {"at_class_shares_of_the_area": {"0.71": {"iou": 0.5, "f1": 0.66}, "0.5": {"iou": 0.3, "f1": 0.4}}}
     (tmp_path / "metrics.json").write_text(json.dumps(metrics))
-    targets = {name: str(tmp_path / f"{name}.png") for name in ("class_share", "metrics", "labels", "splits", "examples")}
+    targets = {
+        name: str(tmp_path / f"{name}.png") for name in ("class_share", "change", "radiometry", "metrics", "labels", "splits", "examples")
+    }
     overview = [str(tmp_path / "overview.png")]
     files = {f"2016, {block}": str(tmp_path / "metrics.json") for block in "12"}
     grid = results.folder / "grid"
@@ -81,7 +84,10 @@ def test_all_plots_are_drawn(results: Results, tmp_path: Path) -> None:
         "methods": {"spatial_block": leak, "leave_block_out 1": {"error": "x"}},
     }
     (tmp_path / "splits.json").write_text(json.dumps(report))
-    plots(index, str(grid / "blocks.parquet"), quality, str(tmp_path / "splits.json"), files, [YEAR], {**targets, "overview": overview})
+    images = sorted((results.folder / "dataset" / YEAR / "IMAGE").glob("*.tif"))
+    (tmp_path / "statistics.json").write_text(json.dumps(band_statistics(images)))
+    statistics, splits = {YEAR: str(tmp_path / "statistics.json")}, str(tmp_path / "splits.json")
+    plots(index, str(grid / "blocks.parquet"), quality, splits, files, statistics, [YEAR], {**targets, "overview": overview})
     assert all(Path(path).read_bytes().startswith(PNG) for path in [*targets.values(), *overview])
 
 

@@ -74,6 +74,7 @@ rule plots:
         blocks="<results>/grid/blocks.parquet",
         quality="<results>/dataset/labels.json",
         splits="<results>/splits.json",
+        statistics=expand("<results>/statistics/{year}.json", year=cfg.year_names),
         metrics=expand(
             "<results>/assistant/{year}/{block}/metrics.json",
             year=cfg.year_names,
@@ -81,6 +82,8 @@ rule plots:
         ),
     output:
         class_share=plot("class_share", "Mining share"),
+        change=plot("change", "Change"),
+        radiometry=plot("radiometry", "Radiometry"),
         metrics=plot("metrics", "Assistant"),
         labels=plot("labels", "Labels"),
         splits=plot("splits", "Splits"),
@@ -104,3 +107,44 @@ rule plots:
         "Drawing the plots of the run"
     script:
         "../scripts/plots.py"
+
+
+# What a data user reads first: one page, with all its pictures in it.
+rule page:
+    input:
+        facts="<results>/dataset/facts.json",
+        sums="<results>/dataset/SHA256SUMS",
+        doctor="<results>/doctor.json",
+        plots=expand(
+            "<results>/pictures/{name}.png",
+            name=[
+                "splits",
+                *(f"overview_{year}" for year in cfg.year_names),
+                "change",
+                "examples",
+                "class_share",
+                "radiometry",
+                "labels",
+                "metrics",
+            ],
+        ),
+    output:
+        "<results>/report.html",
+    log:
+        "<logs>/page.log",
+    benchmark:
+        "<benchmarks>/page.tsv"
+    conda:
+        "../../envs/smallmines.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        *code("page"),
+        templates=templates_of("report"),
+        about=cfg.publish.model_dump(mode="json"),
+    message:
+        "Writing the report"
+    script:
+        "../scripts/page.py"

@@ -22,6 +22,7 @@ EVERYTHING = [
     "<results>/dataset/SHA256SUMS",
     "<results>/verify.json",
     "<results>/doctor.html",
+    "<results>/report.html",
     *expand("<results>/pictures/{year}/{block}/{picture}.png", year=cfg.year_names, block=cfg.blocks, picture=["rgb", "mask"]),
     "<results>/pictures/class_share.png",
     *expand("<results>/shift/{block}.json", block=cfg.blocks),

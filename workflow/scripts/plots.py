@@ -7,4 +7,5 @@ with job(snakemake.log[0]):
     source, given = snakemake.input, snakemake.params
     names = [f"{year}, {block}" for year in given.years for block in given.blocks]
     metrics = dict(zip(names, source.metrics, strict=True))
-    plots(source.index, source.blocks, source.quality, source.splits, metrics, given.years, dict(snakemake.output.items()))
+    statistics = dict(zip(given.years, source.statistics, strict=True))
+    plots(source.index, source.blocks, source.quality, source.splits, metrics, statistics, given.years, dict(snakemake.output.items()))

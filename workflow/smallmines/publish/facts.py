@@ -21,20 +21,28 @@ if TYPE_CHECKING:
     import geopandas as gpd
 
 
-def band_statistics(images: Sequence[str | Path]) -> dict[str, dict[str, float | int | None]]:
-    """Number, mean, standard deviation, minimum and maximum of the valid pixels of each band over many images.
+QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
+START = np.array([0.0] * 10 + [-100.0, -100.0, -500.0])
+STEP = np.array([1.0] * 10 + [0.01, 0.01, 0.25])
+"""Least value and width of the bins that quantiles are read from: DN, dB, m."""
+
+
+def band_statistics(images: Sequence[str | Path]) -> dict[str, dict[str, Any]]:
+    """Number, mean, standard deviation, minimum, maximum and quantiles of the valid pixels of each band over many images.
 
     Sums are float64 and in the order of the images, so that the result depends on nothing else; deviations are taken from each
     image's own mean and joined (Chan, Golub & LeVeque 1983).
 
     Returns:
-        By band: count, mean, sd (of the population), min, max; the last four None without a valid pixel.
+        By band: count, mean, sd (of the population), min, max (the last four None without a valid pixel), quantiles (of `QUANTILES`,
+        to `STEP`; empty without).
 
     Raises:
         UserError: an image has other bands.
     """
     count, mean, square = (np.zeros(len(PATCH_BANDS)) for _ in range(3))
     low, high = np.full(len(PATCH_BANDS), np.inf), np.full(len(PATCH_BANDS), -np.inf)
+    histogram = np.zeros((len(PATCH_BANDS), 1 << 16), np.int64)
     for path in images:
         with rasterio.open(path) as source:
             array = source.read()
@@ -50,7 +58,14 @@ def band_statistics(images: Sequence[str | Path]) -> dict[str, dict[str, float |
             mean[band] += step * valid.size / total
             count[band] = total
             low[band], high[band] = min(low[band], valid.min()), max(high[band], valid.max())
-    return {name: _told(int(count[n]), mean[n], square[n], low[n], high[n]) for n, name in enumerate(PATCH_BANDS)}
+            places = np.clip((valid - START[band]) / STEP[band], 0, histogram.shape[1] - 1).astype(np.int64)
+            histogram[band] += np.bincount(places, minlength=histogram.shape[1])
+    found: dict[str, dict[str, Any]] = {}
+    for n, name in enumerate(PATCH_BANDS):
+        at = np.searchsorted(histogram[n].cumsum(), np.array(QUANTILES) * count[n]) if count[n] else np.array([], np.int64)
+        quantiles = (START[n] + STEP[n] * at).round(3).tolist()
+        found[name] = {**_told(int(count[n]), mean[n], square[n], low[n], high[n]), "quantiles": quantiles}
+    return found
 
 
 def _told(count: int, mean: float, square: float, low: float, high: float) -> dict[str, float | int | None]:
@@ -134,7 +149,7 @@ def gather(
         "bounds": [float(value) for value in index.total_bounds],
         "degrees": [round(float(value), 6) for value in index.to_crs("OGC:CRS84").total_bounds],
         "years": years,
-        "bands": {"all": together([statistics[year] for year in years]), **{year: dict(statistics[year]) for year in years}},
+        "bands": {"all": together([statistics[year] for year in years]), **{year: together([statistics[year]]) for year in years}},
         "splits": {str(name): int(number) for name, number in index["split"].value_counts().sort_index().items()},
         "split_method": splits["source"],
         "leakage": splits["leakage"],

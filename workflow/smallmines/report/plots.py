@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from smallmines import raster
+from smallmines.config import PATCH_BANDS
 from smallmines.job import logger
 from smallmines.labels.tables import PROVENANCES
 from smallmines.patches import IMAGE_NODATA
@@ -254,15 +255,72 @@ def splits_plot(index: Any, report: Mapping[str, Any], target: str | Path) -> No
         ("r2", "o", canvas.SERIES[0], "R² of the class share"),
         ("auc", "s", canvas.SERIES[1], "AUC of any mining"),
     ):
-        right.plot(np.array([one[key] for one in found.values()], np.float64), at, marker, color=colour, label=label)
+        right.plot(np.maximum(np.array([one[key] for one in found.values()], np.float64), -1), at, marker, color=colour, label=label)
     right.axvline(0, color="#999999", linewidth=1)
-    right.set_xlim(-1, 1.05)
+    right.set_xlim(-1.05, 1.05)
+    right.set_xlabel("−1: −1 or less", fontsize=9)
     right.set_yticks(at, list(found))
     right.invert_yaxis()
     right.grid(axis="x", color="#dddddd")
     right.spines[["top", "right"]].set_visible(False)
     right.legend(frameon=False, fontsize=9, loc="lower left")
     right.set_title("What place and year alone tell of the test", fontsize=12)
+    canvas.save(made, target)
+
+
+def change_plot(index: pd.DataFrame, target: str | Path) -> None:
+    """Map of what became of the mining share of each tile, from each year to the next; where there is one year, that is said."""
+    from itertools import pairwise
+
+    from matplotlib.colors import TwoSlopeNorm
+
+    years = sorted(index["year"].unique())
+    pairs = list(pairwise(years)) or [(years[0], years[0])]
+    first = index["row"].min(), index["col"].min()
+    shape = (int(index["row"].max() - first[0]) + 1, int(index["col"].max() - first[1]) + 1)
+    made = canvas.figure(6.2 * len(pairs), max(3.2, 5.6 * shape[0] / shape[1]))
+    for axes, (before, after) in zip(made.subplots(1, len(pairs), squeeze=False)[0], pairs, strict=True):
+        grids = []
+        for year in (before, after):
+            rows = index[index["year"] == year]
+            grid = np.full(shape, np.nan)
+            grid[rows["row"] - first[0], rows["col"] - first[1]] = rows["mining_percent"]
+            grids.append(grid)
+        change = grids[1] - grids[0]
+        most = max(1.0, float(np.nanmax(np.abs(change), initial=0)))
+        drawn = axes.imshow(change, cmap="PuOr_r", norm=TwoSlopeNorm(0, -most, most), interpolation="nearest")
+        axes.set_title("one year only" if before == after else f"{before} to {after}", fontsize=12)
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.spines[:].set_visible(False)
+        made.colorbar(drawn, ax=axes, shrink=0.75, label="mining, change in % of the tile")
+    canvas.save(made, target)
+
+
+def radiometry_plot(statistics: Mapping[str, Mapping[str, Any]], target: str | Path) -> None:
+    """Quantiles of each band by year: what a model will see.
+
+    Args:
+        statistics: by year, as `publish.facts.band_statistics` gives them.
+    """
+    made = canvas.figure(11, 4.4)
+    left, middle, right = made.subplots(1, 3, width_ratios=[10, 2.4, 1.6])
+    for axes, bands, unit in ((left, PATCH_BANDS[:10], "DN"), (middle, PATCH_BANDS[10:12], "dB"), (right, PATCH_BANDS[12:], "m")):
+        for position, (year, one) in enumerate(sorted(statistics.items())):
+            colour = canvas.SERIES[position % len(canvas.SERIES)]
+            at = np.arange(len(bands)) + (position - (len(statistics) - 1) / 2) * 0.28
+            known = [(place, one[band]["quantiles"]) for place, band in zip(at, bands, strict=True) if one[band]["quantiles"]]
+            places, values = [place for place, _ in known], np.array([quantiles for _, quantiles in known]).reshape(-1, 7)
+            axes.vlines(places, values[:, 0], values[:, 6], color=colour, linewidth=1)
+            axes.vlines(places, values[:, 2], values[:, 4], color=colour, linewidth=7, alpha=0.55)
+            axes.plot(places, values[:, 3], "o", color=colour, markersize=4, label=year)
+        axes.set_xticks(range(len(bands)), bands)
+        axes.set_ylabel(unit)
+        axes.grid(axis="y", color="#dddddd")
+        axes.spines[["top", "right"]].set_visible(False)
+    handles, labels = left.get_legend_handles_labels()
+    made.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
+    made.suptitle("Values by band: median, middle half, 1 % to 99 %", fontsize=12)
     canvas.save(made, target)
 
 
@@ -293,24 +351,34 @@ def examples(index: pd.DataFrame, folder: Path, target: str | Path) -> None:
 
 
 def plots(
-    index: str, blocks: str, quality: str, splits: str, metrics: Mapping[str, str], years: Sequence[str], targets: Mapping[str, Any]
+    index: str,
+    blocks: str,
+    quality: str,
+    splits: str,
+    metrics: Mapping[str, str],
+    statistics: Mapping[str, str],
+    years: Sequence[str],
+    targets: Mapping[str, Any],
 ) -> None:
     """All plots of a run.
 
     Args:
         quality, splits: labels.json and splits.json.
         metrics: the assistant's metrics files by "year, block".
-        targets: paths of class_share, labels, splits, metrics, examples and, by year, overview.
+        statistics: the bands' statistics files by year.
+        targets: paths of class_share, change, radiometry, labels, splits, metrics, examples and, by year, overview.
     """
     import geopandas as gpd
 
     table = read_index(index)
     outlines = gpd.read_parquet(blocks)
     class_share(table, targets["class_share"])
+    change_plot(table, targets["change"])
+    radiometry_plot({year: read_json(path) for year, path in statistics.items()}, targets["radiometry"])
     labels_plot(read_json(quality), targets["labels"])
     splits_plot(table, read_json(splits), targets["splits"])
     metrics_plot(metrics, targets["metrics"])
     examples(table, Path(index).parent, targets["examples"])
     for year, target in zip(years, targets["overview"], strict=True):
         overview(table, outlines, year, target)
-    logger.info("%d plots", 5 + len(years))
+    logger.info("%d plots", 7 + len(years))

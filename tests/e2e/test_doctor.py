@@ -1,0 +1,119 @@
+"""The doctor on the miniature, and on a copy of it for each defect; the report in a browser."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from defects import DEFECTS, Defect, prepare
+from smallmines.config import Doctor
+from smallmines.doctor.examine import examine
+from smallmines.doctor.folder import Finding
+from workspace import Workspace
+
+pytestmark = [pytest.mark.e2e, pytest.mark.heavy]
+
+
+def told(findings: list[Finding]) -> set[tuple[str, str]]:
+    return {(one.family, one.check) for one in findings if one.severity != "note"}
+
+
+@pytest.fixture(scope="module")
+def before(miniature: Workspace) -> set[tuple[str, str]]:
+    """What the doctor says of the miniature as it is."""
+    return told(examine(miniature.results / "dataset", Doctor(), 2).findings)
+
+
+def test_the_miniature_is_sound(miniature: Workspace, before: set[tuple[str, str]]) -> None:
+    # a dozen tiles: few have mines, and in block 1 nobody has looked
+    assert before <= {("coverage", "cloud"), ("labels", "mines vanish"), ("labels", "nobody looked")}
+    known = json.loads((miniature.results / "doctor.json").read_text())
+    assert known["counts"]["error"] == 0
+    assert {(one["family"], one["check"]) for one in known["findings"] if one["severity"] != "note"} == before
+
+
+# what a dozen tiles cannot show: their forest has too little to learn from, their masks too few edges
+SMALL = {
+    "labels strewn at random",
+    "some masks exchanged",
+    "masks four pixels west",
+    "elevation twelve pixels off",
+    "B05 and B07 exchanged",
+}
+
+
+@pytest.mark.parametrize("defect", DEFECTS, ids=lambda one: one.name)
+def test_each_defect_is_found_and_nothing_else(miniature: Workspace, before: set[tuple[str, str]], defect: Defect, tmp_path: Path) -> None:
+    folder = prepare(miniature.results / "dataset", tmp_path / "dataset", defect.documents)
+    defect.spoil(folder)
+    after = told(examine(folder, Doctor(), 2).findings)
+    assert any(family == defect.family and check.startswith(defect.check) for family, check in after), sorted(after)
+    known = [(defect.family, defect.check), *defect.also, *before]
+    assert not [one for one in sorted(after) if not any(one[0] == family and one[1].startswith(check) for family, check in known)]
+
+
+@pytest.fixture(scope="module")
+def chromium() -> str:
+    """A Chromium; installs it where this may."""
+    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if found is None:
+        if os.geteuid() or not Path("/usr/bin/apt-get").exists():
+            pytest.skip("Chromium is not installed, and only root on Debian or Ubuntu can install it: apt-get install chromium")
+        for words in (["update", "-q=2"], ["install", "-q=2", "--yes", "--no-install-recommends", "chromium"]):
+            subprocess.run(
+                ["apt-get", *words], check=True, env=os.environ | {"DEBIAN_FRONTEND": "noninteractive"}, stdout=subprocess.DEVNULL
+            )
+        found = shutil.which("chromium")
+    assert found is not None
+    return found
+
+
+PROBE = """<script>addEventListener("load", () => {
+  const images = [...document.images].map(i => [i.alt, i.naturalWidth, i.getBoundingClientRect().width]);
+  const ids = [...document.querySelectorAll("nav a")].map(a => document.querySelector(a.getAttribute("href")) !== null);
+  const told = {inner: innerWidth, wide: document.documentElement.scrollWidth, images, ids, title: document.title};
+  document.body.innerHTML = "<pre id=told></pre>"; document.getElementById("told").textContent = JSON.stringify(told);
+})</script></body>"""
+
+
+@pytest.mark.parametrize("width", [1200, 500])
+@pytest.mark.parametrize(("page", "figures"), [("report.html", 9), ("doctor.html", 1)])
+def test_the_pages_open_in_a_browser(miniature: Workspace, chromium: str, tmp_path: Path, page: str, figures: int, width: int) -> None:
+    text = (miniature.results / page).read_text(encoding="utf-8")
+    assert not re.findall(r"(?:src|href)=\"(?!data:|#|doctor\.html|https://creativecommons)", text), "self-contained"
+    probed = tmp_path / "page.html"
+    probed.write_text(text.replace("</body>", PROBE), encoding="utf-8")
+    words = ["--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--v=0", f"--window-size={width},900"]
+    done = subprocess.run(
+        [chromium, *words, f"--user-data-dir={tmp_path}/profile", "--virtual-time-budget=5000", "--dump-dom", probed.as_uri()],
+        capture_output=True, text=True, timeout=120, check=True,
+    )  # fmt: skip
+    assert "CONSOLE" not in done.stderr
+    known = json.loads(re.search(r'<pre id="told">(.*?)</pre>', done.stdout, re.DOTALL)[1].replace("&amp;", "&"))  # type: ignore[index]
+    assert known["inner"] <= width
+    assert known["wide"] <= known["inner"], "nothing sticks out"
+    assert len(known["images"]) >= figures
+    assert all(natural > 100 and 100 < shown <= known["inner"] for _, natural, shown in known["images"])
+    assert all(known["ids"])
+
+
+def test_the_verb_says_it_with_its_exit_code(miniature: Workspace, tmp_path: Path) -> Iterator[None] | None:
+    good = miniature.smallmines("doctor", str(miniature.results / "dataset"), "--out", str(tmp_path / "out"))
+    assert "0 errors" in good
+    assert (tmp_path / "out/doctor.html").is_file()
+    folder = prepare(miniature.results / "dataset", tmp_path / "dataset", False)
+    next(folder.glob("2016/MASK/*.tif")).unlink()
+    bad = miniature.smallmines("doctor", str(folder), succeeds=False)
+    assert "error structure, mask missing" in bad
+    assert "found 1 images have none" in bad
+    none = miniature.smallmines("doctor", str(miniature.results / "grid"), succeeds=False)
+    assert "expected" in none
+    assert "IMG_<country>_<tile>_<year>.tif" in none
+    return None
