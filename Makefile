@@ -4,7 +4,7 @@ BIN := .venv/bin
 DEMO := config/demo.yaml
 BENCH := config/bench.yaml
 # The miniature's blocks are small: a thread for each, and as many at a time as there are cores.
-RUN_DEMO = $(BIN)/snakemake --cores $(CORES) --set-threads assistant=1 segment=1 --configfile $(DEMO)
+RUN_DEMO = $(BIN)/snakemake $(1) --cores $(CORES) --set-threads assistant=1 segment=1 --configfile $(DEMO)
 
 .PHONY: help setup demo demo-slurm demo-archives bench test test-heavy test-loaders lint format report figures figures-qgis rounds otb-python clean
 
@@ -16,12 +16,14 @@ setup: ## .venv from the lock, and Orfeo ToolBox where it is missing
 
 demo: setup ## the whole workflow on the offline miniature, with its scores against the truth
 	$(BIN)/smallmines world make --config $(DEMO)
-	$(RUN_DEMO)
+	$(call RUN_DEMO)
 	$(BIN)/smallmines world score --config $(DEMO)
 	test -f resources/user/demo/splits.csv || $(BIN)/smallmines splits freeze --config $(DEMO)
 	test -d resources/user/demo/events || $(BIN)/smallmines world correct --config $(DEMO)
-	$(RUN_DEMO)
+	$(call RUN_DEMO)
+	$(call RUN_DEMO,package)
 	$(BIN)/smallmines world score --config $(DEMO)
+	@echo "The report: results/demo/report.html, to be opened first; the archive: results/demo/demo-1.0.0.zip"
 
 bench: setup ## one block of 3840 × 3840 px and one year through every rule, and what each took (about 10 minutes)
 	$(BIN)/smallmines world make --config $(BENCH) --aoi config/bench_aoi.geojson --tiles 900
@@ -65,8 +67,8 @@ format: setup ## reformat the code
 	$(BIN)/ruff format .
 	$(BIN)/snakefmt Snakefile workflow/rules
 
-report: setup ## Snakemake's report of the demo, with all pictures: results/demo/report.html
-	$(BIN)/snakemake --configfile $(DEMO) --report results/demo/report.html
+report: setup ## Snakemake's report of the demo, with all pictures and run times: results/demo/workflow.html
+	$(BIN)/snakemake --configfile $(DEMO) --report results/demo/workflow.html
 
 figures: setup ## the pictures of the documents, from a finished demo (needs graphviz)
 	@mkdir -p docs/images

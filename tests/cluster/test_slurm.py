@@ -28,6 +28,7 @@ HERE = {
     "seal",
     "verify",
     "plots",
+    "page",
 }
 """Rules of the miniature that run where snakemake runs."""
 

@@ -170,6 +170,8 @@ def test_one_edited_label_reruns_its_chain_and_nothing_else(kept: Workspace) -> 
         "catalogue": 1,
         "seal": 1,
         "verify": 1,
+        "doctor": 1,
+        "page": 1,
         "label_pictures": 1,
         "plots": 1,
     }

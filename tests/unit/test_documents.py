@@ -19,13 +19,14 @@ import rasterio
 from fake_results import Results, document, make_results, publish
 from smallmines.config import PATCH_BANDS, Publish
 from smallmines.job import UserError
-from smallmines.provenance import read_json
+from smallmines.provenance import read_json, sha256
 from smallmines.publish.bands import BANDS
 from smallmines.publish.documents import TEMPLATES, cite, interval, licence_address, number, render
 from smallmines.publish.facts import QUANTILES, STEP, band_statistics, together
 from smallmines.publish.index import read_index
 from smallmines.publish.seal import SUMS, published, write_archive
 from smallmines.publish.stac import write_catalogue
+from smallmines.report.page import write_page
 
 
 @pytest.fixture(scope="module")
@@ -281,3 +282,24 @@ def test_documents_are_the_same_twice_and_stale_items_go(results: Results, tmp_p
     target = dataset / "stac/collection.json"
     write_catalogue(index, windows, "made-up", Publish(), read_json(dataset / "facts.json"), target)
     assert "ml-aoi:split" not in read_json(dataset / "stac/2016/GH_0001_2016.json")["properties"]
+
+
+def test_the_page_has_every_picture_and_number_in_it(dataset: Path, tmp_path: Path) -> None:
+    pictures = []
+    for name in ("splits", "overview_2016", "change", "examples", "class_share", "radiometry", "labels", "metrics"):
+        pictures.append(tmp_path / f"{name}.png")
+        pictures[-1].write_bytes(f"\x89PNG {name}".encode())
+    found = {"severity": "warning", "family": "coverage", "check": "cloud", "expected": "<20 %", "found": "more", "tiles": ["0001 2016"]}
+    counts = {"error": 0, "warning": 1, "note": 0}
+    (tmp_path / "doctor.json").write_text(json.dumps({"counts": counts, "findings": [{**found, "count": 1}]}))
+    for target in ("a.html", "b.html"):
+        write_page(
+            dataset / "facts.json", tmp_path / "doctor.json", dataset / SUMS, pictures, Publish(authors=("A. B.",)), tmp_path / target
+        )
+    text = (tmp_path / "a.html").read_text(encoding="utf-8")
+    assert text == (tmp_path / "b.html").read_text(encoding="utf-8")
+    assert text.count("data:image/png;base64,") == len(pictures)
+    assert "expected &lt;20 %" in text
+    assert sha256(dataset / SUMS)[:16] in text
+    for words in ("<b>6</b>image–mask pairs", "A. B.: Made up, version 1.0.0.", "Cohen's κ 0.81 (0.70 – 0.90)", "Overall accuracy 0.930"):
+        assert words in text
