@@ -427,7 +427,7 @@ class Doctor(Section):
         0.7, description="AUC of labels by a forest on pixels of other tiles, below which they do not follow the image."
     )
     contradicted_share: float = Field(
-        0.5, description="Share of a patch's sampled pixels of a class that such a forest contradicts, from which the patch is told."
+        0.6, description="Share of a patch's sampled pixels of a class that such a forest contradicts, from which the patch is told."
     )
     twins: float = Field(0, description="Share of test patches with their tile in train in another year; one year foretells the other.")
     location_r2: float = Field(

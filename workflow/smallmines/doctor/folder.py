@@ -12,8 +12,8 @@ import pandas as pd
 
 from smallmines.job import UserError
 from smallmines.provenance import read_json
+from smallmines.released import NAME
 
-NAME = re.compile(r"^(?P<kind>IMG|MASK)_(?:(?P<country>[A-Z]{2})_)?(?P<tile>[A-Za-z0-9]+)_(?P<year>\d{4})\.tiff?$")
 SPLIT_FILES = re.compile(r"split", re.IGNORECASE)
 TEXT = (".md", ".txt", ".json", ".csv", ".jsonl", ".yaml", ".yml", ".geojson", ".html", ".xml", "")
 """Suffixes of files that are read as text."""
@@ -45,7 +45,7 @@ class Folder:
     """A dataset's folder.
 
     Attributes:
-        pairs: one row per tile and year: tile, year (int), country, image, mask (paths from the folder, or None where there is none).
+        pairs: one row per tile and year: tile, year (int), image, mask (paths from the folder, or None where there is none).
         doubles: files whose tile and year another file has, too.
         strange: TIFF files whose name is not that of a patch.
         index: tile_id (str), year (int) and the other columns of index.parquet, or None.
@@ -79,14 +79,14 @@ def read_folder(root: str | Path) -> Folder:
     strange: list[str] = []
     for path in sorted(root.rglob("*.tif*")):
         name = path.relative_to(root).as_posix()
-        known = NAME.match(path.name)
+        known = NAME.fullmatch(path.name)
         if any(part.startswith(".") for part in Path(name).parts) or path.name.endswith(".xml"):
             continue
         if known is None:
             strange.append(name)
             continue
-        row = found.setdefault((known["tile"], int(known["year"])), {"country": known["country"] or "", "image": None, "mask": None})
-        kind = "image" if known["kind"] == "IMG" else "mask"
+        row = found.setdefault((known[2], int(known[3])), {"image": None, "mask": None})
+        kind = "image" if known[1] == "IMG" else "mask"
         if row[kind] is None:
             row[kind] = name
         else:
@@ -130,7 +130,7 @@ def _splits(root: Path, unreadable: dict[str, str]) -> pd.DataFrame | None:
         if {"tile_id", "year"} <= set(table):
             parts.append(table[["tile_id", "year", "split"]])
         elif "patch_name" in table:
-            named = table["patch_name"].str.extract(r"_(?P<tile_id>[A-Za-z0-9]+)_(?P<year>\d{4})\.tif")
+            named = table["patch_name"].str.extract(NAME)[[1, 2]].set_axis(["tile_id", "year"], axis=1)
             parts.append(named.assign(split=table["split"]))
     if not parts:
         return None

@@ -17,6 +17,10 @@ WHAT = {
 }
 
 
+LEAST_PATCHES = 3
+"""Patches from which a shift is told: a pattern that repeats itself can put a peak anywhere in one."""
+
+
 def groups(folder: Folder) -> dict[tuple[str, int], str]:
     """The group of each tile and year: block and first scene where the index knows them, else the year."""
     if folder.index is None or not {"block", "scenes"} <= set(folder.index):
@@ -49,7 +53,9 @@ def shifts(measured: Measured, limits: Doctor) -> list[dict[str, Any]]:
             "down": round(shift.down, 2),
             "right": round(shift.right, 2),
             "significance": round(shift.significance, 1),
-            "assessable": shift.significance >= limits.shift_significance and shift.distinct >= limits.shift_distinct,
+            "assessable": count >= LEAST_PATCHES
+            and shift.significance >= limits.shift_significance
+            and shift.distinct >= limits.shift_distinct,
         }
         for (kind, group), (shift, count) in sorted(found.items())
     ]

@@ -22,7 +22,7 @@ MOST_PIXELS = 120_000
 LEAST_OF_CLASS = 50
 """Sampled pixels of each class from which a forest is tried."""
 
-LEAST_CONTRADICTED = 6
+LEAST_CONTRADICTED = 10
 """Sampled pixels of a patch from which its contradicted share is told."""
 
 

@@ -178,7 +178,7 @@ def measure_pair(
         background, none, other, specks, holes (px), strange (values); of both `unsupported` (a class without Sentinel-2 data), unused
         (Sentinel-2 data without a class).
     """
-    row: dict[str, Any] = {key: record[key] for key in ("tile", "year", "country", "image", "mask")}
+    row: dict[str, Any] = {key: record[key] for key in ("tile", "year", "image", "mask")}
     image, mask = (_open(root, record[kind], kind, row) for kind in ("image", "mask"))
     if image is not None and len(image) == BANDS:
         _measure_image(image.astype(np.float32, copy=False), row, limits)

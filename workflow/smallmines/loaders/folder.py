@@ -6,7 +6,6 @@ country out). Both keep `<year>/IMAGE/IMG_….tif` and `<year>/MASK/MASK_….tif
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import rasterio
 from numpy.typing import NDArray
 
 from smallmines.job import UserError
+from smallmines.released import NAME
 
 BANDS = ("B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B11", "B12", "VV", "VH", "DEM")
 """The bands of an image, in order: Sentinel-2 (DN), Sentinel-1 (dB), elevation (m)."""
@@ -30,8 +30,6 @@ CLASSES = ("not_mining", "mining")
 """Class names; a class's position is its value in the masks."""
 
 SPLITS = ("train", "val", "test")
-
-NAME = re.compile(r"(IMG|MASK)_(?:[A-Z]{2}_)?(.+)_(\d{4})\.tif")
 
 
 def read_splits(root: str | Path) -> pd.DataFrame:
