@@ -256,6 +256,7 @@ def test_annotate_needs_no_labels(kept: Workspace) -> None:
     assert "labels" in kept.planned(), "a full run still plans"
 
 
+@pytest.mark.heavy
 def test_corrections_improve_the_masks(kept: Workspace) -> None:
     kept.snakemake()
     kept.smallmines("world", "correct", "--config", "small.yaml")

@@ -40,6 +40,15 @@ def place(
     return triple, workspace
 
 
+def test_the_doctor_finds_nothing_wrong(place: tuple[Triple, Workspace]) -> None:
+    """Real ground raises no alarm: what is told of the sea is a note."""
+    from smallmines.config import Doctor
+    from smallmines.doctor.examine import examine
+
+    found = examine(place[1].results / "dataset", Doctor(), 1).findings
+    assert {(one.severity, one.check) for one in found} <= {("note", "DEM flat")}
+
+
 def mosaic(workspace: Workspace, year: int, kind: str, bands: int, dtype: type, side: int = 224) -> np.ndarray:
     """The dataset's patches laid side by side, (band, row, column)."""
     cells = json.loads((workspace.results / "grid/grid.json").read_text())["cells"]
