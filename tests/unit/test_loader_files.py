@@ -12,7 +12,9 @@ import pandas as pd
 import pytest
 import rasterio
 import yaml
+from typer.testing import CliRunner
 
+from smallmines.cli import app
 from smallmines.config import CLASSES, PATCH_BANDS
 from smallmines.job import UserError
 from smallmines.loaders import folder
@@ -160,3 +162,18 @@ def test_what_writes_files_for_terratorch_loads_neither_torch_nor_the_pipeline()
     code = "import sys, smallmines.loaders.terratorch; print(*sys.modules)"
     loaded = set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
     assert not loaded & {"torch", "odc.geo", "snakemake", "pydantic", "geopandas", "smallmines.config", "smallmines.raster"}
+
+
+def test_the_verb_writes_what_terratorch_reads(made: Path, tmp_path: Path) -> None:
+    words = ["terratorch", str(made), "--out", str(tmp_path / "out"), "--year", "2022", "--band", "B08", "--band", "B04", "--from-scratch"]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    known = yaml.safe_load((tmp_path / "out/unet.yaml").read_text())
+    data = known["data"]["init_args"]
+    assert data["output_bands"] == ["NIR_BROAD", "RED"]
+    assert known["model"]["init_args"]["model_args"]["pretrained"] is False
+    lines = Path(data["train_split"]).read_text().split()
+    assert lines
+    assert all(line.endswith("_2022.tif") for line in lines)
+    wrong = CliRunner().invoke(app, ["terratorch", str(made), "--out", str(tmp_path), "--band", "B99"])
+    assert wrong.exit_code != 0

@@ -1,5 +1,5 @@
 """The verbs people type: `smallmines world …`, `smallmines labels …`, `smallmines splits …`, `smallmines config …`,
-`smallmines doctor`, `smallmines compare`, `smallmines access`, `smallmines freeze`, `smallmines bench`."""
+`smallmines doctor`, `smallmines compare`, `smallmines terratorch`, `smallmines access`, `smallmines freeze`, `smallmines bench`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from smallmines.config import S2_BANDS, keys_table, schema
 from smallmines.console import ConfigPath, plain_errors, read_config, show
 from smallmines.doctor.verbs import doctor
 from smallmines.job import UserError
+from smallmines.loaders.verbs import terratorch
 from smallmines.publish.verbs import app as splits_app
 from smallmines.review.verbs import app as labels_app
 
@@ -28,6 +29,7 @@ app.add_typer(segments_app, name="segments")
 app.add_typer(config_app, name="config")
 app.command("doctor")(doctor)
 app.command("compare")(compare)
+app.command("terratorch")(terratorch)
 
 Seed = Annotated[int, typer.Option(min=0, help="Another seed, another world.")]
 Tiles = Annotated[int, typer.Option(min=1, help="Number of tiles of 128 × 128 px.")]
