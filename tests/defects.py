@@ -290,6 +290,7 @@ DEFECTS = (
     Defect("mean in the facts", wrong_facts, "documents", "numbers in the card", (), True),
     Defect("a file altered", append("LICENSE", "x"), "documents", "checksums", (), True),
     Defect("a table altered", append("splits.csv", "\n"), "documents", "croissant", (("documents", "checksums"),), True),
+    Defect("a file that is not sealed", append("notes.txt", "x"), "documents", "not sealed", (), True),
     Defect("a share in the index", wrong_index, "documents", "index"),
     Defect("no licence", lambda folder: (folder / "LICENSE").unlink(), "documents", "no licence"),
     Defect("home folder in a tag", lambda folder: rewrite(patches(folder, "IMAGE")[0], tags={"SOURCE": "/home/ama/x.tif"}), "privacy", "a path of somebody's machine"),

@@ -17,6 +17,7 @@ from smallmines.doctor.measure import Measured
 from smallmines.job import UserError
 from smallmines.provenance import read_json, sha256
 from smallmines.publish.assemble import read_list
+from smallmines.publish.seal import SUMS, compare_with_sums
 
 CLAIM = re.compile(
     r"(?<![\d.,–-])(\d{1,3}(?:[ ,]\d{3})+|\d+)\s+(?:[\w×-]+\s+){0,2}?(tiles|patches|images|masks|pairs|chips)\b", re.IGNORECASE
@@ -117,18 +118,21 @@ def _index(index: pd.DataFrame, measured: Measured) -> Iterator[Finding]:
 
 
 def _checksums(root: Path) -> Iterator[Finding]:
-    for path in sorted([*root.glob("SHA256SUMS"), *root.glob("*/*.sha256")]):
+    for path in sorted([*root.glob(SUMS), *root.glob("*/*.sha256")]):
         try:
             listed = read_list(path)
         except UserError as error:
             yield _finding("checksums", f"a list of checksums in {path.name}", error.found, "seal again", (path.name,))
             continue
-        if path.suffix == ".sha256" and (root / "SHA256SUMS").is_file():
+        if path.suffix == ".sha256" and (root / SUMS).is_file():
             continue  # the seal has these files
         wrong = tuple(name for name, checksum in listed.items() if not _is(path.parent / name, checksum))
         if wrong:
             told = f"{len(wrong)} files are missing or others, e.g. {wrong[0]}"
             yield _finding("checksums", f"files as {path.name} lists them", told, "restore them, or seal again", wrong)
+        if path.name == SUMS and (extra := compare_with_sums(root, listed)[1]):
+            told = f"{len(extra)} more, e.g. {extra[0]}"
+            yield _finding("not sealed", f"only files that {SUMS} lists", told, "remove them, or seal again", tuple(extra), "warning")
 
 
 def _is(path: Path, checksum: str) -> bool:
