@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from smallmines.config import PATCH_BANDS, keys_table, parse_config, schema
+from smallmines.config import PATCH_BANDS, parse_config
+from smallmines.config_keys import keys_table, schema
 from smallmines.job import UserError
 
 MINIMAL: dict[str, Any] = {"run": "x", "years": {2016: {"start": "2016-01-01", "end": "2016-01-31"}}}

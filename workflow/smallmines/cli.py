@@ -10,7 +10,8 @@ from typing import Annotated
 import typer
 
 from smallmines.compare.verbs import compare
-from smallmines.config import S2_BANDS, keys_table, schema
+from smallmines.config import S2_BANDS
+from smallmines.config_keys import keys_table, schema
 from smallmines.console import ConfigPath, plain_errors, read_config, show
 from smallmines.doctor.verbs import doctor
 from smallmines.job import UserError

@@ -1,13 +1,12 @@
 """The configuration: one frozen type per section, each key with its unit, meaning and default.
 
-The JSON schema under `workflow/schemas/` is generated from these types (`smallmines config schema`).
+Schema and table of the keys are written from these types by `config_keys.py`.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import difflib
-import json
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
@@ -487,55 +486,6 @@ def parse_config(values: dict[str, Any]) -> Config:
         raise UserError(
             "a configuration as config/README.md describes it", "; ".join(lines), "mend these keys in the config file"
         ) from None
-
-
-def schema() -> str:
-    """The JSON schema of the configuration, as text."""
-    return json.dumps(Config.model_json_schema(), indent=2, ensure_ascii=False) + "\n"
-
-
-def keys_table() -> str:
-    """Every key with its type, default and meaning, as the Markdown table of config/README.md."""
-    lines = ["| key | values | default | meaning |", "| --- | --- | --- | --- |"]
-
-    def add(model: type[BaseModel], path: str) -> None:
-        properties = model.model_json_schema()["properties"]
-        for name, field in model.model_fields.items():
-            default = "required" if field.is_required() else _default(field.get_default(call_default_factory=True))
-            lines.append(f"| `{path}{name}` | {_values(properties[name])} | {default} | {field.description} |")
-            if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-                add(field.annotation, f"{path}{name}.")
-            elif name == "years":
-                add(Year, f"{path}{name}.<year>.")
-
-    add(Config, "")
-    return "\n".join(lines) + "\n"
-
-
-def _default(value: Any) -> str:
-    if isinstance(value, BaseModel):
-        return "see below"
-    if value is None or value == ():
-        return "empty"
-    return f"`{list(value) if isinstance(value, tuple) else value}`".replace("'", "")
-
-
-def _values(schema: dict[str, Any]) -> str:
-    kinds = []
-    for one in schema.get("anyOf", [schema]):
-        if "enum" in one:
-            kinds.append(", ".join(str(value) for value in one["enum"]))
-        elif "const" in one:
-            kinds.append(str(one["const"]))
-        elif "$ref" in one:
-            kinds.append("section")
-        elif one.get("type") == "array":
-            kinds.append(f"list of {_values(one['items'])}")
-        elif one.get("type") == "object":
-            kinds.append("section per year" if "$ref" in one.get("additionalProperties", {}) else "one per name")
-        elif one.get("type") != "null":
-            kinds.append(one.get("format", one.get("type", "")))
-    return " or ".join(kinds)
 
 
 def _explain(error: dict[str, Any]) -> str:
