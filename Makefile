@@ -70,13 +70,15 @@ format: setup ## reformat the code
 report: setup ## Snakemake's report of the demo, with all pictures and run times: results/demo/workflow.html
 	$(BIN)/snakemake --configfile $(DEMO) --report results/demo/workflow.html
 
-figures: setup ## the pictures of the documents, from a finished demo (needs graphviz)
+figures: setup ## the pictures of the documents, from a finished demo (needs graphviz and chromium)
 	@mkdir -p docs/images
 	$(BIN)/snakemake --configfile $(DEMO) --forceall --rulegraph dot | sed -n '/^digraph/,$$p' | dot -Tpng -Gdpi=70 -o docs/images/dag.png
 	cp results/demo/pictures/examples.png docs/images/examples.png
 	cp results/demo/pictures/2022/2/mask.png docs/images/mask.png
 	cp results/demo/pictures/overview_2022.png docs/images/overview.png
 	cp results/demo/pictures/coverage.png docs/images/coverage.png
+	chromium --headless --no-sandbox --disable-gpu --hide-scrollbars --window-size=1000,1250 \
+	  --screenshot=docs/images/report.png file://$(CURDIR)/results/demo/report.html
 
 figures-qgis: setup ## the pictures of a working copy in QGIS, from a finished demo (needs qgis, xvfb and xauth)
 	$(BIN)/smallmines labels checkout --config $(DEMO) --year 2022 --block 2 --annotator A01

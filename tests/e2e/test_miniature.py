@@ -270,6 +270,7 @@ def test_corrections_improve_the_masks(kept: Workspace) -> None:
     assert score["with people's labels", "all"] > score["prediction alone", "all"] + 0.02
 
 
+@pytest.mark.heavy
 def test_people_check_out_edit_and_check_in(kept: Workspace) -> None:
     """Two people label their queues by the truth, one of them errs in the overlap; a third settles that."""
     kept.snakemake()

@@ -1,4 +1,4 @@
-"""The doctor's parts: what lies in a folder, what is measured, and what is said of it. Whole datasets: tests/e2e/test_doctor.py."""
+"""The doctor's parts: what lies in a folder, what is measured, and what is said of it. Whole datasets: tests/e2e/test_defects.py."""
 
 from __future__ import annotations
 
