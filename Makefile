@@ -20,8 +20,7 @@ demo: setup ## the whole workflow on the offline miniature, with its scores agai
 	$(BIN)/smallmines world score --config $(DEMO)
 	test -f resources/user/demo/splits.csv || $(BIN)/smallmines splits freeze --config $(DEMO)
 	test -d resources/user/demo/events || $(BIN)/smallmines world correct --config $(DEMO)
-	$(call RUN_DEMO)
-	$(call RUN_DEMO,package)
+	$(call RUN_DEMO,all package)
 	$(BIN)/smallmines world score --config $(DEMO)
 	@echo "The report: results/demo/report.html, to be opened first; the archive: results/demo/demo-1.0.0.zip"
 

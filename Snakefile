@@ -50,6 +50,7 @@ localrules:
     decisions,
     assemble,
     index,
+    leakage,
     documents,
     catalogue,
     seal,

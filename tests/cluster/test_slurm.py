@@ -23,6 +23,7 @@ HERE = {
     "decisions",
     "assemble",
     "index",
+    "leakage",
     "documents",
     "catalogue",
     "seal",

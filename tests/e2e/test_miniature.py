@@ -166,6 +166,7 @@ def test_one_edited_label_reruns_its_chain_and_nothing_else(kept: Workspace) -> 
         "assemble": 1,
         "quality": 1,
         "index": 1,
+        "leakage": 1,
         "documents": 1,
         "catalogue": 1,
         "seal": 1,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,7 @@ from smallmines import raster
 from smallmines.config import Splits
 from smallmines.grid import Lattice
 from smallmines.job import UserError
-from smallmines.publish.splits import class_shares, read_splits, write_splits
+from smallmines.publish.splits import class_shares, read_splits, write_leakage, write_splits
 
 
 @pytest.fixture
@@ -45,10 +46,18 @@ def test_shares_of_the_tiles(masks: tuple[dict[tuple[str, str], str], Lattice]) 
     assert own["row"].tolist() == [number // 8 for number in range(47)]
 
 
+def told(table: pd.DataFrame, made: Path, settings: Splits, frozen: bool, target: Path) -> dict[str, Any]:
+    """What `write_leakage` writes of a split, with an index of the columns that it reads."""
+    index = table.rename(columns={"class_percent": "mining_percent"}).merge(read_splits(made, table), on=["tile_id", "year"])
+    write_leakage(index, settings, frozen, target)
+    report: dict[str, Any] = json.loads(target.read_text())
+    return report
+
+
 def test_made_from_the_masks_or_taken_from_people(masks: tuple[dict[tuple[str, str], str], Lattice], tmp_path: Path) -> None:
-    outputs = [tmp_path / name for name in ("splits.csv", "splits.json")]
-    write_splits(*masks, Splits(block_tiles=2), [], *outputs)
-    report = json.loads(outputs[1].read_text())
+    outputs, settings, years = [tmp_path / name for name in ("splits.csv", "splits.json")], Splits(block_tiles=2), ["2016", "2022"]
+    write_splits(masks[0], years, masks[1], settings, [], outputs[0])
+    report = told(class_shares(*masks), outputs[0], settings, False, outputs[1])
     assert report["source"] == "spatial_block"
     assert sum(report["rows"].values()) == 96
     assert sum(report["mining_share"].values()) == pytest.approx(1, abs=0.001)
@@ -61,9 +70,13 @@ def test_made_from_the_masks_or_taken_from_people(masks: tuple[dict[tuple[str, s
     frozen = tmp_path / "frozen.csv"
     turned = made.replace("train", "x").replace("val", "train").replace("x", "val")
     frozen.write_text(turned)
-    write_splits(*masks, Splits(block_tiles=2), [str(frozen)], *outputs)
+    write_splits({}, years, masks[1], settings, [str(frozen)], outputs[0])
     assert outputs[0].read_text() == turned
-    assert json.loads(outputs[1].read_text())["source"] == "frozen"
+    assert told(class_shares(*masks), outputs[0], settings, True, outputs[1])["source"] == "frozen"
+    frozen.write_text(turned.replace("2022", "2023"))
+    with pytest.raises(UserError, match="48 missing, 48 unknown"):
+        write_splits({}, years, masks[1], settings, [str(frozen)], outputs[0])
+    assert outputs[0].read_text() == turned
 
 
 @pytest.mark.parametrize(("rows", "cols"), [(1, 2), (2, 2), (2, 3)])
@@ -73,15 +86,15 @@ def test_a_handful_of_tiles_or_one_block_stops_nothing(tmp_path: Path, rows: int
     raster.write(tmp_path / "mask.tif", np.zeros(box.shape, np.uint8), box, 255, ["mining"])
     outputs = [tmp_path / name for name in ("splits.csv", "splits.json")]
     one = {("2016", "1"): str(tmp_path / "mask.tif")}
-    write_splits(one, block.lattice, Splits(), [], *outputs)
+    write_splits(one, ["2016"], block.lattice, Splits(), [], outputs[0])
     made = pd.read_csv(outputs[0])
     assert len(made) == rows * cols - 1
-    report = json.loads(outputs[1].read_text())
+    report = told(class_shares(one, block.lattice), outputs[0], Splits(), False, outputs[1])
     assert report["source"] in ("spatial_block", "none: too few tiles")
     assert set(made["split"]) == ({"train"} if report["source"].startswith("none") else {"train", "val", "test"})
     assert "one block" in report["methods"]["leave_block_out 1"]["error"]
     with pytest.raises(UserError, match="one block"):
-        write_splits(one, block.lattice, Splits(method="leave_block_out", test_block="1"), [], *outputs)
+        write_splits(one, ["2016"], block.lattice, Splits(method="leave_block_out", test_block="1"), [], outputs[0])
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ PEOPLE = UserFiles(
     cfg.grid.crs,
     tuple(os.path.relpath(path) for path in workflow.overwrite_configfiles),
 )
+FROZEN_SPLITS = only_file(f"resources/user/{cfg.run}", "splits", (".csv",))
 OPINIONS = PEOPLE.opinions(cfg.year_names, cfg.blocks)
 
 # Settings that shape no pixel: where pixels are fetched from (the item ids tell), what is only reported.

@@ -63,16 +63,15 @@ rule quality:
         "../scripts/quality.py"
 
 
-# Made once: a label edit moves no tile (`ancient`), nor does a new version of the code (a number stands for it).
-# The frozen file is not ancient: Snakemake looks at params only where no job before this one runs, and masks may be made in the same run.
+# Made once: a label edit moves no tile (`ancient`), nor does a new version of the code (a number stands for it). Where a frozen file is, the
+# masks are no input: Snakemake looks at nothing else of a job that comes after one that runs, and would miss another frozen file.
 rule splits:
     input:
-        masks=ancient(of_all("<results>/masks/{year}/{block}.tif")),
-        frozen=only_file(f"resources/user/{cfg.run}", "splits", (".csv",)),
+        masks=[] if FROZEN_SPLITS else ancient(of_all("<results>/masks/{year}/{block}.tif")),
+        frozen=FROZEN_SPLITS,
         grid="<results>/grid/grid.json",
     output:
-        splits="<results>/dataset/splits.csv",
-        report="<results>/splits.json",
+        "<results>/dataset/splits.csv",
     log:
         "<logs>/splits.log",
     benchmark:
@@ -85,7 +84,7 @@ rule splits:
         runtime=20,
     params:
         *code("splits"),
-        digest=[sha256(path) for path in only_file(f"resources/user/{cfg.run}", "splits", (".csv",))],
+        digest=[sha256(path) for path in FROZEN_SPLITS],
         years=cfg.year_names,
         blocks=cfg.blocks,
         config=cfg.splits.model_dump(mode="json"),
@@ -93,6 +92,31 @@ rule splits:
         "Splitting the tiles into train, val and test"
     script:
         "../scripts/splits.py"
+
+
+rule leakage:
+    input:
+        index="<results>/dataset/index.parquet",
+    output:
+        "<results>/splits.json",
+    log:
+        "<logs>/leakage.log",
+    benchmark:
+        "<benchmarks>/leakage.tsv"
+    conda:
+        "../../envs/smallmines.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        *code("leakage"),
+        config=cfg.splits.model_dump(mode="json"),
+        frozen=bool(FROZEN_SPLITS),
+    message:
+        "Telling what the splits leak"
+    script:
+        "../scripts/leakage.py"
 
 
 rule index:

@@ -6,7 +6,7 @@ from smallmines.job import job
 from smallmines.publish.splits import write_splits
 
 with job(snakemake.log[0]):
-    source, given, made = snakemake.input, snakemake.params, snakemake.output
-    masks = dict(zip([(year, block) for year in given.years for block in given.blocks], source.masks, strict=True))
-    lattice, settings = read_lattice(source.grid), Splits(**given.config)
-    write_splits(masks, lattice, settings, list(source.frozen), made.splits, made.report)
+    source, given = snakemake.input, snakemake.params
+    keys = [(year, block) for year in given.years for block in given.blocks]
+    masks = {} if source.frozen else dict(zip(keys, source.masks, strict=True))
+    write_splits(masks, given.years, read_lattice(source.grid), Splits(**given.config), list(source.frozen), snakemake.output[0])

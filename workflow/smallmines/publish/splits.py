@@ -1,4 +1,4 @@
-"""The splits of a dataset: made once from the masks, or as people froze them; with what they leak."""
+"""The splits of a dataset: made once from the masks, or as people froze them; and what they leak."""
 
 from __future__ import annotations
 
@@ -26,18 +26,22 @@ COLUMNS = ["tile_id", "year", "split", "fold"]
 METHODS = get_args(Splits.model_fields["method"].annotation)
 
 
+NONE = "none: too few tiles"
+"""In place of a method, where all tiles are train."""
+
+
 def write_splits(
     masks: Mapping[tuple[str, str], str],
+    years: Sequence[str],
     lattice: Lattice,
     settings: Splits,
     frozen: Sequence[str],
-    splits_out: str | Path,
-    report_out: str | Path,
+    target: str | Path,
 ) -> None:
-    """Write `splits.csv` and what each split leaks.
+    """Write `splits.csv`.
 
     Args:
-        masks: by year and block.
+        masks: by year and block; not looked at where there is a frozen file.
         frozen: the file that people keep in place of a new assignment (one or none).
 
     Where there are too few tiles for a split, all are train, with a warning: a first look at six tiles is no reason to stop.
@@ -45,23 +49,35 @@ def write_splits(
     Raises:
         UserError: the frozen file does not name every tile and year once, or a block left out that is not there.
     """
-    table = class_shares(masks, lattice)
-    source: str = "frozen" if frozen else settings.method
-    try:
-        made = read_splits(frozen[0], table) if frozen else with_folds(table, settings)
-    except UserError as error:
-        if frozen or settings.method == "leave_block_out":
-            raise
-        logger.warning("no split, all tiles are train: expected %s, found %s", error.expected, error.found)
-        source, made = "none: too few tiles", table[["tile_id", "year"]].assign(split="train", fold=1)
-    report = {"source": source, **described(table.merge(made, on=["tile_id", "year"]))}
-    report["methods"] = compared(table, settings)
-    told = report["leakage"]
-    logger.info("%s: %s", report["source"], ", ".join(f"{number} {name}" for name, number in report["rows"].items()))
-    logger.info("of the test: twins in train %s, touching train %s; place alone: R² %s, AUC %s", *told.values())
-    with written(splits_out) as beside:
+    if frozen:
+        tiles = lattice.cells[["tile_id"]].astype(str).merge(pd.DataFrame({"year": [int(year) for year in years]}), how="cross")
+        made = read_splits(frozen[0], tiles)
+    else:
+        table = class_shares(masks, lattice)
+        try:
+            made = with_folds(table, settings)
+        except UserError as error:
+            if settings.method == "leave_block_out":
+                raise
+            logger.warning("no split, all tiles are train: expected %s, found %s", error.expected, error.found)
+            made = table[["tile_id", "year"]].assign(split="train", fold=1)
+    with written(target) as beside:
         made[COLUMNS].to_csv(beside, index=False, lineterminator="\n")
-    write_json(report_out, report)
+
+
+def write_leakage(index: pd.DataFrame, settings: Splits, frozen: bool, target: str | Path) -> None:
+    """Write numbers of the split in force, and what it and every other method leak, by the masks of today.
+
+    Args:
+        index: as `index.read_index` gives it.
+    """
+    table = index[["tile_id", "year", "row", "col", "block", "split"]].assign(class_percent=index["mining_percent"])
+    source = "frozen" if frozen else NONE if set(table["split"]) == {"train"} else settings.method
+    report = {"source": source, **described(table), "methods": compared(table.drop(columns="split"), settings)}
+    told = report["leakage"]
+    logger.info("%s: %s", source, ", ".join(f"{number} {name}" for name, number in report["rows"].items()))
+    logger.info("of the test: twins in train %s, touching train %s; place alone: R² %s, AUC %s", *told.values())
+    write_json(target, report)
 
 
 def with_folds(table: pd.DataFrame, settings: Splits) -> pd.DataFrame:

@@ -1,0 +1,10 @@
+"""Tell what the splits leak."""
+
+from smallmines.config import Splits
+from smallmines.job import job
+from smallmines.publish.index import read_index
+from smallmines.publish.splits import write_leakage
+
+with job(snakemake.log[0]):
+    given = snakemake.params
+    write_leakage(read_index(snakemake.input.index), Splits(**given.config), given.frozen, snakemake.output[0])
