@@ -191,6 +191,14 @@ def test_one_edited_label_reruns_its_chain_and_nothing_else(kept: Workspace) -> 
     assert dataset(kept) == before, "the edit taken back must give the old bytes"
 
 
+def test_frozen_splits_count_in_a_run_that_makes_masks_again(kept: Workspace) -> None:
+    """What a job that comes after masks takes from people must not wait for the next run."""
+    kept.smallmines("splits", "freeze", "--config", "small.yaml")
+    edit_one_label(kept, "2016", "2")
+    planned = kept.planned()
+    assert (planned["mask"], planned["splits"], planned["index"]) == (1, 1, 1)
+
+
 def test_an_edited_module_reruns_its_users(kept: Workspace) -> None:
     module = kept.folder / "workflow/smallmines/mask.py"
     text = module.read_text()
