@@ -144,13 +144,13 @@ def noisy(random: np.random.Generator, flip: set[str]) -> pd.DataFrame:
 
 
 def test_a_forest_tells_the_patches_whose_masks_are_exchanged() -> None:
-    areas, patches = labels.noise(noisy(np.random.default_rng(0), {"0003", "0017"}), LIMITS)
+    areas, patches = labels.noise(noisy(np.random.default_rng(0), {"0003", "0017"}))
     found = list(labels.check_noise(areas, patches, LIMITS))
     assert areas[2016] > 0.8
     assert [(one.check, set(one.tiles)) for one in found] == [("patch against image", {"0003 2016", "0017 2016"})]
-    areas, patches = labels.noise(noisy(np.random.default_rng(0), {f"{number:04d}" for number in range(0, 30, 2)}), LIMITS)
+    areas, patches = labels.noise(noisy(np.random.default_rng(0), {f"{number:04d}" for number in range(0, 30, 2)}))
     assert "labels against image" in {one.check for one in labels.check_noise(areas, patches, LIMITS)}
-    assert labels.noise(noisy(np.random.default_rng(0), set()).assign(mask=0.0), LIMITS)[0] == {}
+    assert labels.noise(noisy(np.random.default_rng(0), set()).assign(mask=0.0))[0] == {}
 
 
 @pytest.mark.parametrize(

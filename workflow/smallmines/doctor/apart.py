@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -69,7 +70,7 @@ def leaks(folder: Folder, table: pd.DataFrame | None, limits: Doctor) -> Iterato
     odd: dict[str, Any] = {
         "in no split": pairs - set(given),
         "in a split and not there": set(given) - pairs,
-        "named twice": {one for one in given if given.count(one) > 1} if len(given) != len(set(given)) else set(),
+        "named twice": {one for one, count in Counter(given).items() if count > 1},
     }
     for told, some in odd.items():
         if some:

@@ -60,7 +60,7 @@ def examine(root: str | Path, limits: Doctor, threads: int = 1, tell: Callable[[
     for (tile, year), group in groups.items():
         by_group.setdefault(group, []).append(f"{tile} {year}")
     shifts = geometry.shifts(measured, limits)
-    areas, contradicted = labels.noise(measured.pixels, limits, threads)
+    areas, contradicted = labels.noise(measured.pixels, threads)
     findings = [
         *structure.check(folder, measured),
         *radiometry.check(folder, measured, limits),

@@ -102,7 +102,7 @@ def _people(folder: Folder, limits: Doctor) -> Iterator[Finding]:
                 yield _finding("agreement", f"κ of at least {limits.kappa:g}", told, "settle the rules, label again", (), "warning")
 
 
-def noise(pixels: pd.DataFrame, limits: Doctor, threads: int = 1) -> tuple[dict[int, float], pd.DataFrame]:
+def noise(pixels: pd.DataFrame, threads: int = 1) -> tuple[dict[int, float], pd.DataFrame]:
     """How labels follow the image: by a forest that has learnt from pixels of other tiles.
 
     Args:
@@ -135,6 +135,7 @@ def noise(pixels: pd.DataFrame, limits: Doctor, threads: int = 1) -> tuple[dict[
             learn = np.random.default_rng(one).permutation(learn)[:MOST_PIXELS]
             forest = RandomForestClassifier(TREES, max_depth=12, class_weight="balanced", n_jobs=threads, random_state=0)
             forest.fit(features[learn], label[learn])
+            forest.set_params(n_jobs=1)  # several threads sum the trees in an order of their own
             probability[fold == one] = forest.predict_proba(features[fold == one])[:, 1].round(6)
         judged = np.isfinite(probability)
         if len(np.unique(label[judged])) == 2:

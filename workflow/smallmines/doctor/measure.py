@@ -26,8 +26,8 @@ from smallmines.raster import geobox_of
 
 Floats = NDArray[np.float64]
 
-S2, VV, VH, DEM = slice(0, 10), 10, 11, 12
-B02, B03, B04, B08, B8A, B11 = 0, 1, 2, 6, 7, 8
+S2, VH, DEM = slice(0, 10), 11, 12
+B02, B04, B08, B8A, B11 = 0, 2, 6, 7, 8
 BANDS = len(PATCH_BANDS)
 
 SAMPLE = 64
@@ -181,7 +181,7 @@ def measure_pair(
     row: dict[str, Any] = {key: record[key] for key in ("tile", "year", "image", "mask")}
     image, mask = (_open(root, record[kind], kind, row) for kind in ("image", "mask"))
     if image is not None and len(image) == BANDS:
-        _measure_image(image.astype(np.float32, copy=False), row, limits)
+        _measure_image(image.astype(np.float32, copy=False), row)
     if mask is not None and len(mask) == 1:
         _measure_mask(mask[0], row, limits)
         if image is not None and len(image) == BANDS and image.shape[1:] == mask.shape[1:]:
@@ -210,7 +210,7 @@ def _open(root: Path, name: str | None, kind: str, row: dict[str, Any]) -> NDArr
     return array
 
 
-def _measure_image(image: NDArray[np.float32], row: dict[str, Any], limits: Doctor) -> None:
+def _measure_image(image: NDArray[np.float32], row: dict[str, Any]) -> None:
     flat = image.reshape(BANDS, -1)
     row["hash"] = hashlib.blake2b(np.ascontiguousarray(image[S2]).tobytes(), digest_size=12).hexdigest()
     finite = np.isfinite(flat)

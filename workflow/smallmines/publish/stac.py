@@ -31,9 +31,6 @@ GEOTIFF = "image/tiff; application=geotiff; profile=cloud-optimized"
 SPLIT = {"train": "train", "val": "validate", "test": "test"}
 """ml-aoi's names of the splits; a tile of the buffer has none."""
 
-STRUCTURE = ("type", "stac_version", "stac_extensions", "id", "collection", "geometry", "bbox", "links", "assets")
-"""What a row of the index has beside an item's properties."""
-
 Windows = Mapping[str, Sequence[str]]
 """First and last day of each year's acquisitions, YYYY-MM-DD."""
 
