@@ -7,9 +7,10 @@ from snakemake.utils import min_version
 min_version("9.27")
 sys.path.insert(0, f"{workflow.basedir}/workflow")
 
-from smallmines.config import only_file, parse_config
-from smallmines.job import UserError
-from smallmines.provenance import code
+from smallmines.config import parse_config
+from smallmines.errors import UserError
+from smallmines.provenance import only_file
+from smallmines.rerun import FROZEN, code
 
 if not workflow.overwrite_configfiles:
 
@@ -51,6 +52,7 @@ localrules:
     assemble,
     index,
     leakage,
+    software,
     documents,
     catalogue,
     seal,

@@ -12,7 +12,7 @@ from affine import Affine
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-from smallmines.config import S2_BANDS
+from smallmines.product import S2_BANDS
 from smallmines.provenance import write_json
 from smallmines.world.stac import Catalogue, corners, lonlat, write_cog
 

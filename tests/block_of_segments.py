@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from smallmines import raster
-from smallmines.config import S2_BANDS
 from smallmines.grid import Lattice, read_lattice
+from smallmines.product import S2_BANDS
 from smallmines.provenance import write_json
 
 TILE = 32

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from smallmines import raster
-from smallmines.config import S2_BANDS
 from smallmines.grid import Lattice, read_lattice
+from smallmines.product import S2_BANDS
 from smallmines.provenance import write_json
 from smallmines.publish.index import PROVENANCES, BlockFiles
 
@@ -207,7 +207,8 @@ def document(dataset: Path, lists: list[Path], windows: dict[str, list[str]], co
     statistics = {year: band_statistics(sorted((dataset / year / "IMAGE").glob("*.tif"))) for year in windows}
     leakage = {"twins": None, "neighbours": None, "r2": None, "auc": None}
     labels, splits = read_json(dataset / "labels.json"), {"source": "frozen", "leakage": leakage}
-    facts = gather(index, labels, splits, statistics, windows, about, "made-up", country)
+    software = {"versions": {"gdal": ["3.10.3"], "otb": ["8.1.1"]}, "mixed": {}, "unknown": {}}
+    facts = gather(index, labels, splits, statistics, windows, software, about, "made-up", country)
     write_documents(facts, about, dataset)
     write_catalogue(index, windows, "made-up", about, facts, dataset / "stac/collection.json")
     files = [dataset / name for name in (*DOCUMENTS, "index.parquet", "labels.json", "splits.csv", "stac/collection.json")]

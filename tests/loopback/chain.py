@@ -13,9 +13,10 @@ import numpy as np
 import rasterio
 from services import Archives
 
+from sections import asked, cache, fetching
 from smallmines import elevation, sentinel1, sentinel2
 from smallmines.archive.coverage import coverage, require
-from smallmines.archive.fetch import Fetch, fetch
+from smallmines.archive.fetch import fetch
 from smallmines.archive.search import search
 from smallmines.config import Elevation, Grid, Sentinel1, Sentinel2
 from smallmines.grid import make_grid
@@ -23,7 +24,6 @@ from smallmines.provenance import read_json
 
 WINDOWS = {year: (dt.date(int(year), 1, 1), dt.date(int(year), 1, 31)) for year in ("2016", "2022")}
 KINDS = {"s2": Sentinel2, "s1": Sentinel1, "dem": Elevation}
-READ = {"s2": ("resampling_20m", "cloud_dilation_px", "cloud_opening_px", "reader"), "s1": ("border_erosion_px",), "dem": ("project",)}
 
 
 @dataclass
@@ -51,21 +51,21 @@ class Place:
         """The manifest of a sensor and year."""
         windows = {} if sensor == "dem" else WINDOWS if sensor == "s1" else {year: WINDOWS[year]}
         output = self.folder / f"manifests/{year}/{sensor}.json"
-        search(sensor, year, windows, settings, self.grid(), output, archived)
+        search(sensor, year, windows, asked(settings), self.grid(), output, archived)
         return dict(read_json(output))
 
     def cover(self, settings: Mapping[str, Any], year: str = "2016", minimum: float = 0.99) -> dict[str, Any]:
         """Coverage of the manifests that are there, required."""
         manifests = {f"{year}/{sensor}": self.folder / f"manifests/{year}/{sensor}.json" for sensor in settings}
         output = self.folder / "coverage.json"
-        coverage(manifests, self.grid(), "pixels", {sensor: _fetch(sensor, one) for sensor, one in settings.items()}, output)
+        coverage(manifests, self.grid(), cache("pixels"), {sensor: fetching(one) for sensor, one in settings.items()}, output)
         require(output, minimum, self.folder / "sufficient.json")
         return dict(read_json(output))
 
     def fetch(self, sensor: str, settings: Any, year: str = "2016", block: str = "1") -> Path:
         """Bring a block's pixels."""
         output = self.folder / f"fetched/{year}/{block}/{sensor}.json"
-        fetch(sensor, block, self.grid(), self.folder / f"manifests/{year}/{sensor}.json", "pixels", _fetch(sensor, settings), output)
+        fetch(sensor, block, self.grid(), self.folder / f"manifests/{year}/{sensor}.json", cache("pixels"), fetching(settings), output)
         return output
 
     def composite(self, sensor: str, settings: Any, year: str = "2016", block: str = "1") -> Path:
@@ -80,10 +80,6 @@ class Place:
             made = sentinel1.composite if sensor == "s1" else elevation.composite
             made(block, self.grid(), fetched, settings, image, stats)
         return image
-
-
-def _fetch(sensor: str, settings: Any) -> Fetch:
-    return Fetch(**settings.model_dump(include=set(READ[sensor])))
 
 
 def pixels(path: Path) -> np.ndarray:

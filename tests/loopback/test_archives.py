@@ -23,8 +23,8 @@ from smallmines.archive.access import try_providers
 from smallmines.archive.providers import provider_of
 from smallmines.archive.search import footprint
 from smallmines.config import Config
+from smallmines.errors import UserError
 from smallmines.grid import read_lattice
-from smallmines.job import UserError
 from smallmines.provenance import read_json, sha256
 
 pytestmark = pytest.mark.loopback
@@ -92,8 +92,10 @@ def test_a_killed_download_goes_on_where_it_was(place: Place) -> None:
     wanted.unlink()
     place.archives.faults = Faults(slow=0.03)
     program = (
-        "import json, sys; sys.path[:0] = json.loads(sys.argv[1]); from smallmines.archive.fetch import Fetch, fetch;"
-        "fetch('s2', '1', 'grid.json', 'manifests/2016/s2.json', 'pixels', Fetch(cloud_dilation_px=3, cloud_opening_px=2), 'killed.json')"
+        "import json, sys; sys.path[:0] = json.loads(sys.argv[1]); from pathlib import Path;"
+        "from smallmines.archive.fetch import Cache, fetch; from smallmines.settings.fetch import FetchSentinel2;"
+        "settings = FetchSentinel2('nearest', 3, 2, 'warpedvrt');"
+        "fetch('s2', '1', 'grid.json', 'manifests/2016/s2.json', Cache(Path('pixels'), 1), settings, 'killed.json')"
     )
     running = subprocess.Popen([sys.executable, "-c", program, json.dumps(sys.path)], cwd=place.folder)
     while sum(path.is_file() for path in files) < 5:

@@ -13,7 +13,7 @@ import pytest
 
 from smallmines.aoi import download_boundaries
 from smallmines.config import Aoi
-from smallmines.job import UserError
+from smallmines.errors import UserError
 
 pytestmark = pytest.mark.loopback
 

@@ -12,7 +12,7 @@ import shapely
 from chain import Place
 from services import Faults
 
-from smallmines.job import UserError
+from smallmines.errors import UserError
 from smallmines.provenance import read_json
 
 pytestmark = pytest.mark.loopback

@@ -15,7 +15,8 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 
 from smallmines import orfeo, raster
-from smallmines.config import S2Band, Segmentation
+from smallmines.config import Segmentation
+from smallmines.product import S2Band
 from smallmines.segmentation import mean_shift
 
 pytestmark = pytest.mark.real

@@ -18,9 +18,11 @@ if __name__ == "__main__":
     sys.path[:0] = [str(Path(__file__).resolve().parents[2] / part) for part in ("workflow", "tests")]
 
 from archive_builder import ArchiveBuilder, grid, product, write_grid
-from smallmines.archive.fetch import Fetch, fetch
+from sections import asked, cache, fetching
+from smallmines.archive.fetch import fetch
 from smallmines.archive.search import search
-from smallmines.config import S2_BANDS, Sentinel2
+from smallmines.config import Sentinel2
+from smallmines.product import S2_BANDS
 from smallmines.provenance import read_json
 from smallmines.sentinel2 import composite
 
@@ -55,9 +57,8 @@ def make(folder: Path, data: Path, **settings: object) -> tuple[np.ndarray, np.n
         archive.add_s2(product(f"{when:%Y%m%d}", tile="31UDS", baseline="0206", made=f"{when:%Y%m%d}T150000"), whole, bands)
     config = Sentinel2(provider="static", catalogue=str(archive.save()), **({"cloud_dilation_px": 1, "cloud_opening_px": 1} | settings))
     lattice = write_grid(folder / "grid.json", whole, 32, {"1": (0, 0, 2, 2)})
-    search("s2", "2018", {"2018": WINDOW}, config, lattice, folder / "s2.json")
-    known = Fetch(cloud_dilation_px=config.cloud_dilation_px, cloud_opening_px=config.cloud_opening_px)
-    fetch("s2", "1", lattice, folder / "s2.json", folder / "pixels", known, folder / "fetched.json")
+    search("s2", "2018", {"2018": WINDOW}, asked(config), lattice, folder / "s2.json")
+    fetch("s2", "1", lattice, folder / "s2.json", cache(folder / "pixels"), fetching(config), folder / "fetched.json")
     outputs = {name: folder / f"{name}.tif" for name in ("image", "source", "clearness")} | {"stats": folder / "stats.json"}
     composite("1", lattice, folder / "fetched.json", config, outputs)
     read = [rasterio.open(outputs[name]).read() for name in ("image", "source", "clearness")]

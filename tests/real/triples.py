@@ -14,7 +14,7 @@ import yaml
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-from smallmines.config import S2_BANDS
+from smallmines.product import S2_BANDS
 from smallmines.world.stac import Catalogue, corners, lonlat, write_cog
 
 SOURCE_BANDS = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B11", "B12")

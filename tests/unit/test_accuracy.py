@@ -11,7 +11,7 @@ import pytest
 
 from place import decide_again, edit, make_place, read, read_truth
 from smallmines import raster
-from smallmines.job import UserError
+from smallmines.errors import UserError
 from smallmines.labels import decisions
 from smallmines.labels.store import Event, read_events, write_events
 from smallmines.quality import accuracy as measure

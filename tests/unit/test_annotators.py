@@ -8,7 +8,7 @@ import pytest
 
 from place import decide_again, make_place, read_truth
 from smallmines import raster
-from smallmines.job import UserError
+from smallmines.errors import UserError
 from smallmines.world import annotators
 from smallmines.world.annotators import Errors
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fake_results import CELLS, Results, make_grid
-from smallmines.job import UserError
+from smallmines.errors import UserError
 from smallmines.publish import assemble as module
 from smallmines.publish.assemble import assemble, read_list
 

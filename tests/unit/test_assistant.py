@@ -10,7 +10,7 @@ import pytest
 from block_of_segments import make_block
 from smallmines import assistant, prevalence
 from smallmines.config import Assistant
-from smallmines.job import UserError
+from smallmines.errors import UserError
 from smallmines.labels import tables
 from smallmines.provenance import read_json
 

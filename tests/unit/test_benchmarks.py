@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from smallmines.benchmarks import took
-from smallmines.job import TOOK, UserError, job
+from smallmines.errors import UserError
+from smallmines.job import TOOK, job
 
 HEADER = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time\n"
 

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from block_of_segments import make_block
-from smallmines.config import S2_BANDS, Annotate
+from smallmines.config import Annotate
 from smallmines.labels import candidates, samples
+from smallmines.product import S2_BANDS
 
 SETTINGS = Annotate(candidates=200, spectral_clusters=4, elevation_bins=3)
 

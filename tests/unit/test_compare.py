@@ -26,8 +26,8 @@ from smallmines.compare.differences import WRAPPED_NODATA, compare_pairs, offset
 from smallmines.compare.origin import NOT_INDEPENDENT, verdict
 from smallmines.compare.pairs import Joined, find_patches, join
 from smallmines.compare.published import against_tables, read_ours, read_published, released_ids, tables_in, totals
-from smallmines.config import PATCH_BANDS, S2_BANDS
-from smallmines.job import UserError
+from smallmines.errors import UserError
+from smallmines.product import PATCH_BANDS, S2_BANDS
 from smallmines.splits import bins_of
 
 SIDE = 16

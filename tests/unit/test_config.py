@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 import yaml
 
-from smallmines.config import PATCH_BANDS, parse_config
+from smallmines.config import parse_config
 from smallmines.config_keys import keys_table, schema
-from smallmines.job import UserError
+from smallmines.errors import UserError
+from smallmines.product import PATCH_BANDS
 
 MINIMAL: dict[str, Any] = {"run": "x", "years": {2016: {"start": "2016-01-01", "end": "2016-01-31"}}}
 

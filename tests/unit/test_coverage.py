@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 
 from archive_builder import grid, write_grid
+from sections import cache
 from smallmines.archive.coverage import coverage, expected_bytes, require, share_under
-from smallmines.archive.fetch import Fetch, Wanted
-from smallmines.job import UserError
+from smallmines.archive.fetch import Wanted
+from smallmines.errors import UserError
 from smallmines.provenance import read_json, write_json
 from smallmines.report.coverage import picture
+from smallmines.settings.fetch import FetchSentinel1
 from smallmines.world.stac import corners, lonlat
 
 WHOLE = grid(600000, 700000, (128, 256))
@@ -36,7 +38,7 @@ def manifest(folder: Path, *parts: Any) -> Path:
 def covered(folder: Path, *parts: Any) -> Path:
     lattice = write_grid(folder / "grid.json", WHOLE, 64, {"1": (0, 0, 2, 2), "2": (0, 2, 2, 2)})
     output = folder / "coverage.json"
-    coverage({"2016/s1": manifest(folder, *parts)}, lattice, folder / "pixels", {"s1": Fetch(border_erosion_px=10)}, output)
+    coverage({"2016/s1": manifest(folder, *parts)}, lattice, cache(folder / "pixels"), {"s1": FetchSentinel1(10)}, output)
     return output
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
 
 from smallmines.config import Transfer
-from smallmines.job import UserError
+from smallmines.errors import UserError
 from smallmines.labels import decide, store, tables
 from smallmines.labels.transfer import settle
 

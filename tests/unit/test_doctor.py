@@ -15,11 +15,12 @@ from typer.testing import CliRunner
 
 from fake_results import Results, make_results, publish
 from smallmines.cli import app
-from smallmines.config import PATCH_BANDS, Doctor
+from smallmines.config import Doctor
 from smallmines.doctor import apart, documents, geometry, labels, measure
 from smallmines.doctor.examine import examine, summary, write
 from smallmines.doctor.folder import read_folder
-from smallmines.job import UserError
+from smallmines.errors import UserError
+from smallmines.product import PATCH_BANDS
 
 LIMITS = Doctor()
 

@@ -17,8 +17,9 @@ import pytest
 import rasterio
 
 from fake_results import Results, document, make_results, publish
-from smallmines.config import PATCH_BANDS, Publish
-from smallmines.job import UserError
+from smallmines.config import Publish
+from smallmines.errors import UserError
+from smallmines.product import PATCH_BANDS
 from smallmines.provenance import read_json, sha256
 from smallmines.publish.bands import BANDS
 from smallmines.publish.documents import TEMPLATES, cite, interval, licence_address, number, render

@@ -12,12 +12,14 @@ from odc.geo.geobox import GeoBox
 from pyproj import Transformer
 
 from archive_builder import ArchiveBuilder, grid, write_grid
-from smallmines.archive.fetch import Fetch, fetch
+from sections import asked, cache
+from smallmines.archive.fetch import fetch
 from smallmines.archive.search import search
 from smallmines.config import Elevation
 from smallmines.elevation import composite
 from smallmines.provenance import read_json
 from smallmines.sampling import Piece, SourceLattice, pasted, read_piece, resample
+from smallmines.settings.fetch import FetchElevation
 
 LON, LAT, SECOND = -2.1 - 0.5 / 3600, 6.35 + 0.5 / 3600, 1 / 3600
 BLOCKS = {"1": (0, 0, 2, 2), "2": (1, 1, 2, 3), "3": (0, 0, 3, 4)}
@@ -43,8 +45,8 @@ def build(folder: Path, tiles: list[GeoBox]) -> Path:
 def make(folder: Path, catalogue: Path, block: str = "3", resampling: Any = "bilinear") -> tuple[np.ndarray, dict]:
     config = Elevation(provider="static", catalogue=str(catalogue), resampling=resampling)
     manifest, fetched, output, stats = (folder / name for name in ("dem.json", "fetched.json", "dem.tif", "stats.json"))
-    search("dem", "static", {}, config, folder / "grid.json", manifest)
-    fetch("dem", block, folder / "grid.json", manifest, folder / "pixels", Fetch(), fetched)
+    search("dem", "static", {}, asked(config), folder / "grid.json", manifest)
+    fetch("dem", block, folder / "grid.json", manifest, cache(folder / "pixels"), FetchElevation(None), fetched)
     composite(block, folder / "grid.json", fetched, config, output, stats)
     with rasterio.open(output) as source:
         assert (source.descriptions, source.units, source.dtypes) == (("DEM",), ("m",), ("float32",))

@@ -17,8 +17,8 @@ from fake_results import make_results, publish
 from smallmines import raster
 from smallmines.aoi import read_aoi, select_units
 from smallmines.config import Aoi, Grid
+from smallmines.errors import UserError
 from smallmines.grid import blocks_of, fishnet, make_grid, read_lattice, tile_ids
-from smallmines.job import UserError
 from smallmines.released import images_digest
 
 GRID = Grid()

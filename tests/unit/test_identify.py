@@ -22,8 +22,8 @@ from smallmines.archive.read import onto
 from smallmines.cli import app
 from smallmines.compare.identify import BANDS_20M, UNDECIDED, Answer, Clues, as_config, identify, operator, residuals, weight
 from smallmines.compare.pairs import find_patches
-from smallmines.config import PATCH_BANDS, S2_BANDS
 from smallmines.patches import IMAGE_NODATA, image_array
+from smallmines.product import PATCH_BANDS, S2_BANDS
 from smallmines.sampling import Piece, SourceLattice, resample
 from smallmines.sentinel1 import circular_mean
 

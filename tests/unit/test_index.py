@@ -12,7 +12,7 @@ import pytest
 
 from fake_results import ITEMS, SIDE, Results, make_results, publish
 from smallmines import raster
-from smallmines.job import UserError
+from smallmines.errors import UserError
 from smallmines.provenance import sha256
 from smallmines.publish.index import OPEN, PROVENANCES, accuracies, columns, histograms, label_codes, read_index, scenes, write_index
 

@@ -15,11 +15,11 @@ import yaml
 from typer.testing import CliRunner
 
 from smallmines.cli import app
-from smallmines.config import CLASSES, PATCH_BANDS
-from smallmines.job import UserError
+from smallmines.errors import UserError
 from smallmines.loaders import folder
 from smallmines.loaders.terratorch import PRITHVI_BANDS, split_files, terratorch_config
 from smallmines.patches import IMAGE_NODATA, MASK_NODATA
+from smallmines.product import CLASSES, PATCH_BANDS
 from two_years import make_dataset, mask_of, values
 
 

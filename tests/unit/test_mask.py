@@ -8,7 +8,7 @@ import pytest
 import rasterio
 
 from block_of_segments import make_block
-from smallmines.job import UserError
+from smallmines.errors import UserError
 from smallmines.labels import tables
 from smallmines.mask import lookup, make_mask, masked
 

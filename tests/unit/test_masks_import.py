@@ -10,7 +10,7 @@ from odc.geo.geobox import GeoBox
 
 from place import decide_again, make_place, read_truth
 from smallmines import raster
-from smallmines.job import UserError
+from smallmines.errors import UserError
 from smallmines.labels.samples import read_samples
 from smallmines.review.masks import held_out, import_masks, masks_of
 

@@ -12,7 +12,7 @@ import pytest
 
 from smallmines import orfeo
 from smallmines.config import Segmentation
-from smallmines.job import UserError
+from smallmines.errors import UserError
 
 
 @pytest.fixture(autouse=True)

@@ -10,9 +10,9 @@ import rasterio
 
 from fake_results import CELLS, SIDE, Results, make_results
 from smallmines import raster
-from smallmines.config import PATCH_BANDS
-from smallmines.job import UserError
+from smallmines.errors import UserError
 from smallmines.patches import UNITS, image_array, patch_name, write_images, write_masks
+from smallmines.product import PATCH_BANDS
 
 
 @pytest.fixture

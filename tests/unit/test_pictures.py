@@ -11,7 +11,7 @@ import pytest
 
 from fake_results import ITEMS, YEAR, Results, make_results, publish
 from smallmines import raster
-from smallmines.config import S2_BANDS
+from smallmines.product import S2_BANDS
 from smallmines.publish.facts import band_statistics
 from smallmines.publish.index import read_index
 from smallmines.report import canvas

@@ -1,4 +1,4 @@
-"""Digests of code, and writing at once or not at all."""
+"""Writing at once or not at all, and the frame of a job."""
 
 from __future__ import annotations
 
@@ -8,53 +8,8 @@ from pathlib import Path
 import pytest
 
 from smallmines import provenance
-from smallmines.job import UserError, job
-
-
-def names(rule: str) -> list[str]:
-    return [entry.split(" ")[0] for entry in provenance.code(rule)]
-
-
-def test_sources_follow_imports_in_functions_too() -> None:
-    assert names("boundaries") == [
-        "scripts/boundaries.py",
-        "smallmines/aoi.py",
-        "smallmines/config.py",
-        "smallmines/grid.py",
-        "smallmines/job.py",
-        "smallmines/provenance.py",
-        "smallmines/released.py",
-    ]
-
-
-def test_archive_rules_carry_a_number_instead_of_their_code() -> None:
-    assert provenance.code("search") == ["search 1"]
-    assert provenance.code("fetch") == ["fetch 1"]
-
-
-def test_an_edit_changes_the_digest_and_a_touch_does_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    package = tmp_path / "smallmines"
-    (tmp_path / "scripts").mkdir()
-    package.mkdir()
-    (tmp_path / "scripts/one.py").write_text("from smallmines import a\n")
-    (package / "__init__.py").touch()
-    (package / "a.py").write_text("def f():\n    import smallmines.b\n")
-    (package / "b.py").write_text("x = 1\n")
-    (package / "c.py").write_text("x = 1\n")
-    monkeypatch.setattr(provenance, "WORKFLOW", tmp_path)
-
-    def now() -> list[str]:
-        provenance._imports.cache_clear()
-        provenance._digest_of_source.cache_clear()
-        return provenance.code("one")
-
-    before = now()
-    assert [entry.split(" ")[0] for entry in before] == ["scripts/one.py", "smallmines/a.py", "smallmines/b.py"]
-    (package / "b.py").touch()
-    (package / "c.py").write_text("x = 2\n")
-    assert now() == before
-    (package / "b.py").write_text("x = 2\n")
-    assert [a == b for a, b in zip(now(), before, strict=True)] == [True, True, False]
+from smallmines.errors import UserError
+from smallmines.job import job
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ import pytest
 from block_of_segments import TILE, make_block
 from smallmines import raster
 from smallmines.config import Splits
+from smallmines.errors import UserError
 from smallmines.grid import Lattice
-from smallmines.job import UserError
 from smallmines.publish.splits import class_shares, read_splits, write_leakage, write_splits
 
 

@@ -9,7 +9,7 @@ import pytest
 import shapely
 
 from smallmines.config import Queue
-from smallmines.job import UserError
+from smallmines.errors import UserError
 from smallmines.review.queue import draw_overlap, near_features, review_queue
 
 

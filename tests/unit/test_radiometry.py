@@ -24,7 +24,7 @@ from smallmines.archive.radiometry import (
     to_radiometry,
     verdict,
 )
-from smallmines.job import UserError
+from smallmines.errors import UserError
 from smallmines.world.optical import product_metadata
 
 PLACES = ("product", "s2:processing_baseline", "processing:version")

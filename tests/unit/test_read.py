@@ -11,14 +11,16 @@ import pytest
 import rasterio
 
 from archive_builder import ArchiveBuilder, grid, product, ten_bands, write_grid
-from smallmines.archive.fetch import Fetch, fetch
+from sections import asked, cache, fetching
+from smallmines.archive.fetch import fetch
 from smallmines.archive.fetched import read_fetched
 from smallmines.archive.read import onto, touches
 from smallmines.archive.scl import cloud_reach
 from smallmines.archive.search import search
 from smallmines.config import Elevation, Sentinel1, Sentinel2
-from smallmines.job import UserError
-from smallmines.provenance import read_json
+from smallmines.errors import UserError
+from smallmines.grid import read_lattice
+from smallmines.provenance import digest, read_json
 from smallmines.raster import write
 
 RNG = np.random.default_rng(1)
@@ -100,16 +102,20 @@ class Place:
         self.catalogue = archive.save()
         self.grid = write_grid(folder / "grid.json", self.geobox, 32, {"1": (0, 0, 2, 2), "2": (0, 1, 2, 2)})
 
-    def fetch(self, sensor: str, block: str = "1", settings: Fetch | None = None) -> dict:
+    def fetch(self, sensor: str, block: str = "1", reading: int = 1, **settings: object) -> dict:
         import datetime as dt
 
         year = "static" if sensor == "dem" else "2016"
         windows = {} if sensor == "dem" else {"2016": (dt.date(2016, 1, 1), dt.date(2016, 1, 31))}
         kind = {"s2": Sentinel2, "s1": Sentinel1, "dem": Elevation}[sensor]
         manifest, output = self.folder / f"{sensor}.json", self.folder / f"fetched-{sensor}-{block}.json"
-        search(sensor, year, windows, kind(provider="static", catalogue=str(self.catalogue)), self.grid, manifest)
-        fetch(sensor, block, self.grid, manifest, self.folder / "pixels", settings or Fetch("nearest", 1, 0, 2), output)
+        section = kind(provider="static", catalogue=str(self.catalogue), **(DEFAULTS[sensor] | settings))
+        search(sensor, year, windows, asked(section), self.grid, manifest)
+        fetch(sensor, block, self.grid, manifest, cache(self.folder / "pixels", reading), fetching(section), output)
         return read_json(output)
+
+
+DEFAULTS: dict[str, dict] = {"s2": {"cloud_dilation_px": 1, "cloud_opening_px": 0}, "s1": {"border_erosion_px": 2}, "dem": {}}
 
 
 @pytest.fixture
@@ -158,6 +164,38 @@ def test_the_cache_is_used_again_and_follows_a_changed_source(place: Place) -> N
     os.utime(band, ns=(1, 1))
     again = place.fetch("s2")["items"][0]["files"]
     assert [name for name in first if again[name] != first[name]] == ["B02"]
+
+
+@pytest.mark.parametrize("sensor", ["s2", "s1", "dem"])
+def test_another_reading_version_reads_again_and_version_1_reads_nothing_again(place: Place, sensor: str) -> None:
+    first = place.fetch(sensor)["items"][0]["files"]
+    times = {path: os.stat(path).st_mtime_ns for path in first.values()}
+    second = place.fetch(sensor, reading=2)["items"][0]["files"]
+    assert not set(first.values()) & set(second.values())
+    for band, path in first.items():
+        with rasterio.open(path) as old, rasterio.open(second[band]) as new:
+            assert np.array_equal(old.read(), new.read())
+    assert place.fetch(sensor, reading=1)["items"][0]["files"] == first
+    assert {path: os.stat(path).st_mtime_ns for path in first.values()} == times
+
+
+def test_names_of_version_1_are_those_from_before_there_were_versions(place: Place) -> None:
+    """No finished cache is downloaded again: grid, resampling or margin, address, size and time, as always."""
+    for sensor, how in (("s2", "nearest"), ("s1", 10), ("dem", 2)):
+        item = place.fetch(sensor)["items"][0]
+        band = {"s2": "B11", "s1": "VH", "dem": "DEM"}[sensor]
+        chosen = next(one for one in read_json(place.folder / f"{sensor}.json")["chosen"] if one["id"] == item["id"])
+        href = Path(chosen["hrefs"][band])
+        block = read_lattice(place.grid).block("1")
+        parts = [
+            str(block.crs),
+            list(block.transform[:6]),
+            list(block.shape),
+            how,
+            str(href),
+            [href.stat().st_size, href.stat().st_mtime_ns],
+        ]
+        assert Path(item["files"][band]).name == f"{band}-{digest(parts)}.tif"
 
 
 def test_a_broken_asset_is_named(place: Place) -> None:

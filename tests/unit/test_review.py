@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 
 from place import correct, decide_again, edit, make_place, read
 from smallmines import raster
+from smallmines.errors import UserError
 from smallmines.grid import read_lattice
-from smallmines.job import UserError
 from smallmines.labels import footprint, store
 from smallmines.review import copies
 from smallmines.review.checkin import checkin, pending

@@ -8,9 +8,9 @@ import pytest
 from test_annotators import annotate
 
 from place import decide_again, make_place
-from smallmines.config import S2_BANDS
 from smallmines.labels import tables
 from smallmines.labels.store import Event
+from smallmines.product import S2_BANDS
 from smallmines.provenance import write_json
 from smallmines.review.rounds import Round, advice, progress, rounds_of
 

@@ -16,7 +16,7 @@ from odc.geo.geobox import GeoBox
 
 from block_of_segments import CRS, make_block
 from smallmines.config import Assistant, Transfer
-from smallmines.job import UserError
+from smallmines.errors import UserError
 from smallmines.labels import decisions, people, samples, store
 
 GRID = GeoBox((12, 12), Affine(10, 0, 600000, 0, -10, 700000), CRS)

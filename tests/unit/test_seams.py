@@ -10,7 +10,7 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 
 from smallmines import raster
-from smallmines.config import S2_BANDS
+from smallmines.product import S2_BANDS
 from smallmines.seams import SEVERAL, seams
 
 

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 from archive_builder import ArchiveBuilder, grid, product, ten_bands, write_grid
+from sections import asked
 from smallmines.archive.choice import area_of
 from smallmines.archive.search import search
 from smallmines.config import Elevation, Sentinel1, Sentinel2
+from smallmines.errors import UserError
 from smallmines.grid import read_lattice
-from smallmines.job import UserError
 from smallmines.provenance import read_json
 
 WHOLE = grid(600000, 700000, (64, 64))
@@ -36,7 +37,7 @@ def run(tmp_path: Path, archive: ArchiveBuilder, settings: Any = None, year: str
     kind = {"s2": Sentinel2, "s1": Sentinel1, "dem": Elevation}[sensor]
     windows = {} if sensor == "dem" else WINDOWS if sensor == "s1" else {year: WINDOWS[year]}
     output = tmp_path / f"{sensor}-{year}.json"
-    search(sensor, year, windows, kind(provider="static", catalogue=catalogue, **(settings or {})), grid_json, output)
+    search(sensor, year, windows, asked(kind(provider="static", catalogue=catalogue, **(settings or {}))), grid_json, output)
     return read_json(output)
 
 
@@ -199,7 +200,7 @@ def test_a_missing_catalogue_names_its_path_and_what_to_do(tmp_path: Path) -> No
     grid_json = write_grid(tmp_path / "grid.json", WHOLE, 32, {"1": (0, 0, 2, 2)})
     for catalogue, words in (("nowhere/catalog.json", r"nowhere/catalog\.json[\s\S]*make demo"), (None, "config key `catalogue`")):
         with pytest.raises(UserError, match=words):
-            search("dem", "static", {}, Elevation(provider="static", catalogue=catalogue), grid_json, tmp_path / "x.json")
+            search("dem", "static", {}, asked(Elevation(provider="static", catalogue=catalogue)), grid_json, tmp_path / "x.json")
 
 
 def test_the_manifest_is_the_same_twice(tmp_path: Path, archive: ArchiveBuilder) -> None:

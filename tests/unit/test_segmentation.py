@@ -13,9 +13,10 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from scipy import ndimage
 
 from smallmines import orfeo, raster
-from smallmines.config import S2_BANDS, Segmentation
+from smallmines.config import Segmentation
+from smallmines.errors import UserError
 from smallmines.grid import read_lattice
-from smallmines.job import UserError
+from smallmines.product import S2_BANDS
 from smallmines.provenance import sha256, write_json
 from smallmines.segmentation import masked_image, pieces, segment
 

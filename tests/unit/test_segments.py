@@ -15,9 +15,9 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from odc.geo.geobox import GeoBox
 
 from smallmines import raster
-from smallmines.config import S2_BANDS
+from smallmines.errors import UserError
 from smallmines.grid import Lattice
-from smallmines.job import UserError
+from smallmines.product import S2_BANDS
 from smallmines.provenance import write_json
 from smallmines.segmentation import pieces
 from smallmines.segments import content_keys, describe, interior_points, read_features, splitmix64, squared_distances

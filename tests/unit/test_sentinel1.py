@@ -12,11 +12,13 @@ import rasterio
 from scipy import ndimage
 
 from archive_builder import ArchiveBuilder, grid, write_grid
-from smallmines.archive.fetch import Fetch, fetch
+from sections import asked, cache
+from smallmines.archive.fetch import fetch
 from smallmines.archive.search import search
 from smallmines.config import Sentinel1
 from smallmines.provenance import read_json
 from smallmines.sentinel1 import circular_mean, composite, eroded
+from smallmines.settings.fetch import FetchSentinel1
 
 FOOTPRINTS = {"plus": np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]]), "box": np.ones((3, 3))}
 
@@ -90,8 +92,8 @@ class Place:
     def make(self, block: str, erosion: int = 10, kernel: Any = "plus") -> tuple[np.ndarray, dict]:
         config = Sentinel1(provider="static", catalogue=str(self.catalogue), border_erosion_px=erosion, kernel=kernel)
         manifest, fetched = self.folder / "s1.json", self.folder / f"fetched{block}.json"
-        search("s1", "2016", {"2016": (dt.date(2016, 1, 1), dt.date(2016, 1, 31))}, config, self.grid, manifest)
-        fetch("s1", block, self.grid, manifest, self.folder / "pixels", Fetch(border_erosion_px=erosion), fetched)
+        search("s1", "2016", {"2016": (dt.date(2016, 1, 1), dt.date(2016, 1, 31))}, asked(config), self.grid, manifest)
+        fetch("s1", block, self.grid, manifest, cache(self.folder / "pixels"), FetchSentinel1(erosion), fetched)
         output, stats = self.folder / f"s1-{block}.tif", self.folder / f"s1-{block}.json"
         composite(block, self.grid, fetched, config, output, stats)
         with rasterio.open(output) as source:

@@ -14,11 +14,13 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from archive_builder import ArchiveBuilder, grid, product, ten_bands, write_grid
+from sections import asked, cache, fetching
 from smallmines import sentinel2
-from smallmines.archive.fetch import Fetch, fetch
+from smallmines.archive.fetch import fetch
 from smallmines.archive.search import search
-from smallmines.config import S2_BANDS, Sentinel2
-from smallmines.job import UserError
+from smallmines.config import Sentinel2
+from smallmines.errors import UserError
+from smallmines.product import S2_BANDS
 from smallmines.provenance import read_json
 from smallmines.sentinel2 import (
     CLEAR,
@@ -211,9 +213,8 @@ class Place:
     def make(self, block: str, **settings: Any) -> dict[str, Path]:
         config = Sentinel2(provider="static", catalogue=str(self.catalogue), **({"cloud_dilation_px": 2, "cloud_opening_px": 1} | settings))
         manifest, fetched = self.folder / "s2.json", self.folder / f"fetched{block}.json"
-        search("s2", "2016", {"2016": (dt.date(2016, 1, 1), dt.date(2016, 1, 31))}, config, self.grid, manifest)
-        reading = Fetch(config.resampling_20m, config.cloud_dilation_px, config.cloud_opening_px)
-        fetch("s2", block, self.grid, manifest, self.folder / "pixels", reading, fetched)
+        search("s2", "2016", {"2016": (dt.date(2016, 1, 1), dt.date(2016, 1, 31))}, asked(config), self.grid, manifest)
+        fetch("s2", block, self.grid, manifest, cache(self.folder / "pixels"), fetching(config), fetched)
         outputs = {name: self.folder / block / f"{name}.tif" for name in ("image", "source", "clearness")} | {
             "stats": self.folder / block / "s.json"
         }

@@ -9,8 +9,8 @@ import pytest
 from scipy import ndimage
 
 from archive_builder import grid
-from smallmines.config import S2_BANDS
-from smallmines.job import UserError
+from smallmines.errors import UserError
+from smallmines.product import S2_BANDS
 from smallmines.provenance import read_json, write_json
 from smallmines.raster import write
 from smallmines.shift import compare_years, shift_of

@@ -10,7 +10,7 @@ import pytest
 
 from released import on_the_lattice, released
 from smallmines.config import Splits, parse_config
-from smallmines.job import UserError
+from smallmines.errors import UserError
 from smallmines.splits import (
     BUFFER,
     block_side,

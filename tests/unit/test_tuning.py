@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from smallmines.cli import app
 from smallmines.config import Segmentation
-from smallmines.job import UserError
+from smallmines.errors import UserError
 from smallmines.tuning import Crop, _clearest, contrast, figures, grid_of, mixed, try_all, with_points, within, write_results
 
 GEOBOX = GeoBox((4, 4), Affine(10, 0, 600000, 0, -10, 700000), "EPSG:32630")

@@ -16,9 +16,9 @@ from affine import Affine
 
 from fake_results import Results, make_results, publish
 from smallmines import raster
-from smallmines.config import PATCH_BANDS
-from smallmines.job import UserError
+from smallmines.errors import UserError
 from smallmines.patches import UNITS
+from smallmines.product import PATCH_BANDS
 from smallmines.provenance import sha256
 from smallmines.publish.index import read_index
 from smallmines.publish.verify import verify, verify_dataset

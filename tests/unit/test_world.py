@@ -15,9 +15,10 @@ import pytest
 import rasterio
 
 from smallmines.archive.radiometry import read_metadata
-from smallmines.config import S2_BANDS, Config, parse_config
+from smallmines.config import Config, parse_config
+from smallmines.errors import UserError
 from smallmines.grid import fishnet
-from smallmines.job import UserError
+from smallmines.product import S2_BANDS
 from smallmines.world import difficulty, people, score
 from smallmines.world.landscape import CODE, make_land
 from smallmines.world.layers import scratch

@@ -13,7 +13,7 @@ import pytest
 import shapely
 
 from smallmines.config import Config, parse_config
-from smallmines.job import UserError
+from smallmines.errors import UserError
 from smallmines.world.layers import Shapes, Window, bilinear, in_threads, windows
 from smallmines.world.noise import noise, rng_of
 from smallmines.world.place import MARGIN, place

@@ -1,25 +1,4 @@
 # Which items of the archives are used (manifests), what they cover, and their pixels in the cache.
-ASKED = {
-    "s2": {
-        "provider",
-        "fallbacks",
-        "catalogue",
-        "method",
-        "clouds",
-        "masked_classes",
-        "max_cloud_cover",
-        "minimum_clear_share",
-        "max_haze",
-        "max_datatakes",
-    },
-    "s1": {"provider", "fallbacks", "catalogue", "orbit_state", "relative_orbit"},
-    "dem": {"provider", "fallbacks", "catalogue", "asset", "project"},
-}
-READ = {
-    "s2": {"resampling_20m", "cloud_dilation_px", "cloud_opening_px", "reader"},
-    "s1": {"border_erosion_px"},
-    "dem": {"project"},
-}
 PIXELS = "resources/automatic/pixels"
 
 
@@ -48,7 +27,7 @@ rule search:
         area=area,
         windows=windows_asked,
         archived=lambda wildcards: [sha256(path) for path in archived_manifest(wildcards)],
-        config=lambda wildcards: section_of(wildcards.sensor).model_dump(mode="json", include=ASKED[wildcards.sensor]),
+        config=lambda wildcards: parameters(SECTIONS[wildcards.sensor], SEARCH[wildcards.sensor]),
     message:
         "Searching the archive: {wildcards.sensor}, {wildcards.year}"
     script:
@@ -77,7 +56,8 @@ rule coverage:
         area=area,
         names=MANIFESTS,
         pixels=PIXELS,
-        config={sensor: read_settings(sensor) for sensor in READ},
+        reading=FROZEN["fetch"],
+        config={sensor: parameters(section, FETCH[sensor]) for sensor, section in SECTIONS.items()},
     message:
         "Checking what the chosen scenes cover"
     script:
@@ -132,7 +112,8 @@ rule fetch:
         *code("fetch"),
         area=area,
         pixels=PIXELS,
-        config=lambda wildcards: read_settings(wildcards.sensor),
+        reading=FROZEN["fetch"],
+        config=lambda wildcards: parameters(SECTIONS[wildcards.sensor], FETCH[wildcards.sensor]),
     message:
         "Fetching pixels: {wildcards.sensor}, {wildcards.year}, block {wildcards.block}"
     script:

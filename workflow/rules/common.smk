@@ -1,10 +1,24 @@
 # Functions for the other files of this folder.
-from glob import glob
-
 from smallmines.labels.files import UserFiles
 from smallmines.labels.samples import events_digest
+from smallmines.parameters import content, content_digest, parameters
 from smallmines.provenance import digest, sha256
 from smallmines.released import images_digest
+from smallmines.settings.aoi import Aoi, Boundaries
+from smallmines.settings.assistant import Assistant
+from smallmines.settings.candidates import Candidates
+from smallmines.settings.doctor import Doctor
+from smallmines.settings.elevation import Elevation
+from smallmines.settings.fetch import FETCH
+from smallmines.settings.grid import Grid
+from smallmines.settings.publish import Catalogue, Documents, Page
+from smallmines.settings.samples import Samples
+from smallmines.settings.search import SEARCH
+from smallmines.settings.segmentation import Segmentation
+from smallmines.settings.sentinel1 import Sentinel1
+from smallmines.settings.sentinel2 import Sentinel2
+from smallmines.settings.splits import Splits
+from smallmines.settings.transfer import Transfer
 
 PEOPLE = UserFiles(
     f"resources/user/{cfg.run}",
@@ -13,26 +27,6 @@ PEOPLE = UserFiles(
 )
 FROZEN_SPLITS = only_file(f"resources/user/{cfg.run}", "splits", (".csv",))
 OPINIONS = PEOPLE.opinions(cfg.year_names, cfg.blocks)
-
-# Settings that shape no pixel: where pixels are fetched from (the item ids tell), what is only reported.
-NOT_CONTENT = {
-    "provider",
-    "fallbacks",
-    "catalogue",
-    "project",
-    "reader",
-    "backend",
-    "file",
-    "folder",
-    "expected_tiles",
-    "released_ids_up_to",
-}
-
-
-def settings(*sections):
-    """Digest of some sections of the configuration, for the tags of the patches."""
-    values = {name: getattr(cfg, name).model_dump(mode="json") for name in sections}
-    return digest({name: {key: value for key, value in section.items() if key not in NOT_CONTENT} for name, section in values.items()})
 
 
 def of_all(path):
@@ -79,7 +73,7 @@ def aoi_file(wildcards):
 def area(wildcards):
     """Digest of all that the grid is made from. Archives are asked again when it changes, not when the grid's code does."""
     files = [] if cfg.aoi.source == "geoboundaries" else user_aoi()
-    return digest([cfg.aoi.model_dump(mode="json"), settings("grid"), [sha256(path) for path in files], *given_tiles(wildcards)])
+    return digest([content(cfg, "aoi"), content_digest(cfg, "grid"), [sha256(path) for path in files], *given_tiles(wildcards)])
 
 
 def given_tiles(wildcards):
@@ -89,21 +83,15 @@ def given_tiles(wildcards):
     return [sha256(cfg.grid.file)] if cfg.grid.source == "file" and os.path.isfile(cfg.grid.file) else []
 
 
-def section_of(sensor):
-    """The section of the configuration of a sensor."""
-    return {"s2": cfg.sentinel2, "s1": cfg.sentinel1, "dem": cfg.elevation}[sensor]
+# The section of the configuration of each sensor.
+SECTIONS = {"s2": cfg.sentinel2, "s1": cfg.sentinel1, "dem": cfg.elevation}
 
 
 def catalogue_file(wildcards):
     """The static catalogue where it exists; where it does not, the script says so."""
-    section = section_of(wildcards.sensor)
+    section = SECTIONS[wildcards.sensor]
     address = section.address(section.provider)
     return [address] if address and os.path.isfile(address) else []
-
-
-def read_settings(sensor):
-    """What `fetch` needs to know of a sensor."""
-    return section_of(sensor).model_dump(mode="json", include=READ[sensor])
 
 
 def archived_manifest(wildcards):
@@ -138,8 +126,3 @@ DATASET_FILES = expand(
         "stac/collection.json",
     ],
 )
-
-
-def templates_of(package):
-    """Digests of the templates of a package of the library, which are no modules."""
-    return [sha256(path) for path in sorted(glob(f"{workflow.basedir}/workflow/smallmines/{package}/templates/*"))]

@@ -20,19 +20,7 @@ rule composite_s2:
         runtime=60,
     params:
         *code("composite_s2"),
-        config=cfg.sentinel2.model_dump(
-            mode="json",
-            include={
-                "radiometry",
-                "method",
-                "clouds",
-                "masked_classes",
-                "cloud_dilation_px",
-                "cloud_opening_px",
-                "stable_tolerance",
-                "unclear",
-            },
-        ),
+        config=parameters(cfg.sentinel2, Sentinel2),
     message:
         "Compositing Sentinel-2: {wildcards.year}, block {wildcards.block}"
     script:
@@ -84,7 +72,7 @@ rule composite_s1:
         runtime=60,
     params:
         *code("composite_s1"),
-        config=cfg.sentinel1.model_dump(mode="json", include={"border_erosion_px", "kernel"}),
+        config=parameters(cfg.sentinel1, Sentinel1),
     message:
         "Compositing Sentinel-1: {wildcards.year}, block {wildcards.block}"
     script:
@@ -110,7 +98,7 @@ rule composite_dem:
         runtime=30,
     params:
         *code("composite_dem"),
-        config=cfg.elevation.model_dump(mode="json", include={"resampling"}),
+        config=parameters(cfg.elevation, Elevation),
     message:
         "Compositing elevation: block {wildcards.block}"
     script:

@@ -16,7 +16,7 @@ rule boundaries:
         runtime=20,
     params:
         *code("boundaries"),
-        aoi=cfg.aoi.model_dump(mode="json"),
+        config=parameters(cfg.aoi, Boundaries),
     message:
         "Downloading the administrative boundaries"
     script:
@@ -42,8 +42,8 @@ rule grid:
         runtime=20,
     params:
         *code("grid"),
-        aoi=cfg.aoi.model_dump(mode="json"),
-        grid=cfg.grid.model_dump(mode="json"),
+        aoi=parameters(cfg.aoi, Aoi),
+        grid=parameters(cfg.grid, Grid),
         given_tiles=given_tiles,
         user_folder=f"resources/user/{cfg.run}",
     message:

@@ -27,7 +27,7 @@ rule labels:
     params:
         *code("labels"),
         digest=PEOPLE.samples_digest,
-        config=cfg.assistant.model_dump(mode="json", include={"folds", "on_missing_class"}),
+        config=parameters(cfg.assistant, Samples),
         wanted=PEOPLE.wanted,
         command=PEOPLE.command,
     message:
@@ -58,7 +58,7 @@ rule decisions:
     params:
         *code("decisions"),
         digest=PEOPLE.events_digest,
-        config=cfg.labels.transfer.model_dump(mode="json"),
+        config=parameters(cfg.labels.transfer, Transfer),
     message:
         "Checking the events of {wildcards.year}, block {wildcards.block}"
     script:
@@ -91,7 +91,7 @@ rule assistant:
         runtime=60,
     params:
         *code("assistant"),
-        config=cfg.assistant.model_dump(mode="json"),
+        config=parameters(cfg.assistant, Assistant),
         blocks=lambda wildcards: TRAINING_BLOCKS[wildcards.block],
     message:
         "Training the assistant of {wildcards.year}, block {wildcards.block}"
@@ -144,7 +144,7 @@ rule candidates:
         runtime=20,
     params:
         *code("candidates"),
-        config=cfg.annotate.model_dump(mode="json"),
+        config=parameters(cfg.annotate, Candidates),
         save_as=lambda wildcards: f"{PEOPLE.wanted(wildcards)}.gpkg",
     message:
         "Drawing candidates for labelling in {wildcards.year}, block {wildcards.block}"

@@ -24,7 +24,7 @@ rule mask:
         tags=lambda wildcards: {
             "YEAR": wildcards.year,
             "BLOCK": wildcards.block,
-            "CONFIG": settings("assistant", "segmentation"),
+            "CONFIG": content_digest(cfg, "assistant", "segmentation"),
             "OPEN_LABELS": cfg.labels.open,
         },
         open_as=cfg.labels.open,

@@ -23,7 +23,7 @@ rule image_patches:
     params:
         *code("image_patches"),
         country=cfg.country,
-        config=settings("grid", "sentinel2", "sentinel1", "elevation"),
+        config=content_digest(cfg, "grid", "sentinel2", "sentinel1", "elevation"),
     message:
         "Cutting the images of {wildcards.year}, block {wildcards.block}"
     script:
@@ -49,7 +49,7 @@ rule mask_patches:
     params:
         *code("mask_patches"),
         country=cfg.country,
-        config=settings("grid", "sentinel2", "elevation", "segmentation", "assistant"),
+        config=content_digest(cfg, "grid", "sentinel2", "elevation", "segmentation", "assistant"),
     message:
         "Cutting the masks of {wildcards.year}, block {wildcards.block}"
     script:

@@ -87,7 +87,7 @@ rule splits:
         digest=[sha256(path) for path in FROZEN_SPLITS],
         years=cfg.year_names,
         blocks=cfg.blocks,
-        config=cfg.splits.model_dump(mode="json"),
+        config=parameters(cfg.splits, Splits),
     message:
         "Splitting the tiles into train, val and test"
     script:
@@ -111,7 +111,7 @@ rule leakage:
         runtime=10,
     params:
         *code("leakage"),
-        config=cfg.splits.model_dump(mode="json"),
+        config=parameters(cfg.splits, Splits),
         frozen=bool(FROZEN_SPLITS),
     message:
         "Telling what the splits leak"
@@ -183,12 +183,50 @@ rule band_statistics:
         "../scripts/band_statistics.py"
 
 
+# Products that are not made again after an upgrade keep the versions they were made with.
+rule software:
+    input:
+        fetched=[
+            *expand("<results>/fetched/{year}/{block}/{sensor}.json", year=cfg.year_names, block=cfg.blocks, sensor=["s2", "s1"]),
+            *expand("<results>/fetched/static/{block}/dem.json", block=cfg.blocks),
+        ],
+        composites=[
+            *of_all("<results>/composites/{year}/{block}/s2.tif"),
+            *of_all("<results>/composites/{year}/{block}/s1.tif"),
+            *expand("<results>/composites/static/{block}/dem.tif", block=cfg.blocks),
+        ],
+        segmentations=of_all("<results>/segments/{year}/{block}/segments.tif"),
+        features=of_all("<results>/segments/{year}/{block}/features.parquet"),
+        probabilities=of_all("<results>/assistant/{year}/{block}/probabilities.parquet"),
+        labels=of_all("<results>/labels/{year}/{block}.parquet"),
+        masks=of_all("<results>/masks/{year}/{block}.tif"),
+    output:
+        "<results>/software.json",
+    log:
+        "<logs>/software.log",
+    benchmark:
+        "<benchmarks>/software.tsv"
+    conda:
+        "../../envs/smallmines.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=20,
+    params:
+        *code("software"),
+    message:
+        "Gathering the versions of software"
+    script:
+        "../scripts/software.py"
+
+
 rule documents:
     input:
         index="<results>/dataset/index.parquet",
         quality="<results>/dataset/labels.json",
         splits="<results>/dataset/splits.csv",
         report="<results>/splits.json",
+        software="<results>/software.json",
         statistics=expand("<results>/statistics/{year}.json", year=cfg.year_names),
     output:
         "<results>/dataset/README.md",
@@ -208,9 +246,8 @@ rule documents:
         runtime=20,
     params:
         *code("documents"),
-        templates=templates_of("publish"),
         windows=WINDOWS,
-        about=cfg.publish.model_dump(mode="json"),
+        about=parameters(cfg.publish, Documents),
         run=cfg.run,
         country=cfg.country,
     message:
@@ -239,7 +276,7 @@ rule catalogue:
     params:
         *code("catalogue"),
         windows=WINDOWS,
-        about=cfg.publish.model_dump(mode="json"),
+        about=parameters(cfg.publish, Catalogue),
         run=cfg.run,
     message:
         "Writing the STAC catalogue"
@@ -349,8 +386,7 @@ rule doctor:
         runtime=60,
     params:
         *code("doctor"),
-        templates=templates_of("doctor"),
-        limits=cfg.doctor.model_dump(),
+        limits=parameters(cfg.doctor, Doctor),
         title=cfg.publish.title or cfg.run,
     message:
         "Examining the dataset"

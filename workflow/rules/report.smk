@@ -142,8 +142,7 @@ rule page:
         runtime=10,
     params:
         *code("page"),
-        templates=templates_of("report"),
-        about=cfg.publish.model_dump(mode="json"),
+        about=parameters(cfg.publish, Page),
     message:
         "Writing the report"
     script:

@@ -20,7 +20,7 @@ rule segment:
         runtime=60,
     params:
         *code("segment"),
-        config=cfg.segmentation.model_dump(mode="json"),
+        config=parameters(cfg.segmentation, Segmentation),
     message:
         "Segmenting block {wildcards.block} of {wildcards.year}"
     script:

@@ -1,8 +1,8 @@
 """Train the random forest of a block and year and predict every segment."""
 
 from smallmines.assistant import assist
-from smallmines.config import Assistant
 from smallmines.job import job
+from smallmines.settings.assistant import Assistant
 
 given, made, blocks = snakemake.input, snakemake.output, snakemake.params.blocks
 with job(snakemake.log[0]):

@@ -1,8 +1,8 @@
 """Download administrative boundaries and keep the named units."""
 
 from smallmines.aoi import download_boundaries
-from smallmines.config import Aoi
 from smallmines.job import job
+from smallmines.settings.aoi import Boundaries
 
 with job(snakemake.log[0]):
-    download_boundaries(Aoi(**snakemake.params.aoi), snakemake.output[0])
+    download_boundaries(Boundaries(**snakemake.params.config), snakemake.output[0])

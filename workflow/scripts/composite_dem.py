@@ -1,8 +1,8 @@
 """Composite a block's elevation tiles."""
 
-from smallmines.config import Elevation
 from smallmines.elevation import composite
 from smallmines.job import job
+from smallmines.settings.elevation import Elevation
 
 with job(snakemake.log[0]):
     composite(

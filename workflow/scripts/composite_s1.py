@@ -1,8 +1,8 @@
 """Composite a block's Sentinel-1 scenes."""
 
-from smallmines.config import Sentinel1
 from smallmines.job import job
 from smallmines.sentinel1 import composite
+from smallmines.settings.sentinel1 import Sentinel1
 
 with job(snakemake.log[0]):
     composite(

@@ -1,8 +1,8 @@
 """Composite a block's Sentinel-2 scenes."""
 
-from smallmines.config import Sentinel2
 from smallmines.job import job
 from smallmines.sentinel2 import composite
+from smallmines.settings.sentinel2 import Sentinel2
 
 with job(snakemake.log[0]):
     composite(

@@ -1,12 +1,16 @@
 """What the chosen scenes cover, as numbers and as a picture."""
 
+from pathlib import Path
+
 from smallmines.archive.coverage import coverage
-from smallmines.archive.fetch import Fetch
+from smallmines.archive.fetch import Cache
 from smallmines.job import job
 from smallmines.report.coverage import picture
+from smallmines.settings.fetch import FETCH
 
 with job(snakemake.log[0]):
-    manifests = dict(zip(snakemake.params.names, snakemake.input.manifests, strict=True))
-    settings = {sensor: Fetch(**one) for sensor, one in snakemake.params.config.items()}
-    coverage(manifests, snakemake.input.grid, snakemake.params.pixels, settings, snakemake.output.shares)
-    picture(snakemake.output.shares, snakemake.input.grid, snakemake.output.picture)
+    given, made = snakemake.params, snakemake.output
+    manifests = dict(zip(given.names, snakemake.input.manifests, strict=True))
+    settings = {sensor: FETCH[sensor](**values) for sensor, values in given.config.items()}
+    coverage(manifests, snakemake.input.grid, Cache(Path(given.pixels), given.reading), settings, made.shares)
+    picture(made.shares, snakemake.input.grid, made.picture)

@@ -1,8 +1,8 @@
 """Check people's events and find the decision that counts for each segment."""
 
-from smallmines.config import Transfer
 from smallmines.job import job
 from smallmines.labels.decisions import check_events
+from smallmines.settings.transfer import Transfer
 
 given, made, where = snakemake.input, snakemake.output, snakemake.wildcards
 with job(snakemake.log[0]):

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from smallmines.config import Doctor
 from smallmines.doctor.examine import examine, write
 from smallmines.job import job
+from smallmines.settings.doctor import Doctor
 
 with job(snakemake.log[0]):
     folder, given = Path(snakemake.input.sums).parent, snakemake.params
-    found = examine(folder, Doctor.model_validate(given.limits), snakemake.threads)
+    found = examine(folder, Doctor(**given.limits), snakemake.threads)
     write(found, given.title, snakemake.output.json, snakemake.output.page)

@@ -1,15 +1,19 @@
 """Bring a block's pixels of one sensor and year into the cache."""
 
-from smallmines.archive.fetch import Fetch, fetch
+from pathlib import Path
+
+from smallmines.archive.fetch import Cache, fetch
 from smallmines.job import job
+from smallmines.settings.fetch import FETCH
 
 with job(snakemake.log[0]):
+    sensor, given = snakemake.wildcards.sensor, snakemake.params
     fetch(
-        snakemake.wildcards.sensor,
+        sensor,
         snakemake.wildcards.block,
         snakemake.input.grid,
         snakemake.input.manifest,
-        snakemake.params.pixels,
-        Fetch(**snakemake.params.config),
+        Cache(Path(given.pixels), given.reading),
+        FETCH[sensor](**given.config),
         snakemake.output[0],
     )

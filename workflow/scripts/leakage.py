@@ -1,9 +1,9 @@
 """Tell what the splits leak."""
 
-from smallmines.config import Splits
 from smallmines.job import job
 from smallmines.publish.index import read_index
 from smallmines.publish.splits import write_leakage
+from smallmines.settings.splits import Splits
 
 with job(snakemake.log[0]):
     given = snakemake.params

@@ -1,8 +1,8 @@
 """Segment a block's Sentinel-2 composite with Orfeo ToolBox."""
 
-from smallmines.config import Segmentation
 from smallmines.job import job
 from smallmines.segmentation import segment
+from smallmines.settings.segmentation import Segmentation
 
 with job(snakemake.log[0]):
     segment(

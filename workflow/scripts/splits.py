@@ -1,9 +1,9 @@
 """Assign the tiles to train, val and test."""
 
-from smallmines.config import Splits
 from smallmines.grid import read_lattice
 from smallmines.job import job
 from smallmines.publish.splits import write_splits
+from smallmines.settings.splits import Splits
 
 with job(snakemake.log[0]):
     source, given = snakemake.input, snakemake.params

@@ -6,9 +6,10 @@ import difflib
 import json
 from typing import TYPE_CHECKING, Any
 
-from smallmines.config import Aoi
-from smallmines.job import UserError, logger
+from smallmines.errors import UserError
+from smallmines.log import logger
 from smallmines.provenance import written
+from smallmines.settings.aoi import Aoi, Boundaries
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -59,7 +60,7 @@ def read_aoi(files: list[str], aoi: Aoi, crs: str, user_folder: str) -> gpd.GeoD
     return area
 
 
-def download_boundaries(aoi: Aoi, target: str) -> None:
+def download_boundaries(aoi: Boundaries, target: str) -> None:
     """Download the units of one level of a country from geoBoundaries and keep the named ones, as GeoJSON.
 
     The release is a commit, so that the same names give the same polygons for ever.

@@ -7,7 +7,6 @@ segments and rounded to four decimals before anything is compared, so that they 
 
 from __future__ import annotations
 
-import logging
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,17 +19,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smallmines import prevalence
-from smallmines.config import CLASSES, S2_BANDS, Assistant
-from smallmines.job import UserError
+from smallmines.errors import UserError
 from smallmines.labels import tables
+from smallmines.log import logger
+from smallmines.product import CLASSES, S2_BANDS
 from smallmines.provenance import write_json, written
 from smallmines.segments import read_features
+from smallmines.settings.assistant import Assistant
 
 if TYPE_CHECKING:
     import pandas as pd
     from sklearn.ensemble import RandomForestClassifier
 
-logger = logging.getLogger("smallmines")
 
 FEATURES = (*S2_BANDS, "DEM")
 SCALES = np.array([10000.0] * len(S2_BANDS) + [500.0])

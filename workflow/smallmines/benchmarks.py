@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from smallmines.job import TOOK, UserError
+from smallmines.errors import UserError
+from smallmines.job import TOOK
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,12 +10,12 @@ from typing import Annotated
 import typer
 
 from smallmines.compare.verbs import compare
-from smallmines.config import S2_BANDS
 from smallmines.config_keys import keys_table, schema
 from smallmines.console import ConfigPath, plain_errors, read_config, show
 from smallmines.doctor.verbs import doctor
-from smallmines.job import UserError
+from smallmines.errors import UserError
 from smallmines.loaders.verbs import terratorch
+from smallmines.product import S2_BANDS
 from smallmines.publish.verbs import app as splits_app
 from smallmines.review.verbs import app as labels_app
 
@@ -124,13 +124,15 @@ def difficulty(
     seed: Seed = 0,
 ) -> None:
     """Measure how hard a made world is: its imagery, its segments, and a per-pixel forest on tiles it has not seen."""
+    from smallmines.parameters import settings_of
     from smallmines.provenance import write_json
+    from smallmines.settings.segmentation import Segmentation
     from smallmines.world import difficulty as measure
 
     with plain_errors():
         settings = read_config(config)
         found = dict(measure.places(settings, images))
-        told = {name: measure.difficulty(tiles, settings.segmentation, seed) for name, tiles in found.items()}
+        told = {name: measure.difficulty(tiles, settings_of(settings.segmentation, Segmentation), seed) for name, tiles in found.items()}
         if picture:
             measure.picture(found, picture)
         if json:
@@ -166,12 +168,14 @@ def tune(
     from rich.progress import Progress
 
     from smallmines import tuning
+    from smallmines.parameters import settings_of
+    from smallmines.settings.segmentation import Segmentation
 
     with plain_errors():
         settings = read_config(config)
         corner = None if row is None or col is None else (row, col)
         tried = [_numbers(text, option) for text, option in ((spatial, "--spatial"), (ranges, "--range"), (min_size, "--min-size"))]
-        grid = tuning.grid_of(settings.segmentation, *tried)
+        grid = tuning.grid_of(settings_of(settings.segmentation, Segmentation), *tried)
         folder = out or Path("results") / settings.run / "tune" / year / block
         with Progress(transient=True) as progress:
             bar = progress.add_task("segmenting", total=len(grid))
@@ -200,7 +204,7 @@ def access(config: ConfigPath) -> None:
     from rich.console import Console
 
     from smallmines.archive.access import try_providers
-    from smallmines.job import redacted
+    from smallmines.redaction import redacted
 
     console, failed = Console(highlight=False, soft_wrap=True), False
     with plain_errors():

@@ -7,23 +7,14 @@ from __future__ import annotations
 
 import datetime as dt
 import difflib
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from smallmines.job import UserError
-
-S2Band = Literal["B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B11", "B12"]
-
-S2_BANDS: tuple[str, ...] = get_args(S2Band)
-"""Sentinel-2 bands of a patch, in order; B02, B03, B04 and B08 are 10 m bands, the others 20 m."""
-
-PATCH_BANDS = (*S2_BANDS, "VV", "VH", "DEM")
-"""The thirteen bands of a patch, in the order of the released dataset."""
-
-CLASSES = ("not_mining", "mining")
-"""Class names; a class's position is its value in the masks."""
+from smallmines.errors import UserError
+from smallmines.product import S2Band
+from smallmines.settings.search import address_of
+from smallmines.settings.splits import Method
 
 S2Provider = Literal["cdse", "cdse_https", "planetary_computer", "earth_search", "static"]
 S1Provider = Literal["planetary_computer", "static"]
@@ -46,9 +37,7 @@ class Archive(Section):
 
     def address(self, provider: str) -> str | None:
         """The configured address of a provider's catalogue; None: its own."""
-        if isinstance(self.catalogue, dict):
-            return self.catalogue.get(provider)
-        return self.catalogue if provider == getattr(self, "provider", provider) else None
+        return address_of(self.catalogue, getattr(self, "provider", provider), provider)
 
 
 class Aoi(Section):
@@ -324,7 +313,7 @@ class Labels(Section):
 class Splits(Section):
     """Train, val and test of the finished dataset (docs/splits.md)."""
 
-    method: Literal["spatial_block", "paper_histogram", "histogram_tile", "leave_block_out"] = Field(
+    method: Method = Field(
         "spatial_block",
         description="`spatial_block`: blocks of tiles, both years on one side. `paper_histogram`: as the release did, each year by "
         "itself; it leaks. `histogram_tile`: tiles by chance, both years on one side. `leave_block_out`: `test_block` is the test.",
@@ -506,8 +495,3 @@ def _known_keys(path: tuple[Any, ...]) -> list[str]:
         if not (isinstance(model, type) and issubclass(model, BaseModel)):
             model = Year
     return list(model.model_fields)
-
-
-def only_file(folder: str | Path, stem: str, suffixes: tuple[str, ...]) -> list[str]:
-    """The files `<folder>/<stem><suffix>` that exist, sorted (an empty list, or several, is for the reader to refuse)."""
-    return sorted(str(path) for path in Path(folder).glob(f"{stem}.*") if path.suffix.lower() in suffixes)

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from smallmines.config import Config, parse_config
-from smallmines.job import UserError
+from smallmines.errors import UserError
 
 ConfigPath = Annotated[Path, typer.Option("--config", help="The run's configuration file.", exists=True, dir_okay=False)]
 

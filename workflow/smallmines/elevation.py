@@ -6,19 +6,18 @@ interpolation needs the neighbour's pixels.
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 
 import numpy as np
 
 from smallmines.archive.fetched import read_fetched, stand_in
-from smallmines.config import Elevation
 from smallmines.grid import read_lattice
+from smallmines.log import logger
 from smallmines.provenance import write_json
 from smallmines.raster import write
 from smallmines.sampling import read_piece, resample_all
-
-logger = logging.getLogger("smallmines")
+from smallmines.settings.elevation import Elevation
+from smallmines.software import TAG, of_rasters
 
 
 def composite(block: str, grid: str | Path, fetched: str | Path, settings: Elevation, output: str | Path, stats: str | Path) -> None:
@@ -39,7 +38,8 @@ def composite(block: str, grid: str | Path, fetched: str | Path, settings: Eleva
     missing = 1 - found.size / own.sum()
     logger.info("block %s: %d tiles, %.2f %% without data", block, len(items), 100 * missing)
     ids = [item["id"] for item in items]
-    tags = {"ITEMS": ",".join(ids), "RESAMPLING": settings.resampling, "VERTICAL_DATUM": "EGM2008"} | stand_in(fetched)
+    tags = {"ITEMS": ",".join(ids), "RESAMPLING": settings.resampling, "VERTICAL_DATUM": "EGM2008", TAG: of_rasters()}
+    tags |= stand_in(fetched)
     write(output, heights, geobox, np.nan, ["DEM"], tags, ["m"])
     summary = {
         "items": ids,

@@ -7,7 +7,7 @@ west to east, then northwards, as in the released dataset.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +17,11 @@ from affine import Affine
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-from smallmines.config import Anchor, Grid
-from smallmines.job import UserError, logger
+from smallmines.errors import UserError
+from smallmines.log import logger
 from smallmines.provenance import read_json, write_json, written
 from smallmines.released import Header, patch_files, read_header
+from smallmines.settings.grid import Anchor, Grid
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -284,7 +285,7 @@ def read_released(grid: Grid) -> tuple[gpd.GeoDataFrame, Grid]:
         if other != name:
             _refuse_two(images[first[other]], image, "one tile in each place")
     kept = list(first.values())
-    anchored = grid.model_copy(update={"anchor": Anchor(x=west, y=north), "released_ids_up_to": max(first)})
+    anchored = replace(grid, anchor=Anchor(west, north), released_ids_up_to=max(first))
     logger.info("%d tiles in %d images below %s: anchor (%g, %g)", len(kept), len(images), grid.folder, west, north)
     return _numbered([images[number].tile_id for number in kept], cols[kept], rows[kept], anchored), anchored
 

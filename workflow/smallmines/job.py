@@ -1,10 +1,9 @@
-"""The frame around every rule's script: where its progress goes, how an error a user can mend is told, what the job took."""
+"""Context manager for rule scripts: logging, user errors, redaction of secrets, run time and peak memory."""
 
 from __future__ import annotations
 
 import errno
 import logging
-import os
 import re
 import shutil
 import sys
@@ -15,7 +14,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-logger = logging.getLogger("smallmines")
+from smallmines.environment import prepare
+from smallmines.errors import UserError
+from smallmines.log import logger
+from smallmines.redaction import redacted
 
 WRITE_FAILED = re.compile(r"no space left|write error|write failed", re.IGNORECASE)
 """How GDAL, rasterio and Arrow say that a write failed for want of room."""
@@ -23,42 +25,8 @@ WRITE_FAILED = re.compile(r"no space left|write error|write failed", re.IGNORECA
 TOOK = re.compile(r"took ([\d.]+) s, at most (\d+) MB of memory")
 """The last line of the log of a job that ended well."""
 
-GDAL_CACHE_MB = "256"
-"""GDAL's block cache in a job; its own default is 5 % of the machine's memory, whatever the job was given."""
-
-SECRETS = (
-    "AWS_ACCESS_KEY_ID",
-    "AWS_SECRET_ACCESS_KEY",
-    "AWS_SESSION_TOKEN",
-    "CDSE_USERNAME",
-    "CDSE_PASSWORD",
-    "PC_SDK_SUBSCRIPTION_KEY",
-)
-"""Environment variables whose values must not be written anywhere."""
-
-QUERY = re.compile(r"(https?://[^\s?'\"<>]+)\?[^\s'\"<>]+")
-TOKEN = re.compile(r"(?i)(bearer |access_token['\"]?[:=]\s*['\"]?|sig=)[^\s'\"&]+")
-"""Where signatures and tokens stand: in the query of an address, after these words."""
-
 SAMPLED_EVERY = 0.2
 """Seconds between two looks at the memory of a job's processes."""
-
-
-class UserError(Exception):
-    """Something the user can mend: what was expected, what was found, what to do."""
-
-    def __init__(self, expected: str, found: str, do: str) -> None:
-        self.expected, self.found, self.do = expected, found, do
-        super().__init__(f"expected  {expected}\nfound     {found}\ndo        {do}")
-
-
-def redacted(text: str) -> str:
-    """A text without signatures, tokens and keys: the queries of addresses, what follows `Bearer`, the values of `SECRETS`."""
-    text = TOKEN.sub(r"\1…", QUERY.sub(r"\1?…", text))
-    for name in SECRETS:
-        if value := os.environ.get(name):
-            text = text.replace(value, "…")
-    return text
 
 
 class _Redacting(logging.Formatter):
@@ -76,7 +44,7 @@ def job(log: str | Path) -> Iterator[logging.Logger]:
     the log and on screen. Neither shows signatures, tokens or keys. A job that ends well says last how long it took and how much
     memory, see `TOOK`.
     """
-    os.environ.setdefault("GDAL_CACHEMAX", GDAL_CACHE_MB)
+    prepare()
     path = Path(log)
     path.parent.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(path, mode="w", encoding="utf-8")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -11,14 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smallmines import raster
+from smallmines.errors import UserError
 from smallmines.grid import read_lattice
-from smallmines.job import UserError
 from smallmines.labels import tables
+from smallmines.log import logger
+from smallmines.software import TAG, of_rasters
 
 if TYPE_CHECKING:
     import pandas as pd
 
-logger = logging.getLogger("smallmines")
 
 NODATA = 255
 """Value of a mask without Sentinel-2 data, outside the block's own cells, or (by default) where a label is left open."""
@@ -51,10 +51,11 @@ def make_mask(
     geobox = read_lattice(grid).block(block)
     values, predicted = lookup(tables.read(labels, "labels"), 0 if open_as == "background" else NODATA)
     counted = np.zeros(256, np.int64)
+    tags = {"CLASSES": "0 not_mining, 1 mining, 255 nodata", TAG: of_rasters(), **tags}
     with (
         raster.opened(segments) as ids,
         raster.opened(clear) as seen,
-        raster.created(mask_out, geobox, "uint8", NODATA, ["mining"], {"CLASSES": "0 not_mining, 1 mining, 255 nodata", **tags}) as target,
+        raster.created(mask_out, geobox, "uint8", NODATA, ["mining"], tags) as target,
     ):
         raster.require_grid(ids, geobox)
         raster.require_grid(seen, geobox)

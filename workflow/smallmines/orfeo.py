@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import ctypes
 import glob
-import importlib
-import logging
 import os
 import re
 import shutil
@@ -28,10 +26,10 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any, Literal
 
-from smallmines.config import Segmentation
-from smallmines.job import GDAL_CACHE_MB, UserError
-
-logger = logging.getLogger("smallmines")
+from smallmines.environment import GDAL_CACHE_MB
+from smallmines.errors import UserError
+from smallmines.log import logger
+from smallmines.settings.segmentation import Segmentation
 
 FAR = 65535
 """Value of masked pixels in the image that OTB sees. Farther from every reflectance than any range radius, so that a masked
@@ -82,6 +80,10 @@ def resources(threads: int, mem_mb: int, bands: int) -> Resources:
     return Resources(threads, ram, min(2048, max(256, side)))
 
 
+PROGRAM = "otbcli_MeanShiftSmoothing"
+"""The program that is looked for; the others come with it."""
+
+
 @dataclass(frozen=True)
 class Orfeo:
     """A way to run OTB's applications.
@@ -89,10 +91,12 @@ class Orfeo:
     Attributes:
         backend: `python` or `cli`.
         run: runs one application with its parameters; raises UserError where it fails.
+        version: of Orfeo ToolBox, as its programs say it; `unknown` where they do not.
     """
 
     backend: Literal["python", "cli"]
     run: Callable[[str, Mapping[str, Value]], None]
+    version: str
 
 
 def find(backend: Literal["auto", "python", "cli"], threads: int) -> Orfeo:
@@ -106,17 +110,16 @@ def find(backend: Literal["auto", "python", "cli"], threads: int) -> Orfeo:
     if backend in ("auto", "python"):
         try:
             api = _import_api()
-            return Orfeo("python", lambda application, parameters: _run_api(api, application, parameters))
+            return Orfeo("python", lambda application, parameters: _run_api(api, application, parameters), _version())
         except ImportError as error:
             problem = str(error)
     if backend == "python":
         expected = "the Python API of Orfeo ToolBox (segmentation.backend is python)"
         raise UserError(expected, problem, "run: make otb-python, or set the backend to auto")
-    root = _root()
-    folder = root / "bin" if root else None
-    if shutil.which("otbcli_MeanShiftSmoothing", path=folder and str(folder)) is None:
-        raise UserError("Orfeo ToolBox", f"no otbcli_MeanShiftSmoothing {f'in {folder}' if folder else 'on PATH'}", INSTALL)
-    return Orfeo("cli", lambda application, parameters: _run_cli(folder, application, parameters))
+    folder = _programs()
+    if shutil.which(PROGRAM, path=folder and str(folder)) is None:
+        raise UserError("Orfeo ToolBox", f"no {PROGRAM} {f'in {folder}' if folder else 'on PATH'}", INSTALL)
+    return Orfeo("cli", lambda application, parameters: _run_cli(folder, application, parameters), _version())
 
 
 def smoothing(image: Path, smooth: Path, position: Path, settings: Segmentation, limits: Resources) -> dict[str, Value]:
@@ -166,6 +169,22 @@ def _root() -> Path | None:
     return Path(os.environ["OTB_ROOT"]) if os.environ.get("OTB_ROOT") else None
 
 
+def _programs() -> Path | None:
+    """The folder of OTB's programs; None: they are on PATH."""
+    root = _root()
+    return root / "bin" if root else None
+
+
+def _version() -> str:
+    folder = _programs()
+    program = shutil.which(PROGRAM, path=folder and str(folder))
+    if program is None:
+        return "unknown"
+    done = subprocess.run([program, "-version"], capture_output=True, text=True, errors="replace", check=False)
+    number = re.search(r"version\D*(\d+(?:\.\d+)+)", done.stdout + done.stderr)
+    return number[1] if number else "unknown"
+
+
 def _environment(threads: int) -> dict[str, str]:
     """Variables that ITK and OTB's GDAL read once, when they are first used in a process."""
     values = {"ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": str(threads), "GDAL_CACHEMAX": GDAL_CACHE_MB, "OTB_LOGGER_LEVEL": "WARNING"}
@@ -189,7 +208,8 @@ def _import_api() -> Any:
             raise ImportError(f"no otbApplication.py in {root}/lib/python")
         if str(folders[0]) not in sys.path:
             sys.path.insert(0, str(folders[0]))
-    api = importlib.import_module("otbApplication")
+    import otbApplication as api
+
     if "MeanShiftSmoothing" not in api.Registry.GetAvailableApplications():
         raise ImportError(f"otbApplication finds no applications in OTB_APPLICATION_PATH={os.environ.get('OTB_APPLICATION_PATH', '')}")
     return api

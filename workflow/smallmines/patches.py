@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from smallmines import raster
-from smallmines.config import CLASSES, PATCH_BANDS, S2_BANDS
+from smallmines.errors import UserError
 from smallmines.grid import Lattice
-from smallmines.job import UserError, logger
+from smallmines.log import logger
+from smallmines.product import CLASSES, PATCH_BANDS, S2_BANDS
 from smallmines.provenance import written
 
 Kind = Literal["IMAGE", "MASK"]

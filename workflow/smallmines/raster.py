@@ -15,7 +15,7 @@ from rasterio.errors import RasterioError
 from rasterio.io import DatasetWriter
 from rasterio.windows import Window
 
-from smallmines.job import UserError
+from smallmines.errors import UserError
 from smallmines.provenance import written
 
 STRIP = 256

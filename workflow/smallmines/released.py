@@ -17,7 +17,7 @@ from typing import Any
 import rasterio
 from rasterio.errors import RasterioError
 
-from smallmines.job import UserError
+from smallmines.errors import UserError
 from smallmines.provenance import digest
 
 NAME = re.compile(r"(IMG|MASK)_(?:[A-Z]{2}_)?(\w+)_(\d{4})\.tiff?")

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
-from smallmines.config import S2_BANDS
+from smallmines.product import S2_BANDS
 from smallmines.raster import opened, strips
 
 SEVERAL = 255

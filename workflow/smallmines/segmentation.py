@@ -6,8 +6,8 @@ hang together by their sides (4-connectivity, as in OTB). No step loops over seg
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -16,14 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smallmines import orfeo, raster
-from smallmines.config import Segmentation
 from smallmines.grid import read_lattice
+from smallmines.log import logger
 from smallmines.provenance import write_json
+from smallmines.settings.segmentation import Segmentation
+from smallmines.software import TAG, of_rasters
 
 if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
 
-logger = logging.getLogger("smallmines")
 
 Labels = NDArray[np.uint32]
 
@@ -61,16 +62,16 @@ def segment(
     with TemporaryDirectory(prefix=".otb-", dir=target.parent) as folder:
         image = Path(folder) / "image.tif"
         valid = masked_image(composite, geobox, lattice.own(block), settings.bands, image)
-        backend = "none"
+        backend, version = "none", "none"
         labels = np.zeros(valid.shape, np.uint32)
         if valid.any():
             otb = orfeo.find(settings.backend, threads)
-            backend = otb.backend
-            logger.info("OTB by %s, %d threads, %d MB, tiles of %d px", backend, threads, limits.ram_mb, limits.tile_px)
+            backend, version = otb.backend, otb.version
+            logger.info("OTB %s by %s, %d threads, %d MB, tiles of %d px", version, backend, threads, limits.ram_mb, limits.tile_px)
             labels = mean_shift(image, valid, geobox, settings, otb, limits)
     sizes = np.bincount(labels.ravel())[1:]
     tags = {"SEGMENTATION": f"mean shift, bands {' '.join(settings.bands)}, spatial radius {settings.spatial_radius} px, "
-            f"range radius {settings.range_radius} DN, minimum size {settings.min_size} px"}  # fmt: skip
+            f"range radius {settings.range_radius} DN, minimum size {settings.min_size} px", TAG: of_rasters(otb=version)}  # fmt: skip
     raster.write(target, labels, geobox, 0, ["segment"], tags)
     report = {
         "block": block,
@@ -80,7 +81,7 @@ def segment(
         "largest_size_px": int(sizes.max(initial=0)),
         "below_min_size": int((sizes < settings.min_size).sum()),
         "backend": backend,
-        "settings": settings.model_dump(mode="json", exclude={"backend"}),
+        "settings": {key: value for key, value in asdict(settings).items() if key != "backend"},
     }
     write_json(report_out, report)
     logger.info("block %s: %d segments of median size %s px", block, report["segments"], report["median_size_px"])

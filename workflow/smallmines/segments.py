@@ -6,7 +6,6 @@ Labels are uint32, 1..n in row-major order of each segment's first pixel, 0 outs
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,15 +14,16 @@ from numpy.typing import NDArray
 from rasterio.io import DatasetReader
 
 from smallmines import raster
-from smallmines.config import S2_BANDS
+from smallmines.errors import UserError
 from smallmines.grid import Lattice, read_lattice
-from smallmines.job import UserError
+from smallmines.log import logger
+from smallmines.product import S2_BANDS
 from smallmines.provenance import written
+from smallmines.software import TABLES, TAG, of_packages
 
 if TYPE_CHECKING:
     import pandas as pd
 
-logger = logging.getLogger("smallmines")
 
 Labels = NDArray[np.uint32]
 
@@ -55,7 +55,9 @@ def describe(
             raster.require_grid(source, lattice.block(block))
         table = features(labels, s2, sky, heights, lattice, block)
     with written(features_out) as beside:
-        features_schema().validate(table).to_parquet(beside, index=False)
+        checked = features_schema().validate(table)
+        checked.attrs[TAG] = of_packages(TABLES)
+        checked.to_parquet(beside, index=False)
     logger.info("block %s: %d segments described, %d without elevation", block, len(table), int(table["DEM"].isna().sum()))
 
 
@@ -211,6 +213,8 @@ def read_features(path: str | Path) -> pd.DataFrame:
     import pandera.errors
 
     try:
-        return pd.DataFrame(features_schema().validate(pd.read_parquet(path)))
+        table = pd.DataFrame(features_schema().validate(pd.read_parquet(path)))
     except (pandera.errors.SchemaError, pandera.errors.SchemaErrors) as error:
         raise UserError(f"a table of segments at {path}", " ".join(str(error).split())[:300], "delete the file and run again") from error
+    table.attrs.clear()
+    return table

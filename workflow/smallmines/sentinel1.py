@@ -10,7 +10,6 @@ gaps and specks of no data inside a scene (below 5×5 px) are no border and cost
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
@@ -21,13 +20,13 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from smallmines.archive.fetched import read_fetched, stand_in
-from smallmines.config import Sentinel1
 from smallmines.grid import read_lattice
+from smallmines.log import logger
 from smallmines.provenance import write_json
 from smallmines.raster import write
 from smallmines.sampling import Piece, SourceLattice, by_lattice, pasted, read_piece, resample
-
-logger = logging.getLogger("smallmines")
+from smallmines.settings.sentinel1 import Sentinel1
+from smallmines.software import TAG, of_rasters
 
 BANDS = ("VV", "VH")
 BORDER_SQUARE = 5
@@ -70,7 +69,7 @@ def composite(block: str, grid: str | Path, fetched: str | Path, settings: Senti
     decibel = (10 * np.log10(smooth)).astype(np.float32)
     ids = [item["id"] for item in items]
     tags = {"ITEMS": ",".join(ids), "RADIOMETRY": "gamma0_rtc_db", "KERNEL": settings.kernel, "EROSION": str(settings.border_erosion_px)}
-    tags |= stand_in(fetched)
+    tags |= stand_in(fetched) | {TAG: of_rasters()}
     if items:
         tags |= {"ORBIT_STATE": items[0]["orbit_state"], "RELATIVE_ORBIT": str(items[0]["relative_orbit"])}
     write(output, decibel, geobox, np.nan, BANDS, tags, ["dB", "dB"])

@@ -16,7 +16,6 @@ as clear all the same, see `stable`.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -33,14 +32,15 @@ from rasterio.windows import Window
 from smallmines.archive.fetched import read_fetched, read_scenes, stand_in
 from smallmines.archive.radiometry import OFFSET, DarkPixels, check_offset, require_one_offset, to_radiometry
 from smallmines.archive.scl import SCL, clear_mask, cloud_reach
-from smallmines.config import S2_BANDS, Sentinel2
+from smallmines.errors import UserError
 from smallmines.grid import read_lattice
-from smallmines.job import UserError
+from smallmines.log import logger
+from smallmines.product import S2_BANDS
 from smallmines.provenance import write_json
 from smallmines.raster import created, opened, require_grid, strips
 from smallmines.seams import SEVERAL, seams
-
-logger = logging.getLogger("smallmines")
+from smallmines.settings.sentinel2 import Sentinel2
+from smallmines.software import TAG, of_rasters
 
 CLOUD_CLASSES = (3, 8, 9, 10)
 """Scene classes that are dilated where they are masked: cloud shadow, cloud of medium and high probability, cirrus."""
@@ -85,8 +85,6 @@ def composite(block: str, grid: str | Path, fetched: str | Path, settings: Senti
     Args:
         grid: `grid/grid.json`.
         fetched: `fetched/<year>/<block>/s2.json`.
-        settings: radiometry, method, clouds, masked_classes, cloud_dilation_px, cloud_opening_px, stable_tolerance and unclear are
-            used.
         outputs: paths of `image` (uint16, ten bands, nodata 0), `source` (uint8, index of the scene in the manifest, 255 =
             several, 0 = none), `clearness` (uint8, 1 = clear, 2 = clear because stable) and `stats` (JSON).
 
@@ -101,7 +99,7 @@ def composite(block: str, grid: str | Path, fetched: str | Path, settings: Senti
     counts = np.zeros((CLEAR + 1, 256), np.int64)
     kept_in = np.zeros(tuple(size // lattice.tile_size for size in geobox.shape), np.int64)
     offset = OFFSET if settings.radiometry == "dn_plus1000" or (settings.radiometry == "native" and items[0]["offset"]) else 0
-    tags = _tags(items, settings) | stand_in(fetched)
+    tags = _tags(items, settings) | stand_in(fetched) | {TAG: of_rasters()}
     # The n-th name in the scene raster's tag is scene n, also where this block lacks some scenes of the year.
     scenes = _names(read_scenes(fetched))
     with ExitStack() as stack:

@@ -8,7 +8,6 @@ so these are checks for gross errors, not calibrations.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -20,12 +19,11 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from smallmines.archive.fetched import provider_in
-from smallmines.config import S2_BANDS
-from smallmines.job import UserError
+from smallmines.errors import UserError
+from smallmines.log import logger
+from smallmines.product import S2_BANDS
 from smallmines.provenance import write_json
 from smallmines.raster import opened, strips
-
-logger = logging.getLogger("smallmines")
 
 SQUARE = 256
 """Side of the squares in px."""

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from smallmines.config import Splits
-from smallmines.job import UserError
+from smallmines.errors import UserError
+from smallmines.settings.splits import Splits
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,7 +9,7 @@ borders are drawn where there are none: low means that segments cut what is alik
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,11 +22,14 @@ from odc.geo.geobox import GeoBox
 from rasterio.windows import Window
 
 from smallmines import orfeo, raster
-from smallmines.config import S2_BANDS, Config, Segmentation, only_file
+from smallmines.config import Config
+from smallmines.errors import UserError
 from smallmines.grid import Lattice, read_lattice
-from smallmines.job import UserError
-from smallmines.provenance import written
+from smallmines.parameters import settings_of
+from smallmines.product import S2_BANDS
+from smallmines.provenance import only_file, written
 from smallmines.segmentation import masked_image, mean_shift
+from smallmines.settings.segmentation import Segmentation
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,10 +57,7 @@ class Crop:
 def grid_of(settings: Segmentation, spatial: Sequence[int], ranges: Sequence[float], sizes: Sequence[int]) -> list[Segmentation]:
     """The settings to try, the configured ones among them, by spatial radius, range radius and smallest size."""
     wanted = {(settings.spatial_radius, settings.range_radius, settings.min_size), *product(spatial, ranges, sizes)}
-    return [
-        settings.model_copy(update={"spatial_radius": radius, "range_radius": float(range_), "min_size": size})
-        for radius, range_, size in sorted(wanted)
-    ]
+    return [replace(settings, spatial_radius=radius, range_radius=float(range_), min_size=size) for radius, range_, size in sorted(wanted)]
 
 
 def read_crop(
@@ -286,7 +286,7 @@ def tune(
         crop = with_points(crop, x, y, np.array([LABELS[name] for name in samples.table["label"]], np.int8))
     rows, labels = zip(*try_all(crop, settings, threads, mem_mb, tell), strict=True)
     table = pd.DataFrame(rows)
-    chosen = settings.index(config.segmentation)
+    chosen = settings.index(settings_of(config.segmentation, Segmentation))
     height, width = crop.geobox.shape
     title = f"{year}, block {block}: window of {width} × {height} px from row {row}, column {col}; bold: as configured"
     write_results(table, labels, crop, chosen, title, folder)

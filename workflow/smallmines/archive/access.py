@@ -15,8 +15,8 @@ from smallmines.archive.providers import BANDS, Provider, provider_of
 from smallmines.archive.read import Source, reading
 from smallmines.archive.search import footprint
 from smallmines.config import Config, Elevation, Sentinel1, Sentinel2
+from smallmines.errors import UserError
 from smallmines.grid import read_lattice
-from smallmines.job import UserError
 
 SIDE = 16
 """Pixels along the side of what is read."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +11,8 @@ from typing import Any
 from smallmines.archive.earthengine import PREFIX, connect, grid_of, list_images
 from smallmines.archive.providers import Provider
 from smallmines.archive.signing import is_remote, refusal, retries
-from smallmines.job import UserError
-
-logger = logging.getLogger("smallmines")
+from smallmines.errors import UserError
+from smallmines.log import logger
 
 Windows = Mapping[str, tuple[dt.date, dt.date]]
 

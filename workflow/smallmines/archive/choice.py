@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,11 +18,10 @@ from smallmines.archive.radiometry import baseline_of, declared_offset, has_offs
 from smallmines.archive.read import Source, onto, reading
 from smallmines.archive.scl import SCL, clear_mask
 from smallmines.archive.signing import ABSENT, text_of
-from smallmines.config import Sentinel1, Sentinel2
+from smallmines.errors import UserError
 from smallmines.grid import Lattice
-from smallmines.job import UserError
-
-logger = logging.getLogger("smallmines")
+from smallmines.log import logger
+from smallmines.settings.search import SearchSentinel1, SearchSentinel2
 
 STEP = 8
 """Shares are measured on every 8th pixel of the lattice in both directions (80 m)."""
@@ -109,7 +107,7 @@ def scene_of(item: Item, provider: Provider) -> Scene | None:
 
 
 def choose_sentinel2(
-    items: list[Item], provider: Provider, settings: Sentinel2, area: Area, rejected: Rejected
+    items: list[Item], provider: Provider, settings: SearchSentinel2, area: Area, rejected: Rejected
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Sieve duplicates and clouds, rank whole datatakes, keep the best ones.
 
@@ -190,7 +188,7 @@ def _merit(take: Mapping[str, Any], method: str) -> tuple[float, ...]:
     return (-take["clear_share"],)
 
 
-def _unfit(take: Mapping[str, Any], settings: Sentinel2, kept: int) -> str | None:
+def _unfit(take: Mapping[str, Any], settings: SearchSentinel2, kept: int) -> str | None:
     if take["covered_share"] == 0:
         return "no data on the cells of the area"
     if settings.max_haze is not None and take["haze"] is not None and take["haze"] > settings.max_haze:
@@ -200,7 +198,7 @@ def _unfit(take: Mapping[str, Any], settings: Sentinel2, kept: int) -> str | Non
     return f"beyond max_datatakes: {settings.max_datatakes}" if kept >= settings.max_datatakes else None
 
 
-def seen_by(items: Sequence[Item], provider: Provider, settings: Sentinel2, area: Area) -> tuple[float, float, float | None]:
+def seen_by(items: Sequence[Item], provider: Provider, settings: SearchSentinel2, area: Area) -> tuple[float, float, float | None]:
     """What a datatake saw of the area's cells, from every 8th pixel, without dilation; where items overlap the first one counts.
 
     Returns:
@@ -261,7 +259,7 @@ def radiometry_of(item: Item, named: int, provider: Provider) -> tuple[int, bool
 
 
 def choose_sentinel1(
-    items: list[Item], provider: Provider, settings: Sentinel1, windows: Windows, year: str, area: Area, rejected: Rejected
+    items: list[Item], provider: Provider, settings: SearchSentinel1, windows: Windows, year: str, area: Area, rejected: Rejected
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Choose one orbit for all years, then the items of `year` in it.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,15 +11,15 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from smallmines.archive.choice import Area, area_of
-from smallmines.archive.fetch import Fetch, Wanted, is_cached, wanted
+from smallmines.archive.fetch import Cache, Wanted, is_cached, wanted
 from smallmines.archive.scl import SCL
 from smallmines.archive.search import why_rejected
 from smallmines.archive.signing import is_remote
+from smallmines.errors import UserError
 from smallmines.grid import Lattice, read_lattice
-from smallmines.job import UserError
+from smallmines.log import logger
 from smallmines.provenance import read_json, write_json
-
-logger = logging.getLogger("smallmines")
+from smallmines.settings.fetch import Fetch
 
 BYTES = {"s2": 1.1, "s1": 3.2, "dem": 2.8, SCL: 0.1}
 """Compressed bytes per source pixel, from `file:size` of items of the Copernicus Data Space (JP2: 0.9 and more) and the Planetary
@@ -34,14 +33,14 @@ COARSE = ("B05", "B06", "B07", "B8A", "B11", "B12", SCL)
 
 
 def coverage(
-    manifests: Mapping[str, str | Path], grid: str | Path, pixels: str | Path, settings: Mapping[str, Fetch], output: str | Path
+    manifests: Mapping[str, str | Path], grid: str | Path, cache: Cache, settings: Mapping[str, Fetch], output: str | Path
 ) -> None:
     """Write what the manifests' chosen scenes cover, by block, and what there is to download.
 
     Args:
         manifests: by "<year>/<sensor>".
         grid: `grid/grid.json`.
-        pixels: folder of the cache.
+        cache: where the pixels will go.
         settings: of `fetch`, by sensor.
         output: JSON: {"<year>/<sensor>": {"provider", "scenes", "blocks": {block: share}, "cells": scenes over each cell by tile
             id, "why_rejected", "files", "cached", "bytes"}}; shares by footprint, to six digits.
@@ -55,7 +54,7 @@ def coverage(
         scenes = scenes_over(manifest["chosen"], area.geobox)
         shares = {block: round(float((scenes[blocks == number] > 0).mean()), 6) for number, block in enumerate(lattice.windows, 1)}
         sensor = name.split("/")[1]
-        files = [one for block in lattice.windows for one in _files(manifest, sensor, lattice.block(block), Path(pixels), settings[sensor])]
+        files = [one for block in lattice.windows for one in _files(manifest, sensor, lattice.block(block), cache, settings[sensor])]
         missing = [(one, share) for one, share in files if not is_cached(one, sensor)]
         found[name] = {
             "provider": manifest["provider"],
@@ -137,9 +136,9 @@ def _cells(lattice: Lattice, scenes: NDArray[np.uint16]) -> dict[str, int]:
     return dict(zip(lattice.cells["tile_id"], scenes[row, col].tolist(), strict=True))
 
 
-def _files(manifest: Mapping[str, Any], sensor: str, geobox: GeoBox, pixels: Path, settings: Fetch) -> Iterator[tuple[Wanted, float]]:
+def _files(manifest: Mapping[str, Any], sensor: str, geobox: GeoBox, cache: Cache, settings: Fetch) -> Iterator[tuple[Wanted, float]]:
     """The files of a block, and what share of the block their item covers."""
-    for item, files in zip(manifest["chosen"], wanted(manifest["chosen"], sensor, geobox, pixels, settings), strict=True):
+    for item, files in zip(manifest["chosen"], wanted(manifest["chosen"], sensor, geobox, cache, settings), strict=True):
         share = share_under(item["geometry"], geobox) if files else 0.0
         yield from ((one, share) for one in files)
 

@@ -22,7 +22,8 @@ from rasterio.windows import Window
 
 from smallmines.archive.providers import Provider
 from smallmines.archive.signing import refusal
-from smallmines.job import UserError, redacted
+from smallmines.errors import UserError
+from smallmines.redaction import redacted
 
 PREFIX = "ee://"
 """Begin of an href: `ee://<id of the image>`."""

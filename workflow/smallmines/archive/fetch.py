@@ -6,7 +6,6 @@ all, and shared by blocks, runs and later calls; two jobs that write the same fi
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,47 +22,47 @@ from smallmines.archive.providers import BANDS, Provider, provider_of
 from smallmines.archive.read import Source, onto, reading, same_crs, source_window, touches
 from smallmines.archive.scl import SCL, cloud_reach
 from smallmines.archive.signing import is_remote
+from smallmines.errors import UserError
 from smallmines.grid import read_lattice
-from smallmines.job import UserError
+from smallmines.log import logger
 from smallmines.provenance import digest, read_json, write_json
 from smallmines.raster import created, geobox_of, strips, window_geobox
-
-logger = logging.getLogger("smallmines")
+from smallmines.settings.fetch import Fetch, FetchElevation, FetchSentinel1, FetchSentinel2
+from smallmines.software import TAG, of_rasters
 
 LEFTOVER_AGE = 3600.0
 """Seconds after which a half-written file of a killed job is removed."""
 
 
+def margin_of(settings: Fetch) -> int:
+    """Margin of a source window in source pixels; Sentinel-2 is read onto the grid and has none.
+
+    Sentinel-1: erosion, 4 px in which the shape of a fringe is judged, 1 px for the kernel's halo, 3 px for interpolation and turned
+    grids. Elevation: 2 px for interpolation.
+    """
+    if isinstance(settings, FetchSentinel2):
+        return 0
+    return settings.border_erosion_px + 8 if isinstance(settings, FetchSentinel1) else 2
+
+
+def cloud_margin(settings: Fetch, geobox: GeoBox) -> int:
+    """Margin of the scene classification in pixels of `geobox`; 0 for other sensors than Sentinel-2."""
+    if not isinstance(settings, FetchSentinel2):
+        return 0
+    return cloud_reach(settings.cloud_dilation_px, settings.cloud_opening_px, geobox)[2]
+
+
 @dataclass(frozen=True)
-class Fetch:
-    """What `fetch` needs to know beyond the manifest.
+class Cache:
+    """The cache of pixels.
 
     Attributes:
-        resampling_20m: for 20 m bands and other zones: nearest, bilinear or cubic.
-        cloud_dilation_px, cloud_opening_px: reach of clouds, in 20 m pixels; see `cloud_reach`.
-        border_erosion_px: radius of Sentinel-1's border erosion in source pixels.
-        reader: of Sentinel-2: warpedvrt or stackstac.
-        project: of Earth Engine.
+        folder: where its files lie.
+        reading: version of the code that reads into it, the number of the rule `fetch`. Another version has files of its own.
     """
 
-    resampling_20m: str = "nearest"
-    cloud_dilation_px: int = 0
-    cloud_opening_px: int = 0
-    border_erosion_px: int = 0
-    reader: str = "warpedvrt"
-    project: str | None = None
-
-    def margin(self, sensor: str) -> int:
-        """Margin of a source window in source pixels.
-
-        Sentinel-1: erosion, 4 px in which the shape of a fringe is judged, 1 px for the kernel's halo, 3 px for
-        interpolation and turned grids. Elevation: 2 px for interpolation.
-        """
-        return self.border_erosion_px + 8 if sensor == "s1" else 2
-
-    def cloud_margin(self, geobox: GeoBox) -> int:
-        """Margin of the scene classification in pixels of `geobox`."""
-        return cloud_reach(self.cloud_dilation_px, self.cloud_opening_px, geobox)[2]
+    folder: Path
+    reading: int
 
 
 @dataclass(frozen=True)
@@ -83,34 +82,39 @@ class Wanted:
     path: Path
 
 
-def wanted(items: Sequence[Mapping[str, Any]], sensor: str, geobox: GeoBox, pixels: Path, settings: Fetch) -> Iterator[list[Wanted]]:
+def wanted(items: Sequence[Mapping[str, Any]], sensor: str, geobox: GeoBox, cache: Cache, settings: Fetch) -> Iterator[list[Wanted]]:
     """The files of each item that may reach a block, in the order of the items; an item that does not has none."""
     for item in items:
-        margin = settings.cloud_margin(geobox) if sensor == "s2" else 0
+        margin = cloud_margin(settings, geobox)
         bands = sorted(item["hrefs"], key=[*BANDS[sensor], SCL].index)
         reaches = touches(item["geometry"], geobox.pad(margin) if margin else geobox)
-        yield [_wanted(item, band, sensor, geobox, pixels, settings) for band in bands] if reaches else []
+        yield [_wanted(item, band, geobox, cache, settings) for band in bands] if reaches else []
 
 
-def _wanted(item: Mapping[str, Any], band: str, sensor: str, geobox: GeoBox, pixels: Path, settings: Fetch) -> Wanted:
+def _wanted(item: Mapping[str, Any], band: str, geobox: GeoBox, cache: Cache, settings: Fetch) -> Wanted:
     href = item["hrefs"][band]
     local = Path(href)
     stamp = [local.stat().st_size, local.stat().st_mtime_ns] if not is_remote(href) and local.is_file() else []
-    resampling = "nearest" if band == SCL else settings.resampling_20m
-    margin = settings.cloud_margin(geobox) if band == SCL else 0 if sensor == "s2" else settings.margin(sensor)
-    grid = geobox.pad(margin) if sensor == "s2" and margin else geobox
-    name = digest([str(grid.crs), list(grid.transform[:6]), list(grid.shape), resampling if sensor == "s2" else margin, href, stamp])
-    return Wanted(item["id"], band, href, grid, margin, pixels / item["id"] / f"{band}-{name}.tif")
+    margin = cloud_margin(settings, geobox) if band == SCL else margin_of(settings)
+    how: str | int = margin
+    grid = geobox
+    if isinstance(settings, FetchSentinel2):
+        how = "nearest" if band == SCL else settings.resampling_20m
+        grid = geobox.pad(margin) if margin else geobox
+    # Version 1 is not part of the name: files read before there were versions stay.
+    version = [cache.reading] if cache.reading > 1 else []
+    name = digest([str(grid.crs), list(grid.transform[:6]), list(grid.shape), how, href, stamp, *version])
+    return Wanted(item["id"], band, href, grid, margin, cache.folder / item["id"] / f"{band}-{name}.tif")
 
 
-def fetch(sensor: str, block: str, grid: str | Path, manifest: str | Path, pixels: str | Path, settings: Fetch, output: str | Path) -> None:
+def fetch(sensor: str, block: str, grid: str | Path, manifest: str | Path, cache: Cache, settings: Fetch, output: str | Path) -> None:
     """Bring the pixels of a block into the cache and list them, in rank order.
 
     Args:
         sensor: s2, s1 or dem.
         grid: `grid/grid.json`.
         manifest: `manifests/<year>/<sensor>.json`.
-        pixels: folder of the cache.
+        cache: where the pixels go.
         output: `fetched/<year>/<block>/<sensor>.json`: {"sensor", "block", "provider", "fallback", "edition", "items": [{"id",
             "index", "datatake", "rank", "baseline", "offset", "files": {band: path}, …}], "scenes": all the year's items, by index}.
 
@@ -121,8 +125,9 @@ def fetch(sensor: str, block: str, grid: str | Path, manifest: str | Path, pixel
     known = read_json(manifest)
     provider = provider_of(sensor, known["provider"])
     if provider.access == "earthengine":
+        assert isinstance(settings, FetchElevation)
         connect(provider, known["catalogue"], settings.project)
-    todo = list(wanted(known["chosen"], sensor, geobox, Path(pixels), settings))
+    todo = list(wanted(known["chosen"], sensor, geobox, cache, settings))
     number = sum(len(files) for files in todo)
     items, done, total, began = [], 0, 0, time.monotonic()
     for item, files in zip(known["chosen"], todo, strict=True):
@@ -158,14 +163,14 @@ def _brought(one: Wanted, sensor: str, provider: Provider, settings: Fetch) -> b
     if is_cached(one, sensor):
         return True
     _tidy(one.path)
-    tags = {"ITEM": one.item, "SOURCE": one.href}
-    if sensor == "s2":
+    tags = {"ITEM": one.item, "SOURCE": one.href, TAG: of_rasters()}
+    if isinstance(settings, FetchSentinel2):
         reading(one.item, one.band, one.href, provider, lambda source: _onto_grid(one, source, settings, tags))
         return True
     return reading(one.item, one.band, one.href, provider, lambda source: _copied(one, source, tags))
 
 
-def _onto_grid(one: Wanted, source: Source, settings: Fetch, tags: dict[str, str]) -> None:
+def _onto_grid(one: Wanted, source: Source, settings: FetchSentinel2, tags: dict[str, str]) -> None:
     # A 10 m band on the same lattice is copied whatever the setting says.
     ten = same_crs(source, one.grid) and abs(source.transform.a - one.grid.transform.a) < 1e-9
     resampling = "nearest" if ten or one.band == SCL else settings.resampling_20m

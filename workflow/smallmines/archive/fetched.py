@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from smallmines.job import UserError
+from smallmines.errors import UserError
 from smallmines.provenance import read_json
 
 

@@ -12,8 +12,8 @@ from types import MappingProxyType
 from typing import Literal
 
 from smallmines.archive.scl import SCL
-from smallmines.config import S2_BANDS
-from smallmines.job import UserError
+from smallmines.errors import UserError
+from smallmines.product import S2_BANDS
 
 Sensor = Literal["s2", "s1", "dem"]
 

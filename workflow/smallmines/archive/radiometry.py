@@ -7,7 +7,6 @@ from its date: archives are reprocessed. 0 is nodata in both and stays reserved.
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -15,9 +14,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from smallmines.job import UserError
-
-logger = logging.getLogger("smallmines")
+from smallmines.errors import UserError
+from smallmines.log import logger
 
 Radiometry = Literal["dn_plus1000", "dn_harmonised", "native"]
 OFFSET = 1000

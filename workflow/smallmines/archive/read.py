@@ -10,7 +10,6 @@ Which reads are copies and which resample:
 
 from __future__ import annotations
 
-import logging
 import math
 import os
 import time
@@ -32,9 +31,9 @@ from smallmines.archive.connections import connection
 from smallmines.archive.earthengine import PREFIX, open_image
 from smallmines.archive.providers import Provider
 from smallmines.archive.signing import ABSENT, HTTP, REFUSED, forget_signatures, is_remote, readable, refusal
-from smallmines.job import UserError, redacted
-
-logger = logging.getLogger("smallmines")
+from smallmines.errors import UserError
+from smallmines.log import logger
+from smallmines.redaction import redacted
 
 FOOTPRINT_SLACK = 500.0
 """Metres by which a catalogue's footprint may miss the pixels: its few corners are straight in degrees, the tile in metres."""

@@ -8,10 +8,10 @@ takes the place of the search, so that a catalogue that moves on cannot change a
 from __future__ import annotations
 
 import datetime as dt
-import logging
 import re
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +20,16 @@ from smallmines.archive.choice import Area, Rejected, area_of, choose_sentinel1,
 from smallmines.archive.providers import BANDS, Provider, provider_of
 from smallmines.archive.read import touches
 from smallmines.archive.scl import SCL
-from smallmines.config import Elevation, Sentinel1, Sentinel2
+from smallmines.errors import UserError
 from smallmines.grid import Lattice, read_lattice
-from smallmines.job import UserError, redacted
+from smallmines.log import logger
 from smallmines.provenance import read_json, write_json
-
-logger = logging.getLogger("smallmines")
-
-Settings = Sentinel2 | Sentinel1 | Elevation
+from smallmines.redaction import redacted
+from smallmines.settings.search import Search, SearchElevation, SearchSentinel1, SearchSentinel2
 
 
 def search(
-    sensor: str, year: str, windows: Windows, settings: Settings, grid: str | Path, output: str | Path, archived: str | Path | None = None
+    sensor: str, year: str, windows: Windows, settings: Search, grid: str | Path, output: str | Path, archived: str | Path | None = None
 ) -> None:
     """Write the manifest of a sensor and year, from the first provider that has what is needed.
 
@@ -77,28 +75,26 @@ def _told(refused: Sequence[tuple[Provider, UserError]]) -> UserError:
     return UserError(refused[0][1].expected, found, "; ".join(f"{provider.name}: {error.do}" for provider, error in refused))
 
 
-def _asked(
-    sensor: str, year: str, windows: Windows, settings: Settings, provider: Provider, lattice: Lattice, area: Area
-) -> dict[str, Any]:
+def _asked(sensor: str, year: str, windows: Windows, settings: Search, provider: Provider, lattice: Lattice, area: Area) -> dict[str, Any]:
     """The manifest from one provider."""
     address = settings.address(provider.name)
     extra: dict[str, Any] = {}
     collection, edition = provider.collection, provider.edition
     project = None
-    if isinstance(settings, Elevation) and provider.access == "earthengine":
+    if isinstance(settings, SearchElevation) and provider.access == "earthengine":
         collection, project = settings.asset, settings.project
         dated = re.search(r"_(\d{4}_\d+)$", collection)
         edition = dated[1] if dated else None
     items = items_of(provider, address, footprint(lattice), windows, collection, project)
     rejected = Rejected()
-    needed = [*BANDS[sensor], *([SCL] if isinstance(settings, Sentinel2) and settings.clouds == "scl" else [])]
+    needed = [*BANDS[sensor], *([SCL] if isinstance(settings, SearchSentinel2) and settings.clouds == "scl" else [])]
     if sensor != "dem":
         items = rejected.sieve(items, lambda item: outside(item, windows))
     items = rejected.sieve(items, lambda item: None if touches(item.geometry, lattice.geobox) else "does not touch the cells of the area")
     items = rejected.sieve(items, lambda item: _missing(item, needed))
-    if isinstance(settings, Sentinel2):
+    if isinstance(settings, SearchSentinel2):
         chosen, extra = choose_sentinel2(items, provider, settings, area, rejected)
-    elif isinstance(settings, Sentinel1):
+    elif isinstance(settings, SearchSentinel1):
         chosen, extra = choose_sentinel1(items, provider, settings, windows, year, area, rejected)
     else:
         chosen = [{"id": item.id, "datatake": item.id, "rank": rank} for rank, item in enumerate(by_id(items), 1)]
@@ -122,7 +118,7 @@ def _asked(
             "collection": collection,
             "year": year,
             "windows": {name: [str(first), str(last)] for name, (first, last) in windows.items()},
-            "settings": settings.model_dump(mode="json", exclude_unset=True, exclude={"project"}),
+            "settings": {key: value for key, value in asdict(settings).items() if key != "project"},
         },
         "chosen": chosen,
         "rejected": [{"id": name, "reason": rejected[name]} for name in sorted(rejected)],

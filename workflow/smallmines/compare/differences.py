@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from smallmines import raster
 from smallmines.archive.radiometry import OFFSET
 from smallmines.compare.pairs import Pair, Patch
-from smallmines.config import PATCH_BANDS, S2_BANDS
-from smallmines.job import UserError
+from smallmines.errors import UserError
 from smallmines.patches import IMAGE_NODATA, MASK_NODATA, UNITS
+from smallmines.product import PATCH_BANDS, S2_BANDS
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 from smallmines.archive.radiometry import PROVES_NONE, SUGGESTS_OFFSET, quantile_of
 from smallmines.compare.differences import read_image
 from smallmines.compare.pairs import Patch
-from smallmines.config import PATCH_BANDS, S2_BANDS
-from smallmines.job import UserError
+from smallmines.errors import UserError
+from smallmines.product import PATCH_BANDS, S2_BANDS
 
 Floats = NDArray[np.float64]
 

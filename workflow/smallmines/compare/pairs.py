@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from smallmines.job import UserError
+from smallmines.errors import UserError
 from smallmines.released import Header, named, patch_files, read_header
 
 Match = Literal["exact", "shifted", "other"]

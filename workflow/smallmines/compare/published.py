@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from smallmines.compare.differences import read_mask
 from smallmines.compare.pairs import Patch, find_patches
-from smallmines.job import UserError
+from smallmines.errors import UserError
 from smallmines.patches import MASK_NODATA
 from smallmines.released import NAME
 from smallmines.splits import BINS, bins_of

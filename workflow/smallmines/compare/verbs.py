@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from smallmines.console import plain_errors, read_config, show
-from smallmines.job import UserError
+from smallmines.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

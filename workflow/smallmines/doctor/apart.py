@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from smallmines.config import Doctor
 from smallmines.doctor.folder import Finding, Folder
 from smallmines.doctor.measure import Measured
 from smallmines.doctor.structure import names
+from smallmines.settings.doctor import Doctor
 from smallmines.splits import leakage
 
 ALIKE = 0.9995

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from smallmines.config import PATCH_BANDS
 from smallmines.doctor.folder import Finding, Folder, texts
 from smallmines.doctor.measure import Measured
-from smallmines.job import UserError
+from smallmines.errors import UserError
+from smallmines.product import PATCH_BANDS
 from smallmines.provenance import read_json, sha256
 from smallmines.publish.assemble import read_list
 from smallmines.publish.seal import SUMS, compare_with_sums

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from smallmines.config import Doctor
 from smallmines.doctor import apart, documents, geometry, labels, radiometry, structure
 from smallmines.doctor.folder import Finding, Folder, read_folder
 from smallmines.doctor.measure import BANDS, Measured, measure
-from smallmines.job import logger
+from smallmines.log import logger
 from smallmines.provenance import write_json, written
+from smallmines.settings.doctor import Doctor
 
 SEVERITIES = ("error", "warning", "note")
 SHEET = 24

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from smallmines.job import UserError
+from smallmines.errors import UserError
 from smallmines.provenance import read_json
 from smallmines.released import NAME
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from smallmines.config import Doctor
 from smallmines.doctor.folder import Finding, Folder
 from smallmines.doctor.measure import Measured, Shift, shift_of
+from smallmines.settings.doctor import Doctor
 
 WHAT = {
     "radar": "Sentinel-1 on Sentinel-2",

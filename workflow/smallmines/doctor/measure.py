@@ -20,9 +20,10 @@ import rasterio
 from numpy.typing import NDArray
 from rasterio.errors import RasterioError
 
-from smallmines.config import PATCH_BANDS, Doctor
 from smallmines.patches import IMAGE_NODATA, MASK_NODATA
+from smallmines.product import PATCH_BANDS
 from smallmines.raster import geobox_of
+from smallmines.settings.doctor import Doctor
 
 Floats = NDArray[np.float64]
 

@@ -8,10 +8,11 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-from smallmines.config import S2_BANDS, Doctor
 from smallmines.doctor.folder import Finding, Folder
 from smallmines.doctor.measure import Measured
 from smallmines.doctor.structure import names
+from smallmines.product import S2_BANDS
+from smallmines.settings.doctor import Doctor
 
 LEAST_PLATEAU = 64
 """Pixels at one greatest value that are a flat top; a 20 m band has four of each."""

@@ -28,10 +28,12 @@ def doctor(
     from smallmines.config import Doctor
     from smallmines.doctor.examine import SEVERITIES, examine, line, write
     from smallmines.doctor.folder import read_folder
+    from smallmines.parameters import settings_of
+    from smallmines.settings.doctor import Doctor as Limits
 
     console = Console(soft_wrap=True)
     with plain_errors():
-        limits = Doctor() if config is None else read_config(config).doctor
+        limits = settings_of(Doctor() if config is None else read_config(config).doctor, Limits)
         pairs = len(read_folder(folder).pairs)
         columns = (TextColumn("reading pairs"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         with Progress(*columns, console=console, transient=True) as progress:

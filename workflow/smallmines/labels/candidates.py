@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from smallmines.config import S2_BANDS, Annotate
 from smallmines.grid import read_lattice
 from smallmines.labels.tables import CLEAR
+from smallmines.log import logger
+from smallmines.product import S2_BANDS
 from smallmines.provenance import written
 from smallmines.segments import read_features
+from smallmines.settings.candidates import Candidates
 
 if TYPE_CHECKING:
     import geopandas as gpd
     import pandas as pd
 
-logger = logging.getLogger("smallmines")
 
 LEARNT = 50_000
 """Segments from which the spectral clusters are learnt."""
@@ -36,7 +36,7 @@ CLASS_LIST = (
 """Label, subclass and what is meant (after the SmallMinesDS paper, doi 10.1109/LGRS.2025.3566356)."""
 
 
-def make_candidates(features: str | Path, grid: str | Path, block: str, settings: Annotate, save_as: str, target: str | Path) -> None:
+def make_candidates(features: str | Path, grid: str | Path, block: str, settings: Candidates, save_as: str, target: str | Path) -> None:
     """Write candidate points (layer `samples`: label and subclass to be filled in) and the class list (layer `classes`).
 
     Args:
@@ -54,7 +54,7 @@ def make_candidates(features: str | Path, grid: str | Path, block: str, settings
     )
 
 
-def draw(features: pd.DataFrame, settings: Annotate) -> pd.DataFrame:
+def draw(features: pd.DataFrame, settings: Candidates) -> pd.DataFrame:
     """Draw segments, stratified by spectral cluster and elevation, spread over tiles.
 
     Each stratum gets a share by its area, but at least a floor (a tenth of an equal share), so that rare surfaces are
@@ -80,7 +80,7 @@ def draw(features: pd.DataFrame, settings: Annotate) -> pd.DataFrame:
     return kept.assign(cluster=cluster[chosen], elevation_bin=elevation[chosen]).sort_values("segment", ignore_index=True)
 
 
-def clusters(features: pd.DataFrame, settings: Annotate) -> NDArray[np.int64]:
+def clusters(features: pd.DataFrame, settings: Candidates) -> NDArray[np.int64]:
     """Spectral cluster 1.. of each segment (k-means on the standardised bands), numbered from the darkest."""
     from sklearn.cluster import KMeans
     from threadpoolctl import threadpool_limits

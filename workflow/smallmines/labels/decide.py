@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from smallmines.job import UserError
+from smallmines.errors import UserError
 from smallmines.labels import tables
+from smallmines.log import logger
 from smallmines.provenance import read_json
 from smallmines.segments import read_features
 
 if TYPE_CHECKING:
     import pandas as pd
-
-logger = logging.getLogger("smallmines")
 
 
 def decide(

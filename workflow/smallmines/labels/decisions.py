@@ -7,14 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from smallmines import raster
-from smallmines.config import Transfer
-from smallmines.job import UserError
+from smallmines.errors import UserError
 from smallmines.labels import store, tables
 from smallmines.labels.transfer import settle
+from smallmines.log import logger
 from smallmines.provenance import written
 from smallmines.segments import read_features
-
-logger = logging.getLogger("smallmines")
+from smallmines.settings.transfer import Transfer
 
 
 def check_events(

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from smallmines.config import only_file
 from smallmines.labels.samples import SUFFIXES, events_digest, samples_digest
+from smallmines.provenance import only_file
 
 
 class YearAndBlock(Protocol):

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from smallmines import raster
-from smallmines.config import Assistant
+from smallmines.errors import UserError
 from smallmines.grid import read_lattice
-from smallmines.job import UserError
 from smallmines.labels import samples, tables
+from smallmines.log import logger
 from smallmines.provenance import written
 from smallmines.segments import read_features
+from smallmines.settings.samples import Samples
 
 if TYPE_CHECKING:
     import pandas as pd
-
-logger = logging.getLogger("smallmines")
 
 
 def check_samples(
@@ -26,7 +24,7 @@ def check_samples(
     wanted: str,
     command: str,
     block: str,
-    settings: Assistant,
+    settings: Samples,
     grid: str | Path,
     segments: str | Path,
     features: str | Path,

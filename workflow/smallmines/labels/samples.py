@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from smallmines.job import UserError
+from smallmines.errors import UserError
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -17,7 +17,7 @@ from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from smallmines.job import UserError
+from smallmines.errors import UserError
 from smallmines.provenance import digest
 
 LABELS = {"mining": 1, "not_mining": 0, "unsure": -1}

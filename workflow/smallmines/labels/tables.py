@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from smallmines.config import CLASSES
-from smallmines.job import UserError
+from smallmines.errors import UserError
+from smallmines.product import CLASSES
 from smallmines.provenance import written
+from smallmines.software import FOREST, TABLES, TAG, of_packages
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,15 +61,18 @@ def read(path: str | Path, name: Name) -> pd.DataFrame:
     import pandera.errors
 
     try:
-        return pd.DataFrame(schema(name).validate(pd.read_parquet(path)))
+        table = pd.DataFrame(schema(name).validate(pd.read_parquet(path)))
     except (pandera.errors.SchemaError, OSError) as error:
         raise UserError(f"a table of {name} at {path}", str(error).splitlines()[0], "delete the file and run again") from error
+    table.attrs.clear()
+    return table
 
 
 def write(path: str | Path, table: pd.DataFrame, name: Name) -> None:
     """Hold a table to its contract and write it as Parquet, at once or not at all."""
     checked = schema(name).validate(table)
     with written(path) as beside:
+        checked.attrs[TAG] = of_packages(FOREST if name == "probabilities" else TABLES)
         checked.to_parquet(beside, index=False)
 
 

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-from smallmines.config import Transfer
 from smallmines.labels import footprint
 from smallmines.labels.store import LABELS, RANKS, Event
+from smallmines.settings.transfer import Transfer
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -14,7 +14,7 @@ import pandas as pd
 import rasterio
 from numpy.typing import NDArray
 
-from smallmines.job import UserError
+from smallmines.errors import UserError
 from smallmines.released import NAME
 
 BANDS = ("B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B11", "B12", "VV", "VH", "DEM")

@@ -12,8 +12,9 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
+from smallmines.errors import UserError
 from smallmines.grid import Lattice
-from smallmines.job import UserError, logger
+from smallmines.log import logger
 from smallmines.patches import PREFIX, patch_name
 from smallmines.provenance import sha256, written
 

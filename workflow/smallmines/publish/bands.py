@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from smallmines.config import PATCH_BANDS
 from smallmines.patches import IMAGE_NODATA, UNITS
+from smallmines.product import PATCH_BANDS
 
 
 @dataclass(frozen=True)

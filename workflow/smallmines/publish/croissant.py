@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from smallmines.config import Publish
 from smallmines.provenance import sha256
 from smallmines.publish.bands import BANDS
+from smallmines.settings.publish import Documents
 
 CONFORMS = ["http://mlcommons.org/croissant/1.1", "http://mlcommons.org/croissant/geo/1.0", "http://mlcommons.org/croissant/RAI/1.0"]
 
@@ -51,7 +51,7 @@ COLUMNS: Mapping[str, tuple[str, str]] = {
 """Columns of the index that the record set has: type and meaning."""
 
 
-def croissant(facts: Mapping[str, Any], about: Publish, licence: str, cite: str, folder: str | Path) -> dict[str, Any]:
+def croissant(facts: Mapping[str, Any], about: Documents, licence: str, cite: str, folder: str | Path) -> dict[str, Any]:
     """The document.
 
     Args:

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from smallmines.config import Publish
 from smallmines.labels.tables import PROVENANCES
 from smallmines.provenance import write_json, written
 from smallmines.publish.bands import BANDS
 from smallmines.publish.croissant import croissant
+from smallmines.settings.publish import Documents, Page
 
 TEMPLATES = {"README.md": "README.md.j2", "DATASHEET.md": "DATASHEET.md.j2", "LICENSE": "LICENSE.j2"}
 DOCUMENTS = (*TEMPLATES, "croissant.json", "facts.json")
@@ -19,7 +19,7 @@ DOCUMENTS = (*TEMPLATES, "croissant.json", "facts.json")
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 
 
-def write_documents(facts: Mapping[str, Any], about: Publish, folder: str | Path) -> None:
+def write_documents(facts: Mapping[str, Any], about: Documents, folder: str | Path) -> None:
     """Write `DOCUMENTS` into the dataset's folder, which has its tables already (their checksums are in croissant.json)."""
     folder = Path(folder)
     for name, text in render(facts, about).items():
@@ -29,7 +29,7 @@ def write_documents(facts: Mapping[str, Any], about: Publish, folder: str | Path
     write_json(folder / "croissant.json", croissant(facts, about, licence_address(about.license), cite(facts, about), folder))
 
 
-def render(facts: Mapping[str, Any], about: Publish) -> dict[str, str]:
+def render(facts: Mapping[str, Any], about: Documents) -> dict[str, str]:
     """Text of each of `TEMPLATES` by name."""
     import jinja2
 
@@ -75,7 +75,7 @@ def licence_address(identifier: str) -> str:
     )
 
 
-def cite(facts: Mapping[str, Any], about: Publish) -> str:
+def cite(facts: Mapping[str, Any], about: Page) -> str:
     """One line to cite the dataset by."""
     who = ", ".join(about.authors) or "Authors not stated"
     when = f" ({about.date.year})" if about.date else ""

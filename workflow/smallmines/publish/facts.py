@@ -10,12 +10,14 @@ import numpy as np
 import pandas as pd
 import rasterio
 
-from smallmines.config import PATCH_BANDS, Publish
-from smallmines.job import UserError, logger
+from smallmines.errors import UserError
 from smallmines.labels.tables import PROVENANCES
+from smallmines.log import logger
 from smallmines.patches import IMAGE_NODATA
+from smallmines.product import PATCH_BANDS
 from smallmines.provenance import read_json, write_json
 from smallmines.publish.stac import Windows
+from smallmines.settings.publish import Documents
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -103,7 +105,8 @@ def gather(
     splits: Mapping[str, Any],
     statistics: Mapping[str, Mapping[str, Any]],
     windows: Windows,
-    about: Publish,
+    software: Mapping[str, Any],
+    about: Documents,
     run: str,
     country: str,
 ) -> dict[str, Any]:
@@ -113,6 +116,7 @@ def gather(
         index: as `index.read_index` gives it.
         labels, splits: labels.json and splits.json.
         statistics: of the bands, by year.
+        software: what the run was made with, as `software.gathered` gives it.
         windows: first and last day of acquisitions by year.
         about: the section `publish` of the configuration.
     """
@@ -153,6 +157,7 @@ def gather(
         "splits": {str(name): int(number) for name, number in index["split"].value_counts().sort_index().items()},
         "split_method": splits["source"],
         "leakage": splits["leakage"],
+        "software": dict(software),
     }
 
 

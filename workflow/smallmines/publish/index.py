@@ -17,9 +17,10 @@ import rasterio
 from numpy.typing import NDArray
 
 from smallmines import raster
+from smallmines.errors import UserError
 from smallmines.grid import Lattice
-from smallmines.job import UserError, logger
 from smallmines.labels.tables import PROVENANCES, VALIDATED
+from smallmines.log import logger
 from smallmines.patches import MASK_NODATA, patch_name
 from smallmines.provenance import read_json, split_tag, written
 from smallmines.publish import stac

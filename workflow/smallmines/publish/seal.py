@@ -6,7 +6,8 @@ import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from smallmines.job import UserError, logger
+from smallmines.errors import UserError
+from smallmines.log import logger
 from smallmines.provenance import sha256, written
 from smallmines.publish.assemble import read_list
 

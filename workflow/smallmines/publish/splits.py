@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -12,18 +11,17 @@ import numpy as np
 import pandas as pd
 
 from smallmines import raster
-from smallmines.config import Splits
+from smallmines.errors import UserError
 from smallmines.grid import Lattice
-from smallmines.job import UserError
+from smallmines.log import logger
 from smallmines.patches import MASK_NODATA
 from smallmines.provenance import write_json, written
+from smallmines.settings.splits import Method, Splits
 from smallmines.splits import BUFFER, NAMES, Leakage, folds, leakage, make_splits
-
-logger = logging.getLogger("smallmines")
 
 COLUMNS = ["tile_id", "year", "split", "fold"]
 """fold: 1 to 5, of a cross-validation over the blocks of tiles."""
-METHODS = get_args(Splits.model_fields["method"].annotation)
+METHODS = get_args(Method)
 
 
 NONE = "none: too few tiles"
@@ -156,7 +154,7 @@ def compared(table: pd.DataFrame, settings: Splits) -> dict[str, Any]:
         for block in blocks:
             name = method if block is None else f"{method} {block}"
             try:
-                made = make_splits(table, settings.model_copy(update={"method": method, "test_block": block}))
+                made = make_splits(table, replace(settings, method=method, test_block=block))
             except UserError as error:
                 found[name] = {"error": error.found}
                 continue

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from smallmines.config import CLASSES, Publish
-from smallmines.job import logger
+from smallmines.log import logger
 from smallmines.patches import MASK_NODATA
+from smallmines.product import CLASSES
 from smallmines.provenance import write_json, written
 from smallmines.publish.bands import BANDS, DTYPE, NODATA, Band
+from smallmines.settings.publish import Catalogue
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -160,7 +161,7 @@ def flat(index: gpd.GeoDataFrame, windows: Windows, run: str) -> gpd.GeoDataFram
 
 
 def write_catalogue(
-    index: gpd.GeoDataFrame, windows: Windows, run: str, about: Publish, facts: Mapping[str, Any], target: str | Path
+    index: gpd.GeoDataFrame, windows: Windows, run: str, about: Catalogue, facts: Mapping[str, Any], target: str | Path
 ) -> int:
     """Write `stac/collection.json` and an item per patch pair as `stac/<year>/<id>.json`, and remove items that are not of it any more.
 
@@ -196,7 +197,7 @@ def write_catalogue(
 
 
 def collection(
-    boxes: Sequence[Sequence[float]], windows: Windows, run: str, about: Publish, facts: Mapping[str, Any], links: Sequence[Any]
+    boxes: Sequence[Sequence[float]], windows: Windows, run: str, about: Catalogue, facts: Mapping[str, Any], links: Sequence[Any]
 ) -> dict[str, Any]:
     """The collection: extent, licence, bands and classes, summaries."""
     corners = np.array(boxes)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from smallmines.console import ConfigPath, plain_errors, read_config, show
-from smallmines.job import UserError
+from smallmines.errors import UserError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -81,14 +82,17 @@ def make(
     dry: Dry = False,
 ) -> None:
     """Assign the tiles anew by the masks of today, say what moves, and freeze that; the file before is kept beside it."""
+    from smallmines.parameters import settings_of
     from smallmines.provenance import digest, written
     from smallmines.publish.splits import described, with_folds
+    from smallmines.settings.splits import Splits
     from smallmines.splits import moves
 
     with plain_errors():
         settings = read_config(config)
         table = _shares(settings)
-        how = settings.splits if seed is None else settings.splits.model_copy(update={"seed": seed})
+        how = settings_of(settings.splits, Splits)
+        how = how if seed is None else replace(how, seed=seed)
         made = with_folds(table, how)
         target = _frozen(settings.run)
         before = _before(settings)

@@ -19,10 +19,11 @@ from odc.geo.geobox import GeoBox
 from rasterio.errors import RasterioError
 
 from smallmines import raster
-from smallmines.config import PATCH_BANDS, S2_BANDS
+from smallmines.errors import UserError
 from smallmines.grid import Lattice
-from smallmines.job import UserError, logger
+from smallmines.log import logger
 from smallmines.patches import IMAGE_NODATA, KINDS, MASK_NODATA, UNITS, patch_name
+from smallmines.product import PATCH_BANDS, S2_BANDS
 from smallmines.provenance import read_json, sha256, write_json
 from smallmines.publish.assemble import read_list
 from smallmines.publish.index import read_index

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from smallmines.job import UserError
+from smallmines.errors import UserError
 from smallmines.labels.store import LABELS, Event
 
 if TYPE_CHECKING:

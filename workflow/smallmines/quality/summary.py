@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,15 +11,14 @@ import numpy as np
 import pandas as pd
 
 from smallmines import raster
-from smallmines.job import UserError
+from smallmines.errors import UserError
 from smallmines.labels import store, tables
 from smallmines.labels.decisions import require_home
+from smallmines.log import logger
 from smallmines.provenance import write_json, written
 from smallmines.quality.accuracy import accuracy, interpreted, read_design
 from smallmines.quality.agreement import agreements, read_overlap
 from smallmines.segments import read_features
-
-logger = logging.getLogger("smallmines")
 
 POINTS = ["year", "block", "x", "y", "stratum", "pixels", "inclusion", "mapped", "reference", "who"]
 """Columns of the published accuracy sample. mapped: value of the mask; reference: 1 mining, 0 not, -1 unsure or disputed."""

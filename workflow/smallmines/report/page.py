@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from smallmines.config import Publish
 from smallmines.labels.tables import PROVENANCES
 from smallmines.provenance import read_json, sha256, written
 from smallmines.publish.documents import cite, interval, licence_address, number
+from smallmines.settings.publish import Page
 
 PICTURES = {
     "splits": ("Tiles by split", "Which tiles train, val and test are, and how much of the test place and year alone would tell."),
@@ -26,7 +26,7 @@ PICTURES = {
 
 
 def write_page(
-    facts: str | Path, doctor: str | Path, sums: str | Path, pictures: Sequence[str | Path], about: Publish, target: str | Path
+    facts: str | Path, doctor: str | Path, sums: str | Path, pictures: Sequence[str | Path], about: Page, target: str | Path
 ) -> None:
     """Write the page.
 

@@ -12,9 +12,9 @@ import rasterio
 from numpy.typing import NDArray
 
 from smallmines import raster
-from smallmines.config import S2_BANDS
 from smallmines.grid import Lattice
-from smallmines.job import logger
+from smallmines.log import logger
+from smallmines.product import S2_BANDS
 from smallmines.provenance import read_json, split_tag
 from smallmines.report import canvas
 from smallmines.seams import SEVERAL

@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 
 from smallmines import raster
-from smallmines.config import PATCH_BANDS
-from smallmines.job import logger
 from smallmines.labels.tables import PROVENANCES
+from smallmines.log import logger
 from smallmines.patches import IMAGE_NODATA
+from smallmines.product import PATCH_BANDS
 from smallmines.provenance import read_json
 from smallmines.publish.index import read_index
 from smallmines.report import canvas

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from smallmines.job import UserError
+from smallmines.errors import UserError
 from smallmines.labels import store
 from smallmines.provenance import written
 from smallmines.review.copies import About, Edited, events_folder, read_base, read_copy, shapes, snapshot

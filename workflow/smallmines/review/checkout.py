@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smallmines import raster
-from smallmines.job import UserError
+from smallmines.errors import UserError
 from smallmines.provenance import digest, written
 from smallmines.quality import accuracy
 from smallmines.quality.agreement import read_overlap

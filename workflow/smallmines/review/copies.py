@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-from smallmines.job import UserError
+from smallmines.errors import UserError
 from smallmines.provenance import digest, written
 from smallmines.review import qgis
 

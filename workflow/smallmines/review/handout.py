@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smallmines import raster
+from smallmines.errors import UserError
 from smallmines.grid import Lattice
-from smallmines.job import UserError
 from smallmines.labels import footprint
 from smallmines.provenance import written
 from smallmines.review import qgis

@@ -19,12 +19,11 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from smallmines import raster
-from smallmines.config import only_file
-from smallmines.job import UserError
+from smallmines.errors import UserError
 from smallmines.labels import footprint, store, tables
 from smallmines.labels.candidates import rank_within
 from smallmines.labels.samples import SUFFIXES
-from smallmines.provenance import sha256, written
+from smallmines.provenance import only_file, sha256, written
 from smallmines.review.place import Place
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from smallmines import raster
 from smallmines.config import Config
+from smallmines.errors import UserError
 from smallmines.grid import Lattice, read_lattice
-from smallmines.job import UserError
 from smallmines.labels import decide, store
 from smallmines.labels.files import UserFiles
 from smallmines.labels.tables import read as read_table

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smallmines.config import Queue
-from smallmines.job import UserError
+from smallmines.errors import UserError
 from smallmines.labels.candidates import rank_within
 from smallmines.labels.tables import VALIDATED
 

@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from smallmines.assistant import Training, fit, folds_of, matrix, predict
 from smallmines.labels import tables
 from smallmines.labels.store import LABELS, RANKS, Event
+from smallmines.parameters import settings_of
 from smallmines.provenance import read_json
 from smallmines.quality.agreement import agreements, read_overlap
 from smallmines.review.place import Place
+from smallmines.settings.assistant import Assistant
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,7 +73,7 @@ def progress(place: Place, threads: int = 1) -> list[Round]:
     features = place.features()
     samples = tables.read(place.product("people", "samples.parquet"), "samples")
     params = read_json(place.product("assistant", "metrics.json"))["forest"]
-    settings = place.config.assistant
+    settings = settings_of(place.config.assistant, Assistant)
     events = rounds_of(place.events()).merge(features[["key", "segment"]], on="key")
     x = matrix(features)[0]
     tile = features["tile_id"].to_numpy(object)

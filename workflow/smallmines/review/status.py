@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from smallmines import raster
-from smallmines.config import Config, Transfer
+from smallmines.config import Config
 from smallmines.labels.tables import VALIDATED
 from smallmines.labels.tables import read as read_table
 from smallmines.labels.transfer import FATES, settle
 from smallmines.quality.summary import PeopleFiles, quality
 from smallmines.review.checkin import pending
 from smallmines.review.place import Place
+from smallmines.settings.transfer import Transfer
 
 if TYPE_CHECKING:
     import pandas as pd

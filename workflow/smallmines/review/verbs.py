@@ -6,13 +6,14 @@ import re
 import subprocess
 import sys
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from smallmines.console import ConfigPath, plain_errors, read_config, show
-from smallmines.job import UserError
+from smallmines.errors import UserError
 
 if TYPE_CHECKING:
     from smallmines.review.checkin import Keys
@@ -284,15 +285,15 @@ def transfer(
     """Say what becomes of people's decisions on the present segmentation. The workflow moves them by itself; this changes nothing."""
     import pandas as pd
 
+    from smallmines.parameters import settings_of
     from smallmines.review.status import moved
+    from smallmines.settings.transfer import Transfer
 
     with plain_errors():
         settings = read_config(config)
-        rule = settings.labels.transfer
+        rule = settings_of(settings.labels.transfer, Transfer)
         changes = {name: value for name, value in (("covered", covered), ("purity", purity)) if value is not None}
-        found = moved(
-            settings, [year] if year else settings.year_names, [block] if block else settings.blocks, rule.model_copy(update=changes)
-        )
+        found = moved(settings, [year] if year else settings.year_names, [block] if block else settings.blocks, replace(rule, **changes))
         show("Decisions on the present segmentation", [row for row, _ in found])
         if lineage:
             pd.concat([table for _, table in found], ignore_index=True).to_csv(lineage, index=False)

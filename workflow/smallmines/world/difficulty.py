@@ -22,11 +22,15 @@ from smallmines.archive.providers import provider_of
 from smallmines.archive.radiometry import baseline_of, has_offset, to_radiometry
 from smallmines.archive.read import onto
 from smallmines.archive.scl import SCL, cloud_reach
-from smallmines.config import S2_BANDS, Config, Segmentation, Sentinel2
+from smallmines.config import Config, Sentinel2
+from smallmines.errors import UserError
 from smallmines.grid import Lattice, blocks_of, fishnet, lattice_json, lattice_of
-from smallmines.job import UserError
+from smallmines.parameters import settings_of
+from smallmines.product import S2_BANDS
 from smallmines.segmentation import masked_image, mean_shift
 from smallmines.sentinel2 import near_cloud
+from smallmines.settings.grid import Grid
+from smallmines.settings.segmentation import Segmentation
 from smallmines.world.noise import rng_of
 from smallmines.world.score import figures, truth_of
 
@@ -93,9 +97,10 @@ def _lattice(config: Config, root: Path) -> Lattice:
     path = root / "resources/user" / config.run / "aoi.gpkg"
     if not path.is_file():
         raise UserError(str(path), "no such file", "make the world first: smallmines world make")
-    cells = fishnet(gpd.read_file(path), config.grid)
-    cells["block"] = blocks_of(cells, config.grid.blocks, config.grid.block_seed).astype(str)
-    return lattice_of(lattice_json(cells, config.grid, 0.0))
+    grid = settings_of(config.grid, Grid)
+    cells = fishnet(gpd.read_file(path), grid)
+    cells["block"] = blocks_of(cells, grid.blocks, grid.block_seed).astype(str)
+    return lattice_of(lattice_json(cells, grid, 0.0))
 
 
 def clearest(items: Sequence[Item], config: Config, year: str) -> list[Item]:

@@ -13,7 +13,8 @@ import numpy as np
 from rasterio.windows import Window as RasterWindow
 
 from smallmines import raster
-from smallmines.config import S2_BANDS, Config
+from smallmines.config import Config
+from smallmines.product import S2_BANDS
 from smallmines.provenance import digest, read_json, sha256, write_json
 from smallmines.world import optical, people, radar
 from smallmines.world.landscape import CLASSES, Land, make_land

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio.windows import Window as RasterWindow
 
-from smallmines.config import S2_BANDS, Year
+from smallmines.config import Year
+from smallmines.product import S2_BANDS
 from smallmines.world.layers import Layer, Window, in_threads, windows
 from smallmines.world.noise import Field, Noise, noise, rng_of
 from smallmines.world.stac import Catalogue, Raster, cogs, corners, lonlat

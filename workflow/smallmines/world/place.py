@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from smallmines.config import Config, Grid
+from smallmines.errors import UserError
 from smallmines.grid import blocks_of, fishnet, polygon
-from smallmines.job import UserError
+from smallmines.parameters import settings_of
+from smallmines.settings.grid import Grid as Lattice
 from smallmines.world.layers import Window
 from smallmines.world.noise import rng_of
 
@@ -85,7 +87,7 @@ def place(config: Config, tiles: int, seed: int, aoi: str | Path | None = None) 
         import geopandas as gpd
 
         found = gpd.GeoDataFrame({"name": ["miniature Earth"]}, geometry=[_scaled(outline, size, made_up=aoi is None)], crs=grid.crs)
-        return found, fishnet(found, grid)
+        return found, fishnet(found, settings_of(grid, Lattice))
 
     low, high = 0.0, largest
     best = area(high)

@@ -11,8 +11,8 @@ from rasterio.windows import Window
 
 from smallmines import raster
 from smallmines.config import Config
+from smallmines.errors import UserError
 from smallmines.grid import read_lattice
-from smallmines.job import UserError
 from smallmines.provenance import read_json
 from smallmines.world.annotators import truth_path
 from smallmines.world.place import window_in

@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from smallmines.config import S2_BANDS
+from smallmines.product import S2_BANDS
 from smallmines.world.landscape import CLASSES, Land
 from smallmines.world.layers import Layer, Scratch, Window
 from smallmines.world.noise import Field, noise, rng_of

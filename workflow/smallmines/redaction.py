@@ -1,0 +1,29 @@
+"""Removal of signatures, tokens and keys from texts."""
+
+from __future__ import annotations
+
+import os
+import re
+
+SECRETS = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "CDSE_USERNAME",
+    "CDSE_PASSWORD",
+    "PC_SDK_SUBSCRIPTION_KEY",
+)
+"""Environment variables whose values must not be written anywhere."""
+
+QUERY = re.compile(r"(https?://[^\s?'\"<>]+)\?[^\s'\"<>]+")
+TOKEN = re.compile(r"(?i)(bearer |access_token['\"]?[:=]\s*['\"]?|sig=)[^\s'\"&]+")
+"""Where signatures and tokens stand: in the query of an address, after these words."""
+
+
+def redacted(text: str) -> str:
+    """A text without signatures, tokens and keys: the queries of addresses, what follows `Bearer`, the values of `SECRETS`."""
+    text = TOKEN.sub(r"\1…", QUERY.sub(r"\1?…", text))
+    for name in SECRETS:
+        if value := os.environ.get(name):
+            text = text.replace(value, "…")
+    return text

@@ -1,0 +1,20 @@
+"""Keys that shape the forest that proposes labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Assistant:
+    """Keys of `assistant` that the rule `assistant` reads."""
+
+    folds: int
+    trees: tuple[int, ...]
+    max_depth: tuple[int, ...]
+    min_samples_split: tuple[int, ...]
+    threshold: Literal["match_prevalence"] | float
+    prevalence: Literal["estimate"] | float
+    on_missing_class: str
+    seed: int

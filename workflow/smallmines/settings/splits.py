@@ -1,0 +1,23 @@
+"""Keys that decide which tiles are train, val and test."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Method = Literal["spatial_block", "paper_histogram", "histogram_tile", "leave_block_out"]
+"""Ways to assign tiles; described in config/README.md."""
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Keys of `splits` that the rules `splits` and `leakage` read."""
+
+    method: Method
+    block_tiles: Literal["correlogram"] | int
+    train: float
+    val: float
+    test: float
+    test_block: str | None
+    buffer_tiles: int
+    seed: int
