@@ -4,6 +4,11 @@ BIN := .venv/bin
 DEMO := config/demo.yaml
 BENCH := config/bench.yaml
 # The miniature's blocks are small: a thread for each, and as many at a time as there are cores.
+STAGES := logs/demo/stages.tsv
+# Notes when a stage of the demo begins, for `smallmines bench`.
+stage = @printf '%s\t%s\n' "$(1)" "$$(date +%s)" >>$(STAGES)
+# Some 200 short processes import the same modules: their bytecode is kept, though containers of Python often forbid it.
+unexport PYTHONDONTWRITEBYTECODE
 RUN_DEMO = $(BIN)/snakemake $(1) --cores $(CORES) --set-threads assistant=1 segment=1 --configfile $(DEMO)
 
 .PHONY: help setup demo demo-slurm demo-archives bench test test-heavy test-loaders lint format report figures figures-qgis rounds otb-python clean
@@ -15,13 +20,21 @@ setup: ## .venv from the lock, and Orfeo ToolBox where it is missing
 	@envs/setup.sh
 
 demo: setup ## the whole workflow on the offline miniature, with its scores against the truth
+	@mkdir -p $(dir $(STAGES)) && rm -f $(STAGES)
+	$(call stage,the miniature)
 	$(BIN)/smallmines world make --config $(DEMO)
+	$(call stage,first run)
 	$(call RUN_DEMO)
+	$(call stage,score and corrections)
 	$(BIN)/smallmines world score --config $(DEMO)
 	test -f resources/user/demo/splits.csv || $(BIN)/smallmines splits freeze --config $(DEMO)
 	test -d resources/user/demo/events || $(BIN)/smallmines world correct --config $(DEMO)
+	$(call stage,run with corrections)
 	$(call RUN_DEMO,all package)
+	$(call stage,score)
 	$(BIN)/smallmines world score --config $(DEMO)
+	$(call stage,end)
+	$(BIN)/smallmines bench --config $(DEMO) --stages $(STAGES)
 	@echo "The report: results/demo/report.html, to be opened first; the archive: results/demo/demo-1.0.0.zip"
 
 bench: setup ## one block of 3840 × 3840 px and one year through every rule, and what each took (about 10 minutes)

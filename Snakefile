@@ -12,6 +12,9 @@ from smallmines.errors import UserError
 from smallmines.provenance import only_file
 from smallmines.rerun import FROZEN, code
 
+# Jobs import less, see workflow/smallmines/__init__.py.
+os.environ["SMALLMINES_JOB"] = "1"
+
 if not workflow.overwrite_configfiles:
 
     configfile: "config/config.yaml"

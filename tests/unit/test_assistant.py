@@ -166,11 +166,21 @@ def test_the_estimate_survives_samples_of_other_shares(named):
     label = (kind[chosen] == 0).astype(np.int8)
     training = assistant.Training(x[chosen], label, names if named else np.full(len(chosen), "", object), tiles)
     params = {"n_estimators": 60, "max_depth": 10, "min_samples_split": 5}
-    share, how = assistant.estimate_prevalence(training, 3, params, x, np.ones(len(x)), 0, 2)
+    of_classes = assistant.predict(assistant.fit(training.x, label, params, 0, 2), x, [0, 1], 2)
+    share, how = assistant.estimate_prevalence(training, 3, params, x, np.ones(len(x)), of_classes, 0, 2)
     assert how["types_from"] == ("subclass" if named else "clusters")
     assert 0.03 < share < 0.09
-    probability = assistant.predict(assistant.fit(training.x, label, params, 0, 2), x, [0, 1], 2)[:, 1]
-    assert assistant.predicted_share(probability, np.ones(len(x)), 0.5) > 0.09
+    assert assistant.predicted_share(of_classes[:, 1], np.ones(len(x)), 0.5) > 0.09
+
+
+def test_a_forest_of_two_classes_is_the_same_in_either_order():
+    """So the estimate of the prevalence takes the probabilities of the forest that predicts the block."""
+    rng = np.random.default_rng(5)
+    x = rng.normal(size=(400, 11)).astype(np.float32)
+    y = (x[:, 0] + rng.normal(size=400) > 0.5).astype(np.int8)
+    params = {"n_estimators": 50, "max_depth": 15, "min_samples_split": 5}
+    one, other = (assistant.fit(x, classes, params, 0, 1).predict_proba(x) for classes in (y, 1 - y.astype(np.int64)))
+    assert (one == other[:, ::-1]).all()
 
 
 def test_heights_that_are_missing_become_the_median():

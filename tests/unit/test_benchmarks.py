@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from smallmines.benchmarks import took
+from smallmines.benchmarks import stages, took
 from smallmines.errors import UserError
 from smallmines.job import TOOK, job
 
@@ -51,3 +51,12 @@ def test_the_table_sums_jobs_of_a_rule(tmp_path: Path) -> None:
 def test_no_benchmarks_is_said(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="run the workflow first"):
         took("demo", tmp_path)
+
+
+def test_a_stage_ends_where_the_next_begins(tmp_path: Path) -> None:
+    (tmp_path / "stages.tsv").write_text("world\t100\nfirst run\t130\nend\t331\n")
+    assert stages(tmp_path / "stages.tsv") == [
+        {"stage": "world", "seconds": 30},
+        {"stage": "first run", "seconds": 201},
+        {"stage": "all", "seconds": 231},
+    ]

@@ -16,7 +16,7 @@ from odc.geo.geobox import GeoBox
 
 from smallmines import raster
 from smallmines.errors import UserError
-from smallmines.grid import Lattice
+from smallmines.grid import Cell, Lattice
 from smallmines.product import S2_BANDS
 from smallmines.provenance import write_json
 from smallmines.segmentation import pieces
@@ -28,12 +28,14 @@ images = arrays(np.uint32, array_shapes(min_dims=2, max_dims=2, min_side=2, max_
 
 def lattice() -> Lattice:
     """Three by three tiles; block 2 is the two right columns without the south-east tile, block 1 the rest."""
-    cells = [(f"{7 - 3 * row + col:04d}", row, col, "2" if col and (row, col) != (2, 2) else "1") for row in range(3) for col in range(3)]
+    cells = [
+        Cell(f"{7 - 3 * row + col:04d}", row, col, "2" if col and (row, col) != (2, 2) else "1") for row in range(3) for col in range(3)
+    ]
     return Lattice(
         GeoBox((3 * TILE, 3 * TILE), Affine(10, 0, 1000, 0, -10, 5000), "EPSG:32630"),
         TILE,
         {"1": (0, 0, 3, 3), "2": (0, 1, 3, 2)},
-        pd.DataFrame(cells, columns=["tile_id", "row", "col", "block"]),
+        tuple(cells),
     )
 
 

@@ -107,14 +107,16 @@ def assist(
         counted[:] = True
 
     folds = folds_of(training, settings)
-    best, tried = tune(training, folds, settings, threads)
+    best, tried, out_of_fold = tune(training, folds, settings, threads)
     logger.info("best of %d forests: %s", len(tried), best)
-    out_of_fold = cross_predict(training.x, training.y, folds, best, settings.seed, threads)[:, 1]
     model = fit(training.x, training.y, best, settings.seed, threads, oob=True)
-    probability = predict(model, x, [0, 1], threads)[:, 1]
+    of_classes = predict(model, x, [0, 1], threads)
+    probability = of_classes[:, 1]
 
     if settings.prevalence == "estimate":
-        found, how = estimate_prevalence(training, settings.folds, best, x[counted], area[counted], settings.seed, threads)
+        found, how = estimate_prevalence(
+            training, settings.folds, best, x[counted], area[counted], of_classes[counted], settings.seed, threads
+        )
         half = round(predicted_share(probability[counted], area[counted], 0.5), 4)
         share, how = round(float(np.sqrt(found * half)), 4), {**how, "predicted_at_half": half}
     else:
@@ -276,15 +278,22 @@ def cross_predict(
 
 def tune(
     training: Training, folds: Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]], settings: Assistant, threads: int
-) -> tuple[Params, list[dict[str, float]]]:
-    """The forest with the lowest out-of-fold Brier score (mean squared error of the probability), and all that were tried."""
+) -> tuple[Params, list[dict[str, float]], Floats]:
+    """The forest with the lowest out-of-fold Brier score (mean squared error of the probability).
+
+    Returns:
+        Its parameters, all that were tried with their scores, and its out-of-fold probabilities of mining (sample,).
+    """
     tried: list[dict[str, float]] = []
+    out_of_fold: list[Floats] = []
     choices = sorted(product(set(settings.trees), set(settings.max_depth), set(settings.min_samples_split)))
     grid = [{"n_estimators": trees, "max_depth": depth, "min_samples_split": split} for trees, depth, split in choices]
     for params in grid:
         found = cross_predict(training.x, training.y, folds, params, settings.seed, threads)[:, 1]
+        out_of_fold.append(found)
         tried.append({**params, "brier": round(float(np.mean((found - training.y) ** 2)), 6)})
-    return grid[int(np.argmin([one["brier"] for one in tried]))], tried
+    best = int(np.argmin([one["brier"] for one in tried]))
+    return grid[best], tried, out_of_fold[best]
 
 
 # --- threshold and figures ------------------------------------------------------------------------------------------------
@@ -296,6 +305,7 @@ def estimate_prevalence(
     params: Params,
     x: NDArray[np.float32],
     area: Floats,
+    of_classes: Floats,
     seed: int,
     threads: int,
 ) -> tuple[float, dict[str, Any]]:
@@ -304,6 +314,10 @@ def estimate_prevalence(
     The larger of the estimates by types and by two classes: each fails towards 0, where the other classes can explain all there is.
 
     Its folds do split tiles, unlike those of the metrics: the forest will be used on the very tiles that were sampled.
+
+    Args:
+        of_classes: probabilities of the segments `x` (segment, class 0 and 1) by the forest of all samples. A forest of the two classes in
+            the other order is the same to the last digit (Gini's sums of two terms), so none is trained.
     """
     from sklearn.model_selection import StratifiedKFold
 
@@ -313,7 +327,10 @@ def estimate_prevalence(
     for name, code in (("of_types", types.code), ("of_two_classes", 1 - training.y.astype(np.int64))):
         splits = list(StratifiedKFold(folds, shuffle=True, random_state=seed).split(training.x, code))
         out_of_fold = cross_predict(training.x, code, splits, params, seed, threads)
-        everywhere = predict(fit(training.x, code, params, seed, threads), x[some], list(range(int(code.max()) + 1)), threads)
+        if name == "of_two_classes":
+            everywhere = of_classes[some, ::-1]
+        else:
+            everywhere = predict(fit(training.x, code, params, seed, threads), x[some], list(range(int(code.max()) + 1)), threads)
         shares[name] = round(prevalence.estimate(out_of_fold, code, everywhere, area[some]), 4)
     return max(shares.values()), {"source": "estimate", **shares, "types_from": types.source, "types": types.number}
 

@@ -12,8 +12,22 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+def stages(path: str | Path) -> list[dict[str, str | int]]:
+    """The stages of a file of names and starts (tab-separated, in seconds since 1970; the last line is the end), and all together.
+
+    Returns:
+        stage, seconds.
+    """
+    lines = [line.split("\t") for line in Path(path).read_text(encoding="utf-8").splitlines()]
+    names, starts = [name for name, _ in lines], [int(start) for _, start in lines]
+    rows: list[dict[str, str | int]] = [
+        {"stage": name, "seconds": end - start} for name, start, end in zip(names, starts, starts[1:], strict=False)
+    ]
+    return [*rows, {"stage": "all", "seconds": starts[-1] - starts[0]}]
+
+
 def took(run: str, root: str | Path = ".") -> pd.DataFrame:
-    """One row per rule of a run, in the order in which the rules first ended.
+    """One row per rule of a run, in the order in which the rules first ended; of a job that ran again, the last time.
 
     Returns:
         rule, jobs, seconds (of all jobs, wall time), longest (seconds of the longest job), cpu (seconds of all jobs; programs that

@@ -243,13 +243,16 @@ def freeze(
 
 
 @app.command("bench")
-def bench(config: ConfigPath) -> None:
+def bench(
+    config: ConfigPath,
+    stages: Annotated[Path | None, typer.Option(help="Also print the stages of this file (see `make demo`).", exists=True)] = None,
+) -> None:
     """Print what each rule of a run took: wall and processor time, and the memory of its hungriest job."""
-    from smallmines.benchmarks import took
+    from smallmines import benchmarks
 
     with plain_errors():
         settings = read_config(config)
-        table = took(settings.run)
+        table = benchmarks.took(settings.run)
     table.loc[len(table)] = [
         "all",
         table["jobs"].sum(),
@@ -260,6 +263,8 @@ def bench(config: ConfigPath) -> None:
     ]
     table.columns = ["rule", "jobs", "seconds", "longest s", "cpu s", "memory MB"]
     show(f"Run {settings.run}", [{str(key): value for key, value in row.items()} for row in table.to_dict("records")], decimals=1)
+    if stages:
+        show("Stages, wall time", list(benchmarks.stages(stages)), decimals=0)
 
 
 @config_app.command("keys")

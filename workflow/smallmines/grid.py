@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 from affine import Affine
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
@@ -25,6 +25,16 @@ from smallmines.settings.grid import Anchor, Grid
 
 if TYPE_CHECKING:
     import geopandas as gpd
+    import pandas as pd
+
+
+class Cell(NamedTuple):
+    """A cell of the lattice; row and column are counted from the lattice's north-west corner."""
+
+    tile_id: str
+    row: int
+    col: int
+    block: str
 
 
 @dataclass(frozen=True)
@@ -35,13 +45,24 @@ class Lattice:
         geobox: all cells' bounding grid; content keys count its pixels row by row.
         tile_size: pixels along the side of a cell.
         windows: per block the cell rows and columns it spans, (row, col, rows, cols).
-        cells: one row per cell: tile_id (str), row, col (int64), block (str).
+        tiles: the cells, sorted by id.
     """
 
     geobox: GeoBox
     tile_size: int
     windows: dict[str, tuple[int, int, int, int]]
-    cells: pd.DataFrame
+    tiles: tuple[Cell, ...]
+
+    @cached_property
+    def cells(self) -> pd.DataFrame:
+        """The tiles as a table: tile_id (str), row, col (int64), block (str)."""
+        import pandas as pd
+
+        return pd.DataFrame(self.tiles, columns=list(Cell._fields))
+
+    def tiles_of(self, name: str) -> list[Cell]:
+        """The tiles of a block, sorted by id."""
+        return [tile for tile in self.tiles if tile.block == name]
 
     def block(self, name: str) -> GeoBox:
         """The grid of a block: the bounding rectangle of its cells."""
@@ -57,9 +78,9 @@ class Lattice:
     def own(self, name: str) -> NDArray[np.bool_]:
         """True where a pixel of the block's grid lies in one of its own cells, (row, column)."""
         row, col, rows, cols = self.windows[name]
-        mine = self.cells[self.cells["block"] == name]
         coarse = np.zeros((rows, cols), bool)
-        coarse[mine["row"] - row, mine["col"] - col] = True
+        for tile in self.tiles_of(name):
+            coarse[tile.row - row, tile.col - col] = True
         return np.kron(coarse, np.ones((self.tile_size, self.tile_size), bool))
 
     def offset(self, name: str) -> tuple[int, int]:
@@ -79,7 +100,7 @@ def lattice_of(known: Mapping[str, Any]) -> Lattice:
         geobox=GeoBox(tuple(known["shape"]), Affine(*known["transform"]), known["crs"]),
         tile_size=known["tile_size"],
         windows={block: tuple(window) for block, window in known["windows"].items()},
-        cells=pd.DataFrame(known["cells"], columns=["tile_id", "row", "col", "block"]),
+        tiles=tuple(Cell(*cell) for cell in known["cells"]),
     )
 
 
@@ -186,6 +207,7 @@ def make_grid(aoi: gpd.GeoDataFrame, grid: Grid, fishnet_path: str, blocks_path:
     Raises:
         UserError: see `fishnet`, `read_fishnet`, `read_released` and `blocks_of`.
     """
+    import pandas as pd
     import shapely
 
     if grid.source == "released_folder":

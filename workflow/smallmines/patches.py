@@ -138,9 +138,10 @@ def write_masks(mask: str | Path, lattice: Lattice, year: str, block: str, count
 def _tiles(lattice: Lattice, block: str) -> Iterator[tuple[str, rasterio.windows.Window, GeoBox]]:
     """Id, window in the block's rasters and grid of each tile of a block."""
     geobox, side = lattice.block(block), lattice.tile_size
-    for cell in lattice.cells_of(block).sort_values(["row", "col"]).to_dict("records"):
-        where = rasterio.windows.Window(int(cell["x"]), int(cell["y"]), side, side)
-        yield str(cell["tile_id"]), where, raster.window_geobox(geobox, where)
+    first_row, first_col, _, _ = lattice.windows[block]
+    for tile in sorted(lattice.tiles_of(block), key=lambda tile: (tile.row, tile.col)):
+        where = rasterio.windows.Window((tile.col - first_col) * side, (tile.row - first_row) * side, side, side)
+        yield tile.tile_id, where, raster.window_geobox(geobox, where)
 
 
 def _write(

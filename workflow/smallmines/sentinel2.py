@@ -121,11 +121,11 @@ def composite(block: str, grid: str | Path, fetched: str | Path, settings: Senti
             for grade, row in enumerate(counts):
                 row += np.bincount(done.source[inside & (done.grade == grade)], minlength=256)
         offsets = {item["id"]: check_offset(item["id"], item["baseline"], item["offset"], pixels[item["id"]]) for item in items}
-    cells = lattice.cells_of(block)
-    found = kept_in[cells["y"] // lattice.tile_size, cells["x"] // lattice.tile_size].tolist()
+    first_row, first_col, _, _ = lattice.windows[block]
+    found = {tile.tile_id: int(kept_in[tile.row - first_row, tile.col - first_col]) for tile in lattice.tiles_of(block)}
     stats = _stats(items, counts, offsets) | {
-        "kept_pixels": sum(found),
-        "kept_pixels_of_tiles": {name: count for name, count in zip(cells["tile_id"], found, strict=True) if count},
+        "kept_pixels": sum(found.values()),
+        "kept_pixels_of_tiles": {name: count for name, count in found.items() if count},
         "seams": seams(outputs["image"], outputs["source"], outputs["clearness"], own, [item["id"] for item in read_scenes(fetched)]),
     }
     logger.info("block %s: %d pixels are never clear, but stable: they count as clear", block, stats["kept_pixels"])

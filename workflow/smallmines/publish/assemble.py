@@ -67,12 +67,12 @@ def find_patches(folders: Mapping[str, str | Path], lattice: Lattice, year: str,
     strange: list[str] = []
     for block, folder in folders.items():
         here = {path.name: path for path in sorted(Path(folder).glob("*.tif"))}
-        own = [patch_name(kind, country, tile_id, year) for tile_id in lattice.cells_of(block)["tile_id"]]
+        own = [patch_name(kind, country, tile.tile_id, year) for tile in lattice.tiles_of(block)]
         missing += [f"{folder}/{name}" for name in own if name not in here]
         strange += [str(path) for name, path in here.items() if name not in own or name in found]
         found |= {name: here[name] for name in own if name in here}
-    if not missing and not strange and len(found) != len(lattice.cells):
-        missing += sorted({patch_name(kind, country, tile_id, year) for tile_id in lattice.cells["tile_id"]} - set(found))
+    if not missing and not strange and len(found) != len(lattice.tiles):
+        missing += sorted({patch_name(kind, country, tile.tile_id, year) for tile in lattice.tiles} - set(found))
     if missing or strange:
         problems = [
             f"{len(paths)} {what} ({', '.join(paths[:3])}{' …' if len(paths) > 3 else ''})"
@@ -81,7 +81,7 @@ def find_patches(folders: Mapping[str, str | Path], lattice: Lattice, year: str,
         ]
         rule = "image_patches" if kind == "IMAGE" else "mask_patches"
         raise UserError(
-            f"one {kind} patch of {year} for each of {len(lattice.cells)} tiles", "; ".join(problems), f"run again with --forcerun {rule}"
+            f"one {kind} patch of {year} for each of {len(lattice.tiles)} tiles", "; ".join(problems), f"run again with --forcerun {rule}"
         )
     return found
 

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+PNG_LEVEL = 4
+"""Compression of the pictures, which are drawn anew with each correction: half the time of 6, for 2 % more bytes."""
+
 LIMIT = 1200
 """Longest side of a picture's raster in pixels; larger ones are read decimated."""
 
@@ -129,12 +132,10 @@ def enlarged(array: NDArray[Any], times: int) -> NDArray[Any]:
 
 def figure(width: float, height: float) -> Figure:
     """An empty figure in inches that lays its parts out without overlap."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     made = Figure(figsize=(width, height), dpi=120, layout="constrained", facecolor="white")
     made.set_layout_engine("constrained", w_pad=0.08, h_pad=0.1)
-    FigureCanvasAgg(made)
     return made
 
 
@@ -177,6 +178,16 @@ def scale_bar(axes: Axes, width: int, height: int, metres: float) -> None:
 
 
 def save(made: Figure, path: str | Path) -> None:
-    """Write a figure as PNG, with the same bytes whenever and wherever."""
+    """Write a figure as PNG, with the same bytes whenever and wherever.
+
+    Drawn once; `savefig` draws a figure with a layout twice. Without its alpha channel, which is opaque.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from PIL import Image
+
+    drawn = FigureCanvasAgg(made)
+    drawn.draw()
     with written(path) as beside:
-        made.savefig(beside, format="png", metadata={"Software": None})
+        Image.fromarray(np.asarray(drawn.buffer_rgba())[..., :3]).save(
+            beside, format="png", compress_level=PNG_LEVEL, dpi=(made.dpi, made.dpi)
+        )

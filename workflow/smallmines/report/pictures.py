@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import rasterio
 from numpy.typing import NDArray
 
@@ -99,10 +98,11 @@ def segments(s2: str, clearness: str, segments: str, lattice: Lattice, year: str
 
 def middle_tile(lattice: Lattice, block: str) -> rasterio.windows.Window:
     """The block's own tile nearest to the middle of its tiles, as a window of the block's grid."""
-    cells, side = lattice.cells_of(block), lattice.tile_size
-    distance = (cells["y"] - cells["y"].mean()) ** 2 + (cells["x"] - cells["x"].mean()) ** 2
-    middle = cells.loc[distance.idxmin()]
-    return rasterio.windows.Window(int(middle["x"]), int(middle["y"]), side, side)
+    tiles, side = lattice.tiles_of(block), lattice.tile_size
+    place = np.array([(tile.row, tile.col) for tile in tiles])
+    middle = tiles[int(((place - place.mean(axis=0)) ** 2).sum(axis=1).argmin())]
+    row, col, _, _ = lattice.windows[block]
+    return rasterio.windows.Window((middle.col - col) * side, (middle.row - row) * side, side, side)
 
 
 def scenes(source: str, lattice: Lattice, year: str, block: str, target: str) -> None:
@@ -227,19 +227,21 @@ def scene_name(number: int, items: list[str]) -> str:
 
 def probability(segments: str, table: str, lattice: Lattice, year: str, block: str, target: str) -> None:
     """The forest's probability of mining."""
+    import pyarrow.parquet as pq
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 
-    known = pd.read_parquet(table, columns=["segment", "probability"])
+    known = pq.read_table(table, columns=["segment", "probability"])
+    segment, values = (known[name].to_numpy() for name in ("segment", "probability"))
     number = canvas.thumbnail(segments, categories=True)[0]
-    lookup = np.full(int(max(number.max(), known["segment"].max())) + 1, np.nan, np.float32)
-    lookup[known["segment"]] = known["probability"]
-    values = np.ma.masked_invalid(lookup[number])
+    lookup = np.full(int(max(number.max(), segment.max())) + 1, np.nan, np.float32)
+    lookup[segment] = values
+    shown = np.ma.masked_invalid(lookup[number])
     made = canvas.map_figure(number.shape, 1.0)
     axes = made.subplots()
     axes.set_facecolor(canvas.NO_DATA)
     canvas.show(
-        axes, values, f"{year}, block {block}: probability of mining", _metres(lattice, block, number), cmap="viridis", vmin=0, vmax=1
+        axes, shown, f"{year}, block {block}: probability of mining", _metres(lattice, block, number), cmap="viridis", vmin=0, vmax=1
     )
     made.colorbar(ScalarMappable(Normalize(0, 1), "viridis"), ax=axes, shrink=0.7, label="probability (forest, before the threshold)")
     canvas.save(made, target)
