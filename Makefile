@@ -45,9 +45,13 @@ test: setup ## all tests but the heavy ones and those of the loaders
 test-heavy: setup otb-python test-loaders ## tests that install system software or take long, and those of the loaders
 	$(BIN)/python -m pytest -m heavy
 
-test-loaders: setup ## the dataset in TorchGeo and TerraTorch, in .venv-loaders (7 GB, PyTorch with CUDA)
+test-loaders: setup ## the dataset in TorchGeo and TerraTorch, in .venv-loaders (2.8 GB, PyTorch for the CPU where there is a wheel)
 	@envs/setup-loaders.sh
-	.venv-loaders/bin/python -m pytest -m loaders --disable-warnings tests/loaders
+	PYTHONPATH=workflow .venv-loaders/bin/python -m pytest -m loaders --disable-warnings tests/loaders
+
+loaders-full: setup ## the same with the whole lock (7 GB, PyTorch with CUDA): before a release
+	@envs/setup-loaders.sh full
+	PYTHONPATH=workflow .venv-loaders/bin/python -m pytest -m loaders --disable-warnings tests/loaders
 
 otb-python: setup ## build otbApplication, OTB's Python module, into .venv (needs root or sudo, downloads 700 MB)
 	@envs/build-otb-python.sh
