@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import sys
@@ -16,6 +15,7 @@ sys.path.insert(0, str(REPOSITORY / "workflow"))
 sys.path.insert(0, str(REPOSITORY / "tests"))
 sys.path.insert(0, str(REPOSITORY / "tests/loopback"))
 
+from sharing import once  # noqa: E402
 from workspace import Workspace  # noqa: E402
 
 LONG = ("e2e/", "golden/", "real/test_triples", "loopback/test_archives", "real/", "rules/")
@@ -51,22 +51,16 @@ def shared_data() -> Path:
 def miniature(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
     """A dozen tiles in two years with their archive made and everything run once. Only to be read: edits belong in a `clone`.
 
-    The workers of a session share one: the first that asks makes it, and the others wait. In the end it must be as it was.
+    The workers of a session share one. In the end it must be as it was.
     """
-    base = tmp_path_factory.getbasetemp()
-    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "miniature"
-    workspace = Workspace(folder, "small.yaml", "small")
-    done = folder.with_suffix(".done")
-    with folder.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not done.exists():
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir()
-            Workspace.make(repository, folder, "small.yaml", "small")
-            shutil.copy2(repository / "tests/e2e/small.yaml", folder / "small.yaml")
-            workspace.smallmines("world", "make", "--config", "small.yaml", "--tiles", "12")
-            workspace.snakemake("--set-threads", "assistant=1", "segment=1")
-            done.touch()
+
+    def make(folder: Path) -> None:
+        workspace = Workspace.make(repository, folder, "small.yaml", "small")
+        shutil.copy2(repository / "tests/e2e/small.yaml", folder / "small.yaml")
+        workspace.smallmines("world", "make", "--config", "small.yaml", "--tiles", "12")
+        workspace.snakemake("--set-threads", "assistant=1", "segment=1")
+
+    workspace = Workspace(once(tmp_path_factory, "miniature", make), "small.yaml", "small")
     before = state(workspace)
     yield workspace
     assert state(workspace) == before, "a test wrote into the shared miniature"
