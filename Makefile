@@ -6,7 +6,7 @@ BENCH := config/bench.yaml
 # The miniature's blocks are small: a thread for each, and as many at a time as there are cores.
 RUN_DEMO = $(BIN)/snakemake $(1) --cores $(CORES) --set-threads assistant=1 segment=1 --configfile $(DEMO)
 
-.PHONY: help setup demo demo-slurm demo-archives bench test test-heavy test-loaders lint format report figures figures-qgis rounds otb-python clean
+.PHONY: help setup demo demo-slurm demo-archives bench test test-heavy test-loaders loaders-full lint format report figures figures-qgis rounds otb-python clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -43,7 +43,7 @@ test: setup ## all tests but the heavy ones and those of the loaders
 	$(BIN)/python -m pytest -m "not heavy and not loaders" -n $(CORES) --dist loadfile
 
 test-heavy: setup otb-python test-loaders ## tests that install system software or take long, and those of the loaders
-	$(BIN)/python -m pytest -m heavy
+	$(BIN)/python -m pytest -m heavy -n $(CORES) --dist loadfile
 
 test-loaders: setup ## the dataset in TorchGeo and TerraTorch, in .venv-loaders (2.8 GB, PyTorch for the CPU where there is a wheel)
 	@envs/setup-loaders.sh
