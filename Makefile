@@ -60,7 +60,7 @@ lint: setup ## formatting, types, workflow lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/mypy --disable-error-code name-defined $(wildcard workflow/scripts/*.py)
+	$(BIN)/mypy --cache-dir .mypy_cache/scripts --disable-error-code name-defined $(wildcard workflow/scripts/*.py)
 	$(BIN)/snakefmt --check Snakefile workflow/rules
 	$(BIN)/snakemake --lint --configfile $(DEMO)
 	$(BIN)/snakemake --lint
