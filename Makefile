@@ -11,7 +11,7 @@ stage = @printf '%s\t%s\n' "$(1)" "$$(date +%s)" >>$(STAGES)
 unexport PYTHONDONTWRITEBYTECODE
 RUN_DEMO = $(BIN)/snakemake $(1) --cores $(CORES) --set-threads assistant=1 segment=1 --configfile $(DEMO)
 
-.PHONY: help setup demo demo-slurm demo-archives bench test test-heavy test-loaders lint format report figures figures-qgis rounds otb-python clean
+.PHONY: help setup demo demo-slurm demo-archives bench test test-heavy test-loaders loaders-full lint format report figures figures-qgis rounds otb-python clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -56,11 +56,15 @@ test: setup ## all tests but the heavy ones and those of the loaders
 	$(BIN)/python -m pytest -m "not heavy and not loaders" -n $(CORES) --dist loadfile
 
 test-heavy: setup otb-python test-loaders ## tests that install system software or take long, and those of the loaders
-	$(BIN)/python -m pytest -m heavy
+	$(BIN)/python -m pytest -m heavy -n $(CORES) --dist loadfile
 
-test-loaders: setup ## the dataset in TorchGeo and TerraTorch, in .venv-loaders (7 GB, PyTorch with CUDA)
+test-loaders: setup ## the dataset in TorchGeo and TerraTorch, in .venv-loaders (2.8 GB, PyTorch for the CPU where there is a wheel)
 	@envs/setup-loaders.sh
-	.venv-loaders/bin/python -m pytest -m loaders --disable-warnings tests/loaders
+	PYTHONPATH=workflow .venv-loaders/bin/python -m pytest -m loaders --disable-warnings tests/loaders
+
+loaders-full: setup ## the same with the whole lock (7 GB, PyTorch with CUDA): before a release
+	@envs/setup-loaders.sh full
+	PYTHONPATH=workflow .venv-loaders/bin/python -m pytest -m loaders --disable-warnings tests/loaders
 
 otb-python: setup ## build otbApplication, OTB's Python module, into .venv (needs root or sudo, downloads 700 MB)
 	@envs/build-otb-python.sh
@@ -69,7 +73,7 @@ lint: setup ## formatting, types, workflow lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/mypy --disable-error-code name-defined $(wildcard workflow/scripts/*.py)
+	$(BIN)/mypy --cache-dir .mypy_cache/scripts --disable-error-code name-defined $(wildcard workflow/scripts/*.py)
 	$(BIN)/snakefmt --check Snakefile workflow/rules
 	$(BIN)/snakemake --lint --configfile $(DEMO)
 	$(BIN)/snakemake --lint

@@ -1,9 +1,11 @@
-"""Shared fixtures: where the package, the repository and the real imagery are."""
+"""Shared fixtures: where the package, the repository and the real imagery are, and a miniature on which the whole workflow ran."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,22 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY / "workflow"))
 sys.path.insert(0, str(REPOSITORY / "tests"))
 sys.path.insert(0, str(REPOSITORY / "tests/loopback"))
+
+from sharing import once  # noqa: E402
+from workspace import Workspace  # noqa: E402
+
+LONG = ("e2e/", "golden/", "real/test_triples", "loopback/test_archives", "real/", "rules/")
+"""Files to begin with, so that no worker ends with a long one alone."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the long files first; within them the order stays."""
+
+    def place(item: pytest.Item) -> int:
+        name = item.path.relative_to(REPOSITORY / "tests").as_posix()
+        return next((number for number, start in enumerate(LONG) if name.startswith(start)), len(LONG))
+
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="session")
@@ -27,3 +45,35 @@ def shared_data() -> Path:
     if not (folder / "README.md").is_file():
         pytest.skip(f"no real imagery at {folder} (set SHARED_DATA)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def miniature(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
+    """A dozen tiles in two years with their archive made and everything run once. Only to be read: edits belong in a `clone`.
+
+    The workers of a session share one. In the end it must be as it was.
+    """
+
+    def make(folder: Path) -> None:
+        workspace = Workspace.make(repository, folder, "small.yaml", "small")
+        shutil.copy2(repository / "tests/e2e/small.yaml", folder / "small.yaml")
+        workspace.smallmines("world", "make", "--config", "small.yaml", "--tiles", "12")
+        workspace.snakemake("--set-threads", "assistant=1", "segment=1")
+
+    workspace = Workspace(once(tmp_path_factory, "miniature", make), "small.yaml", "small")
+    before = state(workspace)
+    yield workspace
+    assert state(workspace) == before, "a test wrote into the shared miniature"
+
+
+def state(workspace: Workspace) -> dict[str, tuple[int, int, int]]:
+    """Inode, size and time of every file of a workspace that a test may not change."""
+    parts = (workspace.results, workspace.folder / "resources", workspace.folder / "workflow")
+    files = ((path, path.stat()) for part in parts for path in part.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    return {str(path): (known.st_ino, known.st_size, known.st_mtime_ns) for path, known in files}
+
+
+@pytest.fixture
+def clone(miniature: Workspace, tmp_path: Path) -> Workspace:
+    """A finished miniature of the test's own, with nothing to be done."""
+    return miniature.clone(tmp_path / "clone")

@@ -7,10 +7,15 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 SHIPPED = ("Snakefile", "workflow", "config", "profiles", "envs")
+MADE = ("results", "logs", "benchmarks", ".snakemake", "resources/automatic/pixels")
+"""What a run leaves behind."""
+
+LINKED = ("results", "resources/automatic")
+"""What `clone` shares as hard links: the workflow replaces these files and never opens one again to write."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,25 @@ class Workspace:
             else:
                 shutil.copy2(source, folder / name)
         return Workspace(folder, config, run)
+
+    def clone(self, folder: Path, finished: bool = True) -> Workspace:
+        """Copy this workspace; not `finished`: only what a run starts from.
+
+        Results, archive and cached pixels are hard links. People's files, the code, logs and Snakemake's records, which are written in
+        place, are copies with their times, so that nothing is to be done there.
+        """
+        left_out = set() if finished else {self.folder / name for name in MADE}
+        linked = [self.folder / name for name in LINKED]
+
+        def ignored(parent: str, names: list[str]) -> set[str]:
+            return {name for name in names if Path(parent, name) in left_out}
+
+        def copied(source: str, target: str) -> None:
+            share = any(Path(source).is_relative_to(part) for part in linked)
+            (os.link if share else shutil.copy2)(source, target)
+
+        shutil.copytree(self.folder, folder, ignore=ignored, copy_function=copied)
+        return replace(self, folder=folder)
 
     def snakemake(self, *words: str, cores: int | None = 2, succeeds: bool = True) -> str:
         """Run Snakemake here; its whole output. No `cores`: a profile among the words says how much runs at a time."""
@@ -54,10 +78,6 @@ class Workspace:
         """Number of jobs a run would do, by rule; nothing to be done: an empty dict."""
         return job_counts(self.snakemake("-n", *words))
 
-    def messages(self, *words: str) -> list[str]:
-        """The lines `Job N: …` a run would print, without the number, sorted."""
-        return sorted(re.findall(r"^Job \d+: (.+)$", self.snakemake("-n", *words), re.MULTILINE))
-
     @property
     def results(self) -> Path:
         """Where the run's products are."""
@@ -67,6 +87,11 @@ class Workspace:
     def user(self) -> Path:
         """Where people's files are."""
         return self.folder / "resources" / "user" / self.run
+
+
+def messages(text: str) -> list[str]:
+    """The lines `Job N: …` of a dry run, without the number, sorted."""
+    return sorted(re.findall(r"^Job \d+: (.+)$", text, re.MULTILINE))
 
 
 def job_counts(text: str) -> dict[str, int]:

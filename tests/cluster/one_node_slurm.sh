@@ -35,8 +35,11 @@ install_missing() {
   [ ${#missing[@]} -gt 0 ] || return 0
   command -v apt-get >/dev/null || stop 3 "the packages ${missing[*]}" "neither them nor apt-get" "install Slurm and munge by hand"
   echo "installing ${missing[*]}"
+  exec 8>/tmp/smallmines-apt.lock # other tests install, too
+  flock 8
   apt-get update -q=2
   DEBIAN_FRONTEND=noninteractive apt-get install -q=2 --yes --no-install-recommends "${missing[@]}" >/dev/null
+  exec 8>&-
 }
 
 write_conf() {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,21 +46,10 @@ def one_node() -> Iterator[None]:
         slurm("down")
 
 
-def miniature(repository: Path, folder: Path) -> Workspace:
-    """A clone with the miniature's archive and labels in it."""
-    folder.mkdir(parents=True)
-    made = Workspace.make(repository, folder, "small.yaml", "small")
-    shutil.copy2(repository / "tests/e2e/small.yaml", folder / "small.yaml")
-    made.smallmines("world", "make", "--config", "small.yaml", "--tiles", "12")
-    return made
-
-
 @pytest.mark.heavy
 @pytest.mark.e2e
-def test_slurm_and_one_machine_make_the_same_bytes(one_node: None, repository: Path, tmp_path: Path) -> None:
-    here = miniature(repository, tmp_path / "here")
-    there = miniature(repository, tmp_path / "at another/place")
-    here.snakemake()
+def test_slurm_and_one_machine_make_the_same_bytes(one_node: None, miniature: Workspace, tmp_path: Path) -> None:
+    there = miniature.clone(tmp_path / "at another/place", finished=False)
     planned = there.planned()
     output = there.snakemake(*ONE_NODE, cores=None)
     print(submitted(output))
@@ -70,7 +58,7 @@ def test_slurm_and_one_machine_make_the_same_bytes(one_node: None, repository: P
     assert jobs == {rule: count for rule, count in planned.items() if rule not in HERE}
     done = {int(number) for number in re.findall(r"_job_complete: JobId=(\d+) done", controller_log())}
     assert {number for numbers in submitted(output).values() for number in numbers} <= done
-    local, cluster = checksums(here.results / "dataset"), checksums(there.results / "dataset")
+    local, cluster = checksums(miniature.results / "dataset"), checksums(there.results / "dataset")
     assert len(local) > 4 * 12
     assert local == cluster, compare(local, cluster)
     assert there.planned("--workflow-profile=profiles/slurm") == {}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -16,6 +15,7 @@ from defects import DEFECTS, Defect, prepare
 from smallmines.config import Doctor
 from smallmines.doctor.examine import examine
 from smallmines.doctor.folder import Finding
+from system_packages import install
 from workspace import Workspace
 
 pytestmark = [pytest.mark.e2e, pytest.mark.heavy]
@@ -51,17 +51,16 @@ def test_each_defect_is_found_and_nothing_else(miniature: Workspace, before: set
 @pytest.fixture(scope="module")
 def chromium() -> str:
     """A Chromium; installs it where this may."""
-    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if found is None:
-        if os.geteuid() or not Path("/usr/bin/apt-get").exists():
-            pytest.skip("Chromium is not installed, and only root on Debian or Ubuntu can install it: apt-get install chromium")
-        for words in (["update", "-q=2"], ["install", "-q=2", "--yes", "--no-install-recommends", "chromium"]):
-            subprocess.run(
-                ["apt-get", *words], check=True, env=os.environ | {"DEBIAN_FRONTEND": "noninteractive"}, stdout=subprocess.DEVNULL
-            )
-        found = shutil.which("chromium")
+    if not (found := _chromium()):
+        install("chromium")
+        found = _chromium()
     assert found is not None
     return found
+
+
+def _chromium() -> str | None:
+    names = ("chromium", "chromium-browser", "google-chrome")
+    return next((path for name in names if (path := shutil.which(name))), None)
 
 
 FRAME = """<html><body style="margin:0"><pre id="told"></pre><iframe src="page.html" style="border:0;width:{width}px;height:900px"></iframe>

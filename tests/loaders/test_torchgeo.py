@@ -133,7 +133,8 @@ def test_a_picture_shows_image_mask_and_prediction(root: Path, tmp_path: Path) -
 
 
 def test_the_rest_of_the_package_is_not_needed() -> None:
-    code = "import sys, smallmines.loaders.torchgeo; print(*sys.modules)"
+    here = str(Path(__file__).parent)
+    code = f"import sys; sys.path.append({here!r}); import torchvision_operators, smallmines.loaders.torchgeo; print(*sys.modules)"
     loaded = set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
     ours = {name for name in loaded if name.startswith("smallmines.")}
     light = {"job", "provenance", "released", "loaders", "loaders.folder", "loaders.torchgeo"}

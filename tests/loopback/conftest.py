@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from chain import Place
 from services import Archives, Faults, serving
 
+from sharing import once
 from smallmines.archive.signing import forget_signatures
 from smallmines.config import Config
 from smallmines.world.make import make_world
@@ -19,11 +21,19 @@ from smallmines.world.make import make_world
 @pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archives]:
     """A world of eight tiles in two years, and its services."""
-    root = tmp_path_factory.mktemp("served")
     years = {year: {"start": f"{year}-01-01", "end": f"{year}-01-31"} for year in (2016, 2022)}
     config = Config.model_validate({"run": "served", "grid": {"blocks": 2}, "years": years})
-    make_world(config, tiles=8, root=root)
-    with serving(root / "resources/automatic/served/archive") as archives:
+    archive = "resources/automatic/served/archive"
+
+    def make(folder: Path) -> None:
+        make_world(config, tiles=8, root=folder)
+        with serving(folder / archive):
+            pass  # which writes the JP2 files
+
+    root = tmp_path_factory.mktemp("served") / "clone"
+    own = shutil.ignore_patterns("service-account.json")  # holds the port
+    shutil.copytree(once(tmp_path_factory, "served", make), root, copy_function=os.link, ignore=own)
+    with serving(root / archive) as archives:
         yield archives
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from pathlib import Path
 
 import pytest
 import yaml
@@ -18,13 +17,9 @@ pytestmark = [pytest.mark.loopback, pytest.mark.heavy]
 
 
 @pytest.fixture(scope="module")
-def static(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """A miniature of twelve tiles, made from the static catalogue."""
-    workspace = Workspace.make(repository, tmp_path_factory.mktemp("archives"), "small.yaml", "small")
-    shutil.copy2(repository / "tests/e2e/small.yaml", workspace.folder / "small.yaml")
-    workspace.smallmines("world", "make", "--config", workspace.config, "--tiles", "12")
-    workspace.snakemake("--set-threads", "assistant=1", "segment=1")
-    return workspace
+def static(miniature: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A finished miniature, made from the static catalogue."""
+    return miniature.clone(tmp_path_factory.mktemp("archives") / "clone")
 
 
 def led_to(workspace: Workspace, archives: Archives, monkeypatch: pytest.MonkeyPatch) -> None:

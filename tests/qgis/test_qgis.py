@@ -17,6 +17,7 @@ from smallmines.review import qgis
 from smallmines.review.checkin import checkin
 from smallmines.review.checkout import checkout
 from smallmines.review.copies import GIVEN, RULE, TASK_GIVEN
+from system_packages import install
 
 pytestmark = pytest.mark.heavy
 
@@ -29,12 +30,7 @@ def qgis_python() -> str:
     """An interpreter that has QGIS; installs it where this may."""
     here = subprocess.run([PYTHON, "-c", "import qgis.core"], capture_output=True, check=False)
     if here.returncode:
-        if os.geteuid() or not Path("/usr/bin/apt-get").exists():
-            pytest.skip("QGIS is not installed, and only root on Debian or Ubuntu can install it: apt-get install python3-qgis")
-        for words in (["update", "-q=2"], ["install", "-q=2", "--yes", "--no-install-recommends", "python3-qgis"]):
-            subprocess.run(
-                ["apt-get", *words], check=True, env=os.environ | {"DEBIAN_FRONTEND": "noninteractive"}, stdout=subprocess.DEVNULL
-            )
+        install("python3-qgis")
     return PYTHON
 
 

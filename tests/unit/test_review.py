@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import shutil
 import signal
 import sqlite3
-import subprocess
-import sys
-import textwrap
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -301,37 +300,31 @@ def test_killed_at_any_step_a_check_in_can_be_done_again(place):
     given = checkout(place, "A01")
     fid, said = wrong_one(given.path)
     correct(given.path, fid, OTHER[said])
-    program = textwrap.dedent(
-        """
-        import os, signal, sys
-        from pathlib import Path
-        left = int(sys.argv[3])
-        def counted(real):
-            def call(*args, **more):
-                global left
+
+    def killed(folder: Path, copy: Path, left: int) -> None:
+        def counted(real: Callable[..., object]) -> Callable[..., object]:
+            def call(*args: object, **more: object) -> object:
+                nonlocal left
                 done = real(*args, **more)
                 left -= 1
                 if left == 0:
                     os.kill(os.getpid(), signal.SIGKILL)
                 return done
+
             return call
+
         os.replace, os.link, os.unlink = counted(os.replace), counted(os.link), counted(os.unlink)
-        from smallmines.review.checkin import checkin
-        checkin(Path(sys.argv[1]), Path(sys.argv[2]))
-        """
-    )
+        checkin(folder, copy)
+
     ends = []
     for step in range(1, 6):
         trial = place.user.with_name(f"trial{step}")
         shutil.copytree(place.user, trial)
         path = trial / given.path.relative_to(place.user)
-        done = subprocess.run(
-            [sys.executable, "-c", program, trial, path, str(step)],
-            check=False,
-            env={**os.environ, "PYTHONPATH": "workflow"},
-            cwd=Path(__file__).parents[2],
-        )
-        ends.append(done.returncode)
+        process = multiprocessing.get_context("fork").Process(target=killed, args=(trial, path, step))
+        process.start()
+        process.join()
+        ends.append(process.exitcode)
         found = checkin(trial, path)
         files = sorted((trial / "events/2016/1").glob("*.jsonl"))
         assert len(files) == 1

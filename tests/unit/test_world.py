@@ -255,6 +255,7 @@ def test_false_clouds_hit_the_same_bright_ground_on_every_date_and_never_the_for
     assert always("forest") < 0.02
 
 
+@pytest.mark.heavy
 def test_as_hard_as_nature(tmp_path: Path) -> None:
     config = config_of(2022)
     make_world(config, 40, seed=0, root=tmp_path)

@@ -1,0 +1,102 @@
+"""What an edit makes again in a finished miniature, and nothing else. Every test has a clone of its own."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import geopandas as gpd
+import pytest
+
+from e2e.edits import edit_one_label, patches
+from workspace import Workspace, job_counts, messages
+
+pytestmark = pytest.mark.e2e
+
+
+def test_a_touch_or_a_rewrite_with_the_same_content_reruns_nothing(clone: Workspace) -> None:
+    touched, turned, large = (clone.user / f"samples/{name}.gpkg" for name in ("2016/1", "2016/2", "2022/1"))
+    later = time.time() + 100
+    os.utime(touched, (later, later))
+    for source in (clone.folder / "workflow").rglob("*.py"):
+        source.touch()
+    before = turned.read_bytes()
+    samples = gpd.read_file(turned)
+    turned.unlink()
+    samples.iloc[::-1].to_file(turned, engine="pyogrio")
+    assert turned.read_bytes() != before
+    samples = gpd.read_file(large)
+    large.unlink()
+    samples.assign(note="looked at again " * 1000).to_file(large, engine="pyogrio")
+    assert large.stat().st_size > 1_000_000, "files over 1 MB are not compared by checksum"
+    assert clone.planned() == {}
+
+
+def test_one_edited_label_reruns_its_chain_and_nothing_else(clone: Workspace) -> None:
+    before = patches(clone)
+    image = next((clone.results / "dataset/2016/IMAGE").glob("*.tif"))
+    inode = image.stat().st_ino
+    edit_one_label(clone, "2016", "2")
+    plan = clone.snakemake("-n")
+    planned = job_counts(plan)
+    assert planned == {
+        "labels": 1,
+        "assistant": 1,
+        "decide": 1,
+        "mask": 1,
+        "mask_patches": 1,
+        "assemble": 1,
+        "quality": 1,
+        "index": 1,
+        "leakage": 1,
+        "documents": 1,
+        "catalogue": 1,
+        "seal": 1,
+        "verify": 1,
+        "doctor": 1,
+        "page": 1,
+        "label_pictures": 1,
+        "plots": 1,
+    }
+    lines = messages(plan)
+    assert len(lines) == sum(planned.values())
+    assert not [line for line in lines if "2022" in line or "block 1" in line]
+    clone.snakemake()
+    after = patches(clone)
+    changed = {name for name in before if before[name] != after[name]}
+    cells = gpd.read_parquet(clone.results / "grid/fishnet.parquet")
+    own = {f"MASK_GH_{name}_2016.tif" for name in cells.loc[cells["block"] == "2", "tile_id"]}
+    assert changed <= own
+    assert image.stat().st_ino == inode
+    edit_one_label(clone, "2016", "2")
+    clone.snakemake(*(f"results/small/dataset/{year}/{kind}.sha256" for year in ("2016", "2022") for kind in ("IMAGE", "MASK")))
+    assert patches(clone) == before, "the edit taken back must give the old bytes"
+
+
+def test_frozen_splits_count_in_a_run_that_makes_masks_again(clone: Workspace) -> None:
+    """What a job that comes after masks takes from people must not wait for the next run."""
+    clone.smallmines("splits", "freeze", "--config", "small.yaml")
+    edit_one_label(clone, "2016", "2")
+    planned = clone.planned()
+    assert (planned["mask"], planned["splits"], planned["index"]) == (1, 1, 1)
+
+
+def test_an_edited_module_reruns_its_users(clone: Workspace) -> None:
+    with (clone.folder / "workflow/smallmines/mask.py").open("a") as module:
+        module.write("\n# an edit\n")
+    plan = clone.snakemake("-n")
+    planned = job_counts(plan)
+    assert planned["mask"] == 4
+    assert not {"composite_s2", "segment", "labels", "assistant", "decide", "image_patches", "search", "fetch", "grid"} & set(planned)
+    assert "smallmines/mask.py" in plan or "Params have changed" in plan
+
+
+def test_an_edit_of_the_fetching_code_queries_nothing_again(clone: Workspace) -> None:
+    with (clone.folder / "workflow/smallmines/archive/search.py").open("a") as module:
+        module.write("\n# an edit\n")
+    assert set(clone.planned()) == {"coverage", "covered"}, "which look at the manifests again, and ask no archive"
+
+
+def test_single_targets(clone: Workspace) -> None:
+    assert set(clone.planned("masks_2016_2", "--forcerun", "mask")) == {"mask", "masks_2016_2"}
+    assert clone.planned("composites_2022", "--forcerun", "composite_s2")["composite_s2"] == 2
