@@ -180,7 +180,9 @@ def tiles_at(lattice: Lattice, block: str, row: NDArray[np.int64], col: NDArray[
 
 def features_schema() -> Any:
     """The contract of `features.parquet` (pandera): every column in order, with its type and range; unknown columns are refused."""
-    import pandera.pandas as pa
+    from smallmines.optional import pandera
+
+    pa = pandera()
 
     def positive(dtype: str, **more: Any) -> Any:
         return pa.Column(dtype, pa.Check.gt(0), **more)

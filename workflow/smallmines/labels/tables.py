@@ -29,7 +29,9 @@ CLEAR = 0.5
 
 def schema(name: Name) -> Any:
     """The contract of a table: its columns in order with types and ranges; others are refused, each segment stands once."""
-    import pandera.pandas as pa
+    from smallmines.optional import pandera
+
+    pa = pandera()
 
     text, open_or_class = pa.Column(str), pa.Check.isin([-1, 0, 1])
     segment = pa.Column("uint32", pa.Check.gt(0), unique=True)

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     import geopandas as gpd
     import pandera.pandas as pa
 
-
 ACCURACIES = {
     "year_overall_accuracy": ("overall", "value"),
     "year_users_accuracy": ("users", "mining", "value"),
@@ -317,7 +316,9 @@ _COLUMNS = ("tile_id", "year", "block", "split", "row", "col", "released_id", *_
 
 def contract() -> pa.DataFrameSchema:
     """What an index must be (see `write_index`)."""
-    import pandera.pandas as pa
+    from smallmines.optional import pandera
+
+    pa = pandera()
 
     def number(name: str) -> Any:
         low, high = (-1 if name in KAPPAS else 0), (100 if name.endswith("percent") else 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,7 @@ from smallmines.segments import splitmix64, tiles_at
 
 if TYPE_CHECKING:
     import pandas as pd
+    from sklearn.ensemble import RandomForestClassifier
 
 ASKED = 50_000
 """Segments that the other blocks' forests are asked about, drawn by chance: all of a large block would take minutes."""
@@ -191,8 +193,6 @@ def _queue(place: Place, table: pd.DataFrame, size: int | None) -> pd.DataFrame:
 
 def _other_forests(place: Place, table: pd.DataFrame) -> NDArray[np.float64] | None:
     """Mean probability of mining by the forests of the run's other blocks, for `ASKED` segments; None: there are none."""
-    import joblib
-
     from smallmines.assistant import matrix, predict
 
     paths = [place.results / "assistant" / place.year / block / "model.joblib" for block in place.config.blocks if block != place.block]
@@ -204,8 +204,21 @@ def _other_forests(place: Place, table: pd.DataFrame) -> NDArray[np.float64] | N
     x = matrix(table.iloc[chosen])[0]
     found = np.full(len(table), np.nan)
     if len(chosen):
-        found[chosen] = np.mean([predict(joblib.load(path)["model"], x, [0, 1], 1)[:, 1] for path in paths], axis=0).round(4)
+        found[chosen] = np.mean([predict(_forest(path, path.stat().st_mtime_ns), x, [0, 1], 1)[:, 1] for path in paths], axis=0).round(4)
     return found
+
+
+@functools.lru_cache(maxsize=8)
+def _forest(path: Path, changed: int) -> RandomForestClassifier:
+    """The forest in a model file; kept, since rounds of many blocks and annotators ask for each again and again.
+
+    Args:
+        changed: time of the file's last change: a forest trained anew is read anew.
+    """
+    import joblib
+
+    model: RandomForestClassifier = joblib.load(path)["model"]
+    return model
 
 
 def _mined_before(place: Place, count: int) -> NDArray[np.float64] | None:
