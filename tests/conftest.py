@@ -13,6 +13,8 @@ sys.path.insert(0, str(REPOSITORY / "workflow"))
 sys.path.insert(0, str(REPOSITORY / "tests"))
 sys.path.insert(0, str(REPOSITORY / "tests/loopback"))
 
+from workspace import Workspace  # noqa: E402
+
 
 @pytest.fixture(scope="session")
 def repository() -> Path:
@@ -27,3 +29,11 @@ def shared_data() -> Path:
     if not (folder / "README.md").is_file():
         pytest.skip(f"no real imagery at {folder} (set SHARED_DATA)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def miniature(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """The small miniature on which the whole workflow ran once."""
+    folder = tmp_path_factory.mktemp("miniature") / "clone"
+    folder.mkdir()
+    return Workspace.miniature(repository, folder)

@@ -391,7 +391,7 @@ def test_another_clone_on_one_core_in_another_order_gives_the_same_bytes(miniatu
     miniature.snakemake()
     folder = tmp_path / "another clone"
     folder.mkdir()
-    other = Workspace.make(repository, folder, "small.yaml", "small")
+    other = replace(Workspace.make(repository, folder, "small.yaml", "small"), environment=miniature.environment)
     shutil.copy2(repository / "tests/e2e/small.yaml", other.folder / "small.yaml")
     shutil.copytree(miniature.folder / "resources/automatic/small/archive", other.folder / "resources/automatic/small/archive")
     shutil.copytree(miniature.user, other.user)
