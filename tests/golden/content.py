@@ -68,9 +68,8 @@ LEFT_OUT = (
     LeftOut("world/truth/world.json", "recipe", "digest of the code that makes the world"),
     LeftOut("manifests/*.json", "asked", "time of the search"),
     LeftOut("assistant/*/metrics.json", "versions.*", "versions of Python and libraries"),
-    LeftOut("dataset/facts.json", "software*", "versions of Python, libraries and OTB"),
+    LeftOut("*", "software*", "versions of Python, libraries and OTB"),
     LeftOut("segments/*/segments.json", "backend", "otbApplication or otbcli, which give the same pixels"),
-    LeftOut("segments/*/segments.json", "otb*", "version of OTB, which `check` asks the machine for"),
 )
 
 REPLACED = (
@@ -147,15 +146,12 @@ def _table(path: Path) -> Content:
     for layer, frame in frames.items():
         for column in frame.columns:
             series = frame[column]
+            numbers = isinstance(series.dtype, np.dtype) and series.dtype.kind in "iufb"
             header[f"type of {layer}{column}"] = str(series.dtype)
-            arrays[f"{layer}{column}"] = series.to_numpy() if series.dtype.kind in "iufb" and _plain(series) else _texts(map(_cell, series))
+            arrays[f"{layer}{column}"] = series.to_numpy() if numbers else _texts(_cell(value) for value in series)
         if isinstance(frame, gpd.GeoDataFrame):
             header[f"{layer}crs"] = frame.crs.to_string() if frame.crs else "none"
     return Content("cells", arrays, header)
-
-
-def _plain(series: Any) -> bool:
-    return isinstance(series.dtype, np.dtype)
 
 
 def _cell(value: Any) -> str:
@@ -163,11 +159,7 @@ def _cell(value: Any) -> str:
 
     if isinstance(value, shapely.Geometry):
         return str(shapely.to_wkt(value, rounding_precision=-1))
-    return (
-        _replaced(json.dumps(value, default=_as_json, sort_keys=True, ensure_ascii=False))
-        if not isinstance(value, str)
-        else _replaced(value)
-    )
+    return _replaced(value if isinstance(value, str) else json.dumps(value, default=_as_json, sort_keys=True, ensure_ascii=False))
 
 
 def _as_json(value: Any) -> Any:
@@ -249,7 +241,8 @@ class Difference:
 
 def compare(old: Content, new: Content) -> Difference:
     """Differences of two contents of one product."""
-    notes = [f"{key}: {old.header.get(key)} → {new.header.get(key)}" for key in _either(old.header, new.header, differing=True)]
+    keys = sorted({*old.header, *new.header})
+    notes = [f"{key}: {old.header.get(key)} → {new.header.get(key)}" for key in keys if old.header.get(key) != new.header.get(key)]
     shared = [name for name in old.arrays if name in new.arrays]
     for side, one, other in (("gone", old, new), ("new", new, old)):
         alone = [name for name in one.arrays if name not in other.arrays]
@@ -277,10 +270,6 @@ def compare(old: Content, new: Content) -> Difference:
     if old.unit == "cells" and len({mask.shape for mask in masks.values()}) == 1:
         rows = int(np.stack(list(masks.values())).any(axis=0).sum())
     return Difference(old.unit, differing, compared, rows, largest, place, tuple(notes))
-
-
-def _either(old: Mapping[str, str], new: Mapping[str, str], differing: bool) -> Sequence[str]:
-    return [key for key in sorted({*old, *new}) if (old.get(key) != new.get(key)) == differing]
 
 
 def _unequal(a: Array, b: Array) -> Array:
