@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +15,7 @@ sys.path.insert(0, str(REPOSITORY / "tests"))
 sys.path.insert(0, str(REPOSITORY / "tests/loopback"))
 
 from sharing import once  # noqa: E402
-from workspace import Workspace  # noqa: E402
+from workspace import SAME_ARITHMETIC, Workspace  # noqa: E402
 
 LONG = ("e2e/", "golden/", "real/test_triples", "loopback/test_archives", "real/", "rules/")
 """Files to begin with, so that no worker ends with a long one alone."""
@@ -55,12 +54,9 @@ def miniature(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
     """
 
     def make(folder: Path) -> None:
-        workspace = Workspace.make(repository, folder, "small.yaml", "small")
-        shutil.copy2(repository / "tests/e2e/small.yaml", folder / "small.yaml")
-        workspace.smallmines("world", "make", "--config", "small.yaml", "--tiles", "12")
-        workspace.snakemake("--set-threads", "assistant=1", "segment=1")
+        Workspace.miniature(repository, folder)
 
-    workspace = Workspace(once(tmp_path_factory, "miniature", make), "small.yaml", "small")
+    workspace = Workspace(once(tmp_path_factory, "miniature", make), "small.yaml", "small", SAME_ARITHMETIC)
     before = state(workspace)
     yield workspace
     assert state(workspace) == before, "a test wrote into the shared miniature"
