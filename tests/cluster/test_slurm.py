@@ -23,6 +23,7 @@ HERE = {
     "assemble",
     "index",
     "leakage",
+    "software",
     "documents",
     "catalogue",
     "seal",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 
@@ -20,6 +21,13 @@ def test_a_touch_a_remark_or_a_rewrite_with_the_same_content_reruns_nothing(clon
     os.utime(touched, (later, later))
     for source in (clone.folder / "workflow").rglob("*.py"):
         source.write_text(source.read_text() + "\n# a remark\n")
+    raster = clone.folder / "workflow/smallmines/raster.py"
+    words = raster.read_text()
+    assert words.count("The grid of an open dataset.") == words.count("restore or delete the file and run again") == 1
+    words = words.replace("The grid of an open dataset.", "The grid of a dataset that is open.")
+    raster.write_text(words.replace("restore or delete the file and run again", "restore the file, or delete it and run again"))
+    keys = clone.folder / "workflow/smallmines/config.py"
+    keys.write_text(keys.read_text().replace('description="Name of the run;', 'description="The name of the run;'))
     before = turned.read_bytes()
     samples = gpd.read_file(turned)
     turned.unlink()
@@ -49,6 +57,7 @@ def test_one_edited_label_reruns_its_chain_and_nothing_else(clone: Workspace) ->
         "quality": 1,
         "index": 1,
         "leakage": 1,
+        "software": 1,
         "documents": 1,
         "catalogue": 1,
         "seal": 1,
@@ -95,6 +104,25 @@ def test_an_edit_of_the_fetching_code_queries_nothing_again(clone: Workspace) ->
     with (clone.folder / "workflow/smallmines/archive/search.py").open("a") as module:
         module.write("\nEDITED = True\n")
     assert set(clone.planned()) == {"coverage", "covered"}, "which look at the manifests again, and ask no archive"
+
+
+def test_a_raised_number_of_fetch_reads_again_and_taken_back_it_reads_nothing(clone: Workspace) -> None:
+    rerun, target = clone.folder / "workflow/smallmines/rerun.py", "results/small/fetched/static/1/dem.json"
+    code = rerun.read_text()
+    before = json.loads((clone.folder / target).read_text())["items"][0]["files"]["DEM"]
+    stamp = (clone.folder / before).stat().st_mtime_ns
+    rerun.write_text(code.replace('"fetch": 1', '"fetch": 2'))
+    planned = clone.planned()
+    assert planned["fetch"] == 10
+    assert "search" not in planned
+    clone.snakemake(target, "--allowed-rules", "fetch")
+    after = json.loads((clone.folder / target).read_text())["items"][0]["files"]["DEM"]
+    assert after != before
+    assert (clone.folder / after).is_file()
+    rerun.write_text(code)
+    clone.snakemake(target, "--allowed-rules", "fetch")
+    assert json.loads((clone.folder / target).read_text())["items"][0]["files"]["DEM"] == before
+    assert (clone.folder / before).stat().st_mtime_ns == stamp
 
 
 def test_single_targets(clone: Workspace) -> None:

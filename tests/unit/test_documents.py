@@ -20,10 +20,10 @@ from fake_results import Results, document, make_results, publish
 from smallmines.config import Publish
 from smallmines.errors import UserError
 from smallmines.product import PATCH_BANDS
-from smallmines.provenance import read_json, sha256
+from smallmines.provenance import read_json, sha256, write_json
 from smallmines.publish.bands import BANDS
 from smallmines.publish.documents import TEMPLATES, cite, interval, licence_address, number, render
-from smallmines.publish.facts import QUANTILES, STEP, band_statistics, together
+from smallmines.publish.facts import QUANTILES, STEP, band_statistics, read_facts, together
 from smallmines.publish.index import read_index
 from smallmines.publish.seal import SUMS, published, write_archive
 from smallmines.publish.stac import write_catalogue
@@ -79,6 +79,26 @@ def test_quantiles_are_those_of_the_pixels(dataset: Path) -> None:
     for band, values in enumerate(images(dataset).transpose(1, 0, 2, 3)):
         expected = np.quantile(values[values != -9999], QUANTILES, method="inverted_cdf")
         assert found[PATCH_BANDS[band]]["quantiles"] == pytest.approx(expected.tolist(), abs=STEP[band] * 1.001), band
+
+
+def test_mixed_versions_of_software_are_told_where_a_data_user_reads(dataset: Path, tmp_path: Path) -> None:
+    facts = read_facts(dataset / "facts.json")
+    assert facts["software"]["mixed"] == {}
+    about = Publish()
+    assert "Made with gdal 3.10.3, otb 8.1.1." in render(facts, about)["DATASHEET.md"]
+    facts["software"] = {
+        "versions": {"gdal": ["3.10.3", "3.11.0"], "otb": ["8.1.1"]},
+        "mixed": {"gdal": {"3.10.3": {"composites": 8}, "3.11.0": {"masks": 2}}},
+        "unknown": {},
+    }
+    told = render(facts, about)["DATASHEET.md"]
+    assert "Made with gdal 3.10.3 and 3.11.0, otb 8.1.1. **Made with mixed versions** of gdal:" in told
+    write_json(tmp_path / "facts.json", facts)
+    write_json(tmp_path / "doctor.json", {"counts": {"error": 0, "warning": 0, "note": 0}, "findings": []})
+    write_page(tmp_path / "facts.json", tmp_path / "doctor.json", dataset / "SHA256SUMS", [], about, tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "Made with mixed versions of software." in page
+    assert "gdal: 3.10.3 (8 composites); 3.11.0 (2 masks)." in page
 
 
 def test_statistics_of_years_together_are_those_of_all_pixels(dataset: Path) -> None:
