@@ -13,7 +13,8 @@ import math
 import os
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import MISSING, dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -109,9 +110,14 @@ class Event:
         return dt.datetime.fromisoformat(self.time)
 
     @property
+    def content(self) -> dict[str, Any]:
+        """The fields by name."""
+        return {name: getattr(self, name) for name in _KINDS}
+
+    @cached_property
     def hash(self) -> str:
         """Sixteen hex digits of the event's content: its name, and the last tie-break."""
-        return digest(asdict(self))
+        return digest(self.content)
 
     @property
     def order(self) -> tuple[dt.datetime, str]:
@@ -172,7 +178,7 @@ def file_name(events: Sequence[Event]) -> str:
 def _text(events: Sequence[Event]) -> str:
     """One event a line, by time and content."""
     ordered = sorted(set(events), key=lambda event: event.order)
-    return "".join(json.dumps(asdict(event), sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n" for event in ordered)
+    return "".join(json.dumps(event.content, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n" for event in ordered)
 
 
 def read_events(paths: Iterable[str | Path]) -> list[Event]:
