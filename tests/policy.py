@@ -110,7 +110,7 @@ def _dynamic(tree: ast.Module) -> Iterator[tuple[ast.AST, str]]:
             names = [node.attr]
         elif isinstance(node, ast.Import):
             names = [part for alias in node.names for part in alias.name.split(".")]
-        elif isinstance(node, ast.ImportFrom):
+        elif isinstance(node, ast.ImportFrom) and node.module != "importlib.metadata":  # versions of installed packages
             names = [*(node.module or "").split("."), *(alias.name for alias in node.names)]
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             names = [node.value] if node.value in ("__doc__",) else []
