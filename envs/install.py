@@ -74,7 +74,7 @@ def main(arguments: list[str]) -> int:
     """Install; returns the exit status."""
     program = uv()
     if program:
-        command = [program, "pip", "install", "--quiet", "--python", sys.executable, *arguments]
+        command = [program, "pip", "install", "--quiet", "--compile-bytecode", "--python", sys.executable, *arguments]
         if subprocess.run(command, env=uv_environment(), check=False).returncode == 0:
             return 0
     print("uv cannot install this here; pip does, which takes longer", file=sys.stderr)
