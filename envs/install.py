@@ -45,17 +45,21 @@ def pip_settings() -> dict[str, str]:
     return found
 
 
-def uv_environment() -> dict[str, str]:
-    """The environment for uv: what is set for uv itself, and else what pip is configured with."""
+def uv_environments() -> list[dict[str, str]]:
+    """Environments for uv, to be tried in turn: what is set for uv itself, and else what pip is configured with.
+
+    pip takes the best file of all its indexes. uv takes the first index that has a version, the extra ones before the main one, even if
+    another one has a better wheel of that version: the extra ones only count where the main one does not have everything.
+    """
     environment = dict(os.environ)
     for name, value in pip_settings().items():
         variable = PASSED_ON.get(name)
-        if variable and variable not in environment:
-            words = value.replace("\\n", " ").split()
-            environment[variable] = (",", " ")[variable not in COMMAS].join(words)
-    # pip takes the best version of all its indexes; uv by default that of the first one that has the package
+        if variable and variable not in os.environ:
+            environment[variable] = ("," if variable in COMMAS else " ").join(value.replace("\\n", " ").split())
     environment.setdefault("UV_INDEX_STRATEGY", "unsafe-best-match")
-    return environment
+    if "UV_INDEX" in os.environ or "UV_INDEX" not in environment:
+        return [environment]
+    return [{name: value for name, value in environment.items() if name != "UV_INDEX"}, environment]
 
 
 def uv() -> str | None:
@@ -74,8 +78,8 @@ def main(arguments: list[str]) -> int:
     """Install; returns the exit status."""
     program = uv()
     if program:
-        command = [program, "pip", "install", "--quiet", "--python", sys.executable, *arguments]
-        if subprocess.run(command, env=uv_environment(), check=False).returncode == 0:
+        command = [program, "pip", "install", "--quiet", "--compile-bytecode", "--python", sys.executable, *arguments]
+        if any(subprocess.run(command, env=environment, check=False).returncode == 0 for environment in uv_environments()):
             return 0
     print("uv cannot install this here; pip does, which takes longer", file=sys.stderr)
     return subprocess.run([*PIP, "install", "-qq", "--disable-pip-version-check", *arguments], check=False).returncode

@@ -58,7 +58,7 @@ if ! command -v otbcli_MeanShiftSmoothing >/dev/null && [ ! -x "${OTB_ROOT:-/now
 fi
 
 if [ -n "$make_venv" ]; then
-  say "Setting up .venv with $("$python" --version) from requirements.lock (about half a minute and 1.5 GB)"
+  say "Setting up .venv with $("$python" --version) from requirements.lock (about a minute and 1.6 GB)"
   "$python" -m venv --clear .venv
   .venv/bin/python envs/install.py -r requirements.lock
   .venv/bin/python envs/install.py --no-deps --no-build-isolation -e .
