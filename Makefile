@@ -11,7 +11,7 @@ stage = @printf '%s\t%s\n' "$(1)" "$$(date +%s)" >>$(STAGES)
 unexport PYTHONDONTWRITEBYTECODE
 RUN_DEMO = $(BIN)/snakemake $(1) --cores $(CORES) --set-threads assistant=1 segment=1 --configfile $(DEMO)
 
-.PHONY: help setup demo demo-slurm demo-archives bench test test-heavy test-loaders loaders-full lint format report figures figures-qgis rounds otb-python clean
+.PHONY: help setup demo demo-slurm demo-archives bench test test-heavy test-loaders loaders-full faults exactness lint format report figures figures-qgis rounds otb-python clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -56,7 +56,13 @@ test: setup ## all tests but the heavy ones and those of the loaders
 	$(BIN)/python -m pytest -m "not heavy and not loaders" -n $(CORES) --dist loadfile
 
 test-heavy: setup otb-python test-loaders ## tests that install system software or take long, and those of the loaders
-	$(BIN)/python -m pytest -m heavy -n $(CORES) --dist loadfile
+	$(BIN)/python -m pytest -m "heavy and not matrix" -n $(CORES) --dist loadfile
+
+faults: setup ## every defect that the doctor must find, every refusal, every mistake of people: before a release
+	$(BIN)/python -m pytest -n $(CORES) --dist worksteal tests/e2e/test_defects.py tests/e2e/test_mistakes.py tests/loopback/test_refusals.py
+
+exactness: setup otb-python ## the same bytes in another clone, order and number of cores, and by both ways to call OTB: before a release
+	$(BIN)/python -m pytest -n $(CORES) --dist loadfile tests/golden tests/e2e/test_another_order.py tests/real/test_orfeo_backends.py
 
 test-loaders: setup ## the dataset in TorchGeo and TerraTorch, in .venv-loaders (2.8 GB, PyTorch for the CPU where there is a wheel)
 	@envs/setup-loaders.sh

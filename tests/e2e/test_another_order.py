@@ -9,7 +9,7 @@ import pytest
 from e2e.edits import sha256
 from workspace import Workspace
 
-pytestmark = [pytest.mark.e2e, pytest.mark.heavy]
+pytestmark = [pytest.mark.e2e, pytest.mark.heavy, pytest.mark.matrix]
 
 
 def test_another_clone_on_one_core_in_another_order_gives_the_same_bytes(miniature: Workspace, tmp_path: Path) -> None:
