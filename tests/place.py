@@ -11,8 +11,9 @@ import pyogrio
 from numpy.typing import NDArray
 
 from block_of_segments import CRS, make_block
+from sections import Transfer
 from smallmines import raster
-from smallmines.config import Transfer, parse_config
+from smallmines.config import parse_config
 from smallmines.labels import decide, decisions, tables
 from smallmines.provenance import write_json
 from smallmines.review.place import Place

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
+from pydantic import BaseModel
+
+from smallmines import config
 from smallmines.archive.fetch import Cache
 from smallmines.config import Elevation, Sentinel1, Sentinel2
 from smallmines.parameters import settings_of
+from smallmines.settings import aoi, assistant, candidates, doctor, grid, samples, segmentation, splits, transfer
 from smallmines.settings.fetch import FETCH, Fetch
 from smallmines.settings.search import SEARCH, Search
 
+T = TypeVar("T")
 SENSORS = {Sentinel2: "s2", Sentinel1: "s1", Elevation: "dem"}
 
 
@@ -26,3 +33,20 @@ def fetching(section: Sentinel2 | Sentinel1 | Elevation) -> Fetch:
 def cache(folder: str | Path, reading: int = 1) -> Cache:
     """A cache of pixels."""
     return Cache(Path(folder), reading)
+
+
+def _of(section: type[BaseModel], kind: type[T]) -> Callable[..., T]:
+    """Makes what the rules hand on, from keys of a section and its defaults."""
+    return lambda **keys: settings_of(section(**keys), kind)
+
+
+Aoi = _of(config.Aoi, aoi.Aoi)
+Boundaries = _of(config.Aoi, aoi.Boundaries)
+Assistant = _of(config.Assistant, assistant.Assistant)
+Samples = _of(config.Assistant, samples.Samples)
+Candidates = _of(config.Annotate, candidates.Candidates)
+Doctor = _of(config.Doctor, doctor.Doctor)
+Grid = _of(config.Grid, grid.Grid)
+Segmentation = _of(config.Segmentation, segmentation.Segmentation)
+Splits = _of(config.Splits, splits.Splits)
+Transfer = _of(config.Transfer, transfer.Transfer)

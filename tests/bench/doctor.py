@@ -16,7 +16,7 @@ import rasterio
 from affine import Affine
 
 from defects import DEFECTS, prepare
-from smallmines.config import Doctor
+from sections import Doctor
 from smallmines.doctor.examine import examine
 from smallmines.doctor.folder import Finding
 

@@ -20,8 +20,8 @@ import numpy as np
 import pandas as pd
 
 from place import edit
+from sections import Transfer
 from smallmines import raster
-from smallmines.config import Transfer
 from smallmines.console import read_config, show
 from smallmines.grid import read_lattice
 from smallmines.labels.transfer import settle

@@ -8,6 +8,7 @@ On the finished run of CONFIG and, where SHARED has the released percentages and
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,10 @@ import pandas as pd
 from released import on_the_lattice
 from smallmines.console import read_config, show
 from smallmines.grid import read_lattice
+from smallmines.parameters import settings_of
 from smallmines.publish.splits import METHODS, class_shares, compared, described, with_folds
 from smallmines.report.plots import splits_plot
+from smallmines.settings.splits import Splits
 from smallmines.splits import block_side, by_tile, leakage, make_splits
 
 SEEDS = 20
@@ -36,7 +39,7 @@ def rows_of(name: str, table: pd.DataFrame, settings: Any) -> list[dict[str, Any
         found = []
         for seed in range(SEEDS):
             for block in blocks:
-                made = make_splits(table, settings.model_copy(update={"method": method, "seed": seed, "test_block": block}))
+                made = make_splits(table, replace(settings, method=method, seed=seed, test_block=block))
                 found.append(leakage(table.merge(made, on=["tile_id", "year"])))
         row: dict[str, Any] = {"tiles": name, "method": method}
         for key in ("twins", "neighbours", "r2", "auc"):
@@ -51,16 +54,16 @@ def main() -> None:
     config = read_config(Path(sys.argv[1]))
     results = Path("results") / config.run
     masks = {(year, block): str(results / f"masks/{year}/{block}.tif") for year in config.year_names for block in config.blocks}
-    rows = rows_of(config.run, class_shares(masks, read_lattice(results / "grid/grid.json")), config.splits)
+    rows = rows_of(config.run, class_shares(masks, read_lattice(results / "grid/grid.json")), settings_of(config.splits, Splits))
     if len(sys.argv) > 2:
         table = on_the_lattice(Path(sys.argv[2]), Path.cwd())
         one = leakage(table)
         print(f"as released: twins {one.twins:.3f}, neighbours {one.neighbours:.3f}, R² {one.r2:.3f}, AUC {one.auc:.3f}")
         bare = table.drop(columns="split")
-        rows += rows_of("SmallMinesDS", bare, config.splits)
-        made = bare.merge(with_folds(bare, config.splits), on=["tile_id", "year"])
+        rows += rows_of("SmallMinesDS", bare, settings_of(config.splits, Splits))
+        made = bare.merge(with_folds(bare, settings_of(config.splits, Splits)), on=["tile_id", "year"])
         released = {"as released": {"r2": one.r2, "auc": one.auc}}
-        methods = {name: found for name, found in compared(bare, config.splits).items() if "error" not in found}
+        methods = {name: found for name, found in compared(bare, settings_of(config.splits, Splits)).items() if "error" not in found}
         splits_plot(made, {"source": config.splits.method, **described(made), "methods": {**released, **methods}}, sys.argv[3])
     show(f"Leakage, median and 90th percentile over {SEEDS} seeds", rows)
 

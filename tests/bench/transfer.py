@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +21,17 @@ from numpy.typing import NDArray
 
 from real.test_triples import PLACES
 from real.triples import read_triple, write_archive, write_config, write_people
+from sections import Transfer
 from smallmines import raster
-from smallmines.config import Segmentation, Transfer
 from smallmines.console import read_config, show
 from smallmines.grid import Lattice, read_lattice
 from smallmines.labels import footprint
 from smallmines.labels.store import Event
 from smallmines.labels.transfer import settle
+from smallmines.parameters import settings_of
 from smallmines.segmentation import segment
 from smallmines.segments import content_keys
+from smallmines.settings.segmentation import Segmentation
 from smallmines.world.annotators import truth_path
 from smallmines.world.place import window_in
 from workspace import Workspace
@@ -55,7 +58,7 @@ def moved(name: str, results: Path, year: str, block: str, truth: NDArray[np.boo
         for change, values in CHANGES.items():
             path = Path(folder) / "segments.tif"
             composite = results / f"composites/{year}/{block}/s2.tif"
-            segment(composite, grid, block, settings.model_copy(update=values), 2, 4000, path, Path(folder) / "report.json")
+            segment(composite, grid, block, replace(settings, **values), 2, 4000, path, Path(folder) / "report.json")
             after = raster.read(path)[0]
             area = np.bincount(after.ravel())[1:]
             table = pd.DataFrame({"segment": np.arange(1, len(area) + 1, dtype=np.uint32), "area": area})
@@ -105,7 +108,7 @@ def main() -> None:
     with raster.opened(truth_path(config, year)) as source:
         window = rasterio.windows.Window.from_slices(*window_in(raster.geobox_of(source), box))
         truth = source.read(1, window=window) == 1
-    rows = moved("miniature", results, year, block, truth, config.segmentation)
+    rows = moved("miniature", results, year, block, truth, settings_of(config.segmentation, Segmentation))
     for name, (image, taken, positive, per_class) in PLACES.items() if len(sys.argv) > 4 else ():
         with tempfile.TemporaryDirectory() as folder:
             triple = read_triple(Path(sys.argv[4]), image, taken, positive)
@@ -114,7 +117,7 @@ def main() -> None:
             write_archive(triple, workspace.folder / "resources/automatic/triple/archive")
             write_people(triple, workspace.user, per_class, seed=1)
             workspace.snakemake("segments")
-            rows += moved(name, workspace.results, str(taken), "1", triple.positive, config.segmentation)
+            rows += moved(name, workspace.results, str(taken), "1", triple.positive, settings_of(config.segmentation, Segmentation))
     show("Decisions after a change of the segmentation's parameters", rows, decimals=2)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from defects import DEFECTS, Defect, prepare
-from smallmines.config import Doctor
+from sections import Doctor
 from smallmines.doctor.examine import examine
 from smallmines.doctor.folder import Finding
 from system_packages import install

@@ -13,12 +13,12 @@ import numpy as np
 import rasterio
 from services import Archives
 
-from sections import asked, cache, fetching
+from sections import Grid, asked, cache, fetching
 from smallmines import elevation, sentinel1, sentinel2
 from smallmines.archive.coverage import coverage, require
 from smallmines.archive.fetch import fetch
 from smallmines.archive.search import search
-from smallmines.config import Elevation, Grid, Sentinel1, Sentinel2
+from smallmines.config import Elevation, Sentinel1, Sentinel2
 from smallmines.grid import make_grid
 from smallmines.provenance import read_json
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import geopandas as gpd
 import pytest
 
+from sections import Boundaries
 from smallmines.aoi import download_boundaries
-from smallmines.config import Aoi
 from smallmines.errors import UserError
 
 pytestmark = pytest.mark.loopback
@@ -65,8 +65,8 @@ def service() -> Iterator[Service]:
     server.shutdown()
 
 
-def settings(service: Service, *names: str, **changes: str) -> Aoi:
-    return Aoi(source="geoboundaries", names=names, base_url=f"http://127.0.0.1:{service.server_port}/raw", **changes)
+def settings(service: Service, *names: str, **changes: str) -> Boundaries:
+    return Boundaries(source="geoboundaries", names=names, base_url=f"http://127.0.0.1:{service.server_port}/raw", **changes)
 
 
 def test_named_units_are_kept_after_two_faults(service: Service, tmp_path: Path) -> None:

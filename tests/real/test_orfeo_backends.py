@@ -14,8 +14,8 @@ import pytest
 from affine import Affine
 from odc.geo.geobox import GeoBox
 
+from sections import Segmentation
 from smallmines import orfeo, raster
-from smallmines.config import Segmentation
 from smallmines.product import S2Band
 from smallmines.segmentation import mean_shift
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from smallmines.config import Segmentation
+from sections import Segmentation
 from smallmines.world.difficulty import REAL, difficulty, real_tiles
 
 pytestmark = pytest.mark.real

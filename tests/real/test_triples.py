@@ -42,7 +42,7 @@ def place(
 
 def test_the_doctor_finds_nothing_wrong(place: tuple[Triple, Workspace]) -> None:
     """Real ground raises no alarm: what is told of the sea is a note."""
-    from smallmines.config import Doctor
+    from sections import Doctor
     from smallmines.doctor.examine import examine
 
     found = examine(place[1].results / "dataset", Doctor(), 1).findings

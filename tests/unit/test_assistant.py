@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import joblib
 import numpy as np
 import pandas as pd
 import pytest
 
 from block_of_segments import make_block
+from sections import Assistant
 from smallmines import assistant, prevalence
-from smallmines.config import Assistant
 from smallmines.errors import UserError
 from smallmines.labels import tables
 from smallmines.provenance import read_json
@@ -76,10 +78,10 @@ def test_the_same_bytes_from_any_number_of_threads(block, tmp_path, monkeypatch)
 
 
 def test_known_prevalence_and_fixed_threshold(block, tmp_path):
-    _, metrics = run(tmp_path, {"1": block}, SETTINGS.model_copy(update={"prevalence": 0.2}))
+    _, metrics = run(tmp_path, {"1": block}, replace(SETTINGS, prevalence=0.2))
     assert metrics["prevalence"] == {"share": 0.2, "source": "configuration"}
     assert abs(metrics["predicted_share_of_clear_area"][f"{metrics['threshold']:g}"] - 0.2) < 0.01
-    _, metrics = run(tmp_path, {"1": block}, SETTINGS.model_copy(update={"threshold": 0.6}))
+    _, metrics = run(tmp_path, {"1": block}, replace(SETTINGS, threshold=0.6))
     assert (metrics["threshold"], metrics["threshold_rule"]) == (0.6, "number")
 
 
@@ -95,7 +97,7 @@ def test_a_block_without_a_class_stops_or_borrows(block, tmp_path):
     tables.write(poor.folder / "samples.parquet", samples_of(poor, np.flatnonzero(poor.truth == 0)[:40]), "samples")
     with pytest.raises(UserError, match="0 mining segments in 0 tiles, 40 not_mining"):
         run(tmp_path, {"1": poor})
-    pooled = SETTINGS.model_copy(update={"on_missing_class": "pooled_model"})
+    pooled = replace(SETTINGS, on_missing_class="pooled_model")
     _, metrics = run(tmp_path, {"1": poor, "2": block}, pooled)
     assert metrics["trained_on_blocks"] == ["1", "2"]
     assert metrics["samples"]["not_mining"]["segments"] == 100

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from block_of_segments import make_block
-from smallmines.config import Annotate
+from sections import Candidates
 from smallmines.labels import candidates, samples
 from smallmines.product import S2_BANDS
 
-SETTINGS = Annotate(candidates=200, spectral_clusters=4, elevation_bins=3)
+SETTINGS = Candidates(candidates=200, spectral_clusters=4, elevation_bins=3)
 
 
 @pytest.fixture(scope="module")

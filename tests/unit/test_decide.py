@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
 
-from smallmines.config import Transfer
+from sections import Transfer
 from smallmines.errors import UserError
 from smallmines.labels import decide, store, tables
 from smallmines.labels.transfer import settle

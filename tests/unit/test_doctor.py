@@ -14,8 +14,8 @@ from scipy import ndimage
 from typer.testing import CliRunner
 
 from fake_results import Results, make_results, publish
+from sections import Doctor
 from smallmines.cli import app
-from smallmines.config import Doctor
 from smallmines.doctor import apart, documents, geometry, labels, measure
 from smallmines.doctor.examine import examine, summary, write
 from smallmines.doctor.folder import read_folder

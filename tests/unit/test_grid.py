@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import geopandas as gpd
@@ -14,9 +15,9 @@ from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
 
 from fake_results import make_results, publish
+from sections import Aoi, Grid
 from smallmines import raster
 from smallmines.aoi import read_aoi, select_units
-from smallmines.config import Aoi, Grid
 from smallmines.errors import UserError
 from smallmines.grid import blocks_of, fishnet, make_grid, read_lattice, tile_ids
 from smallmines.released import images_digest
@@ -172,7 +173,7 @@ def test_a_fishnet_from_a_file_keeps_its_ids(tmp_path: Path) -> None:
     shifted = cells.set_geometry(cells.translate(30, 0))
     shifted.to_file(tmp_path / "off.gpkg")
     with pytest.raises(UserError, match=r"4 of 4 cells off it, the farthest by 30\.0 m"):
-        make_grid(area((0, 0, 1, 1)), grid.model_copy(update={"file": str(tmp_path / "off.gpkg")}), "f", "b", "g")
+        make_grid(area((0, 0, 1, 1)), replace(grid, file=str(tmp_path / "off.gpkg")), "f", "b", "g")
 
 
 AREA = (600010, 699000, 600600, 699990)
@@ -186,7 +187,7 @@ def images(tmp_path: Path) -> Path:
 
 
 def from_folder(folder: Path, target: Path, **others: object) -> None:
-    grid = Grid.model_validate({"source": "released_folder", "folder": str(folder), "tile_size": 16, "blocks": 2, **others})
+    grid = Grid(**{"source": "released_folder", "folder": str(folder), "tile_size": 16, "blocks": 2, **others})
     make_grid(area(AREA), grid, *(str(target / name) for name in ("f.parquet", "b.parquet", "g.json")))
 
 

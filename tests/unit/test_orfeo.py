@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from sections import Segmentation
 from smallmines import orfeo
-from smallmines.config import Segmentation
 from smallmines.errors import UserError
 
 

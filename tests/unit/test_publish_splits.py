@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 
 from block_of_segments import TILE, make_block
+from sections import Splits
 from smallmines import raster
-from smallmines.config import Splits
 from smallmines.errors import UserError
 from smallmines.grid import Lattice
 from smallmines.publish.splits import class_shares, read_splits, write_leakage, write_splits

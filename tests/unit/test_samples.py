@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
 
 from block_of_segments import CRS, make_block
-from smallmines.config import Assistant, Transfer
+from sections import Assistant, Transfer
 from smallmines.errors import UserError
 from smallmines.labels import decisions, people, samples, store
 

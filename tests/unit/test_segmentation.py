@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from scipy import ndimage
 
+from sections import Segmentation
 from smallmines import orfeo, raster
-from smallmines.config import Segmentation
 from smallmines.errors import UserError
 from smallmines.grid import read_lattice
 from smallmines.product import S2_BANDS

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from released import on_the_lattice, released
-from smallmines.config import Splits, parse_config
+from sections import Splits
+from smallmines.config import parse_config
 from smallmines.errors import UserError
 from smallmines.splits import (
     BUFFER,

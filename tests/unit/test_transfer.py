@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
 
-from smallmines.config import Transfer
+from sections import Transfer
 from smallmines.labels import footprint
 from smallmines.labels.store import LABELS, RANKS, Event
 from smallmines.labels.transfer import settle

@@ -11,8 +11,8 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 from typer.testing import CliRunner
 
+from sections import Segmentation
 from smallmines.cli import app
-from smallmines.config import Segmentation
 from smallmines.errors import UserError
 from smallmines.tuning import Crop, _clearest, contrast, figures, grid_of, mixed, try_all, with_points, within, write_results
 
