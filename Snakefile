@@ -13,7 +13,7 @@ from smallmines.provenance import only_file
 from smallmines.rerun import FROZEN, code
 
 # Jobs import less, see workflow/smallmines/__init__.py.
-os.environ["SMALLMINES_JOB"] = "1"
+os.environ.update(SMALLMINES_JOB="1")
 
 if not workflow.overwrite_configfiles:
 
