@@ -83,7 +83,7 @@ def workflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def code_now() -> dict[str, str]:
     """The digests of rule `one` as of now, by path."""
-    for function in (rerun.imports, rerun.data_files, rerun.tree_of):
+    for function in (rerun.imports, rerun.data_files, rerun.tree_of, rerun.spoken_modules):
         function.cache_clear()
     return dict(entry.split(" ") for entry in rerun.code("one"))
 
@@ -91,7 +91,7 @@ def code_now() -> dict[str, str]:
 @pytest.fixture(autouse=True)
 def fresh() -> None:
     """Nothing of another test's workflow is remembered."""
-    for function in (rerun.imports, rerun.data_files, rerun.tree_of):
+    for function in (rerun.imports, rerun.data_files, rerun.tree_of, rerun.spoken_modules):
         function.cache_clear()
 
 
@@ -203,6 +203,18 @@ def test_words_of_errors_count_for_rules_that_write_them_into_a_product(workflow
         before = code_now()
         (workflow / "smallmines/c.py").write_text(raising.replace("WORD", "other"))
         assert (code_now() != before) == counts, body
+
+
+def test_words_count_where_the_caught_call_leads_and_nowhere_else(workflow: Path) -> None:
+    raising = "from smallmines.errors import UserError\ndef f():\n    raise UserError('a', 'WORD', 'c')\n"
+    catching = "from .near import y\nfrom ..c import f\ndef g(out):\n    try:\n        {}\n    except UserError as error:\n"
+    catching += "        out.append(error)\n"
+    for call, counts in (("f()", True), ("y()", False), ("len('a')", False), ("out.pop()", True), ("unknown()", True)):
+        (workflow / "smallmines/sub/b.py").write_text(catching.format(call))
+        (workflow / "smallmines/c.py").write_text(raising)
+        before = code_now()
+        (workflow / "smallmines/c.py").write_text(raising.replace("WORD", "other"))
+        assert (code_now() != before) == counts, call
 
 
 def _constants(tree: ast.Module) -> list[ast.Constant]:

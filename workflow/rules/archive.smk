@@ -51,12 +51,13 @@ rule coverage:
     resources:
         mem_mb=1500,
         runtime=30,
+        # No param: `coverage` would run again with the number of `fetch`, and Snakemake would leave `fetch` itself for the next run.
+        reading=FROZEN["fetch"],
     params:
         *code("coverage"),
         area=area,
         names=MANIFESTS,
         pixels=PIXELS,
-        reading=FROZEN["fetch"],
         config={sensor: parameters(section, FETCH[sensor]) for sensor, section in SECTIONS.items()},
     message:
         "Checking what the chosen scenes cover"

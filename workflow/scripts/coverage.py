@@ -12,5 +12,5 @@ with job(snakemake.log[0]):
     given, made = snakemake.params, snakemake.output
     manifests = dict(zip(given.names, snakemake.input.manifests, strict=True))
     settings = {sensor: FETCH[sensor](**values) for sensor, values in given.config.items()}
-    coverage(manifests, snakemake.input.grid, Cache(Path(given.pixels), given.reading), settings, made.shares)
+    coverage(manifests, snakemake.input.grid, Cache(Path(given.pixels), snakemake.resources.reading), settings, made.shares)
     picture(made.shares, snakemake.input.grid, made.picture)

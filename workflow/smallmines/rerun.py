@@ -9,9 +9,10 @@ same for every Python from 3.11 on.
 from __future__ import annotations
 
 import ast
+import builtins
 import functools
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 WORKFLOW = Path(__file__).resolve().parents[1]
@@ -46,8 +47,8 @@ def code(rule: str) -> list[str]:
 def reached_code(rule: str) -> list[str]:
     """Digests of all that a rule reaches, frozen or not."""
     modules = sources(rule)
-    with_texts = any(uses_error_texts(tree_of(path)) for path in modules)
-    files = {path: digest_of(tree_of(path), with_texts) for path in modules} | {
+    with_texts = frozenset[Path]().union(*(spoken_modules(path) for path in modules))
+    files = {path: digest_of(tree_of(path), path in with_texts) for path in modules} | {
         path: hashlib.sha256(path.read_bytes()).hexdigest()[:12] for module in modules for path in data_files(module)
     }
     return [f"{path.relative_to(WORKFLOW).as_posix()} {digest}" for path, digest in sorted(files.items())]
@@ -58,43 +59,51 @@ def sources(rule: str) -> list[Path]:
 
     Modules of `OUTSIDE` are not among them, nor what only they import.
     """
+    return sorted(_reached([WORKFLOW / "scripts" / f"{rule}.py", WORKFLOW / PACKAGE / FRAME]))
+
+
+def _reached(start: Iterable[Path]) -> set[Path]:
+    """Some modules and all that they import, directly or not."""
     seen: set[Path] = set()
-    todo = [WORKFLOW / "scripts" / f"{rule}.py", WORKFLOW / PACKAGE / FRAME]
+    todo = list(start)
     while todo:
         path = todo.pop()
         if path not in seen and not _is_outside(path):
             seen.add(path)
             todo.extend(imports(path))
-    return sorted(seen)
+    return seen
 
 
 @functools.cache
 def imports(path: Path) -> tuple[Path, ...]:
     """The modules of this package that a module imports, with the `__init__` modules that run before them, unless these are empty."""
-    found: set[Path] = set()
-    for name in _imported_names(path):
-        parts = name.split(".")
-        if parts[0] != PACKAGE:
-            continue
-        places = [WORKFLOW.joinpath(*parts[:length]) for length in range(1, len(parts) + 1)]
-        found.update(init for place in places if (init := place / "__init__.py").is_file() and tree_of(init).body)
-        if (module := places[-1].with_suffix(".py")).is_file():
-            found.add(module)
-    return tuple(sorted(found))
+    return tuple(sorted({module for _, dotted in _imported_names(path) for module in _modules(dotted)}))
 
 
-def _imported_names(path: Path) -> Iterator[str]:
-    """Dotted names of what a module imports; relative imports are resolved."""
+def _modules(dotted: str) -> Iterator[Path]:
+    """The module of this package that has a dotted name, and the `__init__` modules before it that say something."""
+    parts = dotted.split(".")
+    if parts[0] != PACKAGE:
+        return
+    places = [WORKFLOW.joinpath(*parts[:length]) for length in range(1, len(parts) + 1)]
+    yield from (init for place in places if (init := place / "__init__.py").is_file() and tree_of(init).body)
+    if (module := places[-1].with_suffix(".py")).is_file():
+        yield module
+
+
+def _imported_names(path: Path) -> Iterator[tuple[str, str]]:
+    """What a module imports: the name that it gives to it, and its dotted name; relative imports are resolved."""
     for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            yield from ((alias.asname or alias.name.split(".")[0], alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             base = node.module or ""
             if node.level:
                 folder = path.parents[node.level - 1].relative_to(WORKFLOW)
                 base = ".".join([*folder.parts, *([base] if base else [])])
-            yield base
-            yield from (f"{base}.{alias.name}" for alias in node.names)
+            for alias in node.names:
+                yield alias.asname or alias.name, base
+                yield alias.asname or alias.name, f"{base}.{alias.name}"
 
 
 @functools.cache
@@ -213,15 +222,36 @@ def _is_empty_format(name: str, value: object) -> bool:
 
 
 @functools.cache
-def uses_error_texts(tree: ast.Module) -> bool:
-    """Whether a module makes something else of a caught `UserError` than another error or a line of the log."""
-    return any(
-        isinstance(node, ast.ExceptHandler)
-        and node.name is not None
-        and _may_catch_user_errors(node)
-        and any(_reads(statement, node.name) for statement in node.body)
-        for node in ast.walk(tree)
-    )
+def spoken_modules(path: Path) -> frozenset[Path]:
+    """Modules whose raised words a module may write into a product, since it catches their errors and makes something else of them.
+
+    Words count in the modules of the imported functions that the `try` calls, and in all that these import. Where it calls anything
+    else than such functions and built-in ones, they count in the module itself and in all that it imports.
+    """
+    spoken: set[Path] = set()
+    origins: dict[str, set[Path]] = {}
+    for name, dotted in _imported_names(path):
+        origins.setdefault(name, set()).update(_modules(dotted))
+    for node in ast.walk(tree_of(path)):
+        if isinstance(node, ast.Try) and any(_uses_error(handler) for handler in node.handlers):
+            for part in (part for statement in node.body for part in ast.walk(statement) if isinstance(part, ast.Call)):
+                name = _called(part.func)
+                spoken |= origins[name] if name in origins else set() if name in dir(builtins) else {path}
+    return frozenset(_reached(spoken))
+
+
+def _called(function: ast.expr) -> str:
+    """The name at the start of what is called: `a` of `a(…)` and of `a.b(…)`; empty where there is none."""
+    while isinstance(function, ast.Attribute):
+        function = function.value
+    return function.id if isinstance(function, ast.Name) else ""
+
+
+def _uses_error(handler: ast.ExceptHandler) -> bool:
+    """Whether a handler makes something else of a caught `UserError` than another error or a line of the log."""
+    if handler.name is None or not _may_catch_user_errors(handler):
+        return False
+    return any(_reads(statement, handler.name) for statement in handler.body)
 
 
 def _may_catch_user_errors(handler: ast.ExceptHandler) -> bool:
