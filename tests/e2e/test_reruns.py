@@ -21,11 +21,14 @@ def test_a_touch_a_remark_or_a_rewrite_with_the_same_content_reruns_nothing(clon
     os.utime(touched, (later, later))
     for source in (clone.folder / "workflow").rglob("*.py"):
         source.write_text(source.read_text() + "\n# a remark\n")
-    raster = clone.folder / "workflow/smallmines/raster.py"
-    words = raster.read_text()
-    assert words.count("The grid of an open dataset.") == words.count("restore or delete the file and run again") == 1
-    words = words.replace("The grid of an open dataset.", "The grid of a dataset that is open.")
-    raster.write_text(words.replace("restore or delete the file and run again", "restore the file, or delete it and run again"))
+    for name, old, new in (
+        ("raster.py", "The grid of an open dataset.", "The grid of a dataset that is open."),  # a docstring
+        ("sentinel2.py", "lower sentinel2.max_datatakes", "lower the number sentinel2.max_datatakes"),  # an error
+        ("segments.py", "segments described", "segments have features"),  # a line of the log
+    ):
+        module = clone.folder / "workflow/smallmines" / name
+        assert old in module.read_text()
+        module.write_text(module.read_text().replace(old, new))
     keys = clone.folder / "workflow/smallmines/config.py"
     keys.write_text(keys.read_text().replace('description="Name of the run;', 'description="The name of the run;'))
     before = turned.read_bytes()
