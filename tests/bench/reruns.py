@@ -32,9 +32,9 @@ EDITS = (
     Edit("docstring", ("raster.py",), '"""The grid of an open dataset."""', '"""The grid of a dataset that is open."""'),
     Edit(
         "message of an error",
-        ("raster.py",),
-        '"restore or delete the file and run again"',
-        '"restore the file, or delete it and run again"',
+        ("sentinel2.py",),
+        "lower sentinel2.max_datatakes",
+        "lower the number sentinel2.max_datatakes",
     ),
     Edit("limit of the doctor", ("config.py",), "        800,\n", "        790,\n"),
     Edit("check of the doctor", ("doctor/radiometry.py",), "> limits.stripe_ratio", ">= limits.stripe_ratio"),

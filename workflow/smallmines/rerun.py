@@ -93,7 +93,7 @@ def _modules(dotted: str) -> Iterator[Path]:
 
 def _imported_names(path: Path) -> Iterator[tuple[str, str]]:
     """What a module imports: the name that it gives to it, and its dotted name; relative imports are resolved."""
-    for node in ast.walk(tree_of(path)):
+    for node in nodes_of(path):
         if isinstance(node, ast.Import):
             yield from ((alias.asname or alias.name.split(".")[0], alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -112,7 +112,7 @@ def data_files(path: Path) -> tuple[Path, ...]:
     beside = {place.name: place for place in path.parent.iterdir() if place.suffix != ".py" and not list(place.glob("*.py"))}
     if not beside:
         return ()
-    words = {node.value for node in ast.walk(tree_of(path)) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    words = {node.value for node in nodes_of(path) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
     named = (beside[first] for word in words if (first := word.split("/")[0]) in beside)
     return tuple(sorted(file for place in named for file in (place.rglob("*") if place.is_dir() else [place]) if file.is_file()))
 
@@ -121,6 +121,12 @@ def data_files(path: Path) -> tuple[Path, ...]:
 def tree_of(path: Path) -> ast.Module:
     """The syntax tree of a module, read once in a process."""
     return ast.parse(path.read_bytes())
+
+
+@functools.cache
+def nodes_of(path: Path) -> tuple[ast.AST, ...]:
+    """All nodes of that tree."""
+    return tuple(ast.walk(tree_of(path)))
 
 
 def _is_outside(path: Path) -> bool:
@@ -232,7 +238,7 @@ def spoken_modules(path: Path) -> frozenset[Path]:
     origins: dict[str, set[Path]] = {}
     for name, dotted in _imported_names(path):
         origins.setdefault(name, set()).update(_modules(dotted))
-    for node in ast.walk(tree_of(path)):
+    for node in nodes_of(path):
         if isinstance(node, ast.Try) and any(_uses_error(handler) for handler in node.handlers):
             for part in (part for statement in node.body for part in ast.walk(statement) if isinstance(part, ast.Call)):
                 name = _called(part.func)

@@ -200,10 +200,10 @@ def _accuracy(points: pd.DataFrame) -> dict[str, Any]:
     if points.empty:
         return {"accuracy": None, "accuracy_lacks": "no accuracy sample was drawn (smallmines labels sample)"}
     try:
-        found = _rounded(asdict(accuracy(points, float(points["pixel_ha"].iloc[0]))))
+        found = accuracy(points, float(points["pixel_ha"].iloc[0]))
     except UserError as error:
         return {"accuracy": None, "accuracy_lacks": f"expected {error.expected}, found {error.found}"}
-    return {"accuracy": {"blocks": sorted(set(points["block"]), key=int), **found}}
+    return {"accuracy": {"blocks": sorted(set(points["block"]), key=int), **_rounded(asdict(found))}}
 
 
 def _rounded(value: Any) -> Any:
