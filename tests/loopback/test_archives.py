@@ -27,7 +27,7 @@ from smallmines.errors import UserError
 from smallmines.grid import read_lattice
 from smallmines.provenance import read_json, sha256
 
-pytestmark = pytest.mark.loopback
+pytestmark = [pytest.mark.loopback, pytest.mark.heavy]
 
 COMBINATIONS = [
     ("s2", "cdse"),

@@ -14,7 +14,7 @@ from scipy import ndimage
 from real.triples import TILE, Triple, read_triple, write_archive, write_config, write_people
 from workspace import Workspace
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.heavy]
 
 PLACES = {"tanzania": ("38D_378R_2_3", 2023, 4, 150), "brazil": ("282D_485L_3_3", 2021, 6, 150)}
 """Image, year, land-cover class in the place of mines, labels per class."""
@@ -24,7 +24,7 @@ EXPECTED = {"38D_378R_2_3": (0.5, 0.5), "282D_485L_3_3": (0.85, 0.6)}
 that sees tiles it has not learnt from has a Brier score of 0.29 there, no better than a coin."""
 
 
-@pytest.fixture(scope="module", params=["tanzania", pytest.param("brazil", marks=pytest.mark.heavy)])
+@pytest.fixture(scope="module", params=["tanzania", "brazil"])
 def place(
     request: pytest.FixtureRequest, shared_data: Path, repository: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Triple, Workspace]:
