@@ -30,6 +30,7 @@ def test_corrections_improve_the_masks(clone: Workspace) -> None:
     assert planned["decisions"] == 4
     assert "image_patches" not in planned
     assert not {"assistant", "labels"} & set(planned)
+    clone.snakemake("masks")
     clone.smallmines("world", "score", "--config", "small.yaml", "--json", "score.json")
     score = pd.read_json(clone.folder / "score.json", dtype={"year": str}).set_index(["masks", "year"])["iou"]
     assert score["with people's labels", "all"] > score["prediction alone", "all"] + 0.02
