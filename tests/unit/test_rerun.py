@@ -209,12 +209,15 @@ def test_words_count_where_the_caught_call_leads_and_nowhere_else(workflow: Path
     raising = "from smallmines.errors import UserError\ndef f():\n    raise UserError('a', 'WORD', 'c')\n"
     catching = "from .near import y\nfrom ..c import f\ndef g(out):\n    try:\n        {}\n    except UserError as error:\n"
     catching += "        out.append(error)\n"
-    for call, counts in (("f()", True), ("y()", False), ("len('a')", False), ("out.pop()", True), ("unknown()", True)):
-        (workflow / "smallmines/sub/b.py").write_text(catching.format(call))
+    calls = {"f()": True, "y()": False, "len('a')": False, "out.pop()": True, "unknown()": True}
+    texts = {catching.format(call): counts for call, counts in calls.items()}
+    texts[catching.format("f()").replace("except UserError", "except* UserError")] = True
+    for text, counts in texts.items():
+        (workflow / "smallmines/sub/b.py").write_text(text)
         (workflow / "smallmines/c.py").write_text(raising)
         before = code_now()
         (workflow / "smallmines/c.py").write_text(raising.replace("WORD", "other"))
-        assert (code_now() != before) == counts, call
+        assert (code_now() != before) == counts, text
 
 
 def _constants(tree: ast.Module) -> list[ast.Constant]:

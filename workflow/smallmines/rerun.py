@@ -34,7 +34,6 @@ LOGGER = "logger"
 LOGGING = frozenset({"debug", "info", "warning", "error", "exception", "log"})
 
 _SKIPPED_FIELDS = frozenset({"type_comment", "kind"})
-_DEFINITIONS = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 def code(rule: str) -> list[str]:
@@ -239,7 +238,7 @@ def spoken_modules(path: Path) -> frozenset[Path]:
     for name, dotted in _imported_names(path):
         origins.setdefault(name, set()).update(_modules(dotted))
     for node in nodes_of(path):
-        if isinstance(node, ast.Try) and any(_uses_error(handler) for handler in node.handlers):
+        if isinstance(node, (ast.Try, ast.TryStar)) and any(_uses_error(handler) for handler in node.handlers):
             for part in (part for statement in node.body for part in ast.walk(statement) if isinstance(part, ast.Call)):
                 name = _called(part.func)
                 spoken |= origins[name] if name in origins else set() if name in dir(builtins) else {path}

@@ -12,7 +12,10 @@ RASTERS = ("numpy", "odc-geo", "rasterio", "scipy")
 """Libraries that shape the pixels of rasters, besides GDAL, which comes with rasterio."""
 
 TABLES = ("numpy", "pandas", "scipy")
+"""Libraries that shape tables of segments and labels."""
+
 FOREST = ("numpy", "scikit-learn")
+"""Libraries that shape the probabilities of the forest."""
 
 
 def of_rasters(**others: str) -> str:
@@ -42,8 +45,8 @@ def software_of(path: str | Path) -> str:
 
         import pyarrow.parquet as pq
 
-        known = pq.read_schema(path).metadata or {}
-        return str(json.loads(known.get(b"PANDAS_ATTRS", b"{}")).get(TAG, ""))
+        metadata = pq.read_schema(path).metadata or {}
+        return str(json.loads(metadata.get(b"PANDAS_ATTRS", b"{}")).get(TAG, ""))
     import rasterio
 
     with rasterio.open(path) as source:
@@ -57,9 +60,8 @@ def gathered(products: Mapping[str, Iterable[str | Path]]) -> dict[str, Any]:
         products: paths by kind of product.
 
     Returns:
-        {"versions": {package: [versions, sorted]}, "mixed": {kind: {package: {version: number of products}}}, "unknown": {kind: number
-        of products that do not say}}. `mixed` names only kinds and packages with more than one version: different kinds may
-        name different packages, but no package comes in two versions in a sound run.
+        {"versions": {package: [version, …]}, "mixed": {package: {version: {kind: number of products}}}, "unknown": {kind: number of
+        products without the tag}}. `mixed` has only packages with more than one version: in a sound run it is empty.
     """
     counts: dict[str, dict[str, dict[str, int]]] = {}
     unknown: dict[str, int] = {}
