@@ -43,10 +43,7 @@ def test_a_touch_a_remark_or_a_rewrite_with_the_same_content_reruns_nothing(clon
     assert clone.planned() == {}
 
 
-def test_one_edited_label_reruns_its_chain_and_nothing_else(clone: Workspace) -> None:
-    before = patches(clone)
-    image = next((clone.results / "dataset/2016/IMAGE").glob("*.tif"))
-    inode = image.stat().st_ino
+def test_one_edited_label_plans_its_chain_and_nothing_else(clone: Workspace) -> None:
     edit_one_label(clone, "2016", "2")
     plan = clone.snakemake("-n")
     planned = job_counts(plan)
@@ -73,6 +70,14 @@ def test_one_edited_label_reruns_its_chain_and_nothing_else(clone: Workspace) ->
     lines = messages(plan)
     assert len(lines) == sum(planned.values())
     assert not [line for line in lines if "2022" in line or "block 1" in line]
+
+
+@pytest.mark.heavy
+def test_one_edited_label_changes_its_masks_and_nothing_else(clone: Workspace) -> None:
+    before = patches(clone)
+    image = next((clone.results / "dataset/2016/IMAGE").glob("*.tif"))
+    inode = image.stat().st_ino
+    edit_one_label(clone, "2016", "2")
     clone.snakemake()
     after = patches(clone)
     changed = {name for name in before if before[name] != after[name]}
@@ -109,6 +114,7 @@ def test_an_edit_of_the_fetching_code_queries_nothing_again(clone: Workspace) ->
     assert set(clone.planned()) == {"coverage", "covered"}, "which look at the manifests again, and ask no archive"
 
 
+@pytest.mark.heavy
 def test_a_raised_number_of_fetch_reads_again_and_taken_back_it_reads_nothing(clone: Workspace) -> None:
     rerun, target = clone.folder / "workflow/smallmines/rerun.py", "results/small/fetched/static/1/dem.json"
     code = rerun.read_text()

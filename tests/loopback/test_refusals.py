@@ -15,7 +15,7 @@ from services import Faults
 from smallmines.errors import UserError
 from smallmines.provenance import read_json
 
-pytestmark = pytest.mark.loopback
+pytestmark = [pytest.mark.loopback, pytest.mark.heavy]
 
 Patch = pytest.MonkeyPatch
 

@@ -73,6 +73,7 @@ def test_the_real_image_is_cut_into_plausible_segments(reference: np.ndarray) ->
     assert (sizes >= 5).mean() > 0.999
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(("tile_px", "threads"), [(512, 2), (150, 1), (150, 2)])
 def test_programs_agree_whatever_tiles_and_threads(image: Path, reference: np.ndarray, tmp_path: Path, tile_px: int, threads: int) -> None:
     assert (np.load(labels(image, tmp_path, "cli", tile_px, threads)) == reference).all()

@@ -87,6 +87,7 @@ def test_unknown_keys_stop_the_plan(repository: Path, tmp_path: Path) -> None:
     assert "segmentation.spatialr: unknown key, the nearest known one is `spatial_radius`" in output
 
 
+@pytest.mark.heavy
 def test_the_grid_of_a_released_folder_follows_names_and_places(repository: Path, tmp_path: Path) -> None:
     workspace = Workspace.make(repository, tmp_path, "given.yaml", "demo")
     values = yaml.safe_load((repository / "config/demo.yaml").read_text())
