@@ -22,23 +22,23 @@ setup: ## .venv from the lock, and Orfeo ToolBox where it is missing
 demo: setup ## the whole workflow on the offline miniature, with its scores against the truth
 	@mkdir -p $(dir $(STAGES)) && rm -f $(STAGES)
 	$(call stage,the miniature)
-	$(BIN)/smallmines world make --config $(DEMO)
+	$(BIN)/miniature make --config $(DEMO)
 	$(call stage,first run)
 	$(call RUN_DEMO)
 	$(call stage,score and corrections)
-	$(BIN)/smallmines world score --config $(DEMO)
+	$(BIN)/miniature score --config $(DEMO)
 	test -f resources/user/demo/splits.csv || $(BIN)/smallmines splits freeze --config $(DEMO)
-	test -d resources/user/demo/events || $(BIN)/smallmines world correct --config $(DEMO)
+	test -d resources/user/demo/events || $(BIN)/miniature correct --config $(DEMO)
 	$(call stage,run with corrections)
 	$(call RUN_DEMO,all package)
 	$(call stage,score)
-	$(BIN)/smallmines world score --config $(DEMO)
+	$(BIN)/miniature score --config $(DEMO)
 	$(call stage,end)
 	$(BIN)/smallmines bench --config $(DEMO) --stages $(STAGES)
 	@echo "The report: results/demo/report.html, to be opened first; the archive: results/demo/demo-1.0.0.zip"
 
 bench: setup ## one block of 3840 × 3840 px and one year through every rule, and what each took (about 10 minutes)
-	$(BIN)/smallmines world make --config $(BENCH) --aoi config/bench_aoi.geojson --tiles 900
+	$(BIN)/miniature make --config $(BENCH) --aoi config/bench_aoi.geojson --tiles 900
 	rm -rf results/bench logs/bench benchmarks/bench
 	$(BIN)/snakemake --cores $(CORES) --configfile $(BENCH)
 	$(BIN)/smallmines bench --config $(BENCH)

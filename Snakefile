@@ -7,10 +7,10 @@ from snakemake.utils import min_version
 min_version("9.27")
 sys.path.insert(0, f"{workflow.basedir}/workflow")
 
-from smallmines.config import parse_config
-from smallmines.errors import UserError
-from smallmines.provenance import only_file
-from smallmines.rerun import FROZEN, code
+from smallmines.config.sections import parse_config
+from smallmines.core.errors import UserError
+from smallmines.core.files import only_file
+from smallmines.core.rerun import FROZEN, code
 
 # Jobs import less, see workflow/smallmines/__init__.py.
 os.environ.update(SMALLMINES_JOB="1")

@@ -12,9 +12,9 @@ from affine import Affine
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-from smallmines.product import S2_BANDS
-from smallmines.provenance import write_json
-from smallmines.world.stac import Catalogue, corners, lonlat, write_cog
+from miniature.stac import Catalogue, corners, lonlat, write_cog
+from smallmines.core.files import write_json
+from smallmines.core.product import S2_BANDS
 
 UTM = "EPSG:32630"
 TWENTY = ("B05", "B06", "B07", "B8A", "B11", "B12", "SCL")

@@ -11,10 +11,10 @@ from affine import Affine
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-from smallmines import raster
-from smallmines.grid import Lattice, read_lattice
-from smallmines.product import S2_BANDS
-from smallmines.provenance import write_json
+from smallmines.core import raster
+from smallmines.core.files import write_json
+from smallmines.core.product import S2_BANDS
+from smallmines.grid.lattice import Lattice, read_lattice
 
 TILE = 32
 SIDE = 4

@@ -14,8 +14,8 @@ import pandas as pd
 import rasterio
 from affine import Affine
 
-from smallmines.patches import IMAGE_NODATA, MASK_NODATA
-from smallmines.provenance import sha256
+from smallmines.core.files import sha256
+from smallmines.dataset.patches import IMAGE_NODATA, MASK_NODATA
 
 Spoil = Callable[[Path], object]
 

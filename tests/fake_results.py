@@ -13,11 +13,11 @@ from affine import Affine
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-from smallmines import raster
-from smallmines.grid import Lattice, read_lattice
-from smallmines.product import S2_BANDS
-from smallmines.provenance import write_json
-from smallmines.publish.index import PROVENANCES, BlockFiles
+from smallmines.core import raster
+from smallmines.core.files import write_json
+from smallmines.core.product import S2_BANDS
+from smallmines.dataset.index import PROVENANCES, BlockFiles
+from smallmines.grid.lattice import Lattice, read_lattice
 
 SIDE = 16
 YEAR = "2016"
@@ -44,7 +44,7 @@ class Results:
                 s1=self.path("composites", block, "s1.tif", year),
                 dem=self.path("composites", block, "dem.tif", "static"),
                 source=self.path("composites", block, "s2_source.tif", year),
-                clearness=self.path("composites", block, "clear.tif", year),
+                clear_mask=self.path("composites", block, "clear.tif", year),
                 segments=self.path("segments", block, "segments.tif", year),
                 labels=str(self.folder / "labels" / year / f"{block}.parquet"),
             )
@@ -103,7 +103,7 @@ def make_block(files: BlockFiles, lattice: Lattice, block: str, random: np.rando
     source = np.where(x < width / 2, 1, 2).astype(np.uint8)
     raster.write(files.source, np.where(gap, 0, source).astype(np.uint8), geobox, 0, ["scene"], {"ITEMS": ",".join(ITEMS)})
     clear = ~gap & ~((y > height - side // 4) & (x < side // 2))
-    raster.write(files.clearness, clear.astype(np.uint8), geobox, None, ["clear"])
+    raster.write(files.clear_mask, clear.astype(np.uint8), geobox, None, ["clear"])
     s1 = np.stack([-8 + 2 * wave, -14 + 3 * wave]).astype(np.float32) + random.normal(0, 1, (2, height, width)).astype(np.float32)
     s1[:, -3:, -5:] = np.nan
     raster.write(files.s1, s1, geobox, np.nan, ["VV", "VH"], {"ITEMS": "S1A_1", "RELATIVE_ORBIT": "147"})
@@ -163,9 +163,9 @@ def worth(year: str) -> dict[str, object]:
 
 def publish(results: Results, country: str = "GH", year: str = YEAR) -> Path:
     """Patches, assembled folder and index of made-up results; returns the dataset's folder."""
-    from smallmines.patches import write_images, write_masks
-    from smallmines.publish.assemble import assemble
-    from smallmines.publish.index import write_index
+    from smallmines.dataset.assemble import assemble
+    from smallmines.dataset.index import write_index
+    from smallmines.dataset.patches import write_images, write_masks
 
     files = results.files(year)
     for (_, block), one in files.items():
@@ -194,13 +194,13 @@ def publish(results: Results, country: str = "GH", year: str = YEAR) -> Path:
 
 def document(dataset: Path, lists: list[Path], windows: dict[str, list[str]], country: str) -> None:
     """Documents, catalogue and seal of a made-up dataset."""
-    from smallmines.config import Publish
-    from smallmines.provenance import read_json
-    from smallmines.publish.documents import DOCUMENTS, write_documents
-    from smallmines.publish.facts import band_statistics, gather
-    from smallmines.publish.index import read_index
-    from smallmines.publish.seal import write_sums
-    from smallmines.publish.stac import write_catalogue
+    from smallmines.config.sections import Publish
+    from smallmines.core.files import read_json
+    from smallmines.dataset.documents import DOCUMENTS, write_documents
+    from smallmines.dataset.facts import band_statistics, gather
+    from smallmines.dataset.index import read_index
+    from smallmines.dataset.seal import write_sums
+    from smallmines.dataset.stac import write_catalogue
 
     about = Publish(title="Made up", authors=("A. Nobody",))
     index = read_index(dataset / "index.parquet")

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from block_of_segments import CRS, make_block
 from sections import Transfer
-from smallmines import raster
-from smallmines.config import parse_config
+from smallmines.annotation.block_year import Place
+from smallmines.config.sections import parse_config
+from smallmines.core import raster
+from smallmines.core.files import write_json
 from smallmines.labels import decide, decisions, tables
-from smallmines.provenance import write_json
-from smallmines.review.place import Place
-from smallmines.segments import content_keys
+from smallmines.segment.features import content_keys
 
 YEARS = ("2016", "2022")
 

@@ -1,13 +1,13 @@
-"""What the digests of code (`smallmines.rerun`) rely on, looked up in the syntax tree of a module: each function yields what breaks it."""
+"""What the digests of code (`smallmines.core.rerun`) rely on: each function yields what breaks it in the syntax tree of a module."""
 
 from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
 
-from smallmines.rerun import ERROR, LOGGER, LOGGING, OUTSIDE
+from smallmines.core.rerun import ERROR, LOGGER, LOGGING, OUTSIDE
 
-OUTSIDE_MODULES = {f"smallmines.{name.removesuffix('.py')}" for name in OUTSIDE}
+OUTSIDE_MODULES = {f"smallmines.{name.removesuffix('.py').replace('/', '.')}" for name in OUTSIDE}
 DYNAMIC = {"importlib", "import_module", "__import__", "exec", "eval", "compile", "runpy", "pkgutil", "globals", "imp"}
 SELF_READING = {"__doc__", "getdoc", "getsource", "getsourcelines", "getcomments", "inspect", "__loader__", "__spec__", "co_consts"}
 CHANGING = {"append", "add", "extend", "insert", "pop", "popitem", "remove", "discard", "update", "setdefault", "clear", "write", "unlink"}
@@ -34,7 +34,7 @@ def _outside_names(tree: ast.Module, is_script: bool) -> Iterator[tuple[ast.AST,
                 if alias.name in OUTSIDE_MODULES:
                     yield node, f"imports {alias.name} as a module"
         elif isinstance(node, ast.ImportFrom):
-            if node.module == "smallmines" and (whole := {f"smallmines.{alias.name}" for alias in node.names} & OUTSIDE_MODULES):
+            if whole := {f"{node.module}.{alias.name}" for alias in node.names} & OUTSIDE_MODULES:
                 yield node, f"imports {', '.join(whole)} as a module"
             if node.module in OUTSIDE_MODULES:
                 names |= {alias.asname or alias.name: alias.name for alias in node.names}

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from smallmines.aoi import read_aoi
-from smallmines.console import read_config
-from smallmines.grid import fishnet
+from smallmines.cli.console import read_config
+from smallmines.grid.aoi import read_aoi
+from smallmines.grid.make import fishnet
 
 YEARS = (2016, 2022)
 

@@ -8,12 +8,12 @@ from typing import TypeVar
 
 from pydantic import BaseModel
 
-from smallmines import config
 from smallmines.archive.fetch import Cache
-from smallmines.config import Elevation, Sentinel1, Sentinel2
-from smallmines.parameters import settings_of
+from smallmines.config import sections
+from smallmines.config.sections import Elevation, Sentinel1, Sentinel2
 from smallmines.settings import aoi, assistant, candidates, doctor, grid, samples, segmentation, splits, transfer
 from smallmines.settings.fetch import FETCH, Fetch
+from smallmines.settings.parameters import settings_of
 from smallmines.settings.search import SEARCH, Search
 
 T = TypeVar("T")
@@ -40,13 +40,13 @@ def _of(section: type[BaseModel], kind: type[T]) -> Callable[..., T]:
     return lambda **keys: settings_of(section(**keys), kind)
 
 
-Aoi = _of(config.Aoi, aoi.Aoi)
-Boundaries = _of(config.Aoi, aoi.Boundaries)
-Assistant = _of(config.Assistant, assistant.Assistant)
-Samples = _of(config.Assistant, samples.Samples)
-Candidates = _of(config.Annotate, candidates.Candidates)
-Doctor = _of(config.Doctor, doctor.Doctor)
-Grid = _of(config.Grid, grid.Grid)
-Segmentation = _of(config.Segmentation, segmentation.Segmentation)
-Splits = _of(config.Splits, splits.Splits)
-Transfer = _of(config.Transfer, transfer.Transfer)
+Aoi = _of(sections.Aoi, aoi.Aoi)
+Boundaries = _of(sections.Aoi, aoi.Boundaries)
+Assistant = _of(sections.Assistant, assistant.Assistant)
+Samples = _of(sections.Assistant, samples.Samples)
+Candidates = _of(sections.Annotate, candidates.Candidates)
+Doctor = _of(sections.Doctor, doctor.Doctor)
+Grid = _of(sections.Grid, grid.Grid)
+Segmentation = _of(sections.Segmentation, segmentation.Segmentation)
+Splits = _of(sections.Splits, splits.Splits)
+Transfer = _of(sections.Transfer, transfer.Transfer)

@@ -70,7 +70,7 @@ class Workspace:
         """The small miniature of a repository: its archive made and the whole workflow run once, with the same arithmetic everywhere."""
         made = replace(Workspace.make(repository, folder, "small.yaml", "small"), environment=SAME_ARITHMETIC)
         shutil.copy2(repository / "tests/e2e/small.yaml", folder / "small.yaml")
-        made.smallmines("world", "make", "--config", "small.yaml", "--tiles", str(MINIATURE_TILES))
+        made.world("make", "--config", "small.yaml", "--tiles", str(MINIATURE_TILES))
         made.snakemake("--set-threads", "assistant=1", "segment=1", cores=cores)
         return made
 
@@ -83,6 +83,10 @@ class Workspace:
     def smallmines(self, *words: str, succeeds: bool = True) -> str:
         """Run a verb here; its whole output."""
         return self._call([sys.executable, "-m", "smallmines.cli", *words], succeeds)
+
+    def world(self, *words: str) -> str:
+        """Run a verb of the miniature Earth here; its whole output."""
+        return self._call([sys.executable, "-m", "miniature.cli", *words], succeeds=True)
 
     def _call(self, command: list[str], succeeds: bool) -> str:
         environment = os.environ | self.environment | {"PYTHONPATH": str(self.folder / "workflow"), "COLUMNS": "160"}

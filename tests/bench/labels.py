@@ -21,14 +21,14 @@ import pandas as pd
 
 from place import edit
 from sections import Transfer
-from smallmines import raster
-from smallmines.console import read_config, show
-from smallmines.grid import read_lattice
+from smallmines.annotation.block_year import Place
+from smallmines.annotation.checkin import checkin
+from smallmines.annotation.checkout import checkout
+from smallmines.cli.console import read_config, show
+from smallmines.core import raster
+from smallmines.grid.lattice import read_lattice
 from smallmines.labels.transfer import settle
-from smallmines.review.checkin import checkin
-from smallmines.review.checkout import checkout
-from smallmines.review.place import Place
-from smallmines.segments import content_keys
+from smallmines.segment.features import content_keys
 
 SIDE = 7
 """Cells of this many pixels divide the segments of today into those of the new segmentation."""

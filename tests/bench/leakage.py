@@ -16,13 +16,13 @@ import numpy as np
 import pandas as pd
 
 from released import on_the_lattice
-from smallmines.console import read_config, show
-from smallmines.grid import read_lattice
-from smallmines.parameters import settings_of
-from smallmines.publish.splits import METHODS, class_shares, compared, described, with_folds
+from smallmines.cli.console import read_config, show
+from smallmines.dataset.split_methods import block_side, by_tile, leakage, make_splits
+from smallmines.dataset.splits import METHODS, class_shares, compared, described, with_folds
+from smallmines.grid.lattice import read_lattice
 from smallmines.report.plots import splits_plot
+from smallmines.settings.parameters import settings_of
 from smallmines.settings.splits import Splits
-from smallmines.splits import block_side, by_tile, leakage, make_splits
 
 SEEDS = 20
 

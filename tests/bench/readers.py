@@ -21,9 +21,9 @@ import numpy as np
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPOSITORY / "workflow"))
 
-from smallmines.grid import read_lattice  # noqa: E402
-from smallmines.provenance import read_json  # noqa: E402
-from smallmines.raster import strips, window_geobox  # noqa: E402
+from smallmines.core.files import read_json  # noqa: E402
+from smallmines.core.raster import strips, window_geobox  # noqa: E402
+from smallmines.grid.lattice import read_lattice  # noqa: E402
 
 READERS = ("warpedvrt", "stackstac", "odc-stac", "stackstac, defaults")
 
@@ -40,7 +40,7 @@ def parts(reader: str, href: str, geobox: Any) -> Iterator[np.ndarray]:
                 yield onto(source, window_geobox(geobox, strip), "nearest")
         return
     if reader == "stackstac":
-        from smallmines.archive.lazy import cube_of
+        from smallmines.archive.stackstac_reader import cube_of
 
         with rasterio.open(href) as source:
             cube = cube_of(source, geobox)

@@ -20,19 +20,19 @@ import pandas as pd
 import rasterio.windows
 from numpy.typing import NDArray
 
+from miniature import annotators
+from miniature.annotators import Errors
+from miniature.place import window_in
 from place import decide_again
-from smallmines import raster
-from smallmines.console import read_config, show
-from smallmines.labels.store import Event
-from smallmines.quality import accuracy
-from smallmines.quality.agreement import agreements, kappa
-from smallmines.review import checkout
-from smallmines.review.place import Place
-from smallmines.review.queue import draw_overlap
-from smallmines.review.rounds import advice, differing, progress, rounds_of
-from smallmines.world import annotators
-from smallmines.world.annotators import Errors
-from smallmines.world.place import window_in
+from smallmines.annotation import checkout
+from smallmines.annotation.block_year import Place
+from smallmines.annotation.queue import draw_overlap
+from smallmines.annotation.rounds import advice, differing, progress, rounds_of
+from smallmines.cli.console import read_config, show
+from smallmines.core import raster
+from smallmines.labels import accuracy
+from smallmines.labels.agreement import agreements, kappa
+from smallmines.labels.event_files import Event
 
 SEEDS = 50
 ORDERS = {"queue": checkout.review_queue, "random order": None}

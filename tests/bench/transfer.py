@@ -19,21 +19,21 @@ import pandas as pd
 import rasterio.windows
 from numpy.typing import NDArray
 
+from miniature.annotators import truth_path
+from miniature.place import window_in
 from real.test_triples import PLACES
 from real.triples import read_triple, write_archive, write_config, write_people
 from sections import Transfer
-from smallmines import raster
-from smallmines.console import read_config, show
-from smallmines.grid import Lattice, read_lattice
+from smallmines.cli.console import read_config, show
+from smallmines.core import raster
+from smallmines.grid.lattice import Lattice, read_lattice
 from smallmines.labels import footprint
-from smallmines.labels.store import Event
+from smallmines.labels.event_files import Event
 from smallmines.labels.transfer import settle
-from smallmines.parameters import settings_of
-from smallmines.segmentation import segment
-from smallmines.segments import content_keys
+from smallmines.segment.features import content_keys
+from smallmines.segment.segmentation import segment
+from smallmines.settings.parameters import settings_of
 from smallmines.settings.segmentation import Segmentation
-from smallmines.world.annotators import truth_path
-from smallmines.world.place import window_in
 from workspace import Workspace
 
 CHANGES: dict[str, dict[str, Any]] = {

@@ -68,7 +68,7 @@ def main() -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     workspace = Workspace.make(REPOSITORY, folder, "config/demo.yaml", "demo")
-    workspace.smallmines("world", "make", "--config", "config/demo.yaml", *sys.argv[1:])
+    workspace.world("make", "--config", "config/demo.yaml", *sys.argv[1:])
     if (local / "index.parquet").is_file():  # the same labels and corrections as there
         shutil.rmtree(workspace.user)
         shutil.copytree(REPOSITORY / "resources/user/demo", workspace.user)

@@ -52,7 +52,7 @@ def test_annotate_needs_no_labels(clone: Workspace) -> None:
         for block in "12":
             candidates = gpd.read_file(clone.results / f"candidates/{year}/{block}.gpkg", layer="samples")
             assert len(candidates) == 50
-    assert "labels" in clone.planned(), "a full run still plans"
+    assert "samples" in clone.planned(), "a full run still plans"
 
 
 def test_a_patch_deleted_by_hand_is_found(clone: Workspace) -> None:

@@ -15,23 +15,23 @@ import rasterio
 import rasterio.windows
 
 from e2e.edits import patches
+from miniature.annotators import true_share, truth_path
 from place import correct, read
-from smallmines.console import read_config
-from smallmines.grid import read_lattice
-from smallmines.world.annotators import true_share, truth_path
+from smallmines.cli.console import read_config
+from smallmines.grid.lattice import read_lattice
 from workspace import Workspace
 
 pytestmark = [pytest.mark.e2e, pytest.mark.heavy]
 
 
 def test_corrections_improve_the_masks(clone: Workspace) -> None:
-    clone.smallmines("world", "correct", "--config", "small.yaml")
+    clone.world("correct", "--config", "small.yaml")
     planned = clone.planned()
     assert planned["decisions"] == 4
     assert "image_patches" not in planned
-    assert not {"assistant", "labels"} & set(planned)
+    assert not {"assistant", "samples"} & set(planned)
     clone.snakemake("masks")
-    clone.smallmines("world", "score", "--config", "small.yaml", "--json", "score.json")
+    clone.world("score", "--config", "small.yaml", "--json", "score.json")
     score = pd.read_json(clone.folder / "score.json", dtype={"year": str}).set_index(["masks", "year"])["iou"]
     assert score["with people's labels", "all"] > score["prediction alone", "all"] + 0.02
 
@@ -49,8 +49,8 @@ def test_people_check_out_edit_and_check_in(clone: Workspace) -> None:
     assert "To be made again" in told
     assert re.search(r"mask_patches +1", told)
     planned = clone.planned()
-    assert planned["decisions"] == planned["decide"] == planned["mask"] == planned["mask_patches"] == 1
-    assert not {"image_patches", "assistant", "labels"} & set(planned)
+    assert planned["decisions"] == planned["labels"] == planned["mask"] == planned["mask_patches"] == 1
+    assert not {"image_patches", "assistant", "samples"} & set(planned)
     clone.snakemake()
     after = patches(clone)
     own = {f"MASK_GH_{tile}_2016.tif" for tile in read_lattice(clone.results / "grid/grid.json").cells_of("1")["tile_id"]}
@@ -91,8 +91,8 @@ def accuracy_and_gates(clone: Workspace, where: tuple[str, ...]) -> None:
         correct(copy, int(fid), "mining" if mining else "not_mining")
     clone.smallmines("labels", "checkin", "--config", "small.yaml", str(copy))
     planned = clone.planned()
-    assert planned["quality"] == planned["verify"] == 1
-    assert not {"decisions", "decide", "mask"} & set(planned), "what is said of the sample is never a label"
+    assert planned["label_quality"] == planned["verify"] == 1
+    assert not {"decisions", "labels", "mask"} & set(planned), "what is said of the sample is never a label"
     clone.snakemake("verify")
     known = json.loads((clone.results / "dataset/labels.json").read_text())["years"]
     assert known["2022"]["accuracy"] is None

@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 import rasterio
 
-from smallmines.console import read_config
-from smallmines.world.score import seen_mines
+from miniature.score import seen_mines
+from smallmines.cli.console import read_config
 from workspace import Workspace
 
 pytestmark = pytest.mark.e2e
@@ -68,7 +68,7 @@ def test_the_mines_are_seen_though_the_classification_calls_them_cloud(miniature
 
 
 def test_masks_agree_with_the_truth(miniature: Workspace, tmp_path: Path) -> None:
-    miniature.smallmines("world", "score", "--config", "small.yaml", "--json", str(tmp_path / "score.json"))
+    miniature.world("score", "--config", "small.yaml", "--json", str(tmp_path / "score.json"))
     score = pd.read_json(tmp_path / "score.json", dtype={"year": str}).set_index(["masks", "year"])["iou"]
     for year in YEARS:
         assert 0.2 < score["prediction alone", year] < 0.95

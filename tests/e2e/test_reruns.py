@@ -22,14 +22,14 @@ def test_a_touch_a_remark_or_a_rewrite_with_the_same_content_reruns_nothing(clon
     for source in (clone.folder / "workflow").rglob("*.py"):
         source.write_text(source.read_text() + "\n# a remark\n")
     for name, old, new in (
-        ("raster.py", "The grid of an open dataset.", "The grid of a dataset that is open."),  # a docstring
-        ("sentinel2.py", "lower sentinel2.max_datatakes", "lower the number sentinel2.max_datatakes"),  # an error
-        ("segments.py", "segments described", "segments have features"),  # a line of the log
+        ("core/raster.py", "The grid of an open dataset.", "The grid of a dataset that is open."),  # a docstring
+        ("composite/sentinel2.py", "lower sentinel2.max_datatakes", "lower the number sentinel2.max_datatakes"),  # an error
+        ("segment/features.py", "segments described", "segments have features"),  # a line of the log
     ):
         module = clone.folder / "workflow/smallmines" / name
         assert old in module.read_text()
         module.write_text(module.read_text().replace(old, new))
-    keys = clone.folder / "workflow/smallmines/config.py"
+    keys = clone.folder / "workflow/smallmines/config/sections.py"
     keys.write_text(keys.read_text().replace('description="Name of the run;', 'description="The name of the run;'))
     before = turned.read_bytes()
     samples = gpd.read_file(turned)
@@ -48,13 +48,13 @@ def test_one_edited_label_plans_its_chain_and_nothing_else(clone: Workspace) -> 
     plan = clone.snakemake("-n")
     planned = job_counts(plan)
     assert planned == {
-        "labels": 1,
+        "samples": 1,
         "assistant": 1,
-        "decide": 1,
+        "labels": 1,
         "mask": 1,
         "mask_patches": 1,
         "assemble": 1,
-        "quality": 1,
+        "label_quality": 1,
         "index": 1,
         "leakage": 1,
         "software": 1,
@@ -99,13 +99,13 @@ def test_frozen_splits_count_in_a_run_that_makes_masks_again(clone: Workspace) -
 
 
 def test_an_edited_module_reruns_its_users(clone: Workspace) -> None:
-    with (clone.folder / "workflow/smallmines/mask.py").open("a") as module:
+    with (clone.folder / "workflow/smallmines/labels/mask.py").open("a") as module:
         module.write("\nEDITED = True\n")
     plan = clone.snakemake("-n")
     planned = job_counts(plan)
     assert planned["mask"] == 4
-    assert not {"composite_s2", "segment", "labels", "assistant", "decide", "image_patches", "search", "fetch", "grid"} & set(planned)
-    assert "smallmines/mask.py" in plan or "Params have changed" in plan
+    assert not {"composite_s2", "segment", "samples", "assistant", "labels", "image_patches", "search", "fetch", "grid"} & set(planned)
+    assert "smallmines/labels/mask.py" in plan or "Params have changed" in plan
 
 
 def test_an_edit_of_the_fetching_code_queries_nothing_again(clone: Workspace) -> None:
@@ -116,7 +116,7 @@ def test_an_edit_of_the_fetching_code_queries_nothing_again(clone: Workspace) ->
 
 @pytest.mark.heavy
 def test_a_raised_number_of_fetch_reads_again_and_taken_back_it_reads_nothing(clone: Workspace) -> None:
-    rerun, target = clone.folder / "workflow/smallmines/rerun.py", "results/small/fetched/static/1/dem.json"
+    rerun, target = clone.folder / "workflow/smallmines/core/rerun.py", "results/small/fetched/static/1/dem.json"
     code = rerun.read_text()
     before = json.loads((clone.folder / target).read_text())["items"][0]["files"]["DEM"]
     stamp = (clone.folder / before).stat().st_mtime_ns

@@ -44,19 +44,19 @@ RULES = {
     "composite_s2": tuple(f"composites/*/*/{name}" for name in ("s2.tif", "s2_source.tif", "clear.tif", "s2.json")),
     "composite_s1": ("composites/*/*/s1.tif", "composites/*/*/s1.json"),
     "composite_dem": ("composites/static/*/dem.tif", "composites/static/*/dem.json"),
-    "shift": ("shift/*.json",),
+    "compare_years": ("compare_years/*.json",),
     "segment": ("segments/*/*/segments.tif", "segments/*/*/segments.json"),
     "describe": ("segments/*/*/features.parquet",),
     "candidates": ("candidates/*/*.gpkg",),
-    "labels": ("people/*/*/samples.parquet", "people/*/*/refused_samples.csv"),
+    "samples": ("people/*/*/samples.parquet", "people/*/*/refused_samples.csv"),
     "decisions": tuple(f"people/*/*/{name}" for name in ("decisions.parquet", "lineage.csv", "review.csv")),
     "assistant": tuple(f"assistant/*/*/{name}" for name in ("probabilities.parquet", "metrics.json", "model.joblib")),
-    "decide": ("labels/*/*.parquet",),
+    "labels": ("labels/*/*.parquet",),
     "mask": ("masks/*/*.tif",),
     "image_patches": ("patches/*/*/IMAGE/*.tif",),
     "mask_patches": ("patches/*/*/MASK/*.tif",),
     "assemble": ("dataset/*/*.sha256", "dataset/*/IMAGE/*.tif", "dataset/*/MASK/*.tif"),
-    "quality": ("dataset/labels.json", "dataset/accuracy_points.csv"),
+    "label_quality": ("dataset/labels.json", "dataset/accuracy_points.csv"),
     "splits": ("dataset/splits.csv",),
     "leakage": ("splits.json",),
     "index": ("dataset/index.parquet",),
@@ -74,7 +74,7 @@ RULES = {
     ),
     "page": ("report.html",),
 }
-"""Patterns of the products of each rule, in the order of the workflow. `world` is `smallmines world make`, which makes the inputs."""
+"""Patterns of the products of each rule, in the order of the workflow. `world` is `miniature make`, which makes the inputs."""
 
 NOT_PRODUCTS = {".snakemake_timestamp": "Snakemake's mark in a folder that is an output, empty"}
 """Names of files under results/ that are no products, with the reason."""
@@ -90,7 +90,7 @@ WITHOUT_OTB = frozenset(
         "composite_s2",
         "composite_s1",
         "composite_dem",
-        "shift",
+        "compare_years",
         "image_patches",
         "band_statistics",
     )

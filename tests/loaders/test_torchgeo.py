@@ -16,7 +16,7 @@ import torch
 from torch.utils.data import DataLoader
 from torchgeo.datasets import DatasetNotFoundError, NonGeoDataset, RGBBandsMissingError
 
-from smallmines.errors import UserError
+from smallmines.core.errors import UserError
 from smallmines.loaders.folder import BANDS
 from smallmines.loaders.torchgeo import SmallMinesDS
 from two_years import DEMO, SIDE, band, make_dataset, mask_of, values

@@ -14,13 +14,13 @@ import rasterio
 from services import Archives
 
 from sections import Grid, asked, cache, fetching
-from smallmines import elevation, sentinel1, sentinel2
 from smallmines.archive.coverage import coverage, require
 from smallmines.archive.fetch import fetch
 from smallmines.archive.search import search
-from smallmines.config import Elevation, Sentinel1, Sentinel2
-from smallmines.grid import make_grid
-from smallmines.provenance import read_json
+from smallmines.composite import elevation, sentinel1, sentinel2
+from smallmines.config.sections import Elevation, Sentinel1, Sentinel2
+from smallmines.core.files import read_json
+from smallmines.grid.make import make_grid
 
 WINDOWS = {year: (dt.date(int(year), 1, 1), dt.date(int(year), 1, 31)) for year in ("2016", "2022")}
 KINDS = {"s2": Sentinel2, "s1": Sentinel1, "dem": Elevation}
@@ -74,7 +74,7 @@ class Place:
         fetched = self.fetch(sensor, settings, year, block)
         image, stats = self.folder / f"{sensor}-{year}-{block}.tif", self.folder / f"{sensor}-{year}-{block}.json"
         if sensor == "s2":
-            outputs = {"image": image, "source": self.folder / "source.tif", "clearness": self.folder / "clear.tif", "stats": stats}
+            outputs = {"image": image, "source": self.folder / "source.tif", "clear_mask": self.folder / "clear.tif", "stats": stats}
             sentinel2.composite(block, self.grid(), fetched, settings, outputs)
         else:
             made = sentinel1.composite if sensor == "s1" else elevation.composite

@@ -12,10 +12,10 @@ import pytest
 from chain import Place
 from services import Archives, Faults, serving
 
+from miniature.make import make_world
 from sharing import once
 from smallmines.archive.signing import forget_signatures
-from smallmines.config import Config
-from smallmines.world.make import make_world
+from smallmines.config.sections import Config
 
 
 @pytest.fixture(scope="session")

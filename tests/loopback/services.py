@@ -1,6 +1,6 @@
 """The archives' services on loopback, for the real clients: STAC API, signed blobs, S3, Earth Engine, tokens; with faults on demand.
 
-They serve a made archive (`smallmines world make`) in the manner of the Copernicus Data Space, the Planetary Computer, Earth Search
+They serve a made archive (`miniature make`) in the manner of the Copernicus Data Space, the Planetary Computer, Earth Search
 and Earth Engine: their item ids, asset keys, properties, addresses and refusals.
 """
 

@@ -22,10 +22,10 @@ from smallmines.archive import connections
 from smallmines.archive.access import try_providers
 from smallmines.archive.providers import provider_of
 from smallmines.archive.search import footprint
-from smallmines.config import Config
-from smallmines.errors import UserError
-from smallmines.grid import read_lattice
-from smallmines.provenance import read_json, sha256
+from smallmines.config.sections import Config
+from smallmines.core.errors import UserError
+from smallmines.core.files import read_json, sha256
+from smallmines.grid.lattice import read_lattice
 
 pytestmark = [pytest.mark.loopback, pytest.mark.heavy]
 

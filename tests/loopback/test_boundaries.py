@@ -12,8 +12,8 @@ import geopandas as gpd
 import pytest
 
 from sections import Boundaries
-from smallmines.aoi import download_boundaries
-from smallmines.errors import UserError
+from smallmines.core.errors import UserError
+from smallmines.grid.aoi import download_boundaries
 
 pytestmark = pytest.mark.loopback
 

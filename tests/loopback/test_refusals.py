@@ -12,8 +12,8 @@ import shapely
 from chain import Place
 from services import Faults
 
-from smallmines.errors import UserError
-from smallmines.provenance import read_json
+from smallmines.core.errors import UserError
+from smallmines.core.files import read_json
 
 pytestmark = [pytest.mark.loopback, pytest.mark.heavy]
 

@@ -66,7 +66,7 @@ def main() -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     workspace = Workspace.make(REPOSITORY, folder, "config/demo.yaml", "demo")
-    workspace.smallmines("world", "make", "--config", "config/demo.yaml", *sys.argv[1:])
+    workspace.world("make", "--config", "config/demo.yaml", *sys.argv[1:])
     shutil.rmtree(workspace.user)
     shutil.copytree(REPOSITORY / "resources/user/demo", workspace.user)
     expected, good = checksums(local), True

@@ -13,10 +13,10 @@ import pytest
 import rasterio
 
 from place import make_place
-from smallmines.review import qgis
-from smallmines.review.checkin import checkin
-from smallmines.review.checkout import checkout
-from smallmines.review.copies import GIVEN, RULE, TASK_GIVEN
+from smallmines.annotation import qgis
+from smallmines.annotation.checkin import checkin
+from smallmines.annotation.checkout import checkout
+from smallmines.annotation.working_copy import GIVEN, RULE, TASK_GIVEN
 from system_packages import install
 
 pytestmark = pytest.mark.heavy

@@ -15,9 +15,10 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 
 from sections import Segmentation
-from smallmines import orfeo, raster
-from smallmines.product import S2Band
-from smallmines.segmentation import mean_shift
+from smallmines.core import raster
+from smallmines.core.product import S2Band
+from smallmines.segment import orfeo
+from smallmines.segment.segmentation import mean_shift
 
 pytestmark = pytest.mark.real
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from bench.difficulty import REAL, difficulty, real_tiles
 from sections import Segmentation
-from smallmines.world.difficulty import REAL, difficulty, real_tiles
 
 pytestmark = pytest.mark.real
 

@@ -21,10 +21,10 @@ from archive_builder import ArchiveBuilder, grid, product, write_grid
 from sections import asked, cache, fetching
 from smallmines.archive.fetch import fetch
 from smallmines.archive.search import search
-from smallmines.config import Sentinel2
-from smallmines.product import S2_BANDS
-from smallmines.provenance import read_json
-from smallmines.sentinel2 import composite
+from smallmines.composite.sentinel2 import composite
+from smallmines.config.sections import Sentinel2
+from smallmines.core.files import read_json
+from smallmines.core.product import S2_BANDS
 
 pytestmark = pytest.mark.real
 
@@ -59,9 +59,9 @@ def make(folder: Path, data: Path, **settings: object) -> tuple[np.ndarray, np.n
     lattice = write_grid(folder / "grid.json", whole, 32, {"1": (0, 0, 2, 2)})
     search("s2", "2018", {"2018": WINDOW}, asked(config), lattice, folder / "s2.json")
     fetch("s2", "1", lattice, folder / "s2.json", cache(folder / "pixels"), fetching(config), folder / "fetched.json")
-    outputs = {name: folder / f"{name}.tif" for name in ("image", "source", "clearness")} | {"stats": folder / "stats.json"}
+    outputs = {name: folder / f"{name}.tif" for name in ("image", "source", "clear_mask")} | {"stats": folder / "stats.json"}
     composite("1", lattice, folder / "fetched.json", config, outputs)
-    read = [rasterio.open(outputs[name]).read() for name in ("image", "source", "clearness")]
+    read = [rasterio.open(outputs[name]).read() for name in ("image", "source", "clear_mask")]
     return read[0], read[1][0], read[2][0], read_json(outputs["stats"]), read_json(folder / "s2.json")
 
 

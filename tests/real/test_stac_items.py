@@ -12,7 +12,7 @@ import pytest
 from smallmines.archive.catalogue import _item
 from smallmines.archive.choice import orbit_of, pass_of, radiometry_of, scene_of
 from smallmines.archive.providers import METADATA, provider_of
-from smallmines.product import S2_BANDS
+from smallmines.core.product import S2_BANDS
 
 pytestmark = pytest.mark.real
 

@@ -14,8 +14,8 @@ import yaml
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-from smallmines.product import S2_BANDS
-from smallmines.world.stac import Catalogue, corners, lonlat, write_cog
+from miniature.stac import Catalogue, corners, lonlat, write_cog
+from smallmines.core.product import S2_BANDS
 
 SOURCE_BANDS = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B11", "B12")
 """Bands of the S2L2A files, in order."""

@@ -3,7 +3,7 @@
     python tests/rules/frozen.py check
     python tests/rules/frozen.py accept fetch --reason "a variable got another name"
 
-`accept` after raising a number in `smallmines.rerun.FROZEN` needs no reason.
+`accept` after raising a number in `smallmines.core.rerun.FROZEN` needs no reason.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 LIST = Path(__file__).with_suffix(".yaml")
 sys.path.insert(0, str(REPOSITORY / "workflow"))
 
-from smallmines.provenance import digest  # noqa: E402
-from smallmines.rerun import FROZEN, reached_code  # noqa: E402
+from smallmines.core.files import digest  # noqa: E402
+from smallmines.core.rerun import FROZEN, reached_code  # noqa: E402
 
 
 def problems(known: dict[str, Any]) -> list[str]:
@@ -33,7 +33,7 @@ def problems(known: dict[str, Any]) -> list[str]:
         elif entry["code"] != digest(reached_code(rule)):
             found.append(
                 f"{rule}: its code has changed, its number has not. Where products would differ, raise its number in "
-                f"workflow/smallmines/rerun.py; else say why not: python tests/rules/frozen.py accept {rule} --reason '…'"
+                f"workflow/smallmines/core/rerun.py; else say why not: python tests/rules/frozen.py accept {rule} --reason '…'"
             )
     return found
 

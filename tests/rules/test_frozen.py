@@ -6,7 +6,7 @@ import frozen
 import pytest
 import yaml
 
-from smallmines.rerun import FROZEN
+from smallmines.core.rerun import FROZEN
 
 pytestmark = pytest.mark.rules
 

@@ -13,9 +13,9 @@ import yaml
 from affine import Affine
 from odc.geo.geobox import GeoBox
 
-from smallmines import raster
-from smallmines.grid import read_lattice
-from smallmines.rerun import code, data_files, sources
+from smallmines.core import raster
+from smallmines.core.rerun import code, data_files, sources
+from smallmines.grid.lattice import read_lattice
 from workspace import Workspace, job_counts
 
 pytestmark = pytest.mark.rules
@@ -27,7 +27,7 @@ SCRIPTS = sorted((Path(__file__).parents[2] / "workflow/scripts").glob("*.py"))
 def test_a_fresh_clone_plans_everything_without_network_or_labels(repository: Path, tmp_path: Path, config: str) -> None:
     workspace = Workspace.make(repository, tmp_path, config, "any")
     planned = workspace.planned()
-    per_year_and_block = ("composite_s2", "composite_s1", "segment", "describe", "labels", "assistant", "decide", "mask")
+    per_year_and_block = ("composite_s2", "composite_s1", "segment", "describe", "samples", "assistant", "labels", "mask")
     assert {planned[rule] for rule in (*per_year_and_block, "image_patches", "mask_patches")} == {8}
     assert planned["composite_dem"] == 4
     assert planned["search"] == 5

@@ -10,14 +10,14 @@ import pandas as pd
 import pytest
 
 from place import decide_again, edit, make_place, read, read_truth
-from smallmines import raster
-from smallmines.errors import UserError
+from smallmines.annotation.checkin import checkin
+from smallmines.annotation.checkout import sample
+from smallmines.core import raster
+from smallmines.core.errors import UserError
+from smallmines.labels import accuracy as measure
 from smallmines.labels import decisions
-from smallmines.labels.store import Event, read_events, write_events
-from smallmines.quality import accuracy as measure
-from smallmines.quality.summary import PeopleFiles, by_place, write_quality
-from smallmines.review.checkin import checkin
-from smallmines.review.checkout import sample
+from smallmines.labels.event_files import Event, read_events, write_events
+from smallmines.labels.label_quality import PeopleFiles, by_place, write_quality
 
 
 def points(rows):

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from sklearn.metrics import cohen_kappa_score
 
-from smallmines.labels.store import Event
-from smallmines.quality.agreement import agreements, kappa
+from smallmines.labels.agreement import agreements, kappa
+from smallmines.labels.event_files import Event
 
 
 def events_of(labels, who, blind=True):

@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from miniature import annotators
+from miniature.annotators import Errors
 from place import decide_again, make_place, read_truth
-from smallmines import raster
-from smallmines.errors import UserError
-from smallmines.world import annotators
-from smallmines.world.annotators import Errors
+from smallmines.core import raster
+from smallmines.core.errors import UserError
 
 
 @pytest.fixture

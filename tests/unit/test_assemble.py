@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from fake_results import CELLS, Results, make_grid
-from smallmines.errors import UserError
-from smallmines.publish import assemble as module
-from smallmines.publish.assemble import assemble, read_list
+from smallmines.core.errors import UserError
+from smallmines.dataset import assemble as module
+from smallmines.dataset.assemble import assemble, read_list
 
 
 @pytest.fixture

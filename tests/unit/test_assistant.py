@@ -11,10 +11,9 @@ import pytest
 
 from block_of_segments import make_block
 from sections import Assistant
-from smallmines import assistant, prevalence
-from smallmines.errors import UserError
-from smallmines.labels import tables
-from smallmines.provenance import read_json
+from smallmines.core.errors import UserError
+from smallmines.core.files import read_json
+from smallmines.labels import forest, prevalence, tables
 
 SETTINGS = Assistant(trees=(30,), max_depth=(8,), min_samples_split=(5,))
 
@@ -30,7 +29,7 @@ def balanced(block, each, seed=0):
 
 
 def run(folder, blocks, settings=SETTINGS, threads=2, block="1"):
-    assistant.assist(
+    forest.assist(
         block,
         {name: str(made.folder / "features.parquet") for name, made in blocks.items()},
         {name: str(made.folder / "samples.parquet") for name, made in blocks.items()},
@@ -66,12 +65,12 @@ def test_the_predicted_share_meets_the_prevalence_where_half_over_predicts(block
     assert weighted["recall"] == pytest.approx(drawn["recall"], abs=1e-6)
     model = joblib.load(tmp_path / "model.joblib")
     assert model["versions"] == metrics["versions"]
-    assert model["features"] == assistant.FEATURES
+    assert model["features"] == forest.FEATURES
 
 
 def test_the_same_bytes_from_any_number_of_threads(block, tmp_path, monkeypatch):
     run(tmp_path / "one", {"1": block}, threads=1)
-    monkeypatch.setattr(assistant, "CHUNK", 100)
+    monkeypatch.setattr(forest, "CHUNK", 100)
     run(tmp_path / "three", {"1": block}, threads=3)
     for name in ("probabilities.parquet", "metrics.json"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "three" / name).read_bytes()
@@ -86,7 +85,7 @@ def test_known_prevalence_and_fixed_threshold(block, tmp_path):
 
 
 def test_an_estimate_is_at_least_what_was_sampled_as_mining(block, tmp_path, monkeypatch):
-    monkeypatch.setattr(assistant.prevalence, "estimate", lambda *_: 0.0)
+    monkeypatch.setattr(forest.prevalence, "estimate", lambda *_: 0.0)
     _, metrics = run(tmp_path, {"1": block})
     assert metrics["prevalence"]["estimate"] == 0
     assert metrics["prevalence"]["share"] == pytest.approx(60 / len(block.features), abs=1e-4)
@@ -107,23 +106,23 @@ def test_a_block_without_a_class_stops_or_borrows(block, tmp_path):
 
 def test_the_threshold_counts_area():
     probability, area = np.array([0.9, 0.8, 0.8, 0.1, 0.0]), np.array([10.0, 20.0, 10.0, 60.0, 0.0])
-    assert assistant.matching_threshold(probability, area, 0.1) == 0.9
-    assert assistant.matching_threshold(probability, area, 0.35) == 0.8
-    assert assistant.matching_threshold(probability, area, 0.0) == 1.0001
-    assert assistant.matching_threshold(probability, area, 1.0) == 0.1
-    assert assistant.predicted_share(probability, area, 0.8) == pytest.approx(0.4)
+    assert forest.matching_threshold(probability, area, 0.1) == 0.9
+    assert forest.matching_threshold(probability, area, 0.35) == 0.8
+    assert forest.matching_threshold(probability, area, 0.0) == 1.0001
+    assert forest.matching_threshold(probability, area, 1.0) == 0.1
+    assert forest.predicted_share(probability, area, 0.8) == pytest.approx(0.4)
 
 
 def test_scores_at_the_shares_of_the_area():
     y, p = np.array([1, 1, 0, 0], np.int8), np.array([0.9, 0.2, 0.9, 0.1])
-    assert assistant.scores(y, p, 0.5, None) == {"precision": 0.5, "recall": 0.5, "f1": 0.5, "iou": pytest.approx(1 / 3)}
-    weighted = assistant.scores(y, p, 0.5, 0.1)  # hit 0.05, false 0.45, missed 0.05
+    assert forest.scores(y, p, 0.5, None) == {"precision": 0.5, "recall": 0.5, "f1": 0.5, "iou": pytest.approx(1 / 3)}
+    weighted = forest.scores(y, p, 0.5, 0.1)  # hit 0.05, false 0.45, missed 0.05
     assert weighted["precision"] == pytest.approx(0.1)
     assert weighted["iou"] == pytest.approx(0.05 / 0.55)
 
 
 def test_entropy():
-    assert assistant.entropy(np.array([0.0, 0.5, 1.0, 0.25])).tolist() == pytest.approx([0, 1, 0, 0.8113])
+    assert forest.entropy(np.array([0.0, 0.5, 1.0, 0.25])).tolist() == pytest.approx([0, 1, 0, 0.8113])
 
 
 # --- prevalence -----------------------------------------------------------------------------------------------------------
@@ -166,13 +165,13 @@ def test_the_estimate_survives_samples_of_other_shares(named):
     names = np.array(["", "crops", "forest", "sand"], object)[kind[chosen]]
     tiles = rng.integers(0, 30, len(chosen)).astype(str).astype(object)
     label = (kind[chosen] == 0).astype(np.int8)
-    training = assistant.Training(x[chosen], label, names if named else np.full(len(chosen), "", object), tiles)
+    training = forest.Training(x[chosen], label, names if named else np.full(len(chosen), "", object), tiles)
     params = {"n_estimators": 60, "max_depth": 10, "min_samples_split": 5}
-    of_classes = assistant.predict(assistant.fit(training.x, label, params, 0, 2), x, [0, 1], 2)
-    share, how = assistant.estimate_prevalence(training, 3, params, x, np.ones(len(x)), of_classes, 0, 2)
+    of_classes = forest.predict(forest.fit(training.x, label, params, 0, 2), x, [0, 1], 2)
+    share, how = forest.estimate_prevalence(training, 3, params, x, np.ones(len(x)), of_classes, 0, 2)
     assert how["types_from"] == ("subclass" if named else "clusters")
     assert 0.03 < share < 0.09
-    assert assistant.predicted_share(of_classes[:, 1], np.ones(len(x)), 0.5) > 0.09
+    assert forest.predicted_share(of_classes[:, 1], np.ones(len(x)), 0.5) > 0.09
 
 
 def test_a_forest_of_two_classes_is_the_same_in_either_order():
@@ -181,15 +180,15 @@ def test_a_forest_of_two_classes_is_the_same_in_either_order():
     x = rng.normal(size=(400, 11)).astype(np.float32)
     y = (x[:, 0] + rng.normal(size=400) > 0.5).astype(np.int8)
     params = {"n_estimators": 50, "max_depth": 15, "min_samples_split": 5}
-    one, other = (assistant.fit(x, classes, params, 0, 1).predict_proba(x) for classes in (y, 1 - y.astype(np.int64)))
+    one, other = (forest.fit(x, classes, params, 0, 1).predict_proba(x) for classes in (y, 1 - y.astype(np.int64)))
     assert (one == other[:, ::-1]).all()
 
 
 def test_heights_that_are_missing_become_the_median():
     table = pd.DataFrame(
-        {band: np.full(3, 1000, np.float32) for band in assistant.S2_BANDS} | {"DEM": np.array([100, np.nan, 300], np.float32)}
+        {band: np.full(3, 1000, np.float32) for band in forest.S2_BANDS} | {"DEM": np.array([100, np.nan, 300], np.float32)}
     )
-    x, missing = assistant.matrix(table)
+    x, missing = forest.matrix(table)
     assert missing == 1
     assert x[:, -1].tolist() == pytest.approx([0.2, 0.4, 0.6])
     assert x[0, 0] == pytest.approx(0.1)

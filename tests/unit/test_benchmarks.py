@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from smallmines.benchmarks import stages, took
-from smallmines.errors import UserError
-from smallmines.job import TOOK, job
+from smallmines.core.errors import UserError
+from smallmines.core.job import TOOK, job
+from smallmines.report.run_times import stages, took
 
 HEADER = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time\n"
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from block_of_segments import make_block
 from sections import Candidates
+from smallmines.core.product import S2_BANDS
 from smallmines.labels import candidates, samples
-from smallmines.product import S2_BANDS
 
 SETTINGS = Candidates(candidates=200, spectral_clusters=4, elevation_bins=3)
 

@@ -20,15 +20,15 @@ from odc.geo.geobox import GeoBox
 from typer.testing import CliRunner
 
 from fake_results import make_results, publish
-from smallmines import raster
-from smallmines.cli import app
+from smallmines.cli.main import app
 from smallmines.compare.differences import WRAPPED_NODATA, compare_pairs, offset_between, pooled
 from smallmines.compare.origin import NOT_INDEPENDENT, verdict
 from smallmines.compare.pairs import Joined, find_patches, join
 from smallmines.compare.published import against_tables, read_ours, read_published, released_ids, tables_in, totals
-from smallmines.errors import UserError
-from smallmines.product import PATCH_BANDS, S2_BANDS
-from smallmines.splits import bins_of
+from smallmines.core import raster
+from smallmines.core.errors import UserError
+from smallmines.core.product import PATCH_BANDS, S2_BANDS
+from smallmines.dataset.split_methods import bins_of
 
 SIDE = 16
 TILES = ("0001", "0002", "0003", "0004", "0005", "0006")

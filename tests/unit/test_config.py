@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import yaml
 
-from smallmines.config import parse_config
-from smallmines.config_keys import keys_table, schema
-from smallmines.errors import UserError
-from smallmines.product import PATCH_BANDS
+from smallmines.config.documentation import keys_table, schema
+from smallmines.config.sections import parse_config
+from smallmines.core.errors import UserError
+from smallmines.core.product import PATCH_BANDS
 
 MINIMAL: dict[str, Any] = {"run": "x", "years": {2016: {"start": "2016-01-01", "end": "2016-01-31"}}}
 

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 
 from archive_builder import grid, write_grid
+from miniature.stac import corners, lonlat
 from sections import cache
 from smallmines.archive.coverage import coverage, expected_bytes, require, share_under
 from smallmines.archive.fetch import Wanted
-from smallmines.errors import UserError
-from smallmines.provenance import read_json, write_json
+from smallmines.core.errors import UserError
+from smallmines.core.files import read_json, write_json
 from smallmines.report.coverage import picture
 from smallmines.settings.fetch import FetchSentinel1
-from smallmines.world.stac import corners, lonlat
 
 WHOLE = grid(600000, 700000, (128, 256))
 

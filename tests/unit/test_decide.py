@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
 
 from sections import Transfer
-from smallmines.errors import UserError
-from smallmines.labels import decide, store, tables
+from smallmines.core.errors import UserError
+from smallmines.labels import decide, event_files, tables
 from smallmines.labels.transfer import settle
 
 FEATURES = pd.DataFrame(
@@ -37,7 +37,7 @@ def samples_table(rows):
 
 
 def event(key, label="mining", provenance="corrected", annotator="ama", time="2026-01-01T00:00:00Z"):
-    return store.Event(2016, "1", key, 0.0, 0.0, label, provenance, annotator, time)
+    return event_files.Event(2016, "1", key, 0.0, 0.0, label, provenance, annotator, time)
 
 
 def labels(samples=(), events=()):
@@ -87,8 +87,8 @@ def test_an_event_wins_over_a_sample_and_adjudication_over_all():
         st.builds(
             event,
             st.integers(101, 108),
-            st.sampled_from(sorted(store.LABELS)),
-            st.sampled_from(sorted(store.RANKS)),
+            st.sampled_from(sorted(event_files.LABELS)),
+            st.sampled_from(sorted(event_files.RANKS)),
             st.sampled_from(["ama", "kofi"]),
             st.sampled_from(["2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"]),
         ),

@@ -15,12 +15,12 @@ from typer.testing import CliRunner
 
 from fake_results import Results, make_results, publish
 from sections import Doctor
-from smallmines.cli import app
+from smallmines.cli.main import app
+from smallmines.core.errors import UserError
+from smallmines.core.product import PATCH_BANDS
 from smallmines.doctor import apart, documents, geometry, labels, measure
 from smallmines.doctor.examine import examine, summary, write
 from smallmines.doctor.folder import read_folder
-from smallmines.errors import UserError
-from smallmines.product import PATCH_BANDS
 
 LIMITS = Doctor()
 

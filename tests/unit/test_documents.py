@@ -17,16 +17,16 @@ import pytest
 import rasterio
 
 from fake_results import Results, document, make_results, publish
-from smallmines.config import Publish
-from smallmines.errors import UserError
-from smallmines.product import PATCH_BANDS
-from smallmines.provenance import read_json, sha256, write_json
-from smallmines.publish.bands import BANDS
-from smallmines.publish.documents import TEMPLATES, cite, interval, licence_address, number, render
-from smallmines.publish.facts import QUANTILES, STEP, band_statistics, read_facts, together
-from smallmines.publish.index import read_index
-from smallmines.publish.seal import SUMS, published, write_archive
-from smallmines.publish.stac import write_catalogue
+from smallmines.config.sections import Publish
+from smallmines.core.errors import UserError
+from smallmines.core.files import read_json, sha256, write_json
+from smallmines.core.product import PATCH_BANDS
+from smallmines.dataset.bands import BANDS
+from smallmines.dataset.documents import TEMPLATES, cite, interval, licence_address, number, render
+from smallmines.dataset.facts import QUANTILES, STEP, band_statistics, read_facts, together
+from smallmines.dataset.index import read_index
+from smallmines.dataset.seal import SUMS, published, write_archive
+from smallmines.dataset.stac import write_catalogue
 from smallmines.report.page import write_page
 
 

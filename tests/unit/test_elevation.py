@@ -15,10 +15,10 @@ from archive_builder import ArchiveBuilder, grid, write_grid
 from sections import asked, cache
 from smallmines.archive.fetch import fetch
 from smallmines.archive.search import search
-from smallmines.config import Elevation
-from smallmines.elevation import composite
-from smallmines.provenance import read_json
-from smallmines.sampling import Piece, SourceLattice, pasted, read_piece, resample
+from smallmines.composite.elevation import composite
+from smallmines.composite.sampling import Piece, SourceLattice, pasted, read_piece, resample
+from smallmines.config.sections import Elevation
+from smallmines.core.files import read_json
 from smallmines.settings.fetch import FetchElevation
 
 LON, LAT, SECOND = -2.1 - 0.5 / 3600, 6.35 + 0.5 / 3600, 1 / 3600
@@ -99,7 +99,7 @@ def test_a_missing_tile_is_a_gap(tmp_path: Path) -> None:
 
 
 def test_windows_of_one_lattice_know_their_place(tmp_path: Path) -> None:
-    from smallmines.raster import write
+    from smallmines.core.raster import write
 
     pieces = []
     for number, part in enumerate((ALL[3:40, 5:60], ALL[30:90, 50:120])):

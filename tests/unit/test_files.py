@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
-from smallmines.labels.files import UserFiles
+from smallmines.labels.user_files import UserFiles
 
 PLACE = SimpleNamespace(year="2016", block="2")
 

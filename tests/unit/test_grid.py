@@ -16,11 +16,12 @@ from odc.geo.geobox import GeoBox
 
 from fake_results import make_results, publish
 from sections import Aoi, Grid
-from smallmines import raster
-from smallmines.aoi import read_aoi, select_units
-from smallmines.errors import UserError
-from smallmines.grid import blocks_of, fishnet, make_grid, read_lattice, tile_ids
-from smallmines.released import images_digest
+from smallmines.core import raster
+from smallmines.core.errors import UserError
+from smallmines.core.patch_files import images_digest
+from smallmines.grid.aoi import read_aoi, select_units
+from smallmines.grid.lattice import read_lattice
+from smallmines.grid.make import blocks_of, fishnet, make_grid, tile_ids
 
 GRID = Grid()
 

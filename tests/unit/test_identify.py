@@ -17,15 +17,15 @@ from rasterio.io import MemoryFile
 from scipy import ndimage
 from typer.testing import CliRunner
 
-from smallmines import raster
 from smallmines.archive.read import onto
-from smallmines.cli import app
+from smallmines.cli.main import app
 from smallmines.compare.identify import BANDS_20M, UNDECIDED, Answer, Clues, as_config, identify, operator, residuals, weight
 from smallmines.compare.pairs import find_patches
-from smallmines.patches import IMAGE_NODATA, image_array
-from smallmines.product import PATCH_BANDS, S2_BANDS
-from smallmines.sampling import Piece, SourceLattice, resample
-from smallmines.sentinel1 import circular_mean
+from smallmines.composite.sampling import Piece, SourceLattice, resample
+from smallmines.composite.sentinel1 import circular_mean
+from smallmines.core import raster
+from smallmines.core.product import PATCH_BANDS, S2_BANDS
+from smallmines.dataset.patches import IMAGE_NODATA, image_array
 
 SIDE, ROWS, COLS = 64, 2, 4
 LEFT, TOP = 600020.0, 700040.0

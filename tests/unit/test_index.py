@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 
 from fake_results import ITEMS, SIDE, Results, make_results, publish
-from smallmines import raster
-from smallmines.errors import UserError
-from smallmines.provenance import sha256
-from smallmines.publish.index import OPEN, PROVENANCES, accuracies, columns, histograms, label_codes, read_index, scenes, write_index
+from smallmines.core import raster
+from smallmines.core.errors import UserError
+from smallmines.core.files import sha256
+from smallmines.dataset.index import OPEN, PROVENANCES, accuracies, columns, histograms, label_codes, read_index, scenes, write_index
 
 WINDOWS = {"2016": ["2016-01-01", "2016-01-31"]}
 
@@ -41,7 +41,7 @@ def test_one_row_per_tile_in_order(index: gpd.GeoDataFrame) -> None:
 
 def test_shares_are_those_of_a_plain_count(results: Results, index: gpd.GeoDataFrame) -> None:
     for (_, block), files in results.files().items():
-        mask, source, clear = (raster.read(path)[0] for path in (files.masks, files.source, files.clearness))
+        mask, source, clear = (raster.read(path)[0] for path in (files.masks, files.source, files.clear_mask))
         s2, s1, dem, segments = (raster.read(path) for path in (files.s2, files.s1, files.dem, files.segments))
         labels = pd.read_parquet(files.labels).set_index("segment")
         for cell in results.lattice.cells_of(block).itertuples():

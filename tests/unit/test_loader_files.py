@@ -14,12 +14,12 @@ import rasterio
 import yaml
 from typer.testing import CliRunner
 
-from smallmines.cli import app
-from smallmines.errors import UserError
+from smallmines.cli.main import app
+from smallmines.core.errors import UserError
+from smallmines.core.product import CLASSES, PATCH_BANDS
+from smallmines.dataset.patches import IMAGE_NODATA, MASK_NODATA
 from smallmines.loaders import folder
 from smallmines.loaders.terratorch import PRITHVI_BANDS, split_files, terratorch_config
-from smallmines.patches import IMAGE_NODATA, MASK_NODATA
-from smallmines.product import CLASSES, PATCH_BANDS
 from two_years import make_dataset, mask_of, values
 
 
@@ -161,7 +161,7 @@ def test_the_configuration_is_yaml_with_bands_by_name(made: Path, tmp_path: Path
 def test_what_writes_files_for_terratorch_loads_neither_torch_nor_the_pipeline() -> None:
     code = "import sys, smallmines.loaders.terratorch; print(*sys.modules)"
     loaded = set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
-    assert not loaded & {"torch", "odc.geo", "snakemake", "pydantic", "geopandas", "smallmines.config", "smallmines.raster"}
+    assert not loaded & {"torch", "odc.geo", "snakemake", "pydantic", "geopandas", "smallmines.config.sections", "smallmines.core.raster"}
 
 
 def test_the_verb_writes_what_terratorch_reads(made: Path, tmp_path: Path) -> None:

@@ -8,9 +8,9 @@ import pytest
 import rasterio
 
 from block_of_segments import make_block
-from smallmines.errors import UserError
+from smallmines.core.errors import UserError
 from smallmines.labels import tables
-from smallmines.mask import lookup, make_mask, masked
+from smallmines.labels.mask import lookup, make_mask, masked
 
 
 def labels_table(label, provenance):

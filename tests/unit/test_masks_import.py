@@ -9,10 +9,10 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 
 from place import decide_again, make_place, read_truth
-from smallmines import raster
-from smallmines.errors import UserError
+from smallmines.annotation.released_masks import held_out, import_masks, masks_of
+from smallmines.core import raster
+from smallmines.core.errors import UserError
 from smallmines.labels.samples import read_samples
-from smallmines.review.masks import held_out, import_masks, masks_of
 
 TILE = 32
 
@@ -58,8 +58,8 @@ def test_samples_then_corrections_rebuild_the_masks(place, tmp_path):
 
 def test_people_win_over_imported_labels(place, tmp_path):
     from place import correct, read
-    from smallmines.review.checkin import checkin
-    from smallmines.review.checkout import checkout
+    from smallmines.annotation.checkin import checkin
+    from smallmines.annotation.checkout import checkout
 
     given = checkout(place, "A01")
     fid, said = next(iter(read(given.path)["prediction"].items()))

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from sections import Segmentation
-from smallmines import orfeo
-from smallmines.errors import UserError
+from smallmines.core.errors import UserError
+from smallmines.segment import orfeo
 
 
 @pytest.fixture(autouse=True)

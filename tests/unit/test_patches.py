@@ -9,10 +9,10 @@ import pytest
 import rasterio
 
 from fake_results import CELLS, SIDE, Results, make_results
-from smallmines import raster
-from smallmines.errors import UserError
-from smallmines.patches import UNITS, image_array, patch_name, write_images, write_masks
-from smallmines.product import PATCH_BANDS
+from smallmines.core import raster
+from smallmines.core.errors import UserError
+from smallmines.core.product import PATCH_BANDS
+from smallmines.dataset.patches import UNITS, image_array, patch_name, write_images, write_masks
 
 
 @pytest.fixture

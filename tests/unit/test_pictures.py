@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 
 from fake_results import ITEMS, YEAR, Results, make_results, publish
-from smallmines import raster
-from smallmines.product import S2_BANDS
-from smallmines.publish.facts import band_statistics
-from smallmines.publish.index import read_index
+from smallmines.core import raster
+from smallmines.core.product import S2_BANDS
+from smallmines.dataset.facts import band_statistics
+from smallmines.dataset.index import read_index
 from smallmines.report import canvas
 from smallmines.report.pictures import block_pictures, label_pictures, middle_tile, scene_name, shaded
 from smallmines.report.plots import plots, scores, series_of
@@ -46,7 +46,7 @@ def draw(results: Results, folder: Path) -> dict[str, bytes]:
     second = {name: str(folder / f"{name}.png") for name in ("probability", "mask")}
     sources = {
         "s2": files.s2,
-        "clearness": files.clearness,
+        "clear_mask": files.clear_mask,
         "s1": files.s1,
         "dem": files.dem,
         "source": files.source,

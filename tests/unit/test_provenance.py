@@ -7,18 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from smallmines import provenance
-from smallmines.errors import UserError
-from smallmines.job import job
+from smallmines.core import files
+from smallmines.core.errors import UserError
+from smallmines.core.job import job
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path) -> None:
     target = tmp_path / "a.json"
-    provenance.write_json(target, {"b": 1, "a": "é"})
+    files.write_json(target, {"b": 1, "a": "é"})
     old = target.read_bytes()
 
     def fail() -> None:
-        with provenance.written(target) as beside:
+        with files.written(target) as beside:
             beside.write_text("half")
             raise RuntimeError
 

@@ -12,10 +12,10 @@ import pytest
 
 from block_of_segments import TILE, make_block
 from sections import Splits
-from smallmines import raster
-from smallmines.errors import UserError
-from smallmines.grid import Lattice
-from smallmines.publish.splits import class_shares, read_splits, write_leakage, write_splits
+from smallmines.core import raster
+from smallmines.core.errors import UserError
+from smallmines.dataset.splits import class_shares, read_splits, write_leakage, write_splits
+from smallmines.grid.lattice import Lattice
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 import shapely
 
-from smallmines.config import Queue
-from smallmines.errors import UserError
-from smallmines.review.queue import draw_overlap, near_features, review_queue
+from smallmines.annotation.queue import draw_overlap, near_features, review_queue
+from smallmines.config.sections import Queue
+from smallmines.core.errors import UserError
 
 
 def table(count=40):

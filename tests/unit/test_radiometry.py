@@ -11,8 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
+from miniature.optical import product_metadata
 from smallmines.archive.providers import provider_of
-from smallmines.archive.radiometry import (
+from smallmines.core.errors import UserError
+from smallmines.sensors.radiometry import (
     DarkPixels,
     baseline_of,
     check_offset,
@@ -24,8 +26,6 @@ from smallmines.archive.radiometry import (
     to_radiometry,
     verdict,
 )
-from smallmines.errors import UserError
-from smallmines.world.optical import product_metadata
 
 PLACES = ("product", "s2:processing_baseline", "processing:version")
 NUMBERS = arrays(np.uint16, array_shapes(max_dims=3, max_side=6))

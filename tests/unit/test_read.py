@@ -13,15 +13,15 @@ import rasterio
 from archive_builder import ArchiveBuilder, grid, product, ten_bands, write_grid
 from sections import asked, cache, fetching
 from smallmines.archive.fetch import fetch
-from smallmines.archive.fetched import read_fetched
 from smallmines.archive.read import onto, touches
-from smallmines.archive.scl import cloud_reach
 from smallmines.archive.search import search
-from smallmines.config import Elevation, Sentinel1, Sentinel2
-from smallmines.errors import UserError
-from smallmines.grid import read_lattice
-from smallmines.provenance import digest, read_json
-from smallmines.raster import write
+from smallmines.config.sections import Elevation, Sentinel1, Sentinel2
+from smallmines.core.errors import UserError
+from smallmines.core.files import digest, read_json
+from smallmines.core.raster import write
+from smallmines.grid.lattice import read_lattice
+from smallmines.sensors.fetched import read_fetched
+from smallmines.sensors.scl import cloud_reach
 
 RNG = np.random.default_rng(1)
 

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 import smallmines.settings
 from policy import breaches
-from smallmines import rerun
-from smallmines.parameters import CONTENT, NOT_CONTENT
+from smallmines.core import rerun
+from smallmines.settings.parameters import CONTENT, NOT_CONTENT
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 RULES = sorted(path.stem for path in (REPOSITORY / "workflow/scripts").glob("*.py"))
@@ -61,12 +61,13 @@ def workflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A workflow with one rule, `one`, that reaches `a`, `b` and a template."""
     package = tmp_path / "smallmines"
     (tmp_path / "scripts").mkdir()
+    (package / "core").mkdir(parents=True)
     (package / "sub/templates").mkdir(parents=True)
     files = {
         "scripts/one.py": "from smallmines import a\n",
         "smallmines/__init__.py": "",
-        "smallmines/environment.py": "CACHE = 256\n",
-        "smallmines/errors.py": "class UserError(Exception): ...\n",
+        "smallmines/core/environment.py": "CACHE = 256\n",
+        "smallmines/core/errors.py": "class UserError(Exception): ...\n",
         "smallmines/a.py": "def f():\n    from smallmines.sub import b\n",
         "smallmines/c.py": "x = 1\n",
         "smallmines/sub/__init__.py": "",
@@ -104,7 +105,7 @@ def test_imports_are_followed_relative_ones_too_and_data_files_count(workflow: P
         "scripts/one.py",
         "smallmines/a.py",
         "smallmines/c.py",
-        "smallmines/environment.py",
+        "smallmines/core/environment.py",
         "smallmines/sub/b.py",
         "smallmines/sub/near.py",
         "smallmines/sub/templates/page.html",
@@ -112,14 +113,14 @@ def test_imports_are_followed_relative_ones_too_and_data_files_count(workflow: P
     for name, text in (
         ("smallmines/sub/near.py", "y = 2\n"),
         ("smallmines/sub/templates/page.html", "<p class='x'>"),
-        ("smallmines/environment.py", "CACHE = 512\n"),
+        ("smallmines/core/environment.py", "CACHE = 512\n"),
     ):
         (workflow / name).write_text(text)
         after = code_now()
         assert [path for path in after if after[path] != before[path]] == [name]
         before = after
     (workflow / "smallmines/sub/other.py").write_text("z = 2\n")
-    (workflow / "smallmines/errors.py").write_text("class UserError(Exception): x = 1\n")
+    (workflow / "smallmines/core/errors.py").write_text("class UserError(Exception): x = 1\n")
     (workflow / "smallmines/c.py").touch()
     assert code_now() == before
 
@@ -187,7 +188,7 @@ def test_what_a_program_does_counts(old: str, new: str) -> None:
 
 def test_words_of_errors_count_for_rules_that_write_them_into_a_product(workflow: Path) -> None:
     """A rule that turns an error into data is made again when the words change; one that only stops is not."""
-    raising = "from smallmines.errors import UserError\ndef f():\n    raise UserError('a', 'WORD', 'c')\n"
+    raising = "from smallmines.core.errors import UserError\ndef f():\n    raise UserError('a', 'WORD', 'c')\n"
     (workflow / "smallmines/c.py").write_text(raising)
     calm = code_now()
     (workflow / "smallmines/c.py").write_text(raising.replace("WORD", "other"))
@@ -206,7 +207,7 @@ def test_words_of_errors_count_for_rules_that_write_them_into_a_product(workflow
 
 
 def test_words_count_where_the_caught_call_leads_and_nowhere_else(workflow: Path) -> None:
-    raising = "from smallmines.errors import UserError\ndef f():\n    raise UserError('a', 'WORD', 'c')\n"
+    raising = "from smallmines.core.errors import UserError\ndef f():\n    raise UserError('a', 'WORD', 'c')\n"
     catching = "from .near import y\nfrom ..c import f\ndef g(out):\n    try:\n        {}\n    except UserError as error:\n"
     catching += "        out.append(error)\n"
     calls = {"f()": True, "y()": False, "len('a')": False, "out.pop()": True, "unknown()": True}
@@ -259,7 +260,7 @@ def test_changing_any_constant_that_a_rule_reaches_changes_its_digest(data: st.D
 PROGRAM = """
 import ast, sys
 sys.path.insert(0, sys.argv[1])
-from smallmines import rerun
+from smallmines.core import rerun
 print(rerun.digest_of(ast.parse(sys.stdin.read())))
 for rule in sys.argv[2:]:
     print(rule, *rerun.reached_code(rule), sep="|")
@@ -302,8 +303,8 @@ def test_reached_code_keeps_the_rules_of_the_digest(path: Path) -> None:
     assert breaches(rerun.tree_of(path), is_script=path.parent.name == "scripts") == []
 
 
-ERROR = "from smallmines.errors import UserError\n"
-LOG = "from smallmines.log import logger\n"
+ERROR = "from smallmines.core.errors import UserError\n"
+LOG = "from smallmines.core.log import logger\n"
 
 
 @pytest.mark.parametrize(
@@ -311,12 +312,12 @@ LOG = "from smallmines.log import logger\n"
     [
         (ERROR + "KIND = UserError('a', 'b', 'c').found", "uses UserError"),
         (ERROR + "def f(): return UserError('a', 'b', 'c')", "uses UserError"),
-        ("import smallmines.errors", "as a module"),
-        ("from smallmines import log", "as a module"),
+        ("import smallmines.core.errors", "as a module"),
+        ("from smallmines.core import log", "as a module"),
         (LOG + "level = logger.level", "uses logger"),
         (LOG + "x = logger.info('a')", "uses logger"),
-        ("from smallmines.job import job\nwith job('x'): pass", "uses job"),
-        ("from smallmines.job import TOOK\nx = TOOK", "uses TOOK"),
+        ("from smallmines.core.job import job\nwith job('x'): pass", "uses job"),
+        ("from smallmines.core.job import TOOK\nx = TOOK", "uses TOOK"),
         (LOG + "logger.info('%s', (n := 3))", "assigns"),
         (LOG + "logger.info('%s', names.pop('a'))", "calls pop()"),
         (ERROR + "raise UserError('a', found.pop('x'), 'b')", "calls pop()"),
@@ -370,7 +371,7 @@ def test_settings_have_no_defaults_and_cannot_be_changed() -> None:
 
 def test_each_key_that_may_shape_pixels_is_covered_by_the_tags_or_named_as_harmless() -> None:
     """A new key stands in neither list at first: say which it is."""
-    from smallmines.config import Config
+    from smallmines.config.sections import Config
 
     for section, covered in CONTENT.items():
         keys = set(Config.model_fields[section].annotation.model_fields)

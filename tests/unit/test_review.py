@@ -18,14 +18,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from place import correct, decide_again, edit, make_place, read
-from smallmines import raster
-from smallmines.errors import UserError
-from smallmines.grid import read_lattice
-from smallmines.labels import footprint, store
-from smallmines.review import copies
-from smallmines.review.checkin import checkin, pending
-from smallmines.review.checkout import checkout, disputes
-from smallmines.segments import content_keys
+from smallmines.annotation import working_copy
+from smallmines.annotation.checkin import checkin, pending
+from smallmines.annotation.checkout import checkout, disputes
+from smallmines.core import raster
+from smallmines.core.errors import UserError
+from smallmines.grid.lattice import read_lattice
+from smallmines.labels import event_files, footprint
+from smallmines.segment.features import content_keys
 
 
 @pytest.fixture
@@ -210,7 +210,7 @@ def test_a_locked_file_is_told(place, monkeypatch):
     given = checkout(place, "A01")
     real = sqlite3.connect
     monkeypatch.setattr(
-        "smallmines.review.copies.sqlite3.connect", lambda *args, **more: real(*args, **more | ({"timeout": 0.1} if more else {}))
+        "smallmines.annotation.working_copy.sqlite3.connect", lambda *args, **more: real(*args, **more | ({"timeout": 0.1} if more else {}))
     )
     with sqlite3.connect(given.path, isolation_level=None) as other:
         other.execute("BEGIN EXCLUSIVE")
@@ -270,13 +270,13 @@ def test_what_a_killed_check_in_left_is_cleared_away_later(place):
 def test_outlines_are_the_same_however_many_at_a_time(place, monkeypatch):
     segments, geobox = place.segments(), place.lattice.block("1")
     ids = np.random.default_rng(0).permutation(np.arange(1, int(segments.max()) + 1))
-    whole = copies.polygons_of(segments, ids, geobox)
+    whole = working_copy.polygons_of(segments, ids, geobox)
     assert [shape.area for shape in whole] == [100.0 * (segments == one).sum() for one in ids]
-    monkeypatch.setattr(copies, "AT_ONCE", 7)
-    assert copies.shapes(copies.polygons_of(segments, ids, geobox)) == copies.shapes(whole)
+    monkeypatch.setattr(working_copy, "AT_ONCE", 7)
+    assert working_copy.shapes(working_copy.polygons_of(segments, ids, geobox)) == working_copy.shapes(whole)
     ring = np.ones((5, 5), np.uint32)
     ring[2, 2] = 2
-    outer, inner = copies.polygons_of(ring, np.array([1, 2]), geobox[:5, :5])
+    outer, inner = working_copy.polygons_of(ring, np.array([1, 2]), geobox[:5, :5])
     assert len(outer.geoms[0].interiors) == 1
     assert outer.geoms[0].interiors[0].equals(inner.geoms[0].exterior)
 
@@ -328,7 +328,7 @@ def test_killed_at_any_step_a_check_in_can_be_done_again(place):
         found = checkin(trial, path)
         files = sorted((trial / "events/2016/1").glob("*.jsonl"))
         assert len(files) == 1
-        assert len(store.read_events(files)) == 1
+        assert len(event_files.read_events(files)) == 1
         assert found.known + len(found.events) == 1
         assert len(list((trial / "archive/2016/1").glob("[!.]*.gpkg"))) == 1
     assert ends.count(-signal.SIGKILL) >= 2
@@ -410,7 +410,7 @@ def test_decisions_survive_another_segmentation(place):
     painted = np.full(merged.size, -9)
     for event in events(place):
         pixel, _ = footprint.decode([event.footprint], raster_geobox(place)).pixels(merged.shape)
-        painted[pixel] = store.LABELS[event.label]
+        painted[pixel] = event_files.LABELS[event.label]
     moved = labels[labels["provenance"] == "transferred"]
     for segment, label in zip(moved["segment"], moved["label"], strict=True):
         own = painted[merged.ravel() == segment]

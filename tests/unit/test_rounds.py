@@ -8,11 +8,11 @@ import pytest
 from test_annotators import annotate
 
 from place import decide_again, make_place
+from smallmines.annotation.rounds import Round, advice, progress, rounds_of
+from smallmines.core.files import write_json
+from smallmines.core.product import S2_BANDS
 from smallmines.labels import tables
-from smallmines.labels.store import Event
-from smallmines.product import S2_BANDS
-from smallmines.provenance import write_json
-from smallmines.review.rounds import Round, advice, progress, rounds_of
+from smallmines.labels.event_files import Event
 
 
 def event(key, who, base, day, how="confirmed", label="mining"):

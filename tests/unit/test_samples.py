@@ -16,8 +16,8 @@ from odc.geo.geobox import GeoBox
 
 from block_of_segments import CRS, make_block
 from sections import Assistant, Transfer
-from smallmines.errors import UserError
-from smallmines.labels import decisions, people, samples, store
+from smallmines.core.errors import UserError
+from smallmines.labels import check_samples, decisions, event_files, samples
 
 GRID = GeoBox((12, 12), Affine(10, 0, 600000, 0, -10, 700000), CRS)
 
@@ -210,7 +210,7 @@ def test_the_join_agrees_with_shapely_pixel_by_pixel(shapes, seed):
 
 def check(block, path=None, **changes):
     out = block.folder / "people"
-    people.check_samples(
+    check_samples.check_samples(
         [str(path or block.folder / "1.gpkg")], "samples/2016/1", "snakemake annotate", "1", Assistant(**changes),
         block.folder / "grid.json", block.folder / "segments.tif", block.folder / "features.parquet",
         out / "samples.parquet", out / "refused.csv",
@@ -242,7 +242,7 @@ def block(tmp_path):
 def event(made, row, **changes):
     one = made.features.iloc[row]
     values = {"year": 2016, "block": "1", "key": int(one["key"]), "x": float(one["x"]), "y": float(one["y"])}
-    return store.Event(
+    return event_files.Event(
         **values | {"label": "mining", "provenance": "corrected", "annotator": "kofi", "time": "2026-01-01T00:00:00Z"} | changes
     )
 
@@ -257,7 +257,7 @@ def test_samples_become_a_table(block, caplog):
 
 
 def test_events_become_decisions(block, caplog):
-    path = store.write_events(block.folder / "events", [event(block, 7), event(block, 3, label="unsure"), event(block, 9, key=1)])
+    path = event_files.write_events(block.folder / "events", [event(block, 7), event(block, 3, label="unsure"), event(block, 9, key=1)])
     decided, lineage = check_events(block, path)
     assert decided[["segment", "label", "provenance", "who"]].to_numpy().tolist() == [
         [4, -1, "corrected", "kofi"],
@@ -269,7 +269,7 @@ def test_events_become_decisions(block, caplog):
 
 
 def test_events_of_another_block_are_refused(block):
-    path = store.write_events(block.folder / "events", [event(block, 7, block="2")])
+    path = event_files.write_events(block.folder / "events", [event(block, 7, block="2")])
     with pytest.raises(UserError, match="events of 2016, block 1"):
         check_events(block, path)
 

@@ -9,9 +9,9 @@ import pytest
 from affine import Affine
 from odc.geo.geobox import GeoBox
 
-from smallmines import raster
-from smallmines.product import S2_BANDS
-from smallmines.seams import SEVERAL, seams
+from smallmines.composite.seams import SEVERAL, seams
+from smallmines.core import raster
+from smallmines.core.product import S2_BANDS
 
 
 def write(folder: Path, dn: np.ndarray, source: np.ndarray, clear: np.ndarray) -> list[str]:

@@ -13,10 +13,10 @@ from archive_builder import ArchiveBuilder, grid, product, ten_bands, write_grid
 from sections import asked
 from smallmines.archive.choice import area_of
 from smallmines.archive.search import search
-from smallmines.config import Elevation, Sentinel1, Sentinel2
-from smallmines.errors import UserError
-from smallmines.grid import read_lattice
-from smallmines.provenance import read_json
+from smallmines.config.sections import Elevation, Sentinel1, Sentinel2
+from smallmines.core.errors import UserError
+from smallmines.core.files import read_json
+from smallmines.grid.lattice import read_lattice
 
 WHOLE = grid(600000, 700000, (64, 64))
 TILE = grid(599680, 700320, (128, 128))

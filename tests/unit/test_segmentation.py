@@ -13,12 +13,13 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from scipy import ndimage
 
 from sections import Segmentation
-from smallmines import orfeo, raster
-from smallmines.errors import UserError
-from smallmines.grid import read_lattice
-from smallmines.product import S2_BANDS
-from smallmines.provenance import sha256, write_json
-from smallmines.segmentation import masked_image, pieces, segment
+from smallmines.core import raster
+from smallmines.core.errors import UserError
+from smallmines.core.files import sha256, write_json
+from smallmines.core.product import S2_BANDS
+from smallmines.grid.lattice import read_lattice
+from smallmines.segment import orfeo
+from smallmines.segment.segmentation import masked_image, pieces, segment
 
 images = arrays(np.uint32, array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=12), elements=st.integers(0, 3))
 

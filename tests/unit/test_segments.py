@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from odc.geo.geobox import GeoBox
 
-from smallmines import raster
-from smallmines.errors import UserError
-from smallmines.grid import Cell, Lattice
-from smallmines.product import S2_BANDS
-from smallmines.provenance import write_json
-from smallmines.segmentation import pieces
-from smallmines.segments import content_keys, describe, interior_points, read_features, splitmix64, squared_distances
+from smallmines.core import raster
+from smallmines.core.errors import UserError
+from smallmines.core.files import write_json
+from smallmines.core.product import S2_BANDS
+from smallmines.grid.lattice import Cell, Lattice
+from smallmines.segment.features import content_keys, describe, interior_points, read_features, splitmix64, squared_distances
+from smallmines.segment.segmentation import pieces
 
 TILE = 8
 images = arrays(np.uint32, array_shapes(min_dims=2, max_dims=2, min_side=2, max_side=12), elements=st.integers(0, 2)).map(pieces)

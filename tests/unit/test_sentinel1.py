@@ -15,9 +15,9 @@ from archive_builder import ArchiveBuilder, grid, write_grid
 from sections import asked, cache
 from smallmines.archive.fetch import fetch
 from smallmines.archive.search import search
-from smallmines.config import Sentinel1
-from smallmines.provenance import read_json
-from smallmines.sentinel1 import circular_mean, composite, eroded
+from smallmines.composite.sentinel1 import circular_mean, composite, eroded
+from smallmines.config.sections import Sentinel1
+from smallmines.core.files import read_json
 from smallmines.settings.fetch import FetchSentinel1
 
 FOOTPRINTS = {"plus": np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]]), "box": np.ones((3, 3))}

@@ -15,14 +15,10 @@ from hypothesis.extra.numpy import arrays
 
 from archive_builder import ArchiveBuilder, grid, product, ten_bands, write_grid
 from sections import asked, cache, fetching
-from smallmines import sentinel2
 from smallmines.archive.fetch import fetch
 from smallmines.archive.search import search
-from smallmines.config import Sentinel2
-from smallmines.errors import UserError
-from smallmines.product import S2_BANDS
-from smallmines.provenance import read_json
-from smallmines.sentinel2 import (
+from smallmines.composite import sentinel2
+from smallmines.composite.sentinel2 import (
     CLEAR,
     CLOUDY,
     NEAR,
@@ -37,6 +33,10 @@ from smallmines.sentinel2 import (
     near_cloud,
     stable,
 )
+from smallmines.config.sections import Sentinel2
+from smallmines.core.errors import UserError
+from smallmines.core.files import read_json
+from smallmines.core.product import S2_BANDS
 
 MASKED = (0, 1, 3, 8, 9, 10, 11)
 
@@ -215,7 +215,7 @@ class Place:
         manifest, fetched = self.folder / "s2.json", self.folder / f"fetched{block}.json"
         search("s2", "2016", {"2016": (dt.date(2016, 1, 1), dt.date(2016, 1, 31))}, asked(config), self.grid, manifest)
         fetch("s2", block, self.grid, manifest, cache(self.folder / "pixels"), fetching(config), fetched)
-        outputs = {name: self.folder / block / f"{name}.tif" for name in ("image", "source", "clearness")} | {
+        outputs = {name: self.folder / block / f"{name}.tif" for name in ("image", "source", "clear_mask")} | {
             "stats": self.folder / block / "s.json"
         }
         composite(block, self.grid, fetched, config, outputs)
@@ -235,7 +235,7 @@ def read(path: Path) -> np.ndarray:
 @pytest.mark.parametrize("changes", [{}, {"method": "median"}, {"unclear": "nodata"}, {"cloud_opening_px": 0, "cloud_dilation_px": 4}])
 def test_blocks_and_strips_do_not_show(place: Place, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]) -> None:
     whole = place.make("3", **changes)
-    expected = {name: read(whole[name]) for name in ("image", "source", "clearness")}
+    expected = {name: read(whole[name]) for name in ("image", "source", "clear_mask")}
     monkeypatch.setattr(sentinel2, "strips", lambda shape: sentinel2_strips(shape, 17))
     for block, window in (("1", np.s_[:, 0:96, 0:96]), ("2", np.s_[:, 32:96, 32:128])):
         made = place.make(block, **changes)
@@ -248,7 +248,7 @@ sentinel2_strips = sentinel2.strips
 
 def test_pixels_are_those_of_the_scene_they_name(place: Place) -> None:
     made = place.make("3")
-    image, source, clear = read(made["image"]), read(made["source"])[0], read(made["clearness"])[0]
+    image, source, clear = read(made["image"]), read(made["source"])[0], read(made["clear_mask"])[0]
     with rasterio.open(made["source"]) as opened:
         names = opened.tags()["ITEMS"].split(",")
     assert set(np.unique(source)) == {1, 2, 3, 4}
@@ -272,7 +272,7 @@ def test_tags_and_stats_tell_how_it_was_made(place: Place) -> None:
     assert (tags["RADIOMETRY"], tags["CLOUDS"], tags["METHOD"]) == ("dn_harmonised", "scl", "best_scene")
     assert sorted(tags["BASELINES"].split(",")) == ["02.08", "02.08", "05.00", "05.00"]
     stats = read_json(made["stats"])
-    source, clear = read(made["source"])[0], read(made["clearness"])[0]
+    source, clear = read(made["source"])[0], read(made["clear_mask"])[0]
     for scene in stats["scenes"]:
         assert scene["share"] == pytest.approx((source == scene["index"]).mean(), abs=1e-6)
     assert stats["unclear_share"] == pytest.approx(((clear == 0) & (source > 0)).mean(), abs=1e-6)
@@ -283,7 +283,7 @@ def test_tags_and_stats_tell_how_it_was_made(place: Place) -> None:
 
 def test_without_a_mask_everything_is_clear_and_tagged(place: Place, caplog: pytest.LogCaptureFixture) -> None:
     made = place.make("1", clouds="none")
-    assert read(made["clearness"]).all()
+    assert read(made["clear_mask"]).all()
     with rasterio.open(made["image"]) as source:
         assert source.tags()["CLOUDS"] == "none"
     assert "NOT masked" in caplog.text
@@ -336,7 +336,7 @@ def test_mixed_baselines_give_the_composite_of_one_baseline(tmp_path: Path) -> N
         images.append(
             (
                 read(outputs["image"]),
-                read(outputs["clearness"]),
+                read(outputs["clear_mask"]),
                 [item["offset"] for item in read_json(tmp_path / name / "s2.json")["chosen"]],
             )
         )

@@ -9,11 +9,11 @@ import pytest
 from scipy import ndimage
 
 from archive_builder import grid
-from smallmines.errors import UserError
-from smallmines.product import S2_BANDS
-from smallmines.provenance import read_json, write_json
-from smallmines.raster import write
-from smallmines.shift import compare_years, shift_of
+from smallmines.composite.compare_years import compare_years, shift_of
+from smallmines.core.errors import UserError
+from smallmines.core.files import read_json, write_json
+from smallmines.core.product import S2_BANDS
+from smallmines.core.raster import write
 
 GRID = grid(600000, 700000, (300, 300))
 

@@ -10,9 +10,10 @@ import pytest
 import rasterio
 
 from archive_builder import grid
-from smallmines import orfeo, raster
+from smallmines.core import raster
+from smallmines.core.software import FOREST, TAG, gathered, of_packages, of_rasters, software_of
 from smallmines.labels import tables
-from smallmines.software import FOREST, TAG, gathered, of_packages, of_rasters, software_of
+from smallmines.segment import orfeo
 
 
 def made(path: Path, software: str) -> Path:

@@ -10,9 +10,9 @@ import pytest
 
 from released import on_the_lattice, released
 from sections import Splits
-from smallmines.config import parse_config
-from smallmines.errors import UserError
-from smallmines.splits import (
+from smallmines.config.sections import parse_config
+from smallmines.core.errors import UserError
+from smallmines.dataset.split_methods import (
     BUFFER,
     block_side,
     by_tile,

@@ -7,8 +7,8 @@ import json
 
 import pytest
 
-from smallmines.errors import UserError
-from smallmines.labels.store import Event, read_events, write_events
+from smallmines.core.errors import UserError
+from smallmines.labels.event_files import Event, read_events, write_events
 
 EVENT = Event(2016, "2", 2**63 + 11, 600000.0, 700000.0, "mining", "corrected", "ama", "2026-01-31T12:00:00Z")
 

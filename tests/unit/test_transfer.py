@@ -14,7 +14,7 @@ from odc.geo.geobox import GeoBox
 
 from sections import Transfer
 from smallmines.labels import footprint
-from smallmines.labels.store import LABELS, RANKS, Event
+from smallmines.labels.event_files import LABELS, RANKS, Event
 from smallmines.labels.transfer import settle
 
 GEOBOX = GeoBox((6, 8), Affine(10, 0, 586600, 0, -10, 729640), "EPSG:32630")

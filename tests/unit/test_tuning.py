@@ -12,9 +12,20 @@ from odc.geo.geobox import GeoBox
 from typer.testing import CliRunner
 
 from sections import Segmentation
-from smallmines.cli import app
-from smallmines.errors import UserError
-from smallmines.tuning import Crop, _clearest, contrast, figures, grid_of, mixed, try_all, with_points, within, write_results
+from smallmines.annotation.segment_tuning import (
+    Crop,
+    _clearest,
+    contrast,
+    figures,
+    grid_of,
+    mixed,
+    try_all,
+    with_points,
+    within,
+    write_results,
+)
+from smallmines.cli.main import app
+from smallmines.core.errors import UserError
 
 GEOBOX = GeoBox((4, 4), Affine(10, 0, 600000, 0, -10, 700000), "EPSG:32630")
 LABELS = np.array([[1, 1, 2, 2], [1, 1, 2, 2], [3, 3, 3, 3], [0, 0, 3, 3]], np.uint32)

@@ -12,11 +12,11 @@ import yaml
 from typer.testing import CliRunner
 
 from place import decide_again, edit, make_place, read_truth
-from smallmines import raster
-from smallmines.cli import app
+from smallmines.annotation.block_year import Place
+from smallmines.cli.main import app
+from smallmines.core import raster
+from smallmines.core.files import write_json
 from smallmines.labels import tables
-from smallmines.provenance import write_json
-from smallmines.review.place import Place
 
 
 @pytest.fixture

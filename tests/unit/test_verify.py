@@ -15,14 +15,14 @@ import rasterio
 from affine import Affine
 
 from fake_results import Results, make_results, publish
-from smallmines import raster
-from smallmines.errors import UserError
-from smallmines.patches import UNITS
-from smallmines.product import PATCH_BANDS
-from smallmines.provenance import sha256
-from smallmines.publish.index import read_index
-from smallmines.publish.verify import verify, verify_dataset
-from smallmines.quality.summary import failing
+from smallmines.core import raster
+from smallmines.core.errors import UserError
+from smallmines.core.files import sha256
+from smallmines.core.product import PATCH_BANDS
+from smallmines.dataset.index import read_index
+from smallmines.dataset.patches import UNITS
+from smallmines.dataset.verify import verify, verify_dataset
+from smallmines.labels.label_quality import failing
 
 IMAGE, MASK = "2016/IMAGE/IMG_GH_0004_2016.tif", "2016/MASK/MASK_GH_0004_2016.tif"
 

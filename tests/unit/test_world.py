@@ -14,16 +14,17 @@ import pystac
 import pytest
 import rasterio
 
-from smallmines.archive.radiometry import read_metadata
-from smallmines.config import Config, parse_config
-from smallmines.errors import UserError
-from smallmines.grid import fishnet
-from smallmines.product import S2_BANDS
-from smallmines.world import difficulty, people, score
-from smallmines.world.landscape import CODE, make_land
-from smallmines.world.layers import scratch
-from smallmines.world.make import expected_steps, make_world
-from smallmines.world.place import place
+from bench import difficulty
+from miniature import people, score
+from miniature.landscape import CODE, make_land
+from miniature.layers import scratch
+from miniature.make import expected_steps, make_world
+from miniature.place import place
+from smallmines.config.sections import Config, parse_config
+from smallmines.core.errors import UserError
+from smallmines.core.product import S2_BANDS
+from smallmines.grid.make import fishnet
+from smallmines.sensors.radiometry import read_metadata
 
 TILES = 5
 
@@ -182,6 +183,7 @@ def test_samples_lie_in_what_they_say_but_for_a_few(world: SimpleNamespace) -> N
     assert 0.965 < right / total < 0.998
 
 
+@pytest.mark.heavy
 def test_same_arguments_same_bytes_and_peoples_files_are_kept(tmp_path: Path) -> None:
     config = config_of(2016, blocks=1)
 
@@ -215,6 +217,7 @@ def test_figures_of_a_confusion() -> None:
     assert (found["iou"], found["precision"], found["recall"], found["pixels"]) == (0.5, 0.6667, 0.6667, 5)
 
 
+@pytest.mark.heavy
 def test_the_same_world_is_left_alone_and_another_one_forgets_what_was_fetched(tmp_path: Path) -> None:
     config = config_of(2022, blocks=1)
     first = make_world(config, 1, seed=0, root=tmp_path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from smallmines.world.noise import noise, rng_of
+from miniature.noise import noise, rng_of
 
 ALL = slice(0, 1500)
 

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 import shapely
 
-from smallmines.config import Config, parse_config
-from smallmines.errors import UserError
-from smallmines.world.layers import Shapes, Window, bilinear, in_threads, windows
-from smallmines.world.noise import noise, rng_of
-from smallmines.world.place import MARGIN, place
-from smallmines.world.radar import ENL, OVERLAP, SPECKLE, Outline, Pass, looks, passes
-from smallmines.world.rivers import drained
+from miniature.layers import Shapes, Window, bilinear, in_threads, windows
+from miniature.noise import noise, rng_of
+from miniature.place import MARGIN, place
+from miniature.radar import ENL, OVERLAP, SPECKLE, Outline, Pass, looks, passes
+from miniature.rivers import drained
+from smallmines.config.sections import Config, parse_config
+from smallmines.core.errors import UserError
 
 
 def config_of(*years: int, blocks: int = 1) -> Config:

@@ -1,9 +1,9 @@
 # Functions for the other files of this folder.
-from smallmines.labels.files import UserFiles
+from smallmines.labels.user_files import UserFiles
 from smallmines.labels.samples import events_digest
-from smallmines.parameters import content, content_digest, parameters
-from smallmines.provenance import digest, sha256
-from smallmines.released import images_digest
+from smallmines.settings.parameters import content, content_digest, parameters
+from smallmines.core.files import digest, sha256
+from smallmines.core.patch_files import images_digest
 from smallmines.settings.aoi import Aoi, Boundaries
 from smallmines.settings.assistant import Assistant
 from smallmines.settings.candidates import Candidates

@@ -6,7 +6,7 @@ rule composite_s2:
     output:
         image="<results>/composites/{year}/{block}/s2.tif",
         source="<results>/composites/{year}/{block}/s2_source.tif",
-        clearness="<results>/composites/{year}/{block}/clear.tif",
+        clear_mask="<results>/composites/{year}/{block}/clear.tif",
         stats="<results>/composites/{year}/{block}/s2.json",
     log:
         "<logs>/composite_s2/{year}-{block}.log",
@@ -27,17 +27,17 @@ rule composite_s2:
         "../scripts/composite_s2.py"
 
 
-rule shift:
+rule compare_years:
     input:
         s2=expand("<results>/composites/{year}/{{block}}/s2.tif", year=cfg.year_names),
-        clearness=expand("<results>/composites/{year}/{{block}}/clear.tif", year=cfg.year_names),
+        clear_mask=expand("<results>/composites/{year}/{{block}}/clear.tif", year=cfg.year_names),
         fetched=expand("<results>/fetched/{year}/{{block}}/s2.json", year=cfg.year_names),
     output:
-        "<results>/shift/{block}.json",
+        "<results>/compare_years/{block}.json",
     log:
-        "<logs>/shift/{block}.log",
+        "<logs>/compare_years/{block}.log",
     benchmark:
-        "<benchmarks>/shift/{block}.tsv"
+        "<benchmarks>/compare_years/{block}.tsv"
     conda:
         "../../envs/smallmines.yaml"
     threads: 1
@@ -45,12 +45,12 @@ rule shift:
         mem_mb=1000,
         runtime=20,
     params:
-        *code("shift"),
+        *code("compare_years"),
         years=cfg.year_names,
     message:
         "Holding the years against each other: block {wildcards.block}"
     script:
-        "../scripts/shift.py"
+        "../scripts/compare_years.py"
 
 
 rule composite_s1:

@@ -5,7 +5,7 @@ include: "common.smk"
 TRAINING_BLOCKS = {block: cfg.blocks if cfg.assistant.on_missing_class == "pooled_model" else [block] for block in cfg.blocks}
 
 
-rule labels:
+rule samples:
     input:
         samples=ancient(PEOPLE.samples),
         grid="<results>/grid/grid.json",
@@ -15,9 +15,9 @@ rule labels:
         samples="<results>/people/{year}/{block}/samples.parquet",
         refused="<results>/people/{year}/{block}/refused_samples.csv",
     log:
-        "<logs>/labels/{year}-{block}.log",
+        "<logs>/samples/{year}-{block}.log",
     benchmark:
-        "<benchmarks>/labels/{year}-{block}.tsv"
+        "<benchmarks>/samples/{year}-{block}.tsv"
     conda:
         "../../envs/smallmines.yaml"
     threads: 1
@@ -25,7 +25,7 @@ rule labels:
         mem_mb=3000,
         runtime=20,
     params:
-        *code("labels"),
+        *code("samples"),
         digest=PEOPLE.samples_digest,
         config=parameters(cfg.assistant, Samples),
         wanted=PEOPLE.wanted,
@@ -33,7 +33,7 @@ rule labels:
     message:
         "Checking the samples of {wildcards.year}, block {wildcards.block}"
     script:
-        "../scripts/labels.py"
+        "../scripts/samples.py"
 
 
 rule decisions:
@@ -99,7 +99,7 @@ rule assistant:
         "../scripts/assistant.py"
 
 
-rule decide:
+rule labels:
     input:
         features="<results>/segments/{year}/{block}/features.parquet",
         samples="<results>/people/{year}/{block}/samples.parquet",
@@ -109,9 +109,9 @@ rule decide:
     output:
         "<results>/labels/{year}/{block}.parquet",
     log:
-        "<logs>/decide/{year}-{block}.log",
+        "<logs>/labels/{year}-{block}.log",
     benchmark:
-        "<benchmarks>/decide/{year}-{block}.tsv"
+        "<benchmarks>/labels/{year}-{block}.tsv"
     conda:
         "../../envs/smallmines.yaml"
     threads: 1
@@ -119,11 +119,11 @@ rule decide:
         mem_mb=2000,
         runtime=10,
     params:
-        *code("decide"),
+        *code("labels"),
     message:
         "Deciding the labels of {wildcards.year}, block {wildcards.block}"
     script:
-        "../scripts/decide.py"
+        "../scripts/labels.py"
 
 
 rule candidates:

@@ -4,7 +4,7 @@
 rule mask:
     input:
         segments="<results>/segments/{year}/{block}/segments.tif",
-        sky="<results>/composites/{year}/{block}/clear.tif",
+        clear_mask="<results>/composites/{year}/{block}/clear.tif",
         labels="<results>/labels/{year}/{block}.parquet",
         grid="<results>/grid/grid.json",
     output:

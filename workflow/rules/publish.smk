@@ -29,7 +29,7 @@ rule assemble:
 
 
 # What the labels are worth; `verify` holds it against the gates of the configuration.
-rule quality:
+rule label_quality:
     input:
         features=of_all("<results>/segments/{year}/{block}/features.parquet"),
         labels=of_all("<results>/labels/{year}/{block}.parquet"),
@@ -42,9 +42,9 @@ rule quality:
         labels="<results>/dataset/labels.json",
         points="<results>/dataset/accuracy_points.csv",
     log:
-        "<logs>/quality.log",
+        "<logs>/label_quality.log",
     benchmark:
-        "<benchmarks>/quality.tsv"
+        "<benchmarks>/label_quality.tsv"
     conda:
         "../../envs/smallmines.yaml"
     threads: 1
@@ -52,7 +52,7 @@ rule quality:
         mem_mb=3000,
         runtime=30,
     params:
-        *code("quality"),
+        *code("label_quality"),
         digest=events_digest(path for paths in OPINIONS.values() for path in paths),
         years=cfg.year_names,
         blocks=cfg.blocks,
@@ -60,7 +60,7 @@ rule quality:
     message:
         "Measuring what the labels are worth"
     script:
-        "../scripts/quality.py"
+        "../scripts/label_quality.py"
 
 
 # Made once: a label edit moves no tile (`ancient`), nor does a new version of the code (a number stands for it). Where a frozen file is, the
@@ -125,12 +125,12 @@ rule index:
         s2=of_all("<results>/composites/{year}/{block}/s2.tif"),
         s1=of_all("<results>/composites/{year}/{block}/s1.tif"),
         source=of_all("<results>/composites/{year}/{block}/s2_source.tif"),
-        clearness=of_all("<results>/composites/{year}/{block}/clear.tif"),
+        clear_mask=of_all("<results>/composites/{year}/{block}/clear.tif"),
         segments=of_all("<results>/segments/{year}/{block}/segments.tif"),
         labels=of_all("<results>/labels/{year}/{block}.parquet"),
         dem=expand("<results>/composites/static/{block}/dem.tif", block=cfg.blocks),
         lists=DATASET_LISTS,
-        quality="<results>/dataset/labels.json",
+        label_quality="<results>/dataset/labels.json",
         splits="<results>/dataset/splits.csv",
         fishnet="<results>/grid/fishnet.parquet",
         grid="<results>/grid/grid.json",
@@ -223,7 +223,7 @@ rule software:
 rule documents:
     input:
         index="<results>/dataset/index.parquet",
-        quality="<results>/dataset/labels.json",
+        label_quality="<results>/dataset/labels.json",
         splits="<results>/dataset/splits.csv",
         report="<results>/splits.json",
         software="<results>/software.json",
@@ -339,7 +339,7 @@ rule verify:
     input:
         lists=DATASET_LISTS,
         index="<results>/dataset/index.parquet",
-        quality="<results>/dataset/labels.json",
+        label_quality="<results>/dataset/labels.json",
         splits="<results>/dataset/splits.csv",
         sums="<results>/dataset/SHA256SUMS",
         grid="<results>/grid/grid.json",

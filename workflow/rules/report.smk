@@ -5,7 +5,7 @@ include: "common.smk"
 rule pictures:
     input:
         s2="<results>/composites/{year}/{block}/s2.tif",
-        clearness="<results>/composites/{year}/{block}/clear.tif",
+        clear_mask="<results>/composites/{year}/{block}/clear.tif",
         source="<results>/composites/{year}/{block}/s2_source.tif",
         s1="<results>/composites/{year}/{block}/s1.tif",
         dem="<results>/composites/static/{block}/dem.tif",
@@ -42,7 +42,7 @@ rule pictures:
 rule label_pictures:
     input:
         s2="<results>/composites/{year}/{block}/s2.tif",
-        clearness="<results>/composites/{year}/{block}/clear.tif",
+        clear_mask="<results>/composites/{year}/{block}/clear.tif",
         segments="<results>/segments/{year}/{block}/segments.tif",
         probabilities="<results>/assistant/{year}/{block}/probabilities.parquet",
         mask="<results>/masks/{year}/{block}.tif",
@@ -72,7 +72,7 @@ rule plots:
     input:
         index="<results>/dataset/index.parquet",
         blocks="<results>/grid/blocks.parquet",
-        quality="<results>/dataset/labels.json",
+        label_quality="<results>/dataset/labels.json",
         splits="<results>/splits.json",
         statistics=expand("<results>/statistics/{year}.json", year=cfg.year_names),
         metrics=expand(

@@ -31,7 +31,7 @@ rule describe:
     input:
         labels="<results>/segments/{year}/{block}/segments.tif",
         s2="<results>/composites/{year}/{block}/s2.tif",
-        sky="<results>/composites/{year}/{block}/clear.tif",
+        clear_mask="<results>/composites/{year}/{block}/clear.tif",
         dem="<results>/composites/static/{block}/dem.tif",
         grid="<results>/grid/grid.json",
     output:

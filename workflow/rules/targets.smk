@@ -25,7 +25,7 @@ EVERYTHING = [
     "<results>/report.html",
     *expand("<results>/pictures/{year}/{block}/{picture}.png", year=cfg.year_names, block=cfg.blocks, picture=["rgb", "mask"]),
     "<results>/pictures/class_share.png",
-    *expand("<results>/shift/{block}.json", block=cfg.blocks),
+    *expand("<results>/compare_years/{block}.json", block=cfg.blocks),
 ]
 
 

@@ -1,8 +1,8 @@
 """Hard-link the patches of all blocks into the published folder of a year."""
 
-from smallmines.grid import read_lattice
-from smallmines.job import job
-from smallmines.publish.assemble import assemble
+from smallmines.core.job import job
+from smallmines.dataset.assemble import assemble
+from smallmines.grid.lattice import read_lattice
 
 with job(snakemake.log[0]):
     folders = dict(zip(snakemake.params.blocks, snakemake.input.patches, strict=True))

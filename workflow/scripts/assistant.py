@@ -1,7 +1,7 @@
 """Train the random forest of a block and year and predict every segment."""
 
-from smallmines.assistant import assist
-from smallmines.job import job
+from smallmines.core.job import job
+from smallmines.labels.forest import assist
 from smallmines.settings.assistant import Assistant
 
 given, made, blocks = snakemake.input, snakemake.output, snakemake.params.blocks

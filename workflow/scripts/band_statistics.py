@@ -1,7 +1,7 @@
 """Measure the bands of a year's images."""
 
-from smallmines.job import job
-from smallmines.publish.facts import write_statistics
+from smallmines.core.job import job
+from smallmines.dataset.facts import write_statistics
 
 with job(snakemake.log[0]):
     write_statistics(snakemake.input[0].removesuffix(".sha256"), snakemake.output[0])

@@ -1,6 +1,6 @@
 """Draw candidate points for the first labels of a block and year."""
 
-from smallmines.job import job
+from smallmines.core.job import job
 from smallmines.labels.candidates import make_candidates
 from smallmines.settings.candidates import Candidates
 

@@ -1,9 +1,9 @@
 """Write the dataset's static STAC catalogue."""
 
-from smallmines.job import job
-from smallmines.publish.facts import read_facts
-from smallmines.publish.index import read_index
-from smallmines.publish.stac import write_catalogue
+from smallmines.core.job import job
+from smallmines.dataset.facts import read_facts
+from smallmines.dataset.index import read_index
+from smallmines.dataset.stac import write_catalogue
 from smallmines.settings.publish import Catalogue
 
 with job(snakemake.log[0]):

@@ -1,7 +1,7 @@
 """Composite a block's elevation tiles."""
 
-from smallmines.elevation import composite
-from smallmines.job import job
+from smallmines.composite.elevation import composite
+from smallmines.core.job import job
 from smallmines.settings.elevation import Elevation
 
 with job(snakemake.log[0]):

@@ -1,7 +1,7 @@
 """Composite a block's Sentinel-1 scenes."""
 
-from smallmines.job import job
-from smallmines.sentinel1 import composite
+from smallmines.composite.sentinel1 import composite
+from smallmines.core.job import job
 from smallmines.settings.sentinel1 import Sentinel1
 
 with job(snakemake.log[0]):

@@ -1,7 +1,7 @@
 """Composite a block's Sentinel-2 scenes."""
 
-from smallmines.job import job
-from smallmines.sentinel2 import composite
+from smallmines.composite.sentinel2 import composite
+from smallmines.core.job import job
 from smallmines.settings.sentinel2 import Sentinel2
 
 with job(snakemake.log[0]):

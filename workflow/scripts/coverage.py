@@ -4,7 +4,7 @@ from pathlib import Path
 
 from smallmines.archive.coverage import coverage
 from smallmines.archive.fetch import Cache
-from smallmines.job import job
+from smallmines.core.job import job
 from smallmines.report.coverage import picture
 from smallmines.settings.fetch import FETCH
 

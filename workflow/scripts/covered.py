@@ -1,7 +1,7 @@
 """Refuse to download where the chosen scenes leave ground uncovered."""
 
 from smallmines.archive.coverage import require
-from smallmines.job import job
+from smallmines.core.job import job
 
 with job(snakemake.log[0]):
     require(snakemake.input[0], snakemake.params.minimum, snakemake.output[0])

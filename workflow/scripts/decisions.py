@@ -1,6 +1,6 @@
 """Check people's events and find the decision that counts for each segment."""
 
-from smallmines.job import job
+from smallmines.core.job import job
 from smallmines.labels.decisions import check_events
 from smallmines.settings.transfer import Transfer
 

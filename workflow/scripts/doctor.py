@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from smallmines.core.job import job
 from smallmines.doctor.examine import examine, write
-from smallmines.job import job
 from smallmines.settings.doctor import Doctor
 
 with job(snakemake.log[0]):

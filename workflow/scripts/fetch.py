@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from smallmines.archive.fetch import Cache, fetch
-from smallmines.job import job
+from smallmines.core.job import job
 from smallmines.settings.fetch import FETCH
 
 with job(snakemake.log[0]):

@@ -1,8 +1,8 @@
 """Lay tiles and blocks over the area of interest."""
 
-from smallmines.aoi import read_aoi
-from smallmines.grid import make_grid
-from smallmines.job import job
+from smallmines.core.job import job
+from smallmines.grid.aoi import read_aoi
+from smallmines.grid.make import make_grid
 from smallmines.settings.aoi import Aoi
 from smallmines.settings.grid import Grid
 

@@ -1,17 +1,17 @@
 """Write the dataset's index."""
 
-from smallmines.grid import read_lattice
-from smallmines.job import job
-from smallmines.publish.index import BlockFiles, write_index
+from smallmines.core.job import job
+from smallmines.dataset.index import BlockFiles, write_index
+from smallmines.grid.lattice import read_lattice
 
 with job(snakemake.log[0]):
     source, given = snakemake.input, snakemake.params
     keys = [(year, block) for year in given.years for block in given.blocks]
-    names = ("masks", "s2", "s1", "source", "clearness", "segments", "labels")
+    names = ("masks", "s2", "s1", "source", "clear_mask", "segments", "labels")
     products = zip(*(getattr(source, name) for name in names), strict=True)
     dem = dict(zip(given.blocks, source.dem, strict=True))
     files = {key: BlockFiles(**dict(zip(names, some, strict=True)), dem=dem[key[1]]) for key, some in zip(keys, products, strict=True)}
     write_index(
-        files, source.lists, source.fishnet, read_lattice(source.grid), given.country, source.quality, source.splits,
+        files, source.lists, source.fishnet, read_lattice(source.grid), given.country, source.label_quality, source.splits,
         given.windows, given.run, snakemake.output[0],
     )  # fmt: skip

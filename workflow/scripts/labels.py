@@ -1,12 +1,8 @@
-"""Check people's samples and join them to segments."""
+"""Decide the label of each segment of a block and year."""
 
-from smallmines.job import job
-from smallmines.labels.people import check_samples
-from smallmines.settings.samples import Samples
+from smallmines.core.job import job
+from smallmines.labels.decide import decide
 
-given, asked, made = snakemake.input, snakemake.params, snakemake.output
+given = snakemake.input
 with job(snakemake.log[0]):
-    check_samples(
-        list(given.samples), asked.wanted, asked.command, snakemake.wildcards.block, Samples(**asked.config),
-        given.grid, given.segments, given.features, made.samples, made.refused,
-    )  # fmt: skip
+    decide(given.features, given.samples, given.decisions, given.probabilities, given.metrics, snakemake.output[0])

@@ -1,8 +1,8 @@
 """Tell what the splits leak."""
 
-from smallmines.job import job
-from smallmines.publish.index import read_index
-from smallmines.publish.splits import write_leakage
+from smallmines.core.job import job
+from smallmines.dataset.index import read_index
+from smallmines.dataset.splits import write_leakage
 from smallmines.settings.splits import Splits
 
 with job(snakemake.log[0]):

@@ -1,8 +1,8 @@
 """Cut a block's mask into mask patches."""
 
-from smallmines.grid import read_lattice
-from smallmines.job import job
-from smallmines.patches import write_masks
+from smallmines.core.job import job
+from smallmines.dataset.patches import write_masks
+from smallmines.grid.lattice import read_lattice
 
 with job(snakemake.log[0]):
     source, wild, given = snakemake.input, snakemake.wildcards, snakemake.params

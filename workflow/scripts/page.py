@@ -1,6 +1,6 @@
 """Write the page that a data user reads first."""
 
-from smallmines.job import job
+from smallmines.core.job import job
 from smallmines.report.page import write_page
 from smallmines.settings.publish import Page
 

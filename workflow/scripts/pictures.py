@@ -1,7 +1,7 @@
 """Draw the pictures of a block that need no labels."""
 
-from smallmines.grid import read_lattice
-from smallmines.job import job
+from smallmines.core.job import job
+from smallmines.grid.lattice import read_lattice
 from smallmines.report.pictures import block_pictures
 
 with job(snakemake.log[0]):

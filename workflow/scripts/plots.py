@@ -1,6 +1,6 @@
 """Draw the plots of the whole run."""
 
-from smallmines.job import job
+from smallmines.core.job import job
 from smallmines.report.plots import plots
 
 with job(snakemake.log[0]):
@@ -8,4 +8,6 @@ with job(snakemake.log[0]):
     names = [f"{year}, {block}" for year in given.years for block in given.blocks]
     metrics = dict(zip(names, source.metrics, strict=True))
     statistics = dict(zip(given.years, source.statistics, strict=True))
-    plots(source.index, source.blocks, source.quality, source.splits, metrics, statistics, given.years, dict(snakemake.output.items()))
+    plots(
+        source.index, source.blocks, source.label_quality, source.splits, metrics, statistics, given.years, dict(snakemake.output.items())
+    )

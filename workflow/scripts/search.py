@@ -3,7 +3,7 @@
 from datetime import date
 
 from smallmines.archive.search import search
-from smallmines.job import job
+from smallmines.core.job import job
 from smallmines.settings.search import SEARCH
 
 with job(snakemake.log[0]):

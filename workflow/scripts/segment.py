@@ -1,7 +1,7 @@
 """Segment a block's Sentinel-2 composite with Orfeo ToolBox."""
 
-from smallmines.job import job
-from smallmines.segmentation import segment
+from smallmines.core.job import job
+from smallmines.segment.segmentation import segment
 from smallmines.settings.segmentation import Segmentation
 
 with job(snakemake.log[0]):

@@ -1,9 +1,9 @@
 """Gather the versions of the software that the products were made with."""
 
-from smallmines.archive.fetched import read_fetched
-from smallmines.job import job
-from smallmines.provenance import write_json
-from smallmines.software import gathered
+from smallmines.core.files import write_json
+from smallmines.core.job import job
+from smallmines.core.software import gathered
+from smallmines.sensors.fetched import read_fetched
 
 with job(snakemake.log[0]):
     products = {name: list(paths) for name, paths in snakemake.input.items() if name != "fetched"}

@@ -1,8 +1,8 @@
 """Assign the tiles to train, val and test."""
 
-from smallmines.grid import read_lattice
-from smallmines.job import job
-from smallmines.publish.splits import write_splits
+from smallmines.core.job import job
+from smallmines.dataset.splits import write_splits
+from smallmines.grid.lattice import read_lattice
 from smallmines.settings.splits import Splits
 
 with job(snakemake.log[0]):

@@ -7,7 +7,7 @@ every job. No job uses these two through them, since GDAL finds its keys itself.
 import os
 
 if "SMALLMINES_JOB" in os.environ:
-    from smallmines.optional import without
+    from smallmines.core.optional import without
 
     with without("boto3", "dask"):
         import odc.geo.geobox  # noqa: F401

@@ -14,9 +14,9 @@ from smallmines.archive.catalogue import Item, Windows, items_of
 from smallmines.archive.providers import BANDS, Provider, provider_of
 from smallmines.archive.read import Source, reading
 from smallmines.archive.search import footprint
-from smallmines.config import Config, Elevation, Sentinel1, Sentinel2
-from smallmines.errors import UserError
-from smallmines.grid import read_lattice
+from smallmines.config.sections import Config, Elevation, Sentinel1, Sentinel2
+from smallmines.core.errors import UserError
+from smallmines.grid.lattice import read_lattice
 
 SIDE = 16
 """Pixels along the side of what is read."""

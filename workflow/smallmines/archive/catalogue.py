@@ -11,8 +11,8 @@ from typing import Any
 from smallmines.archive.earthengine import PREFIX, connect, grid_of, list_images
 from smallmines.archive.providers import Provider
 from smallmines.archive.signing import is_remote, refusal, retries
-from smallmines.errors import UserError
-from smallmines.log import logger
+from smallmines.core.errors import UserError
+from smallmines.core.log import logger
 
 Windows = Mapping[str, tuple[dt.date, dt.date]]
 

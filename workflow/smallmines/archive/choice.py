@@ -14,13 +14,13 @@ from odc.geo.geobox import GeoBox
 
 from smallmines.archive.catalogue import Item, Windows, by_id
 from smallmines.archive.providers import AOT, BANDS, METADATA, Provider
-from smallmines.archive.radiometry import baseline_of, declared_offset, has_offset, read_metadata
 from smallmines.archive.read import Source, onto, reading
-from smallmines.archive.scl import SCL, clear_mask
 from smallmines.archive.signing import ABSENT, text_of
-from smallmines.errors import UserError
-from smallmines.grid import Lattice
-from smallmines.log import logger
+from smallmines.core.errors import UserError
+from smallmines.core.log import logger
+from smallmines.grid.lattice import Lattice
+from smallmines.sensors.radiometry import baseline_of, declared_offset, has_offset, read_metadata
+from smallmines.sensors.scl import SCL, clear_mask
 from smallmines.settings.search import SearchSentinel1, SearchSentinel2
 
 STEP = 8

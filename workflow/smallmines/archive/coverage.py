@@ -12,13 +12,13 @@ from odc.geo.geobox import GeoBox
 
 from smallmines.archive.choice import Area, area_of
 from smallmines.archive.fetch import Cache, Wanted, is_cached, wanted
-from smallmines.archive.scl import SCL
 from smallmines.archive.search import why_rejected
 from smallmines.archive.signing import is_remote
-from smallmines.errors import UserError
-from smallmines.grid import Lattice, read_lattice
-from smallmines.log import logger
-from smallmines.provenance import read_json, write_json
+from smallmines.core.errors import UserError
+from smallmines.core.files import read_json, write_json
+from smallmines.core.log import logger
+from smallmines.grid.lattice import Lattice, read_lattice
+from smallmines.sensors.scl import SCL
 from smallmines.settings.fetch import Fetch
 
 BYTES = {"s2": 1.1, "s1": 3.2, "dem": 2.8, SCL: 0.1}

@@ -22,8 +22,8 @@ from rasterio.windows import Window
 
 from smallmines.archive.providers import Provider
 from smallmines.archive.signing import refusal
-from smallmines.errors import UserError
-from smallmines.redaction import redacted
+from smallmines.core.errors import UserError
+from smallmines.core.redaction import redacted
 
 PREFIX = "ee://"
 """Begin of an href: `ee://<id of the image>`."""

@@ -20,15 +20,15 @@ from rasterio.windows import Window
 from smallmines.archive.earthengine import connect
 from smallmines.archive.providers import BANDS, Provider, provider_of
 from smallmines.archive.read import Source, onto, reading, same_crs, source_window, touches
-from smallmines.archive.scl import SCL, cloud_reach
 from smallmines.archive.signing import is_remote
-from smallmines.errors import UserError
-from smallmines.grid import read_lattice
-from smallmines.log import logger
-from smallmines.provenance import digest, read_json, write_json
-from smallmines.raster import created, geobox_of, strips, window_geobox
+from smallmines.core.errors import UserError
+from smallmines.core.files import digest, read_json, write_json
+from smallmines.core.log import logger
+from smallmines.core.raster import created, geobox_of, strips, window_geobox
+from smallmines.core.software import TAG, of_rasters
+from smallmines.grid.lattice import read_lattice
+from smallmines.sensors.scl import SCL, cloud_reach
 from smallmines.settings.fetch import Fetch, FetchElevation, FetchSentinel1, FetchSentinel2
-from smallmines.software import TAG, of_rasters
 
 LEFTOVER_AGE = 3600.0
 """Seconds after which a half-written file of a killed job is removed."""
@@ -176,7 +176,7 @@ def _onto_grid(one: Wanted, source: Source, settings: FetchSentinel2, tags: dict
     resampling = "nearest" if ten or one.band == SCL else settings.resampling_20m
     with created(one.path, one.grid, source.dtypes[0], 0, [one.band], tags, zlevel=1) as target:
         if settings.reader == "stackstac" and resampling == "nearest" and same_crs(source, one.grid):
-            from smallmines.archive.lazy import cube_of
+            from smallmines.archive.stackstac_reader import cube_of
 
             cube = cube_of(source, one.grid)
             for strip in strips(one.grid.shape, 1024):

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Literal
 
-from smallmines.archive.scl import SCL
-from smallmines.errors import UserError
-from smallmines.product import S2_BANDS
+from smallmines.core.errors import UserError
+from smallmines.core.product import S2_BANDS
+from smallmines.sensors.scl import SCL
 
 Sensor = Literal["s2", "s1", "dem"]
 

@@ -31,9 +31,9 @@ from smallmines.archive.connections import connection
 from smallmines.archive.earthengine import PREFIX, open_image
 from smallmines.archive.providers import Provider
 from smallmines.archive.signing import ABSENT, HTTP, REFUSED, forget_signatures, is_remote, readable, refusal
-from smallmines.errors import UserError
-from smallmines.log import logger
-from smallmines.redaction import redacted
+from smallmines.core.errors import UserError
+from smallmines.core.log import logger
+from smallmines.core.redaction import redacted
 
 FOOTPRINT_SLACK = 500.0
 """Metres by which a catalogue's footprint may miss the pixels: its few corners are straight in degrees, the tile in metres."""

@@ -19,12 +19,12 @@ from smallmines.archive.catalogue import Item, Windows, by_id, items_of
 from smallmines.archive.choice import Area, Rejected, area_of, choose_sentinel1, choose_sentinel2, outside
 from smallmines.archive.providers import BANDS, Provider, provider_of
 from smallmines.archive.read import touches
-from smallmines.archive.scl import SCL
-from smallmines.errors import UserError
-from smallmines.grid import Lattice, read_lattice
-from smallmines.log import logger
-from smallmines.provenance import read_json, write_json
-from smallmines.redaction import redacted
+from smallmines.core.errors import UserError
+from smallmines.core.files import read_json, write_json
+from smallmines.core.log import logger
+from smallmines.core.redaction import redacted
+from smallmines.grid.lattice import Lattice, read_lattice
+from smallmines.sensors.scl import SCL
 from smallmines.settings.search import Search, SearchElevation, SearchSentinel1, SearchSentinel2
 
 

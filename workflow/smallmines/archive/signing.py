@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from smallmines.archive.providers import Provider
-from smallmines.errors import UserError
-from smallmines.redaction import redacted
+from smallmines.core.errors import UserError
+from smallmines.core.redaction import redacted
 
 HTTP: Mapping[str, str] = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",

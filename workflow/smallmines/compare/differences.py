@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from smallmines import raster
-from smallmines.archive.radiometry import OFFSET
 from smallmines.compare.pairs import Pair, Patch
-from smallmines.errors import UserError
-from smallmines.patches import IMAGE_NODATA, MASK_NODATA, UNITS
-from smallmines.product import PATCH_BANDS, S2_BANDS
+from smallmines.core import raster
+from smallmines.core.errors import UserError
+from smallmines.core.product import PATCH_BANDS, S2_BANDS
+from smallmines.dataset.patches import IMAGE_NODATA, MASK_NODATA, UNITS
+from smallmines.sensors.radiometry import OFFSET
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -23,11 +23,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from smallmines.archive.radiometry import PROVES_NONE, SUGGESTS_OFFSET, quantile_of
 from smallmines.compare.differences import read_image
 from smallmines.compare.pairs import Patch
-from smallmines.errors import UserError
-from smallmines.product import PATCH_BANDS, S2_BANDS
+from smallmines.core.errors import UserError
+from smallmines.core.product import PATCH_BANDS, S2_BANDS
+from smallmines.sensors.radiometry import PROVES_NONE, SUGGESTS_OFFSET, quantile_of
 
 Floats = NDArray[np.float64]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from smallmines.product import S2_BANDS
+from smallmines.core.product import S2_BANDS
 from smallmines.report import canvas
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from smallmines.errors import UserError
-from smallmines.released import Header, named, patch_files, read_header
+from smallmines.core.errors import UserError
+from smallmines.core.patch_files import Header, named, patch_files, read_header
 
 Match = Literal["exact", "shifted", "other"]
 

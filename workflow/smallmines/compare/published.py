@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from smallmines.compare.differences import read_mask
 from smallmines.compare.pairs import Patch, find_patches
-from smallmines.errors import UserError
-from smallmines.patches import MASK_NODATA
-from smallmines.released import NAME
-from smallmines.splits import BINS, bins_of
+from smallmines.core.errors import UserError
+from smallmines.core.patch_files import NAME
+from smallmines.dataset.patches import MASK_NODATA
+from smallmines.dataset.split_methods import BINS, bins_of
 
 if TYPE_CHECKING:
     import pandas as pd

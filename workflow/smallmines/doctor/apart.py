@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from smallmines.dataset.split_methods import leakage
 from smallmines.doctor.folder import Finding, Folder
 from smallmines.doctor.measure import Measured
 from smallmines.doctor.structure import names
 from smallmines.settings.doctor import Doctor
-from smallmines.splits import leakage
 
 ALIKE = 0.9995
 """Correlation of red between years above which two images are one: seasons and noise leave 0.97 at most."""

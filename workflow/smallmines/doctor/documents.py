@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from smallmines.core.errors import UserError
+from smallmines.core.files import read_json, sha256
+from smallmines.core.product import PATCH_BANDS
+from smallmines.dataset.assemble import read_list
+from smallmines.dataset.seal import SUMS, compare_with_sums
 from smallmines.doctor.folder import Finding, Folder, texts
 from smallmines.doctor.measure import Measured
-from smallmines.errors import UserError
-from smallmines.product import PATCH_BANDS
-from smallmines.provenance import read_json, sha256
-from smallmines.publish.assemble import read_list
-from smallmines.publish.seal import SUMS, compare_with_sums
 
 CLAIM = re.compile(
     r"(?<![\d.,–-])(\d{1,3}(?:[ ,]\d{3})+|\d+)\s+(?:[\w×-]+\s+){0,2}?(tiles|patches|images|masks|pairs|chips)\b", re.IGNORECASE

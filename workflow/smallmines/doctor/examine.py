@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from smallmines.core.files import write_json, written
+from smallmines.core.log import logger
 from smallmines.doctor import apart, documents, geometry, labels, radiometry, structure
 from smallmines.doctor.folder import Finding, Folder, read_folder
 from smallmines.doctor.measure import BANDS, Measured, measure
-from smallmines.log import logger
-from smallmines.provenance import write_json, written
 from smallmines.settings.doctor import Doctor
 
 SEVERITIES = ("error", "warning", "note")
@@ -144,7 +144,7 @@ def _sheet(examined: Examined, rows: Sequence[dict[str, Any]], why: dict[str, st
     import rasterio
     from rasterio.errors import RasterioError
 
-    from smallmines.patches import IMAGE_NODATA
+    from smallmines.dataset.patches import IMAGE_NODATA
     from smallmines.report import canvas
     from smallmines.report.pictures import RGB
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pandas as pd
 
-from smallmines.errors import UserError
-from smallmines.provenance import read_json
-from smallmines.released import NAME
+from smallmines.core.errors import UserError
+from smallmines.core.files import read_json
+from smallmines.core.patch_files import NAME
 
 SPLIT_FILES = re.compile(r"split", re.IGNORECASE)
 TEXT = (".md", ".txt", ".json", ".csv", ".jsonl", ".yaml", ".yml", ".geojson", ".html", ".xml", "")

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from smallmines.core.product import PATCH_BANDS
+from smallmines.dataset.patches import MASK_NODATA
 from smallmines.doctor.folder import Finding, Folder
 from smallmines.doctor.measure import Measured
 from smallmines.doctor.structure import names
-from smallmines.patches import MASK_NODATA
-from smallmines.product import PATCH_BANDS
 from smallmines.settings.doctor import Doctor
 
 FOLDS = 3

@@ -20,9 +20,9 @@ import rasterio
 from numpy.typing import NDArray
 from rasterio.errors import RasterioError
 
-from smallmines.patches import IMAGE_NODATA, MASK_NODATA
-from smallmines.product import PATCH_BANDS
-from smallmines.raster import geobox_of
+from smallmines.core.product import PATCH_BANDS
+from smallmines.core.raster import geobox_of
+from smallmines.dataset.patches import IMAGE_NODATA, MASK_NODATA
 from smallmines.settings.doctor import Doctor
 
 Floats = NDArray[np.float64]

@@ -8,10 +8,10 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
+from smallmines.core.product import S2_BANDS
 from smallmines.doctor.folder import Finding, Folder
 from smallmines.doctor.measure import Measured
 from smallmines.doctor.structure import names
-from smallmines.product import S2_BANDS
 from smallmines.settings.doctor import Doctor
 
 LEAST_PLATEAU = 64

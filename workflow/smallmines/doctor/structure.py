@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from smallmines.core.product import PATCH_BANDS
+from smallmines.dataset.patches import IMAGE_NODATA, MASK_NODATA
 from smallmines.doctor.folder import Finding, Folder
 from smallmines.doctor.measure import BANDS, Measured
-from smallmines.patches import IMAGE_NODATA, MASK_NODATA
-from smallmines.product import PATCH_BANDS
 
 FORM = {"image": (BANDS, "float32", IMAGE_NODATA), "mask": (1, "uint8", float(MASK_NODATA))}
 """Bands, type and nodata of the files, as in the release."""

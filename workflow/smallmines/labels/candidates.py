@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from smallmines.grid import read_lattice
+from smallmines.core.files import written
+from smallmines.core.log import logger
+from smallmines.core.product import S2_BANDS
+from smallmines.grid.lattice import read_lattice
 from smallmines.labels.tables import CLEAR
-from smallmines.log import logger
-from smallmines.product import S2_BANDS
-from smallmines.provenance import written
-from smallmines.segments import read_features
+from smallmines.segment.features import read_features
 from smallmines.settings.candidates import Candidates
 
 if TYPE_CHECKING:

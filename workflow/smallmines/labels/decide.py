@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from smallmines.errors import UserError
+from smallmines.core.errors import UserError
+from smallmines.core.files import read_json
+from smallmines.core.log import logger
 from smallmines.labels import tables
-from smallmines.log import logger
-from smallmines.provenance import read_json
-from smallmines.segments import read_features
+from smallmines.segment.features import read_features
 
 if TYPE_CHECKING:
     import pandas as pd

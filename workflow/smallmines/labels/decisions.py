@@ -6,13 +6,13 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from smallmines import raster
-from smallmines.errors import UserError
-from smallmines.labels import store, tables
+from smallmines.core import raster
+from smallmines.core.errors import UserError
+from smallmines.core.files import written
+from smallmines.core.log import logger
+from smallmines.labels import event_files, tables
 from smallmines.labels.transfer import settle
-from smallmines.log import logger
-from smallmines.provenance import written
-from smallmines.segments import read_features
+from smallmines.segment.features import read_features
 from smallmines.settings.transfer import Transfer
 
 
@@ -35,7 +35,7 @@ def check_events(
     Raises:
         UserError: an unusable file, or an event of another year or block.
     """
-    events = store.read_events(paths)
+    events = event_files.read_events(paths)
     require_home(events, int(year), block)
     with raster.opened(segments) as source:
         found = settle(events, read_features(features), lambda: source.read(1), raster.geobox_of(source), settings)
@@ -50,13 +50,13 @@ def check_events(
             table.to_csv(beside, index=False, lineterminator="\n")
 
 
-def require_home(events: Sequence[store.Event], year: int, block: str) -> None:
+def require_home(events: Sequence[event_files.Event], year: int, block: str) -> None:
     """Refuse events of another year or block, and those of the accuracy sample: a reference that became a label would judge itself.
 
     Raises:
         UserError: there are some.
     """
-    if reference := [event for event in events if event.provenance == store.REFERENCE]:
+    if reference := [event for event in events if event.provenance == event_files.REFERENCE]:
         raise UserError(
             "events about segments",
             f"{len(reference)} about pixels of the accuracy sample, the first by {reference[0].annotator} at {reference[0].time}",

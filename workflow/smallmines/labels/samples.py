@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from smallmines.errors import UserError
+from smallmines.core.errors import UserError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -343,7 +343,7 @@ def _coverage(polygons: NDArray[Any], segments: NDArray[np.uint32], own: NDArray
     import rasterio.features
     import shapely
 
-    from smallmines import raster
+    from smallmines.core import raster
 
     tree = shapely.STRtree(polygons)
     pairs, counts = [np.empty((0, 2), np.int64)], [np.empty(0, np.int64)]

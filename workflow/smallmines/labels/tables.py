@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from smallmines.errors import UserError
-from smallmines.product import CLASSES
-from smallmines.provenance import written
-from smallmines.software import FOREST, TABLES, TAG, of_packages
+from smallmines.core.errors import UserError
+from smallmines.core.files import written
+from smallmines.core.product import CLASSES
+from smallmines.core.software import FOREST, TABLES, TAG, of_packages
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,7 +29,7 @@ CLEAR = 0.5
 
 def schema(name: Name) -> Any:
     """The contract of a table: its columns in order with types and ranges; others are refused, each segment stands once."""
-    from smallmines.optional import pandera
+    from smallmines.core.optional import pandera
 
     pa = pandera()
 

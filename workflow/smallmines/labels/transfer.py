@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from smallmines.labels import footprint
-from smallmines.labels.store import LABELS, RANKS, Event
+from smallmines.labels.event_files import LABELS, RANKS, Event
 from smallmines.settings.transfer import Transfer
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ import pandas as pd
 import rasterio
 from numpy.typing import NDArray
 
-from smallmines.errors import UserError
-from smallmines.released import NAME
+from smallmines.core.errors import UserError
+from smallmines.core.patch_files import NAME
 
 BANDS = ("B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B11", "B12", "VV", "VH", "DEM")
 """The bands of an image, in order: Sentinel-2 (DN), Sentinel-1 (dB), elevation (m)."""

@@ -32,7 +32,7 @@ from typing import Literal, get_args
 import pandas as pd
 import rasterio
 
-from smallmines.errors import UserError
+from smallmines.core.errors import UserError
 from smallmines.loaders.folder import BANDS, CLASSES, IGNORE, NODATA, SPLITS, require_bands
 
 NAMES: dict[str, str] = {

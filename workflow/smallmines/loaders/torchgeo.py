@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torchgeo.datasets import DatasetNotFoundError, NonGeoDataset, RGBBandsMissingError
 
-from smallmines.errors import UserError
+from smallmines.core.errors import UserError
 from smallmines.loaders.folder import BANDS, CLASSES, IGNORE, band_statistics, read_image, read_pairs, require_bands
 
 

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.enums import Resampling
 
-from smallmines import raster
-from smallmines.provenance import written
+from smallmines.core import raster
+from smallmines.core.files import written
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

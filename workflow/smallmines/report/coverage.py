@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from smallmines.grid import read_lattice
-from smallmines.provenance import read_json
+from smallmines.core.files import read_json
+from smallmines.grid.lattice import read_lattice
 from smallmines.report import canvas
 
 NAMES = {"s2": "Sentinel-2", "s1": "Sentinel-1", "dem": "Elevation"}

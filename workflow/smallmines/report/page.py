@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from smallmines.core.files import read_json, sha256, written
+from smallmines.dataset.documents import cite, interval, licence_address, number
 from smallmines.labels.tables import PROVENANCES
-from smallmines.provenance import read_json, sha256, written
-from smallmines.publish.documents import cite, interval, licence_address, number
 from smallmines.settings.publish import Page
 
 PICTURES = {

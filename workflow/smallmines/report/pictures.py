@@ -10,22 +10,22 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 
-from smallmines import raster
-from smallmines.grid import Lattice
-from smallmines.log import logger
-from smallmines.product import S2_BANDS
-from smallmines.provenance import read_json, split_tag
+from smallmines.composite.seams import SEVERAL
+from smallmines.core import raster
+from smallmines.core.files import read_json, split_tag
+from smallmines.core.log import logger
+from smallmines.core.product import S2_BANDS
+from smallmines.grid.lattice import Lattice
 from smallmines.report import canvas
-from smallmines.seams import SEVERAL
 
 RGB = tuple(S2_BANDS.index(name) + 1 for name in ("B04", "B03", "B02"))
 MOST_SEAMS = 14
 """Seams that are told in numbers, the longest first."""
 
 
-def rgb(s2: str, clearness: str, lattice: Lattice, year: str, block: str, target: str) -> None:
+def rgb(s2: str, clear_path: str, lattice: Lattice, year: str, block: str, target: str) -> None:
     """Sentinel-2 in natural colours."""
-    colours = _rgb(s2, clearness, lattice, block)
+    colours = _rgb(s2, clear_path, lattice, block)
     made = canvas.map_figure(colours.shape[:2])
     title = f"{year}, block {block}: Sentinel-2 B04, B03, B02 (2–98 % of the clear pixels)"
     canvas.show(made.subplots(), colours, title, _metres(lattice, block, colours))
@@ -76,14 +76,14 @@ def shaded(height: NDArray[Any], metres: float, exaggeration: float = 3.0) -> ND
     return np.tensordot(light, normal, 1).clip(0, 1).astype(np.float32)
 
 
-def segments(s2: str, clearness: str, segments: str, lattice: Lattice, year: str, block: str, target: str) -> None:
+def segments(s2: str, clear_path: str, segments: str, lattice: Lattice, year: str, block: str, target: str) -> None:
     """Segment outlines over Sentinel-2, in the block's middle tile: of a whole block, or of nine tiles, one would see lines only."""
     where = middle_tile(lattice, block)
     with raster.opened(s2) as source:
         bands = source.read(RGB, window=where)
     with raster.opened(segments) as source:
         labels = source.read(1, window=where)
-    with raster.opened(clearness) as source:
+    with raster.opened(clear_path) as source:
         clear = source.read(1, window=where) > 0
     times = max(1, canvas.LIMIT // max(labels.shape))
     colours = canvas.enlarged(canvas.stretched(bands, (bands > 0).all(axis=0), basis=clear, gamma=canvas.GAMMA), times)
@@ -132,14 +132,14 @@ def scenes(source: str, lattice: Lattice, year: str, block: str, target: str) ->
     canvas.save(made, target)
 
 
-def seams(s2: str, clearness: str, source: str, stats: str, lattice: Lattice, year: str, block: str, target: str) -> None:
+def seams(s2: str, clear_path: str, source: str, stats: str, lattice: Lattice, year: str, block: str, target: str) -> None:
     """Where two scenes meet in the Sentinel-2 composite, and by how much the level changes there."""
     from matplotlib.patches import Patch
 
     told = read_json(stats)["seams"]
     number = canvas.thumbnail(source, categories=True)[0]
     own = _own(lattice, block, number.shape)
-    colours = 0.25 + 0.45 * _rgb(s2, clearness, lattice, block).mean(axis=2, keepdims=True).repeat(3, axis=2)
+    colours = 0.25 + 0.45 * _rgb(s2, clear_path, lattice, block).mean(axis=2, keepdims=True).repeat(3, axis=2)
     colours, handles = canvas.faded(colours.astype(np.float32), own), []
     with raster.opened(source) as opened:
         names = split_tag(opened.tags().get("ITEMS", ""))
@@ -247,13 +247,13 @@ def probability(segments: str, table: str, lattice: Lattice, year: str, block: s
     canvas.save(made, target)
 
 
-def mask(s2: str, clearness: str, mask: str, lattice: Lattice, year: str, block: str, target: str) -> None:
+def mask(s2: str, clear_path: str, mask: str, lattice: Lattice, year: str, block: str, target: str) -> None:
     """The mask over Sentinel-2."""
     from matplotlib.patches import Patch
 
     values = canvas.thumbnail(mask, categories=True)[0]
     own = _own(lattice, block, values.shape)
-    colours = canvas.masked(_rgb(s2, clearness, lattice, block), np.where(own, values, 0).astype(np.uint8))
+    colours = canvas.masked(_rgb(s2, clear_path, lattice, block), np.where(own, values, 0).astype(np.uint8))
     valid = own & (values != 255)
     share = (values[valid] == 1).mean() if valid.any() else 0.0
     made = canvas.map_figure(values.shape)
@@ -270,15 +270,15 @@ def block_pictures(sources: dict[str, str], lattice: Lattice, year: str, block: 
     """All pictures that need no labels.
 
     Args:
-        sources: paths of s2, clearness, s1, dem, source (scene index), segments, and the composites' figures s2_stats and s1_stats.
+        sources: paths of s2, clear_mask, s1, dem, source (scene index), segments, and the composites' figures s2_stats and s1_stats.
         targets: paths of rgb, s1, hillshade, segments, source, seams and steps.
     """
-    rgb(sources["s2"], sources["clearness"], lattice, year, block, targets["rgb"])
+    rgb(sources["s2"], sources["clear_mask"], lattice, year, block, targets["rgb"])
     radar(sources["s1"], lattice, year, block, targets["s1"])
     hillshade(sources["dem"], lattice, year, block, targets["hillshade"])
-    segments(sources["s2"], sources["clearness"], sources["segments"], lattice, year, block, targets["segments"])
+    segments(sources["s2"], sources["clear_mask"], sources["segments"], lattice, year, block, targets["segments"])
     scenes(sources["source"], lattice, year, block, targets["source"])
-    composite = (sources["s2"], sources["clearness"], sources["source"], sources["s2_stats"])
+    composite = (sources["s2"], sources["clear_mask"], sources["source"], sources["s2_stats"])
     seams(*composite, lattice, year, block, targets["seams"])
     steps(sources["s1"], sources["s1_stats"], lattice, year, block, targets["steps"])
     logger.info("%d pictures in %s", len(targets), Path(targets["rgb"]).parent)
@@ -288,19 +288,19 @@ def label_pictures(sources: dict[str, str], lattice: Lattice, year: str, block: 
     """All pictures that need labels.
 
     Args:
-        sources: paths of s2, clearness, segments, probabilities and mask.
+        sources: paths of s2, clear_mask, segments, probabilities and mask.
         targets: paths of probability and mask.
     """
     probability(sources["segments"], sources["probabilities"], lattice, year, block, targets["probability"])
-    mask(sources["s2"], sources["clearness"], sources["mask"], lattice, year, block, targets["mask"])
+    mask(sources["s2"], sources["clear_mask"], sources["mask"], lattice, year, block, targets["mask"])
     logger.info("%d pictures in %s", len(targets), Path(targets["mask"]).parent)
 
 
-def _rgb(s2: str, clearness: str, lattice: Lattice, block: str) -> canvas.Colours:
+def _rgb(s2: str, clear_path: str, lattice: Lattice, block: str) -> canvas.Colours:
     bands = canvas.thumbnail(s2, RGB)
     valid = np.asarray((bands > 0).all(axis=0))
     own = _own(lattice, block, valid.shape)
-    clear = canvas.thumbnail(clearness, categories=True)[0] > 0
+    clear = canvas.thumbnail(clear_path, categories=True)[0] > 0
     return canvas.faded(canvas.stretched(bands, valid, basis=own & clear, gamma=canvas.GAMMA), own)
 
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from smallmines import raster
+from smallmines.core import raster
+from smallmines.core.files import read_json
+from smallmines.core.log import logger
+from smallmines.core.product import PATCH_BANDS
+from smallmines.dataset.index import read_index
+from smallmines.dataset.patches import IMAGE_NODATA
 from smallmines.labels.tables import PROVENANCES
-from smallmines.log import logger
-from smallmines.patches import IMAGE_NODATA
-from smallmines.product import PATCH_BANDS
-from smallmines.provenance import read_json
-from smallmines.publish.index import read_index
 from smallmines.report import canvas
 from smallmines.report.pictures import RGB
 

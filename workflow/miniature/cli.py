@@ -1,0 +1,96 @@
+"""The verbs of the miniature Earth: `miniature make`, `miniature score`, `miniature correct`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from smallmines.cli.console import ConfigPath, plain_errors, read_config, show
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="The miniature Earth: a small made-up archive with known truth.")
+
+Seed = Annotated[int, typer.Option(min=0, help="Another seed, another world.")]
+Tiles = Annotated[int, typer.Option(min=1, help="Number of tiles of 128 × 128 px.")]
+
+
+@app.command("make")
+def make(
+    config: ConfigPath,
+    tiles: Tiles = 40,
+    seed: Seed = 0,
+    aoi: Annotated[
+        Path | None,
+        typer.Option("--aoi", help="Outline of the area, shrunk where it touches more tiles.", exists=True, dir_okay=False),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite people's files (AOI, samples) too.")] = False,
+) -> None:
+    """Make archive, truth, area of interest and samples of a run."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from miniature.make import expected_steps, make_world
+
+    console = Console()
+    with plain_errors():
+        settings = read_config(config)
+        columns = (TextColumn("{task.description:<62.62}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        with Progress(*columns, console=console, transient=True) as progress:
+            bar = progress.add_task("", total=expected_steps(settings))
+            made = make_world(settings, tiles, seed, force, tell=lambda what: progress.update(bar, description=what, advance=1), aoi=aoi)
+    console.print(
+        "Made:" if made.new else "Already there:", f"{made.tiles} tiles, {made.items} items in {made.folder}/archive/catalog.json"
+    )
+    console.print(f"truth in {made.folder}/truth")
+    if made.forgotten:
+        console.print(f"results/{settings.run} was made of an earlier world and is gone")
+    if made.tiles != tiles:
+        console.print(f"{made.tiles} tiles is as near to {tiles} as this outline comes")
+    if made.written:
+        console.print(f"people's files: {len(made.written)} written, first {made.written[0]}")
+    if made.kept:
+        console.print(f"people's files: {len(made.kept)} kept as they were ({made.kept[0]}, …); --force overwrites them")
+
+
+@app.command("score")
+def score(
+    config: ConfigPath,
+    json: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file too.")] = None,
+) -> None:
+    """Compare a run's masks with the truth: prediction alone, and with people's labels."""
+    from miniature import score as scores
+    from smallmines.core.files import read_json, write_json
+
+    with plain_errors():
+        settings = read_config(config)
+        rows = [{str(key): value for key, value in row.items()} for row in scores.score(settings).to_dict("records")]
+        seen = scores.seen_mines(settings)
+    if json:
+        write_json(json, rows)
+    grid = read_json(Path("results") / settings.run / "grid/grid.json")
+    dataset = Path("results") / settings.run / "dataset"
+    images, masks = (len(list(dataset.glob(f"*/{kind}/*.tif"))) for kind in ("IMAGE", "MASK"))
+    shown = ("masks", "year", "iou", "precision", "recall", "predicted_share", "true_share")
+    show("True mine pixels with a valid observation", [{str(key): value for key, value in row.items()} for row in seen.to_dict("records")])
+    show("Masks against the truth", [{name.removesuffix("_share"): row[name] for name in shown} for row in rows])
+    print(f"The dataset: {dataset}/ ({grid['tiles']} tiles, {len(settings.years)} years: {images} images and {masks} masks)")
+
+
+@app.command("correct")
+def correct(
+    config: ConfigPath,
+    share: Annotated[float, typer.Option(min=0, max=1, help="Part of the review queue that is looked at.")] = 0.1,
+    seed: Seed = 0,
+) -> None:
+    """Let simulated annotators, who err, label a round of working copies, and a third settle what they disagreed about in the last."""
+    from miniature import annotators
+
+    with plain_errors():
+        paths = annotators.correct(read_config(config), share, seed)
+    events = sum(path.read_text(encoding="utf-8").count("\n") for path in paths)
+    print(f"{events} events in {len(paths)} files" + (f", first {paths[0]}" if paths else ""))
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,164 @@
+"""Make the miniature Earth: archive, truth, area of interest and samples."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from rasterio.windows import Window as RasterWindow
+
+from miniature import optical, people, radar
+from miniature.landscape import CLASSES, Land, make_land
+from miniature.layers import Scratch, scratch, windows
+from miniature.place import place
+from miniature.spectra import backscatter, reflectance, surface
+from miniature.stac import Catalogue
+from smallmines.config.sections import Config
+from smallmines.core import raster
+from smallmines.core.files import digest, read_json, sha256, write_json
+from smallmines.core.product import S2_BANDS
+
+
+@dataclass(frozen=True)
+class Made:
+    """What `make_world` left behind: folder of the machine's files, whether they are new, tiles, items, people's files new and kept, and
+    whether the results of an earlier world were removed."""
+
+    folder: Path
+    new: bool
+    tiles: int
+    items: int
+    written: list[Path]
+    kept: list[Path]
+    forgotten: bool = False
+
+
+def make_world(
+    config: Config,
+    tiles: int = 40,
+    seed: int = 0,
+    force: bool = False,
+    root: str | Path = ".",
+    tell: Callable[[str], None] = lambda _: None,
+    aoi: str | Path | None = None,
+) -> Made:
+    """Make the world of a config below `root`, window by window, in memory that does not grow with it.
+
+    `resources/automatic/<run>/{archive,truth}` are left alone where they were made by the same recipe, else replaced as a
+    whole; what the workflow made of the old world, `results/<run>`, is then removed, so that it is made again. People's files under
+    `resources/user/<run>/` that exist are kept unless `force`. The same arguments give the same bytes.
+
+    Args:
+        tiles: number of tiles wanted; the nearest that the outline can reach.
+        aoi: a vector file whose outline the area gets, see `place`; None: made up.
+
+    Raises:
+        UserError: fewer tiles than blocks; an unusable AOI.
+    """
+    root = Path(root)
+    automatic, user = root / "resources" / "automatic" / config.run, root / "resources" / "user" / config.run
+    tell("land")
+    where = place(config, tiles, seed, aoi)
+    years = config.year_names
+    recipe = recipe_of(config, tiles, seed, aoi)
+    known = read_json(automatic / "truth/world.json") if (automatic / "truth/world.json").is_file() else {}
+    new = known.get("recipe") != recipe or not (automatic / "archive/catalog.json").is_file()
+    with scratch(automatic, where.shape) as layers:
+        land = make_land(where, years, seed, layers)
+        items = _write_archive(config, land, automatic, seed, layers, tell) if new else known["items"]
+        if new:
+            with _replaced(automatic / "truth") as folder:
+                _write_truth(folder, land, {"recipe": recipe, "seed": seed, "items": items})
+            if known:
+                _forget(root, config.run)
+        tell("area of interest and samples")
+        written, kept = people.write_people(user, where, land, years, seed, force)
+    return Made(automatic, new, len(where.cells), items, written, kept, forgotten=bool(known) and new)
+
+
+def recipe_of(config: Config, tiles: int, seed: int, aoi: str | Path | None = None) -> str:
+    """Digest of all that the world depends on: grid, years, outline, size, seed and the code of this package."""
+    sources = [sha256(path) for path in sorted(Path(__file__).parent.glob("*.py"))]
+    years = {year: epoch.model_dump(mode="json") for year, epoch in config.years.items()}
+    return digest([config.grid.model_dump(mode="json"), years, tiles, seed, aoi and sha256(aoi), sources])
+
+
+def _forget(root: Path, run: str) -> None:
+    """Remove what was made from an earlier world of the run: its items have the same names and other pixels.
+
+    Snakemake would not notice: results that are there need no manifest, and the catalogue that lists the items reads the same.
+    """
+    for item in (root / "resources/automatic" / run / "archive").glob("*/*/"):
+        shutil.rmtree(root / "resources/automatic/pixels" / item.name, ignore_errors=True)
+    shutil.rmtree(root / "results" / run, ignore_errors=True)
+
+
+def _write_archive(config: Config, land: Land, automatic: Path, seed: int, layers: Scratch, tell: Callable[[str], None]) -> int:
+    """Write all items; their number."""
+    years, geobox = config.year_names, land.where.geobox
+    items = 0
+    with _replaced(automatic / "archive") as folder:
+        catalogue = Catalogue(folder)
+        rough = surface(land, years[0], layers, 0.6)
+        for _ in radar.write_elevation(catalogue, rough, geobox, seed):
+            items += 1
+        for number, year in enumerate(years):
+            epoch = config.years[int(year)]
+            ground, lit = reflectance(land, year, seed, layers), surface(land, year, layers, 0.3)
+            for item in optical.write_year(catalogue, ground, lit, geobox, epoch, number, len(years), seed):
+                tell(item)
+                items += 1
+            for item in radar.write_year(catalogue, backscatter(land, year, layers), land.elevation, geobox, epoch, number, seed):
+                tell(item)
+                items += 1
+        catalogue.close()
+    return items
+
+
+def expected_steps(config: Config) -> int:
+    """How often `make_world` tells something: land, samples, and the Sentinel items of each year."""
+    years = len(config.years)
+    return 2 + years * (12 + 6) + (years > 1)
+
+
+def _write_truth(folder: Path, land: Land, known: dict[str, str | int]) -> None:
+    where = land.where
+    shares = {}
+    for year in land.cover:
+        mined = inside = 0
+        with (
+            raster.created(folder / f"{year}.tif", where.geobox, "uint8", None, ["mining"]) as truth,
+            raster.created(folder / f"classes_{year}.tif", where.geobox, "uint8", None, ["class"]) as classes,
+        ):
+            for window in windows(where.shape):
+                mine, own = land.truth(year, window), where.in_tiles(window)
+                area = RasterWindow.from_slices(*window.at)
+                truth.write(mine.astype(np.uint8), 1, window=area)
+                classes.write(land.classes(year, window), 1, window=area)
+                mined, inside = mined + int(mine[own].sum()), inside + int(own.sum())
+        shares[year] = round(mined / inside, 6)
+    write_json(
+        folder / "world.json",
+        {**known, "tiles": len(where.cells), "classes": list(CLASSES), "bands": list(S2_BANDS), "mining_share": shares},
+    )
+
+
+@contextmanager
+def _replaced(target: Path) -> Iterator[Path]:
+    """A new folder beside `target` that takes its place when the block ends well."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    new, old = (target.with_name(f".{target.name}.{kind}{os.getpid()}") for kind in ("new", "old"))
+    try:
+        new.mkdir()
+        yield new
+        if target.exists():
+            os.replace(target, old)
+        os.replace(new, target)
+    finally:
+        for left in (new, old):
+            shutil.rmtree(left, ignore_errors=True)

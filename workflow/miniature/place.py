@@ -1,0 +1,147 @@
+"""Where the world lies: its outline, made up or given, the run's tiles under it, and the grid of the world."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+
+from miniature.layers import Window
+from miniature.noise import rng_of
+from smallmines.config.sections import Config, Grid
+from smallmines.core.errors import UserError
+from smallmines.grid.make import blocks_of, fishnet, polygon
+from smallmines.settings.grid import Grid as Lattice
+from smallmines.settings.parameters import settings_of
+
+if TYPE_CHECKING:
+    import geopandas as gpd
+
+MARGIN = 64
+"""Pixels of land around the run's lattice, so that scenes reach beyond the area of interest."""
+CENTRE = (610600.0, 690000.0)
+"""Easting and northing of the middle of a made-up area: the meridian 2° W of EPSG:32630, where two real DEM tiles meet."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the world lies.
+
+    Attributes:
+        aoi: the area of interest, in the grid's CRS.
+        cells: the run's tiles (tile_id, row, col, block, geometry).
+        geobox: the world's grid: the bounding rectangle of all tiles and `MARGIN` pixels around it.
+    """
+
+    aoi: gpd.GeoDataFrame
+    cells: gpd.GeoDataFrame
+    geobox: GeoBox
+    tile_size: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of the world."""
+        return self.geobox.shape.y, self.geobox.shape.x
+
+    def tiles(self, rows: slice | NDArray[np.intp], cols: slice | NDArray[np.intp]) -> NDArray[np.int32]:
+        """Position in `cells` of the tile of each pixel, −1 outside, (row, column); slices or indices of the world."""
+        known = np.full((int(self.cells["row"].max()) + 1, int(self.cells["col"].max()) + 1), -1, np.int32)
+        known[self.cells["row"], self.cells["col"]] = np.arange(len(self.cells))
+        known = np.pad(known, 1, constant_values=-1)
+        y, x = (np.arange(part.start, part.stop) if isinstance(part, slice) else part for part in (rows, cols))
+        found: NDArray[np.int32] = known[np.ix_((y - MARGIN) // self.tile_size + 1, (x - MARGIN) // self.tile_size + 1)]
+        return found
+
+    def in_tiles(self, window: Window) -> NDArray[np.bool_]:
+        """Pixels of a window that lie in tiles."""
+        return self.tiles(*window.at) >= 0
+
+
+def window_in(outer: GeoBox, inner: GeoBox) -> tuple[slice, slice]:
+    """Rows and columns of `outer` that `inner`, on the same lattice, covers."""
+    row = round((inner.transform.f - outer.transform.f) / outer.transform.e)
+    col = round((inner.transform.c - outer.transform.c) / outer.transform.a)
+    return slice(row, row + inner.shape.y), slice(col, col + inner.shape.x)
+
+
+def place(config: Config, tiles: int, seed: int, aoi: str | Path | None = None) -> Place:
+    """An area that touches `tiles` cells of the config's lattice (the nearest count it can reach).
+
+    Args:
+        aoi: a vector file whose outline is taken, shrunk about its centre where it touches more tiles; None: an irregular one is
+            made up.
+
+    Raises:
+        UserError: fewer tiles than blocks; an unusable AOI.
+    """
+    grid = config.grid
+    if tiles < grid.blocks:
+        raise UserError(f"at least {grid.blocks} tiles for {grid.blocks} blocks", f"{tiles}", "raise --tiles or lower grid.blocks")
+    outline, largest = (_outline(seed), 2 * np.sqrt(tiles) * grid.resolution * grid.tile_size) if aoi is None else (_given(aoi, grid), 1.0)
+
+    def area(size: float) -> tuple[gpd.GeoDataFrame, gpd.GeoDataFrame]:
+        import geopandas as gpd
+
+        found = gpd.GeoDataFrame({"name": ["miniature Earth"]}, geometry=[_scaled(outline, size, made_up=aoi is None)], crs=grid.crs)
+        return found, fishnet(found, settings_of(grid, Lattice))
+
+    low, high = 0.0, largest
+    best = area(high)
+    for _ in range(48 if len(best[1]) > tiles or aoi is None else 0):
+        middle = (low + high) / 2
+        found = area(middle)
+        if abs(len(found[1]) - tiles) < abs(len(best[1]) - tiles):
+            best = found
+        if len(found[1]) == tiles:
+            break
+        low, high = (middle, high) if len(found[1]) < tiles else (low, middle)
+    touched, cells = best
+    cells["block"] = blocks_of(cells, grid.blocks, grid.block_seed).astype(str)
+    return Place(touched, cells, _world_grid(cells, grid), grid.tile_size)
+
+
+def _outline(seed: int) -> Any:
+    """An irregular polygon of radius about 1 around (0, 0)."""
+    import shapely
+
+    rng = rng_of(seed, 1)
+    angle = np.linspace(0, 2 * np.pi, 240, endpoint=False)
+    waves = np.arange(2, 16)
+    sizes = rng.normal(0, 0.34 / waves**0.9)
+    radius = np.exp((sizes[:, None] * np.cos(waves[:, None] * angle + rng.uniform(0, 2 * np.pi, len(waves))[:, None])).sum(axis=0))
+    return shapely.Polygon(np.column_stack([1.12 * radius * np.cos(angle), 0.9 * radius * np.sin(angle)]))
+
+
+def _given(path: str | Path, grid: Grid) -> Any:
+    import geopandas as gpd
+
+    try:
+        found = gpd.read_file(path)
+    except Exception as error:  # the drivers raise several kinds, all of them "this file cannot be read"
+        raise UserError(f"an area of interest GDAL can read at {path}", str(error), "check --aoi") from error
+    return polygon(found, grid.crs)
+
+
+def _scaled(outline: Any, size: float, made_up: bool) -> Any:
+    """A made-up outline of a size in metres around `CENTRE`; a given one shrunk about its centre, untouched at size 1."""
+    import shapely
+
+    if made_up:
+        return shapely.make_valid(shapely.transform(outline, lambda points: np.round(np.asarray(CENTRE) + size * points, 2)))
+    if size == 1:
+        return outline
+    middle = np.asarray(outline.centroid.coords[0])
+    return shapely.make_valid(shapely.transform(outline, lambda points: np.round(middle + size * (points - middle), 2)))
+
+
+def _world_grid(cells: gpd.GeoDataFrame, grid: Grid) -> GeoBox:
+    from affine import Affine
+
+    west, south, east, north = cells.total_bounds
+    margin, step = MARGIN * grid.resolution, grid.resolution
+    shape = (round((north - south) / step) + 2 * MARGIN, round((east - west) / step) + 2 * MARGIN)
+    return GeoBox(shape, Affine(step, 0, west - margin, 0, -step, north + margin), grid.crs)

@@ -1,0 +1,145 @@
+"""How good the masks are against the truth, and how hard the world is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rasterio.windows import Window
+
+from miniature.annotators import truth_path
+from miniature.place import window_in
+from smallmines.config.sections import Config
+from smallmines.core import raster
+from smallmines.core.errors import UserError
+from smallmines.core.files import read_json
+from smallmines.grid.lattice import read_lattice
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from odc.geo.geobox import GeoBox
+
+
+def score(config: Config, root: str | Path = ".") -> pd.DataFrame:
+    """The masks of a run against the truth, and the masks that the assistant's prediction alone would have given.
+
+    Pixels with 255 in a mask do not count.
+
+    Returns:
+        One row per kind of mask (`prediction alone`, `with people's labels`) and year, and one for all years: masks, year, iou,
+        precision, recall, f1, predicted and true share, pixels.
+
+    Raises:
+        UserError: a product or the truth is missing.
+    """
+    import pandas as pd
+
+    rows = []
+    for kind, mask_of in (("prediction alone", predicted_mask), ("with people's labels", final_mask)):
+        counts: dict[str, NDArray[np.int64]] = {}
+        for year in config.year_names:
+            counts[year] = np.zeros(4, np.int64)
+            for block in config.blocks:
+                mask, geobox = mask_of(Path(root) / "results" / config.run, year, block)
+                mined = truth_of(config, year, geobox, root)
+                counts[year] += confusion(mask, mined)
+        counts["all"] = np.sum(list(counts.values()), axis=0)
+        rows += [{"masks": kind, "year": year} | figures(*count) for year, count in counts.items()]
+    return pd.DataFrame(rows)
+
+
+def seen_mines(config: Config, root: str | Path = ".") -> pd.DataFrame:
+    """How many of the true mine pixels of a run's tiles have a valid observation, and how many of these only because they are stable.
+
+    Returns:
+        One row per year and one for all: year, mine pixels, valid, stable (shares of them).
+
+    Raises:
+        UserError: a composite or the truth is missing.
+    """
+    import pandas as pd
+
+    lattice = read_lattice(required(Path(root) / "results" / config.run / "grid/grid.json"))
+    counts: dict[str, NDArray[np.int64]] = {}
+    for year in config.year_names:
+        counts[year] = np.zeros(3, np.int64)
+        for block in config.blocks:
+            box = lattice.block(block)
+            mined = (truth_of(config, year, box, root) == 1) & lattice.own(block)
+            clear = raster.read(required(Path(root) / "results" / config.run / f"composites/{year}/{block}/clear.tif"), box)[0]
+            counts[year] += np.bincount(clear[mined], minlength=3)[:3]
+    counts["all"] = np.sum(list(counts.values()), axis=0)
+    shares = {year: count / max(1, int(count.sum())) for year, count in counts.items()}
+    return pd.DataFrame(
+        {"year": year, "mine_pixels": int(counts[year].sum()), "valid": round(float(one[1] + one[2]), 4), "stable": round(float(one[2]), 4)}
+        for year, one in shares.items()
+    )
+
+
+def truth_of(config: Config, year: str, geobox: GeoBox, root: str | Path = ".") -> NDArray[np.uint8]:
+    """The true mask on a grid, uint8 (row, column), 1 mining."""
+    with raster.opened(required(truth_path(config, year, root))) as true:
+        rows, cols = window_in(raster.geobox_of(true), geobox)
+        found: NDArray[np.uint8] = true.read(1, window=Window.from_slices(rows, cols))
+        return found
+
+
+def required(path: Path) -> Path:
+    """The path itself.
+
+    Raises:
+        UserError: there is no such file.
+    """
+    if not path.is_file():
+        raise UserError(str(path), "no such file", "make the world (miniature make) and the masks (snakemake masks)")
+    return path
+
+
+def final_mask(results: Path, year: str, block: str) -> tuple[NDArray[np.uint8], GeoBox]:
+    """The mask of a block as the run made it, uint8 (row, column), and its grid."""
+    with raster.opened(required(results / f"masks/{year}/{block}.tif")) as source:
+        return source.read(1), raster.geobox_of(source)
+
+
+def predicted_mask(results: Path, year: str, block: str) -> tuple[NDArray[np.uint8], GeoBox]:
+    """The mask of a block as it would be without any sample or event of its own, uint8 (row, column), and its grid."""
+    from smallmines.labels import tables
+    from smallmines.labels.decide import labels
+    from smallmines.labels.mask import lookup, masked
+    from smallmines.segment.features import read_features
+
+    people, assistant = results / f"people/{year}/{block}", results / f"assistant/{year}/{block}"
+    table = labels(
+        read_features(required(results / f"segments/{year}/{block}/features.parquet")),
+        tables.read(required(people / "samples.parquet"), "samples").iloc[:0],
+        tables.read(required(people / "decisions.parquet"), "decisions").iloc[:0],
+        tables.read(required(assistant / "probabilities.parquet"), "probabilities"),
+        read_json(required(assistant / "metrics.json"))["threshold"],
+    )
+    values, predicted = lookup(table)
+    with raster.opened(required(results / f"segments/{year}/{block}/segments.tif")) as source:
+        clear = raster.read(results / f"composites/{year}/{block}/clear.tif")[0]
+        return masked(source.read(1), clear, values, predicted), raster.geobox_of(source)
+
+
+def confusion(mask: NDArray[np.uint8], truth: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Pixels that are true negative, false positive, false negative, true positive; 255 in the mask is left out."""
+    valid = mask != 255
+    return np.bincount(truth[valid].astype(np.int64) * 2 + mask[valid], minlength=4)
+
+
+def figures(true_negative: int, false_positive: int, false_negative: int, true_positive: int) -> dict[str, Any]:
+    """IoU, precision, recall and F1 of the mining class (0 where undefined), and shares of the area."""
+    found, real = true_positive + false_positive, true_positive + false_negative
+    pixels = found + false_negative + true_negative
+    return {
+        "iou": round(float(true_positive / max(found + false_negative, 1)), 4),
+        "precision": round(float(true_positive / max(found, 1)), 4),
+        "recall": round(float(true_positive / max(real, 1)), 4),
+        "f1": round(float(2 * true_positive / max(found + real, 1)), 4),
+        "predicted_share": round(float(found / max(pixels, 1)), 4),
+        "true_share": round(float(real / max(pixels, 1)), 4),
+        "pixels": int(pixels),
+    }

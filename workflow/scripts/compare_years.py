@@ -1,0 +1,7 @@
+"""Hold the Sentinel-2 composites of a block's years against each other."""
+
+from smallmines.composite.compare_years import compare_years
+from smallmines.core.job import job
+
+with job(snakemake.log[0]):
+    compare_years(snakemake.params.years, snakemake.input.s2, snakemake.input.clear_mask, snakemake.input.fetched, snakemake.output[0])

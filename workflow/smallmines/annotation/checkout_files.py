@@ -1,0 +1,186 @@
+"""What a person is handed: a working copy and its base, a QGIS project, and files for Google Earth."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smallmines.annotation import qgis
+from smallmines.annotation.block_year import Place
+from smallmines.annotation.checkin import pending
+from smallmines.annotation.working_copy import GIVEN, About, Kind, copy_path, looks, polygons_of, shapes, write_base, write_copy
+from smallmines.core import raster
+from smallmines.core.errors import UserError
+from smallmines.core.files import written
+from smallmines.grid.lattice import Lattice
+from smallmines.labels import footprint
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+OUTLINES = 100_000
+"""A copy of more segments gets no files for Google Earth: hand out tiles instead."""
+
+
+@dataclass(frozen=True)
+class CheckedOut:
+    """What a check-out gave: where it lies and how much it is, by reason."""
+
+    path: Path
+    base: str
+    segments: int
+    tasks: int
+    reasons: dict[str, int]
+    megabytes: float
+
+
+def hand_out(
+    place: Place, rows: pd.DataFrame, segments: Callable[[], NDArray[np.uint32]], annotator: str, kind: Kind, dry: bool
+) -> CheckedOut:
+    """Write base, working copy, project and task files.
+
+    Args:
+        rows: what is handed out, in the order of the queue: segment, key, tile_id, x, y, rank, why, prediction (text), probability, entropy
+            (NaN: not shown), previous, opinions (texts), blind, inclusion.
+        segments: gives the label raster (row, column) in which they lie.
+        dry: write nothing.
+
+    Raises:
+        UserError: there is a copy with edits that are not checked in.
+    """
+    import geopandas as gpd
+
+    about = About(place.config.run, int(place.year), place.block, annotator, kind)
+    target = copy_path(place.user, about)
+    if target.is_file() and (left := pending(place.user, target)):
+        raise UserError(f"no working copy with edits at {target}", f"{left} edits not checked in", "check it in first, or move it away")
+    reasons = {str(name): int(number) for name, number in rows["why"].value_counts().items()}
+    if dry:
+        return CheckedOut(target, "", len(rows), rows["tile_id"].nunique(), reasons, 0.0)
+    lattice = place.lattice
+    geobox, crs = lattice.block(place.block), str(lattice.geobox.crs)
+    raster_, ids = segments(), rows["segment"].to_numpy(np.int64)
+    geometry = polygons_of(raster_, ids, geobox)
+    given = rows[["rank", "why"]].assign(
+        key=rows["key"].astype(str),
+        tile_id=rows["tile_id"].astype(str),
+        prediction=rows["prediction"],
+        probability=rows["probability"].astype(float).round(4),
+        entropy=rows["entropy"].astype(float).round(4),
+        previous=rows["previous"],
+    )
+    base = given.assign(
+        probability=given["probability"].fillna(-1.0),
+        x=rows["x"].astype(float),
+        y=rows["y"].astype(float),
+        blind=rows["blind"].astype(bool),
+        inclusion=rows["inclusion"].astype(float),
+        footprint=footprint.encode(footprint.runs_of(raster_, ids), len(ids), geobox),
+        shape=shapes(geometry),
+    )
+    about = write_base(place.user, about, base)
+    empty = {name: np.full(len(given), None, object) for name in GIVEN}
+    frame = gpd.GeoDataFrame({**empty, "edited": np.nan, **given, "opinions": rows["opinions"]}, geometry=geometry, crs=crs)
+    text = dict.fromkeys([*empty, "key", "tile_id", "why", "prediction", "previous", "opinions"], "string")
+    frame = frame.astype({**text, "edited": "Int64", "rank": "int32"})
+    tasks = _tasks(lattice, place.block, base, crs)
+    write_copy(target, about, frame, tasks)
+    _project(place, target, lattice, tasks)
+    shutil.rmtree(_tasks_folder(target), ignore_errors=True)  # of the copy before
+    if len(frame) <= OUTLINES:
+        _google_earth(target, frame, tasks)
+    return CheckedOut(target, about.base, len(frame), len(tasks), reasons, round(target.stat().st_size / 1e6, 1))
+
+
+def _tasks(lattice: Lattice, block: str, base: pd.DataFrame, crs: str) -> Any:
+    """One row per tile with segments of the copy, the most urgent first."""
+    import geopandas as gpd
+    import shapely
+
+    cells = lattice.cells_of(block).set_index("tile_id")
+    urgent = base.groupby("tile_id")["rank"].agg(["min", "size"]).sort_values("min")
+    x, y = cells.loc[urgent.index, "x"].to_numpy(), cells.loc[urgent.index, "y"].to_numpy()
+    side, transform = lattice.tile_size, lattice.block(block).transform
+    (left, top), (right, bottom) = transform @ (x, y), transform @ (x + side, y + side)
+    empty = {name: np.full(len(urgent), None, object) for name in ("evidence", "evidence_date", "note")}
+    frame = gpd.GeoDataFrame(
+        {"tile_id": urgent.index.astype(str), "segments": urgent["size"].to_numpy(np.int32), "status": "open", **empty, "edited": np.nan},
+        geometry=shapely.box(left, bottom, right, top),
+        crs=crs,
+    )
+    return frame.astype({**dict.fromkeys(["tile_id", "status", *empty], "string"), "edited": "Int64"})
+
+
+def _project(place: Place, target: Path, lattice: Lattice, tasks: Any) -> None:
+    """The QGIS project of a working copy: true and false colour of every year, radar, hillshade, and what the configuration adds."""
+    images = []
+    for year in sorted(place.config.year_names, key=lambda name: name != place.year):  # the copy's year first
+        folder = place.results / "composites" / year / place.block
+        for name, path, bands in (
+            ("true colour", folder / "s2.tif", (3, 2, 1)),
+            ("false colour", folder / "s2.tif", (9, 7, 3)),
+            ("radar VV", folder / "s1.tif", (1,)),
+        ):
+            if path.is_file():
+                images.append(qgis.Image(f"{year} {name}", path, bands, tuple(_limits(path, band) for band in bands)))
+    images.sort(key=lambda image: ("radar" in image.name, "false" in image.name))
+    if (dem := place.results / "composites/static" / place.block / "dem.tif").is_file():
+        images.append(qgis.Image("hillshade", dem))
+    first = tasks.geometry.iloc[0].bounds
+    with written(target.with_suffix(".qgs")) as beside:
+        qgis.write_project(
+            beside,
+            target,
+            looks(),
+            images,
+            place.config.labels.map_layers,
+            str(lattice.geobox.crs),
+            (first[0] - 200, first[1] - 200, first[2] + 200, first[3] + 200),
+        )
+
+
+def _limits(path: Path, band: int) -> tuple[float, float]:
+    """Values shown black and full, from a thumbnail: the 2nd percentile, and the median plus six times its distance to that."""
+    with raster.opened(path) as source:
+        step = max(1, max(source.shape) // 500)
+        values = source.read(band, out_shape=(source.height // step, source.width // step), masked=True).compressed()
+    values = values[np.isfinite(values)]
+    low, middle = np.percentile(values, [2, 50]) if len(values) else (0, 1)  # the upper percentiles may be cloud
+    return float(low), float(middle + 6 * max(middle - low, 1))
+
+
+def _tasks_folder(target: Path) -> Path:
+    return target.with_name(f"{target.stem}-tasks")
+
+
+def _google_earth(target: Path, frame: Any, tasks: Any) -> None:
+    """A KMZ per task beside the copy (`<year>-<block>-tasks/<tile>.kmz`): outlines only, so that the imagery shows."""
+    import pandas as pd
+    import pyogrio
+
+    lines = frame.to_crs("EPSG:4326")
+    lines["geometry"] = lines.geometry.boundary
+    squares = tasks.to_crs("EPSG:4326")
+    squares["geometry"] = squares.geometry.boundary
+    with written(_tasks_folder(target)) as beside:
+        beside.mkdir()
+        by_tile = dict(tuple(lines.groupby("tile_id")))
+        for at in range(len(squares)):
+            tile = squares.iloc[[at]]
+            own = by_tile[tile["tile_id"].iloc[0]]
+            named = pd.concat(
+                [
+                    tile.assign(Name="tile " + tile["tile_id"])[["Name", "geometry"]],
+                    own.assign(Name=[f"{rank}: {said}" for rank, said in zip(own["rank"], own["prediction"], strict=True)])[
+                        ["Name", "geometry"]
+                    ],
+                ]
+            )
+            pyogrio.write_dataframe(named, beside / f"{tile['tile_id'].iloc[0]}.kmz", driver="LIBKML", layer="task")

@@ -1,0 +1,253 @@
+"""Released masks as people's files: label samples, and corrections where the labels of a run differ from them.
+
+Masks are placed by their own georeference, not by the number in their name. Nothing is taken from tiles that are held out: with them
+the result can be compared with the release without going in circles.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+
+from smallmines.annotation.block_year import Place
+from smallmines.core import raster
+from smallmines.core.errors import UserError
+from smallmines.core.files import only_file, sha256, written
+from smallmines.labels import event_files, footprint, tables
+from smallmines.labels.candidates import rank_within
+from smallmines.labels.samples import SUFFIXES
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+NAME = re.compile(r"MASK_(?:[A-Z]{2}_)?(\w+)_(\d{4})\.tif")
+UNKNOWN = 255
+ANNOTATOR = "imported"
+"""Name under which samples and corrections from masks go."""
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What a folder of masks says about a block and year.
+
+    Attributes:
+        masks: files that lie in the block.
+        samples, corrections: new; None where they were not asked for, or not possible: a sample file is there, no labels are there.
+        mixed: segments covered, but of both classes.
+        iou: of the labels with these corrections and the masks, over the tiles that are not held out; NaN without labels.
+    """
+
+    masks: int
+    held_out: int
+    covered: int
+    mixed: int
+    samples: int | None
+    corrections: int | None
+    iou: float
+
+
+def masks_of(folder: Path, year: str) -> list[Path]:
+    """The masks of a year in a folder, whatever its layout.
+
+    Raises:
+        UserError: there are none.
+    """
+    found = sorted(path for path in folder.rglob("*.tif") if (name := NAME.fullmatch(path.name)) and name[2] == year)
+    if not found:
+        raise UserError(f"files MASK_…_{year}.tif in {folder}", "none", "name the folder of the dataset, e.g. SmallMinesDS/2016")
+    return found
+
+
+def held_out(tiles: Sequence[str], named: Collection[str], fraction: float, seed: int) -> set[str]:
+    """Tiles that are held out: the named ones, and a share of all by chance, the same in every year.
+
+    Raises:
+        UserError: a named tile is not in the fishnet.
+    """
+    if unknown := sorted(set(named) - set(tiles)):
+        raise UserError("tiles of the fishnet", ", ".join(unknown[:5]), "see grid/fishnet.parquet")
+    lots = {tile: int(hashlib.sha256(f"{seed} {tile}".encode()).hexdigest()[:12], 16) / 16**12 for tile in tiles}
+    return set(named) | {tile for tile, lot in lots.items() if lot < fraction}
+
+
+def import_masks(place: Place, paths: Sequence[Path], held: Collection[str], number: int, dry: bool = False) -> Imported:
+    """Write samples and corrections of a block and year from masks.
+
+    Samples are written where there are none yet: `number` segments of each class by chance. Corrections are written where there are
+    labels: a check-in under the name `imported` for each predicted segment whose label is another. Both only for segments that the masks
+    cover (`labels.transfer.covered`) purely enough (`labels.transfer.purity`) and that touch no tile that is held out.
+
+    Raises:
+        UserError: no segments yet, or a mask on another grid.
+    """
+    segments = place.segments()
+    features = place.features()
+    geobox = place.lattice.block(place.block)
+    known, used = painted(paths, geobox)
+    forbidden = _held_pixels(place, segments.shape, held)
+    count = len(features)
+    known[forbidden] = UNKNOWN
+    area = np.bincount(segments.ravel(), minlength=count + 1)[1:]
+    mined = np.bincount(segments[known == 1], minlength=count + 1)[1:]
+    seen = mined + np.bincount(segments[known == 0], minlength=count + 1)[1:]
+    touches = np.bincount(segments[forbidden], minlength=count + 1)[1:] > 0
+    rule = place.config.labels.transfer
+    covered = (seen >= rule.covered * area) & (seen > 0) & ~touches
+    share = mined / np.maximum(seen, 1)
+    label = np.where(share >= rule.purity, 1, np.where(share <= 1 - rule.purity, 0, -1))
+    pure = covered & (label >= 0)
+    samples = None
+    if not only_file(place.user / "samples" / place.year, place.block, SUFFIXES):
+        samples = _write_samples(place, features, np.where(pure, label, -1), number, dry)
+    corrections, iou = _write_corrections(place, features, segments, np.where(pure, label, -1), known, [path.parent for path in used], dry)
+    if not dry and used:
+        _write_record(place, used, held)
+    own = place.lattice.cells_of(place.block)["tile_id"].isin(held)
+    return Imported(len(used), int(own.sum()), int(covered.sum()), int((covered & (label < 0)).sum()), samples, corrections, iou)
+
+
+def painted(paths: Sequence[Path], geobox: GeoBox) -> tuple[NDArray[np.uint8], list[Path]]:
+    """The masks on a grid (row, column): 1, 0, 255 where none says anything; and those that lie in it.
+
+    Raises:
+        UserError: a mask in another CRS or resolution, not on whole pixels, or with other values.
+    """
+    canvas = np.full(geobox.shape, UNKNOWN, np.uint8)
+    used = []
+    for path in paths:
+        with raster.opened(path) as source:
+            here = raster.geobox_of(source)
+            col, row = ~geobox.transform @ (here.transform.c, here.transform.f)
+            aligned = here.crs == geobox.crs and here.resolution == geobox.resolution
+            if not aligned or abs(col - round(col)) > 0.01 or abs(row - round(row)) > 0.01:
+                raise UserError(
+                    f"masks on the run's grid ({geobox.crs}, {geobox.resolution.x:g} m, whole pixels)",
+                    f"{path}: {here.crs}, {here.resolution.x:g} m, {col % 1:.2f}, {row % 1:.2f} pixels beside it",
+                    "set grid.anchor to a corner of the masks",
+                )
+            top, left = round(row), round(col)
+            rows = slice(max(top, 0), min(top + here.shape.y, geobox.shape.y))
+            cols = slice(max(left, 0), min(left + here.shape.x, geobox.shape.x))
+            if rows.start >= rows.stop or cols.start >= cols.stop:
+                continue
+            mask = source.read(1)
+        if strange := sorted(set(np.unique(mask).tolist()) - {0, 1, UNKNOWN}):
+            raise UserError(f"mask values 0, 1 and 255 in {path}", f"{strange[:5]}", "name a folder of masks")
+        canvas[rows, cols] = mask[rows.start - top : rows.stop - top, cols.start - left : cols.stop - left]
+        used.append(path)
+    return canvas, used
+
+
+def _held_pixels(place: Place, shape: tuple[int, int], held: Collection[str]) -> NDArray[np.bool_]:
+    cells = place.lattice.cells_of(place.block)
+    side = place.lattice.tile_size
+    forbidden = np.zeros(shape, bool)
+    own = cells[cells["tile_id"].isin(held)]
+    for x, y in zip(own["x"].tolist(), own["y"].tolist(), strict=True):
+        forbidden[y : y + side, x : x + side] = True
+    return forbidden
+
+
+def _write_samples(place: Place, features: pd.DataFrame, label: NDArray[np.integer[Any]], number: int, dry: bool) -> int:
+    """Draw segments of each class and write `samples/<year>/<block>.csv`; returns how many."""
+    import pandas as pd
+
+    rng = np.random.default_rng(place.config.labels.seed + int(place.year))
+    turn = rank_within(label.astype(np.int64) + 1, rng.uniform(size=len(label)))
+    chosen = np.flatnonzero((label >= 0) & (turn < number))
+    table = pd.DataFrame({name: features[name].to_numpy()[chosen] for name in ("x", "y")})
+    table = table.assign(label=np.array(["not_mining", "mining"], object)[label[chosen]], subclass="", annotator=ANNOTATOR)
+    if len(table) and not dry:
+        with written(place.user / "samples" / place.year / f"{place.block}.csv") as beside:
+            table.to_csv(beside, index=False, lineterminator="\n")
+    return len(table)
+
+
+def _write_corrections(
+    place: Place,
+    features: pd.DataFrame,
+    segments: NDArray[np.uint32],
+    label: NDArray[np.integer[Any]],
+    known: NDArray[np.uint8],
+    folders: Sequence[Path],
+    dry: bool,
+) -> tuple[int | None, float]:
+    """Write the corrections as a check-in; returns their number and the IoU of labels and masks with them."""
+    path = place.results / "labels" / place.year / f"{place.block}.parquet"
+    if not path.is_file():
+        return None, float("nan")
+    labels = tables.read(path, "labels")
+    if not labels["key"].equals(features["key"]):
+        raise UserError("labels of the present segmentation", "labels of another", "run the workflow up to the masks again")
+    now = labels["label"].to_numpy().astype(np.int64)
+    said = {event.key: event.label for event in place.events() if event.annotator == ANNOTATOR}
+    names = np.array(["not_mining", "mining"], object)
+    fresh = labels["provenance"].isin(["predicted", "cloud", "imported"]).to_numpy() & (label >= 0) & (label != now)
+    chosen = np.flatnonzero(fresh)
+    chosen = chosen[[said.get(int(features["key"].iloc[at])) != names[label[at]] for at in chosen]]
+    if len(chosen) and not dry:
+        event_files.write_events(
+            place.user / "events" / place.year / place.block, _events(place, features, segments, labels, label[chosen], chosen, folders)
+        )
+    after = now.copy()
+    after[fresh] = label[fresh]
+    mining = np.concatenate([[0], after])[segments]
+    valid = (known != UNKNOWN) & (segments > 0)
+    either = ((mining == 1) | (known == 1)) & valid
+    both = (mining == 1) & (known == 1) & valid
+    return len(chosen), float(both.sum() / either.sum()) if either.any() else float("nan")
+
+
+def _events(
+    place: Place,
+    features: pd.DataFrame,
+    segments: NDArray[np.uint32],
+    labels: pd.DataFrame,
+    said: NDArray[np.integer[Any]],
+    chosen: NDArray[np.intp],
+    folders: Sequence[Path],
+) -> list[event_files.Event]:
+    ids = features["segment"].to_numpy(np.int64)[chosen]
+    prints = footprint.encode(footprint.runs_of(segments, ids), len(ids), place.lattice.block(place.block))
+    when = dt.datetime.now(dt.UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    evidence = "masks in " + ", ".join(sorted({folder.name for folder in folders}))
+    names = ("not_mining", "mining")
+    picked = features[["key", "x", "y"]].iloc[chosen].assign(said=said, was=labels["label"].to_numpy()[chosen].clip(0), text=prints)
+    picked["probability"] = labels["probability"].to_numpy(np.float64)[chosen].round(4)
+    return [
+        event_files.Event(
+            year=int(place.year),
+            block=place.block,
+            key=int(one["key"]),
+            x=float(one["x"]),
+            y=float(one["y"]),
+            label=names[one["said"]],
+            provenance="imported",
+            annotator=ANNOTATOR,
+            time=when,
+            evidence=evidence,
+            predicted=names[one["was"]],
+            probability=float(one["probability"]),
+            footprint=one["text"],
+        )
+        for one in picked.to_dict("records")
+    ]
+
+
+def _write_record(place: Place, used: Sequence[Path], held: Collection[str]) -> None:
+    """`imported/<year>/<block>.csv`: which masks were read, and the tiles of the block that were held out."""
+    import pandas as pd
+
+    tiles = sorted(set(place.lattice.cells_of(place.block)["tile_id"]) & set(held))
+    rows = [("mask", path.name, sha256(path)) for path in used] + [("held_out", tile, "") for tile in tiles]
+    with written(place.user / "imported" / place.year / f"{place.block}.csv") as beside:
+        pd.DataFrame(rows, columns=["what", "name", "sha256"]).to_csv(beside, index=False, lineterminator="\n")

@@ -1,0 +1,136 @@
+"""When to stop: what each round of labelling still changed, and what the forest still learns from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smallmines.annotation.block_year import Place
+from smallmines.core.files import read_json
+from smallmines.labels import tables
+from smallmines.labels.agreement import agreements, read_overlap
+from smallmines.labels.event_files import LABELS, RANKS, Event
+from smallmines.labels.forest import Training, fit, folds_of, matrix, predict
+from smallmines.settings.assistant import Assistant
+from smallmines.settings.parameters import settings_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ENOUGH = 0.005
+"""A smaller gain in F1 over the last two rounds is none."""
+
+
+@dataclass(frozen=True)
+class Round:
+    """One round of a block and year, over all annotators.
+
+    Attributes:
+        number: 0 is before people decided anything.
+        decisions: of this round; corrected: of these, those unlike the prediction.
+        f1: of a forest trained on samples and all decisions so far, cross-validated over tiles on the samples, see `best_f1`.
+    """
+
+    number: int
+    decisions: int
+    corrected: int
+    f1: float
+
+
+def rounds_of(events: Sequence[Event]) -> pd.DataFrame:
+    """Events of people with their round: the n-th working copy of each person is his n-th round.
+
+    Returns:
+        key, label (1, 0, -1), corrected (bool), round (1…), ordered by time.
+    """
+    import pandas as pd
+
+    people = sorted((event for event in events if RANKS.get(event.provenance) == 1), key=lambda event: event.order)
+    table = pd.DataFrame(
+        {
+            "key": np.array([event.key for event in people], np.uint64),
+            "who": [event.annotator for event in people],
+            "base": [event.base for event in people],
+            "label": np.array([LABELS[event.label] for event in people], np.int64),
+            "corrected": np.array([event.provenance == "corrected" for event in people], bool),
+        }
+    )
+    first = table.drop_duplicates(["who", "base"])
+    number = first.groupby("who").cumcount() + 1
+    return table.merge(first[["who", "base"]].assign(round=number), on=["who", "base"], how="left")[["key", "label", "corrected", "round"]]
+
+
+def progress(place: Place, threads: int = 1) -> list[Round]:
+    """The rounds of a block and year, with what the forest learned.
+
+    Raises:
+        UserError: there are no samples, segments or metrics yet.
+    """
+    features = place.features()
+    samples = tables.read(place.product("people", "samples.parquet"), "samples")
+    params = read_json(place.product("assistant", "metrics.json"))["forest"]
+    settings = settings_of(place.config.assistant, Assistant)
+    events = rounds_of(place.events()).merge(features[["key", "segment"]], on="key")
+    x = matrix(features)[0]
+    tile = features["tile_id"].to_numpy(object)
+    label = np.full(len(features), -1, np.int64)
+    own = samples["segment"].to_numpy(np.int64) - 1
+    final = label.copy()
+    final[own] = samples["label"]
+    decided = events[events["label"] >= 0].drop_duplicates("segment", keep="last")
+    final[decided["segment"].to_numpy(np.int64) - 1] = decided["label"]
+    known = Training(x[own], final[own].astype(np.int8), samples["subclass"].to_numpy(object), tile[own])
+    folds = folds_of(known, settings)
+    found = []
+    for number in range(int(events["round"].max() if len(events) else 0) + 1):
+        so_far = events[(events["round"] <= number) & (events["label"] >= 0)].drop_duplicates("segment", keep="last")
+        label[own] = samples["label"]
+        label[so_far["segment"].to_numpy(np.int64) - 1] = so_far["label"]
+        probability = np.zeros(len(own))
+        for _, test in folds:
+            train = np.flatnonzero((label >= 0) & ~np.isin(tile, np.unique(known.groups[test])))
+            probability[test] = predict(fit(x[train], label[train], params, settings.seed, threads), known.x[test], [0, 1], threads)[:, 1]
+        here = events[events["round"] == number]
+        found.append(Round(number, len(here), int(here["corrected"].sum()), best_f1(known.y, probability)))
+    return found
+
+
+def best_f1(y: NDArray[np.int8], probability: NDArray[np.float64]) -> float:
+    """F1 of mining at the threshold where it is best: the shares of the classes in training differ from round to round."""
+    from sklearn.metrics import precision_recall_curve
+
+    precision, recall, _ = precision_recall_curve(y, probability)
+    return float(np.max(2 * precision * recall / np.maximum(precision + recall, 1e-12)))
+
+
+def advice(found: Sequence[Round], differ: float) -> str:
+    """Whether another round is worth it, in words.
+
+    Args:
+        differ: share of the blind overlap in which two people differ, NaN where unknown.
+    """
+    if len(found) < 2:
+        return "no round yet"
+    last = found[-1]
+    share = last.corrected / max(last.decisions, 1)
+    reasons = []
+    if not share:
+        reasons.append("the last round changed nothing")
+    elif share <= differ:
+        reasons.append(f"the last round changed {100 * share:.1f} % of what was looked at, and two people differ in {100 * differ:.1f} %")
+    if len(found) > 2 and (gain := last.f1 - found[-3].f1) < ENOUGH:
+        reasons.append(f"the forest gained {gain:+.3f} in F1 over the last two rounds")
+    return f"enough: {'; '.join(reasons)}" if reasons else f"go on: the last round changed {100 * share:.1f} % of what was looked at"
+
+
+def differing(place: Place) -> float:
+    """Share of the blind overlap in which two people differ, the largest of all pairs; NaN where no two labelled it."""
+    import pandas as pd
+
+    overlap = [read_overlap(path) for path in place.given()["overlap"]]
+    pairs = agreements(place.events(), pd.concat(overlap, ignore_index=True), place.config.labels.seed) if overlap else []
+    return max((1 - pair.raw for pair in pairs), default=float("nan"))

@@ -1,0 +1,294 @@
+"""How finely to segment: a small grid of settings of the mean-shift segmentation, tried on one window and measured.
+
+Two figures judge a segmentation without labels. The share of the variance of the bands that lies within segments falls as
+segments get smaller (Espindola et al. 2006, doi 10.1080/01431160600617194, weigh it by area as here): high means that segments
+mix what is different. The contrast across borders, relative to the differences between neighbours inside segments, falls when
+borders are drawn where there are none: low means that segments cut what is alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+from rasterio.windows import Window
+
+from smallmines.config.sections import Config
+from smallmines.core import raster
+from smallmines.core.errors import UserError
+from smallmines.core.files import only_file, written
+from smallmines.core.product import S2_BANDS
+from smallmines.grid.lattice import Lattice, read_lattice
+from smallmines.segment import orfeo
+from smallmines.segment.segmentation import masked_image, mean_shift
+from smallmines.settings.parameters import settings_of
+from smallmines.settings.segmentation import Segmentation
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SMALL = 9
+"""Segments below this size in pixels are told as such: their mean spectra are half mixed pixels."""
+
+
+@dataclass(frozen=True)
+class Crop:
+    """What is segmented.
+
+    Attributes:
+        cube: uint16 (band, row, column), nodata 0.
+        geobox: its grid.
+        points: labelled pixels, (point, row and column) and their classes; empty where there are none.
+    """
+
+    cube: NDArray[np.uint16]
+    geobox: GeoBox
+    points: NDArray[np.intp]
+    classes: NDArray[np.int8]
+
+
+def grid_of(settings: Segmentation, spatial: Sequence[int], ranges: Sequence[float], sizes: Sequence[int]) -> list[Segmentation]:
+    """The settings to try, the configured ones among them, by spatial radius, range radius and smallest size."""
+    wanted = {(settings.spatial_radius, settings.range_radius, settings.min_size), *product(spatial, ranges, sizes)}
+    return [replace(settings, spatial_radius=radius, range_radius=float(range_), min_size=size) for radius, range_, size in sorted(wanted)]
+
+
+def read_crop(
+    composite: str | Path, clear_path: str | Path, lattice: Lattice, block: str, side: int, corner: tuple[int, int] | None
+) -> tuple[Crop, tuple[int, int]]:
+    """A square window of a block and its first row and column.
+
+    Args:
+        side: wanted side in pixels; less where the block is smaller.
+        corner: first row and column; None: where most of the block's own pixels are clear, of the places at steps of half a side.
+
+    Raises:
+        UserError: the window lies outside the block.
+    """
+    box = lattice.block(block)
+    side = min(side, *box.shape)
+    row, col = corner or _clearest(raster.read(clear_path, box)[0] > 0, lattice.own(block), side)
+    if row < 0 or col < 0 or row + side > box.shape.y or col + side > box.shape.x:
+        raise UserError(f"a window of {side} px inside the block's {box.shape.y} × {box.shape.x} px", f"row {row}, column {col}", "move it")
+    with raster.opened(composite) as source:
+        raster.require_grid(source, box)
+        cube = source.read(raster.band_indices(source, S2_BANDS), window=Window(col, row, side, side))
+    cube[:, ~lattice.own(block)[row : row + side, col : col + side]] = 0
+    none = np.empty((0, 2), np.intp)
+    return Crop(cube, box[row : row + side, col : col + side], none, np.empty(0, np.int8)), (row, col)
+
+
+def _clearest(clear: NDArray[np.bool_], own: NDArray[np.bool_], side: int) -> tuple[int, int]:
+    total = np.pad((clear & own).cumsum(0, dtype=np.int64).cumsum(1), ((1, 0), (1, 0)))
+    rows, cols = (np.unique([*range(0, size - side + 1, max(1, side // 2)), size - side]) for size in clear.shape)
+    found = (
+        total[np.ix_(rows + side, cols + side)]
+        - total[np.ix_(rows, cols + side)]
+        - total[np.ix_(rows + side, cols)]
+        + total[np.ix_(rows, cols)]
+    )
+    row, col = np.unravel_index(int(found.argmax()), found.shape)
+    return int(rows[row]), int(cols[col])
+
+
+def with_points(crop: Crop, x: NDArray[np.float64], y: NDArray[np.float64], classes: NDArray[np.int8]) -> Crop:
+    """The crop with those of some labelled points (coordinates in its CRS) that lie in it."""
+    col, row = (np.floor(part).astype(np.intp) for part in ~crop.geobox.transform @ (x, y))
+    here = (row >= 0) & (col >= 0) & (row < crop.geobox.shape.y) & (col < crop.geobox.shape.x)
+    return Crop(crop.cube, crop.geobox, np.column_stack([row[here], col[here]]), classes[here])
+
+
+def try_all(
+    crop: Crop, settings: Sequence[Segmentation], threads: int, mem_mb: int, tell: Callable[[Segmentation], object] = lambda _: None
+) -> Iterator[tuple[dict[str, Any], NDArray[np.uint32]]]:
+    """Segment the crop with each of some settings; yields the figures and the labels of each."""
+    for one in settings:
+        began = monotonic()
+        with TemporaryDirectory(prefix="tune-") as folder:
+            composite, image = Path(folder) / "composite.tif", Path(folder) / "image.tif"
+            raster.write(composite, crop.cube, crop.geobox, 0, S2_BANDS, zlevel=1)
+            valid = masked_image(composite, crop.geobox, np.ones(tuple(crop.geobox.shape), bool), one.bands, image)
+            if not valid.any():
+                raise UserError("a window with data", "none", "choose another one with --row and --col")
+            limits = orfeo.resources(threads, mem_mb, len(one.bands))
+            labels = mean_shift(image, valid, crop.geobox, one, orfeo.find(one.backend, threads), limits)
+        tell(one)
+        asked = {"spatial_radius": one.spatial_radius, "range_radius": one.range_radius, "min_size": one.min_size}
+        yield asked | figures(labels, crop) | {"seconds": round(monotonic() - began, 1)}, labels
+
+
+def figures(labels: NDArray[np.uint32], crop: Crop) -> dict[str, Any]:
+    """What a segmentation is like.
+
+    Args:
+        labels: uint32 (row, column), 1..n, 0 outside.
+
+    Returns:
+        segments, per_km2, median_px, small_share (of the area, in segments below `SMALL` px), within (share of the variance within
+        segments, mean over the bands), contrast (see `contrast`), mixed (share of the segments with labelled points that have both
+        classes; None without points).
+    """
+    sizes = np.bincount(labels.ravel())[1:]
+    pixel = abs(crop.geobox.transform.a * crop.geobox.transform.e)
+    return {
+        "segments": len(sizes),
+        "per_km2": round(float(len(sizes) / (sizes.sum() * pixel / 1e6)), 1),
+        "median_px": float(np.median(sizes)),
+        "small_share": round(float(sizes[sizes < SMALL].sum() / sizes.sum()), 4),
+        "within": round(within(labels, crop.cube), 4),
+        "contrast": round(contrast(labels, crop.cube), 3),
+        "mixed": mixed(labels, crop.points, crop.classes),
+    }
+
+
+def within(labels: NDArray[np.uint32], cube: NDArray[np.uint16]) -> float:
+    """Share of the variance of the pixels that lies within segments, weighted by area, mean over the bands; 0 to 1."""
+    inside = labels > 0
+    number = labels[inside] - 1
+    size = np.bincount(number)
+    shares = []
+    for band in cube:
+        values = band[inside].astype(np.float64)
+        values -= values.mean()
+        total = float((values**2).sum())
+        between = float((np.bincount(number, values) ** 2 / size).sum())
+        shares.append(1 - between / total if total else 0.0)
+    return float(np.mean(shares))
+
+
+def contrast(labels: NDArray[np.uint32], cube: NDArray[np.uint16]) -> float:
+    """Mean spectral distance of neighbours across borders over that of neighbours inside segments; 1: borders are nowhere special."""
+    across: list[NDArray[np.float64]] = []
+    inside: list[NDArray[np.float64]] = []
+    for axis in (0, 1):
+        first, second = (np.take(labels, range(start, labels.shape[axis] - 1 + start), axis) for start in (0, 1))
+        distance = np.sqrt((np.diff(cube.astype(np.float64), axis=axis + 1) ** 2).sum(axis=0))
+        both = (first > 0) & (second > 0)
+        across.append(distance[both & (first != second)])
+        inside.append(distance[both & (first == second)])
+    apart, together = np.concatenate(across), np.concatenate(inside)
+    return float(apart.mean() / together.mean()) if len(apart) and len(together) and together.any() else float("nan")
+
+
+def mixed(labels: NDArray[np.uint32], points: NDArray[np.intp], classes: NDArray[np.int8]) -> float | None:
+    """Share of the segments with labelled points that have points of both classes; None without points."""
+    number = labels[points[:, 0], points[:, 1]]
+    ones, all_ = (np.bincount(number, weights, minlength=1)[1:] for weights in (classes.astype(float), np.ones(len(number))))
+    seen = all_ > 0
+    return round(float(((ones > 0) & (ones < all_))[seen].mean()), 4) if seen.any() else None
+
+
+def write_results(
+    table: pd.DataFrame, labels: Sequence[NDArray[np.uint32]], crop: Crop, chosen: int, title: str, folder: str | Path
+) -> None:
+    """Write `segments_tune.csv` and `segments_tune.png` into a folder.
+
+    Args:
+        labels: of each row of the table.
+        chosen: the row of the configured settings, which the picture frames.
+    """
+    folder = Path(folder)
+    with written(folder / "segments_tune.csv") as beside:
+        table.to_csv(beside, index=False, lineterminator="\n")
+    picture(table, labels, crop, chosen, title, folder / "segments_tune.png")
+
+
+def picture(table: pd.DataFrame, labels: Sequence[NDArray[np.uint32]], crop: Crop, chosen: int, title: str, target: Path) -> None:
+    """Outlines of each setting over the middle of the window, and the two figures of fit against each other."""
+    from smallmines.report import canvas
+
+    side = min(64, *crop.geobox.shape)
+    top, left = ((size - side) // 2 for size in crop.geobox.shape)
+    part = np.s_[top : top + side, left : left + side]
+    rgb = crop.cube[[S2_BANDS.index(band) for band in ("B04", "B03", "B02")]]
+    colours = canvas.stretched(rgb, np.asarray((rgb > 0).all(axis=0)), gamma=canvas.GAMMA)[part]
+    columns = min(4, len(table) + 1)
+    rows = -(-(len(table) + 1) // columns)
+    made = canvas.figure(3.3 * columns, 3.7 * rows + 0.4)
+    made.suptitle(title, fontsize=12)
+    axes = np.ravel(made.subplots(rows, columns))
+    for index, (place, row, one) in enumerate(zip(axes, table.to_dict("records"), labels, strict=False)):
+        shown, lines = canvas.enlarged(colours, 7), canvas.enlarged(one[part], 7)
+        shown[canvas.edges(lines)] = canvas.MINING
+        name = f"spatial {row['spatial_radius']}, range {row['range_radius']:g}, min {row['min_size']}"
+        canvas.show(place, shown, f"{name}\n{row['segments']} segments, median {row['median_px']:g} px", crop.geobox.transform.a / 7)
+        place.title.set_fontsize(9)
+        if index == chosen:
+            place.title.set_fontweight("bold")
+            for spine in place.spines.values():
+                spine.set(color="black", linewidth=4)
+    fit = axes[len(table)]
+    fit.scatter(table["within"], table["contrast"], color="#4477aa")
+    fit.scatter(table["within"][chosen], table["contrast"][chosen], color=canvas.MINING, label="as configured")
+    for row in table.to_dict("records"):
+        fit.annotate(
+            f"{row['spatial_radius']}/{row['range_radius']:g}",
+            (row["within"], row["contrast"]),
+            (4, 3),
+            textcoords="offset points",
+            fontsize=7,
+        )
+    fit.set_xlabel("variance within segments (less: finer)", fontsize=8)
+    fit.set_ylabel("contrast across borders (more: better placed)", fontsize=8)
+    fit.tick_params(labelsize=7)
+    fit.margins(0.15)
+    fit.legend(fontsize=7)
+    for place in axes[len(table) + 1 :]:
+        place.set_axis_off()
+    canvas.save(made, target)
+
+
+def tune(
+    config: Config,
+    year: str,
+    block: str,
+    settings: Sequence[Segmentation],
+    side: int,
+    corner: tuple[int, int] | None,
+    threads: int,
+    mem_mb: int,
+    folder: str | Path,
+    root: str | Path = ".",
+    tell: Callable[[Segmentation], object] = lambda _: None,
+) -> pd.DataFrame:
+    """Try settings on a window of a block of a run and write table and picture; see `read_crop`, `figures` and `write_results`.
+
+    Raises:
+        UserError: no such year or block, or no composite yet.
+    """
+    import pandas as pd
+    import shapely
+
+    from smallmines.labels.samples import LABELS, read_samples
+
+    if year not in config.year_names or block not in config.blocks:
+        known = f"years {', '.join(config.year_names)}, blocks {', '.join(config.blocks)}"
+        raise UserError(f"a year and a block of the run ({known})", f"{year}, {block}", "choose others")
+    results = Path(root) / "results" / config.run
+    composites = results / "composites" / year / block
+    if not (results / "grid/grid.json").is_file() or not (composites / "s2.tif").is_file():
+        raise UserError(
+            f"{composites}/s2.tif", "no such file", f"make it first: snakemake composites_{year}_{block} --cores 2 --configfile …"
+        )
+    lattice = read_lattice(results / "grid/grid.json")
+    crop, (row, col) = read_crop(composites / "s2.tif", composites / "clear.tif", lattice, block, side, corner)
+    given = only_file(Path(root) / "resources/user" / config.run / "samples" / year, block, (".gpkg", ".geojson", ".csv"))
+    if len(given) == 1:
+        samples = read_samples(given[0], str(crop.geobox.crs))
+        x, y = shapely.get_coordinates(shapely.point_on_surface(samples.geometry)).T
+        crop = with_points(crop, x, y, np.array([LABELS[name] for name in samples.table["label"]], np.int8))
+    rows, labels = zip(*try_all(crop, settings, threads, mem_mb, tell), strict=True)
+    table = pd.DataFrame(rows)
+    chosen = settings.index(settings_of(config.segmentation, Segmentation))
+    height, width = crop.geobox.shape
+    title = f"{year}, block {block}: window of {width} × {height} px from row {row}, column {col}; bold: as configured"
+    write_results(table, labels, crop, chosen, title, folder)
+    return table

@@ -1,0 +1,5 @@
+"""`python -m smallmines.cli`."""
+
+from smallmines.cli.main import app
+
+app()

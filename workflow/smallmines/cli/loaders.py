@@ -1,0 +1,32 @@
+"""The verb `smallmines terratorch`; PyTorch is not needed to write what TerraTorch reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from smallmines.cli.console import plain_errors
+
+
+def terratorch(
+    folder: Annotated[Path, typer.Argument(help="The dataset's folder.", exists=True, file_okay=False)],
+    out: Annotated[Path, typer.Option("--out", help="Folder for the split files and the configuration.")] = Path("training"),
+    model: Annotated[str, typer.Option("--model", help="unet, or a Prithvi-EO-2.0: prithvi_eo_v2_300, …")] = "unet",
+    bands: Annotated[list[str] | None, typer.Option("--band", help="A band by name, as often as need be; default: Prithvi's six.")] = None,
+    year: Annotated[list[int] | None, typer.Option("--year", help="A year, as often as need be; default: all.")] = None,
+    pretrained: Annotated[bool, typer.Option("--pretrained/--from-scratch", help="Start from published weights.")] = True,
+) -> None:
+    """Write split files with exact names and a configuration for `terratorch fit`."""
+    from smallmines.loaders.folder import band_statistics, read_pairs
+    from smallmines.loaders.terratorch import PRITHVI_BANDS, split_files, terratorch_config
+
+    with plain_errors():
+        pairs = read_pairs(folder, years=year)
+        files = split_files(pairs, out)
+        statistics = band_statistics(pairs["image"][pairs["split"] == "train"])
+        chosen = tuple(bands or PRITHVI_BANDS)
+        target = out / f"{model}.yaml"
+        terratorch_config(folder, files, statistics, target, bands=chosen, model=model, pretrained=pretrained)  # type: ignore[arg-type]
+    print(f"written: {', '.join(str(path) for path in files.values())} and {target}; now: terratorch fit --config {target}")

@@ -1,0 +1,18 @@
+"""The program `smallmines`: all its verbs."""
+
+from __future__ import annotations
+
+import typer
+
+from smallmines.cli import config, labels, segments, splits
+from smallmines.cli.archive import access, freeze
+from smallmines.cli.bench import bench
+from smallmines.cli.compare import compare
+from smallmines.cli.doctor import doctor
+from smallmines.cli.loaders import terratorch
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="SmallMinesDS: tools around the workflow.")
+for name, verbs in (("labels", labels.app), ("splits", splits.app), ("segments", segments.app), ("config", config.app)):
+    app.add_typer(verbs, name=name)
+for verb in (doctor, compare, terratorch, access, freeze, bench):
+    app.command(verb.__name__)(verb)

@@ -1,0 +1,64 @@
+"""The verbs `smallmines segments …`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from smallmines.cli.console import ConfigPath, plain_errors, read_config, show
+from smallmines.core.errors import UserError
+
+app = typer.Typer(no_args_is_help=True, help="The segmentation.")
+
+
+@app.command("tune")
+def tune(
+    config: ConfigPath,
+    year: Annotated[str, typer.Option("--year", help="An epoch of the run.")],
+    block: Annotated[str, typer.Option("--block", help="A block of the run, whose Sentinel-2 composite exists.")] = "1",
+    window_px: Annotated[int, typer.Option("--window-px", min=32, help="Side of the window.")] = 512,
+    row: Annotated[int | None, typer.Option(min=0, help="First row of the window in the block; default: where it is clearest.")] = None,
+    col: Annotated[int | None, typer.Option(min=0, help="First column of the window; with --row.")] = None,
+    spatial: Annotated[str, typer.Option("--spatial", help="Spatial radii in pixels, with commas.")] = "5",
+    ranges: Annotated[str, typer.Option("--range", help="Range radii in digital numbers, with commas.")] = "100,200,400",
+    min_size: Annotated[str, typer.Option("--min-size", help="Smallest sizes in pixels, with commas.")] = "5,20,50",
+    threads: Annotated[int, typer.Option(min=1, help="Threads of Orfeo ToolBox.")] = 2,
+    memory_mb: Annotated[int, typer.Option("--memory-mb", min=500, help="Memory of Orfeo ToolBox in MB.")] = 2000,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder of table and picture; default: results/<run>/tune/<year>/<block>.")
+    ] = None,
+) -> None:
+    """Try some settings of the segmentation on one window: count, size and fit, as a table and a picture."""
+    from rich.progress import Progress
+
+    from smallmines.annotation import segment_tuning
+    from smallmines.settings.parameters import settings_of
+    from smallmines.settings.segmentation import Segmentation
+
+    with plain_errors():
+        settings = read_config(config)
+        corner = None if row is None or col is None else (row, col)
+        tried = [_numbers(text, option) for text, option in ((spatial, "--spatial"), (ranges, "--range"), (min_size, "--min-size"))]
+        grid = segment_tuning.grid_of(settings_of(settings.segmentation, Segmentation), *tried)
+        folder = out or Path("results") / settings.run / "tune" / year / block
+        with Progress(transient=True) as progress:
+            bar = progress.add_task("segmenting", total=len(grid))
+            table = segment_tuning.tune(
+                settings, year, block, grid, window_px, corner, threads, memory_mb, folder, tell=lambda _: progress.advance(bar)
+            )
+    show("Segmentation of one window", [{str(key): value for key, value in one.items()} for one in table.to_dict("records")])
+    print(f"table and picture: {folder}/segments_tune.csv, {folder}/segments_tune.png")
+
+
+def _numbers(text: str, option: str) -> list[int]:
+    """The numbers in "3,5,8".
+
+    Raises:
+        UserError: something else.
+    """
+    try:
+        return [int(part) for part in text.split(",") if part.strip()]
+    except ValueError:
+        raise UserError(f"whole numbers with commas in {option}", text, "write for example 3,5,8") from None

@@ -1,0 +1,161 @@
+"""Source windows onto a block's grid, so exactly that neighbouring blocks agree to the bit on shared pixels.
+
+GDAL's warper works in chunks of the target, and windows of one source carry rounding noise in their origins. Here every
+number that reaches a pixel follows from its own coordinates alone: windows are placed on their source's lattice by
+integers, coordinates are rounded to 1e-6 m before and to 1e-6 px after the projection, and interpolation is four products.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+
+from smallmines.core.raster import opened
+
+ROWS = 256
+
+
+@dataclass(frozen=True)
+class SourceLattice:
+    """The endless lattice of a source's pixels: CRS, pixel size (x, y; y negative) and phase of the pixel corners in px."""
+
+    crs: str
+    size: tuple[float, float]
+    phase: tuple[float, float]
+
+    def indices(self, x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Fractional column and row on the lattice, with pixel centres at whole numbers, to 1e-6 px."""
+        return (
+            np.round(x / self.size[0] - self.phase[0] - 0.5, 6),
+            np.round(y / self.size[1] - self.phase[1] - 0.5, 6),
+        )
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A window of a source.
+
+    Attributes:
+        lattice: the source's lattice.
+        row, col: the window's first pixel on it.
+        values: float32 (row, column), or (band, row, column) when bands are stacked; NaN = no data.
+    """
+
+    lattice: SourceLattice
+    row: int
+    col: int
+    values: NDArray[np.float32]
+
+
+def read_piece(path: str | Path) -> Piece:
+    """Read a cached source window as float32; its nodata value and non-finite values become NaN."""
+    with opened(path) as source:
+        values = source.read(1).astype(np.float32)
+        nodata, transform, crs = source.nodata, source.transform, str(source.crs)
+    values[~np.isfinite(values) if nodata is None else ~np.isfinite(values) | (values == np.float32(nodata))] = np.nan
+    size, phase, start = [], [], []
+    for pixel, corner in ((transform.a, transform.c), (transform.e, transform.f)):
+        pixel = float(f"{pixel:.12g}")  # 1″ is written with more and with fewer digits
+        at = corner / pixel
+        share = round(at - np.floor(at), 6) % 1.0
+        size.append(pixel)
+        phase.append(float(share))
+        start.append(round(at - share))
+    return Piece(SourceLattice(crs, (size[0], size[1]), (phase[0], phase[1])), start[1], start[0], values)
+
+
+def pasted(pieces: Sequence[Piece]) -> Piece:
+    """Windows of one lattice in one window around them all; where several have data the first one wins."""
+    top, left = min(one.row for one in pieces), min(one.col for one in pieces)
+    bottom = max(one.row + one.values.shape[-2] for one in pieces)
+    right = max(one.col + one.values.shape[-1] for one in pieces)
+    values = np.full((*pieces[0].values.shape[:-2], bottom - top, right - left), np.nan, np.float32)
+    for one in pieces:
+        height, width = one.values.shape[-2:]
+        part = values[..., one.row - top : one.row - top + height, one.col - left : one.col - left + width]
+        np.copyto(part, one.values, where=np.isnan(part))
+    return Piece(pieces[0].lattice, top, left, values)
+
+
+def by_lattice(pieces: Sequence[Piece]) -> list[list[Piece]]:
+    """Pieces grouped by lattice, in order of first appearance."""
+    groups: dict[SourceLattice, list[Piece]] = {}
+    for piece in pieces:
+        groups.setdefault(piece.lattice, []).append(piece)
+    return list(groups.values())
+
+
+def resample(piece: Piece, geobox: GeoBox, method: str) -> NDArray[np.float32]:
+    """A piece at the pixel centres of `geobox`.
+
+    Args:
+        method: `nearest`, or `bilinear`: weights of missing neighbours go to the others; NaN where the missing ones weigh
+            more than half, so that a footprint neither grows nor shrinks by more than half a pixel.
+
+    Returns:
+        float32, the piece's bands by the shape of `geobox`; NaN = no data. A pixel on the source's lattice is copied.
+    """
+    t = geobox.transform
+    x = np.round(t.c + (np.arange(geobox.shape.x) + 0.5) * t.a, 6)
+    y = np.round(t.f + (np.arange(geobox.shape.y) + 0.5) * t.e, 6)
+    result = np.empty((*piece.values.shape[:-2], len(y), len(x)), np.float32)
+    project = _projection(geobox, piece.lattice.crs)
+    for top in range(0, len(y), ROWS):
+        grid_x, grid_y = np.meshgrid(x, y[top : top + ROWS])
+        cols, rows = piece.lattice.indices(*project(grid_x, grid_y))
+        part = _nearest if method == "nearest" else _bilinear
+        result[..., top : top + ROWS, :] = part(piece.values, rows - piece.row, cols - piece.col)
+    return result
+
+
+def resample_all(pieces: Sequence[Piece], geobox: GeoBox, method: str) -> NDArray[np.float32]:
+    """Mosaic first, then one resampling: pieces of one lattice are pasted together before they are resampled.
+
+    Pieces of further lattices (elevation tiles are wider in longitude beyond 50°) fill what is still missing, in order.
+    """
+    groups = by_lattice(pieces)
+    result = resample(pasted(groups[0]), geobox, method)
+    for group in groups[1:]:
+        more = resample(pasted(group), geobox, method)
+        np.copyto(result, more, where=np.isnan(result))
+    return result
+
+
+def _projection(geobox: GeoBox, crs: str) -> Any:
+    if geobox.crs == crs:
+        return lambda x, y: (x, y)
+    from pyproj import Transformer
+
+    return Transformer.from_crs(str(geobox.crs), crs, always_xy=True).transform
+
+
+def _nearest(values: NDArray[np.float32], rows: NDArray[np.float64], cols: NDArray[np.float64]) -> NDArray[np.float32]:
+    found, inside = _taken(values, np.floor(rows + 0.5).astype(np.int64), np.floor(cols + 0.5).astype(np.int64))
+    return np.where(inside, found, np.float32(np.nan))
+
+
+def _bilinear(values: NDArray[np.float32], rows: NDArray[np.float64], cols: NDArray[np.float64]) -> NDArray[np.float32]:
+    top, left = np.floor(rows).astype(np.int64), np.floor(cols).astype(np.int64)
+    down, right = rows - top, cols - left
+    total: Any = 0.0
+    weights: Any = 0.0
+    for row, row_weight in ((0, 1 - down), (1, down)):
+        for col, col_weight in ((0, 1 - right), (1, right)):
+            found, inside = _taken(values, top + row, left + col)
+            weight = row_weight * col_weight * (inside & ~np.isnan(found))
+            total = total + weight * np.nan_to_num(found.astype(np.float64))
+            weights = weights + weight
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(weights >= 0.5, total / weights, np.nan).astype(np.float32)
+
+
+def _taken(values: NDArray[np.float32], rows: NDArray[np.int64], cols: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    height, width = values.shape[-2:]
+    inside = (rows >= 0) & (rows < height) & (cols >= 0) & (cols < width)
+    return values[..., np.clip(rows, 0, height - 1), np.clip(cols, 0, width - 1)], inside

@@ -1,0 +1,151 @@
+"""Rasters on a `GeoBox`: reading windows, writing at once or not at all, tags. Arrays are (band, row, column) or (row, column)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+from rasterio.errors import RasterioError
+from rasterio.io import DatasetWriter
+from rasterio.windows import Window
+
+from smallmines.core.errors import UserError
+from smallmines.core.files import written
+
+STRIP = 256
+"""Rows of a block-wise pass; also the side of a raster's internal tiles."""
+
+
+def geobox_of(source: rasterio.DatasetReader) -> GeoBox:
+    """The grid of an open dataset."""
+    return GeoBox((source.height, source.width), source.transform, source.crs)
+
+
+@contextmanager
+def opened(path: str | Path) -> Iterator[rasterio.DatasetReader]:
+    """Open a raster for reading.
+
+    Raises:
+        UserError: the file is missing or is not a raster, or breaks off while it is read.
+    """
+    try:
+        with rasterio.open(path) as source:
+            yield source
+    except RasterioError as error:
+        raise UserError(f"a readable raster at {path}", str(error), "restore or delete the file and run again") from error
+
+
+def read(path: str | Path, geobox: GeoBox | None = None, bands: Sequence[int] | None = None) -> NDArray[Any]:
+    """All of a raster, (band, row, column); with `geobox`, refused unless it lies exactly on that grid."""
+    with opened(path) as source:
+        if geobox is not None:
+            require_grid(source, geobox)
+        array: NDArray[Any] = source.read(None if bands is None else list(bands))
+        return array
+
+
+def require_grid(source: rasterio.DatasetReader, geobox: GeoBox) -> None:
+    """Refuse a dataset that is not on `geobox` to the last digit.
+
+    Raises:
+        UserError: with both grids.
+    """
+    found = geobox_of(source)
+    if found != geobox:
+        raise UserError(f"{source.name} on the grid {_words(geobox)}", _words(found), "delete the file and run again")
+
+
+def _words(geobox: GeoBox) -> str:
+    return f"{geobox.crs} {geobox.shape.x}×{geobox.shape.y} px of {geobox.transform.a} m from ({geobox.transform.c}, {geobox.transform.f})"
+
+
+@contextmanager
+def created(
+    path: str | Path,
+    geobox: GeoBox,
+    dtype: str,
+    nodata: float | None,
+    bands: Sequence[str],
+    tags: Mapping[str, str] | None = None,
+    units: Sequence[str] | None = None,
+    **profile: Any,
+) -> Iterator[DatasetWriter]:
+    """A tiled, deflated GeoTIFF on `geobox`, in its place only when the block ends well.
+
+    Args:
+        bands: names of the bands, written as their descriptions.
+        tags: dataset tags; nothing that depends on when or where the file was made.
+        units: unit of each band.
+    """
+    tile = {"tiled": True, "blockxsize": STRIP, "blockysize": STRIP} if min(geobox.shape) >= STRIP else {}
+    options: dict[str, Any] = {"compress": "deflate", "zlevel": 6, "predictor": 3 if dtype.startswith("float") else 2} | tile | profile
+    with (
+        written(path) as beside,
+        rasterio.open(
+            beside,
+            "w",
+            driver="GTiff",
+            height=geobox.shape.y,
+            width=geobox.shape.x,
+            count=len(bands),
+            dtype=dtype,
+            nodata=nodata,
+            crs=str(geobox.crs),
+            transform=geobox.transform,
+            BIGTIFF="IF_SAFER",
+            **options,
+        ) as target,
+    ):
+        target.descriptions = tuple(bands)
+        if units is not None:
+            target.units = tuple(units)
+        if tags:
+            target.update_tags(**tags)
+        yield target
+
+
+def write(
+    path: str | Path,
+    array: NDArray[Any],
+    geobox: GeoBox,
+    nodata: float | None,
+    bands: Sequence[str],
+    tags: Mapping[str, str] | None = None,
+    units: Sequence[str] | None = None,
+    **profile: Any,
+) -> None:
+    """Write a (band, row, column) or (row, column) array as GeoTIFF; see `created`."""
+    cube = array if array.ndim == 3 else array[np.newaxis]
+    with created(path, geobox, str(cube.dtype), nodata, bands, tags, units, **profile) as target:
+        target.write(cube)
+
+
+def strips(shape: tuple[int, int], rows: int = STRIP) -> Iterator[Window]:
+    """Full-width windows from top to bottom, `rows` high (the last may be lower)."""
+    height, width = shape
+    for top in range(0, height, rows):
+        yield Window(0, top, width, min(rows, height - top))
+
+
+def window_geobox(geobox: GeoBox, window: Window) -> GeoBox:
+    """The grid of a window of `geobox`."""
+    row, col = int(window.row_off), int(window.col_off)
+    return geobox[row : row + int(window.height), col : col + int(window.width)]
+
+
+def band_indices(source: rasterio.DatasetReader, names: Sequence[str]) -> list[int]:
+    """The 1-based indices of bands by name.
+
+    Raises:
+        UserError: the raster lacks one.
+    """
+    missing = [name for name in names if name not in source.descriptions]
+    if missing:
+        raise UserError(f"bands {' '.join(names)} in {source.name}", f"none named {' '.join(missing)}", "delete the file and run again")
+    return [source.descriptions.index(name) + 1 for name in names]

@@ -1,0 +1,274 @@
+"""Digests of a rule's code, for Snakemake's params: an edit reruns exactly the rules whose code it changes.
+
+A rule carries `params: *code("<rule>")`: one "path digest" string for its script, for each module of this package that the script
+reaches, and for each data file that such a module names. A digest is taken over the syntax tree, so comments, docstrings, formatting
+and the words of messages do not count; see `canonical`. This module uses nothing but the standard library, and its digests are the
+same for every Python from 3.11 on.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import functools
+import hashlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+WORKFLOW = Path(__file__).resolve().parents[2]
+PACKAGE = "smallmines"
+
+FROZEN = {"search": 1, "fetch": 1, "splits": 1}
+"""Rules that an upgrade must not run again, since archives would be asked again and tiles would change their split: a number that is
+raised by hand stands for their code. The number of `fetch` is the reading version in the names of cached pixels."""
+
+OUTSIDE = frozenset({"core/errors.py", "core/log.py", "core/job.py"})
+"""Modules that no product depends on. Other modules may use their names only to raise, to log and to frame a job, which
+tests/unit/test_rerun.py enforces."""
+
+FRAME = "core/environment.py"
+"""The module that the frame of a job runs first: what it sets shapes products, so it counts for every rule."""
+
+ERROR = "UserError"
+LOGGER = "logger"
+LOGGING = frozenset({"debug", "info", "warning", "error", "exception", "log"})
+
+_SKIPPED_FIELDS = frozenset({"type_comment", "kind"})
+
+
+def code(rule: str) -> list[str]:
+    """Digests of the code of a rule as params, sorted by path; for a rule of `FROZEN` its number."""
+    if rule in FROZEN:
+        return [f"{rule} {FROZEN[rule]}"]
+    return reached_code(rule)
+
+
+def reached_code(rule: str) -> list[str]:
+    """Digests of all that a rule reaches, frozen or not."""
+    modules = sources(rule)
+    with_texts = frozenset[Path]().union(*(spoken_modules(path) for path in modules))
+    files = {path: digest_of(tree_of(path), path in with_texts) for path in modules} | {
+        path: hashlib.sha256(path.read_bytes()).hexdigest()[:12] for module in modules for path in data_files(module)
+    }
+    return [f"{path.relative_to(WORKFLOW).as_posix()} {digest}" for path, digest in sorted(files.items())]
+
+
+def sources(rule: str) -> list[Path]:
+    """The script of a rule and every module of this package that it reaches by import, also in functions, sorted by path.
+
+    Modules of `OUTSIDE` are not among them, nor what only they import.
+    """
+    return sorted(_reached([WORKFLOW / "scripts" / f"{rule}.py", WORKFLOW / PACKAGE / FRAME]))
+
+
+def _reached(start: Iterable[Path]) -> set[Path]:
+    """Some modules and all that they import, directly or not."""
+    seen: set[Path] = set()
+    todo = list(start)
+    while todo:
+        path = todo.pop()
+        if path not in seen and not _is_outside(path):
+            seen.add(path)
+            todo.extend(imports(path))
+    return seen
+
+
+@functools.cache
+def imports(path: Path) -> tuple[Path, ...]:
+    """The modules of this package that a module imports, with the `__init__` modules that run before them, unless these are empty."""
+    return tuple(sorted({module for _, dotted in _imported_names(path) for module in _modules(dotted)}))
+
+
+def _modules(dotted: str) -> Iterator[Path]:
+    """The module of this package that has a dotted name, and the `__init__` modules before it that say something."""
+    parts = dotted.split(".")
+    if parts[0] != PACKAGE:
+        return
+    places = [WORKFLOW.joinpath(*parts[:length]) for length in range(1, len(parts) + 1)]
+    yield from (init for place in places if (init := place / "__init__.py").is_file() and tree_of(init).body)
+    if (module := places[-1].with_suffix(".py")).is_file():
+        yield module
+
+
+def _imported_names(path: Path) -> Iterator[tuple[str, str]]:
+    """What a module imports: the name that it gives to it, and its dotted name; relative imports are resolved."""
+    for node in nodes_of(path):
+        if isinstance(node, ast.Import):
+            yield from ((alias.asname or alias.name.split(".")[0], alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                folder = path.parents[node.level - 1].relative_to(WORKFLOW)
+                base = ".".join([*folder.parts, *([base] if base else [])])
+            for alias in node.names:
+                yield alias.asname or alias.name, base
+                yield alias.asname or alias.name, f"{base}.{alias.name}"
+
+
+@functools.cache
+def data_files(path: Path) -> tuple[Path, ...]:
+    """Files beside a module that it names in a string: a file, or all files in a folder that is no package, sorted."""
+    beside = {place.name: place for place in path.parent.iterdir() if place.suffix != ".py" and not list(place.glob("*.py"))}
+    if not beside:
+        return ()
+    words = {node.value for node in nodes_of(path) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    named = (beside[first] for word in words if (first := word.split("/")[0]) in beside)
+    return tuple(sorted(file for place in named for file in (place.rglob("*") if place.is_dir() else [place]) if file.is_file()))
+
+
+@functools.cache
+def tree_of(path: Path) -> ast.Module:
+    """The syntax tree of a module, read once in a process."""
+    return ast.parse(path.read_bytes())
+
+
+@functools.cache
+def nodes_of(path: Path) -> tuple[ast.AST, ...]:
+    """All nodes of that tree."""
+    return tuple(ast.walk(tree_of(path)))
+
+
+def _is_outside(path: Path) -> bool:
+    return path.is_relative_to(WORKFLOW / PACKAGE) and path.relative_to(WORKFLOW / PACKAGE).as_posix() in OUTSIDE
+
+
+@functools.cache
+def digest_of(tree: ast.Module, with_texts: bool = False) -> str:
+    """Twelve hex digits of the SHA-256 of a module's canonical form."""
+    return hashlib.sha256(canonical(tree, with_texts).encode()).hexdigest()[:12]
+
+
+def canonical(tree: ast.AST, with_texts: bool = False) -> str:
+    """A syntax tree as text, the same for every Python from 3.11 on and for every way to write the same program.
+
+    Left out: positions, comments, strings that stand alone (docstrings), `pass`, empty fields, and the literal words in the message of
+    a raised `UserError` and of a logging call. The values in such a message count.
+
+    Args:
+        with_texts: keep the words of raised errors, for rules that write them into a product.
+    """
+    parts: list[str] = []
+    _write(tree, parts, with_texts, in_message=False)
+    return "".join(parts)
+
+
+def _write(node: object, parts: list[str], with_texts: bool, in_message: bool) -> None:
+    """Append the canonical form of a node, list or value; in a message without its words."""
+    if isinstance(node, list):
+        statements = [item for item in node if not _has_no_effect(item)]
+        parts.append("[")
+        for item in statements:
+            _write(item, parts, with_texts, in_message)
+        parts.append("]")
+    elif isinstance(node, ast.JoinedStr):
+        parts.append("(JoinedStr")
+        for item in _joined(node):
+            _write(item, parts, with_texts, in_message)
+        parts.append(")")
+    elif isinstance(node, ast.Constant):
+        is_word = in_message and isinstance(node.value, str)
+        parts.append("" if is_word else f"(Constant {type(node.value).__name__} {node.value!r})")
+    elif isinstance(node, ast.AST):
+        in_message = in_message or _is_logging(node) or (_raises_user_error(node) and not with_texts)
+        parts.append(f"({type(node).__name__}")
+        for name, value in ast.iter_fields(node):
+            if name in _SKIPPED_FIELDS or value is None or value == [] or _is_empty_format(name, value):
+                continue
+            parts.append(f" {name}=")
+            _write(value, parts, with_texts, in_message)
+        parts.append(")")
+    else:
+        parts.append(f" {node!r}")
+
+
+def _has_no_effect(node: object) -> bool:
+    """Whether a statement is `pass` or a string that stands alone."""
+    return isinstance(node, ast.Pass) or (
+        isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+    )
+
+
+def _is_logging(node: ast.AST) -> bool:
+    """Whether a node is the call of a method of the logger."""
+    return (
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in LOGGING
+        and isinstance(node.func.value, ast.Name)
+        and node.func.value.id == LOGGER
+    )
+
+
+def _raises_user_error(node: ast.AST) -> bool:
+    """Whether a node raises a new error that the user can correct."""
+    return (
+        isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and isinstance(node.exc.func, ast.Name) and node.exc.func.id == ERROR
+    )
+
+
+def _joined(node: ast.JoinedStr) -> Iterator[ast.expr]:
+    """Parts of a formatted string; neighbouring words are joined and empty ones left out, as not every Python does."""
+    words = ""
+    for item in node.values:
+        if isinstance(item, ast.Constant):
+            words += str(item.value)
+            continue
+        if words:
+            yield ast.Constant(words)
+        words = ""
+        yield item
+    if words:
+        yield ast.Constant(words)
+
+
+def _is_empty_format(name: str, value: object) -> bool:
+    """Whether a field is the format of `{x:}`, which some Pythons keep and others do not."""
+    return name == "format_spec" and isinstance(value, ast.JoinedStr) and not list(_joined(value))
+
+
+@functools.cache
+def spoken_modules(path: Path) -> frozenset[Path]:
+    """Modules whose raised words a module may write into a product, since it catches their errors and makes something else of them.
+
+    Words count in the modules of the imported functions that the `try` calls, and in all that these import. Where it calls anything
+    else than such functions and built-in ones, they count in the module itself and in all that it imports.
+    """
+    spoken: set[Path] = set()
+    origins: dict[str, set[Path]] = {}
+    for name, dotted in _imported_names(path):
+        origins.setdefault(name, set()).update(_modules(dotted))
+    for node in nodes_of(path):
+        if isinstance(node, (ast.Try, ast.TryStar)) and any(_uses_error(handler) for handler in node.handlers):
+            for part in (part for statement in node.body for part in ast.walk(statement) if isinstance(part, ast.Call)):
+                name = _called(part.func)
+                spoken |= origins[name] if name in origins else set() if name in dir(builtins) else {path}
+    return frozenset(_reached(spoken))
+
+
+def _called(function: ast.expr) -> str:
+    """The name at the start of what is called: `a` of `a(…)` and of `a.b(…)`; empty where there is none."""
+    while isinstance(function, ast.Attribute):
+        function = function.value
+    return function.id if isinstance(function, ast.Name) else ""
+
+
+def _uses_error(handler: ast.ExceptHandler) -> bool:
+    """Whether a handler makes something else of a caught `UserError` than another error or a line of the log."""
+    if handler.name is None or not _may_catch_user_errors(handler):
+        return False
+    return any(_reads(statement, handler.name) for statement in handler.body)
+
+
+def _may_catch_user_errors(handler: ast.ExceptHandler) -> bool:
+    """Whether a handler catches `UserError` or a class above it."""
+    kinds = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
+    return any(not isinstance(kind, ast.Name) or kind.id in (ERROR, "Exception", "BaseException") for kind in kinds)
+
+
+def _reads(node: ast.AST, name: str) -> bool:
+    """Whether a statement reads the variable `name` outside of `raise` and logging."""
+    if isinstance(node, ast.Raise) or _is_logging(node):
+        return False
+    if isinstance(node, ast.Name) and node.id == name:
+        return True
+    return any(_reads(child, name) for child in ast.iter_child_nodes(node))

@@ -1,0 +1,133 @@
+"""The published folder of a year: every block's patches hard-linked into one flat folder, with a checksum list.
+
+`dataset/<year>/IMAGE/IMG_…tif` with `dataset/<year>/IMAGE.sha256`, whose names are relative to the list, so that
+`cd dataset/2016 && sha256sum -c IMAGE.sha256` checks it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+from smallmines.core.errors import UserError
+from smallmines.core.files import sha256, written
+from smallmines.core.log import logger
+from smallmines.dataset.patches import PREFIX, patch_name
+from smallmines.grid.lattice import Lattice
+
+
+def assemble(folders: Mapping[str, str | Path], lattice: Lattice, year: str, kind: str, country: str, target: str | Path) -> dict[str, int]:
+    """Bring the folder beside the list `target` to exactly the blocks' patches, and write the list.
+
+    A published file whose bytes are right stays as it is, with its inode and time. Patches that are not listed, side-car
+    files of viewers (`*.aux.xml`) and our own leftovers are removed; anything else is left alone and logged (`verify`
+    refuses it), since it may be somebody's.
+
+    Args:
+        folders: per block the folder of its patches.
+        kind: IMAGE or MASK.
+        target: the list, `…/dataset/<year>/<kind>.sha256`.
+
+    Returns:
+        Counts of files: linked, copied, kept, removed, strange.
+
+    Raises:
+        UserError: a tile is missing from its block's folder, or is there twice, or a folder holds a patch of another block.
+    """
+    target = Path(target)
+    folder = target.with_suffix("")
+    folder.mkdir(parents=True, exist_ok=True)
+    patches = find_patches(folders, lattice, year, kind, country)
+    count: Counter[str] = Counter(linked=0, copied=0, kept=0, removed=0, strange=0)
+    lines = []
+    for name, source in sorted(patches.items()):
+        checksum = sha256(source)
+        count[_place(source, folder / name, checksum)] += 1
+        lines.append(f"{checksum}  {folder.name}/{name}\n")
+    for path in sorted(folder.iterdir()):
+        if path.name not in patches:
+            count[_clear(path, kind)] += 1
+    with written(target) as beside:
+        beside.write_text("".join(lines), encoding="ascii")
+    logger.info("%s %s: %s", year, kind, ", ".join(f"{number} {what}" for what, number in count.items()))
+    return dict(count)
+
+
+def find_patches(folders: Mapping[str, str | Path], lattice: Lattice, year: str, kind: str, country: str) -> dict[str, Path]:
+    """The patch of every tile by file name; each in the folder of its own block.
+
+    Raises:
+        UserError: see `assemble`.
+    """
+    found: dict[str, Path] = {}
+    missing: list[str] = []
+    strange: list[str] = []
+    for block, folder in folders.items():
+        here = {path.name: path for path in sorted(Path(folder).glob("*.tif"))}
+        own = [patch_name(kind, country, tile.tile_id, year) for tile in lattice.tiles_of(block)]
+        missing += [f"{folder}/{name}" for name in own if name not in here]
+        strange += [str(path) for name, path in here.items() if name not in own or name in found]
+        found |= {name: here[name] for name in own if name in here}
+    if not missing and not strange and len(found) != len(lattice.tiles):
+        missing += sorted({patch_name(kind, country, tile.tile_id, year) for tile in lattice.tiles} - set(found))
+    if missing or strange:
+        problems = [
+            f"{len(paths)} {what} ({', '.join(paths[:3])}{' …' if len(paths) > 3 else ''})"
+            for what, paths in (("missing", missing), ("too many or double", strange))
+            if paths
+        ]
+        rule = "image_patches" if kind == "IMAGE" else "mask_patches"
+        raise UserError(
+            f"one {kind} patch of {year} for each of {len(lattice.tiles)} tiles", "; ".join(problems), f"run again with --forcerun {rule}"
+        )
+    return found
+
+
+def _place(source: Path, target: Path, checksum: str) -> str:
+    """Have `source`'s bytes at `target`; says what it took: kept, linked or copied."""
+    if target.is_file() and not target.is_symlink() and (target.samefile(source) or sha256(target) == checksum):
+        return "kept"
+    if target.is_dir() and not target.is_symlink():
+        raise UserError(f"a file or nothing at {target}", "a folder", "move the folder elsewhere")
+    with written(target) as beside:
+        beside.unlink(missing_ok=True)
+        try:
+            os.link(source, beside)
+        except OSError:  # another file system, or one without hard links
+            shutil.copyfile(source, beside)
+            return "copied"
+    return "linked"
+
+
+def _clear(path: Path, kind: str) -> str:
+    """Remove a file that is ours but not listed."""
+    ours = path.suffix == ".tif" and path.name.lstrip(".").startswith(tuple(f"{prefix}_" for prefix in PREFIX.values()))
+    if (ours or path.name.endswith(".tif.aux.xml")) and (path.is_file() or path.is_symlink()):
+        path.unlink()
+        logger.info("removed %s, which is not of this dataset any more", path)
+        return "removed"
+    logger.warning("%s is not a %s patch; it stays, and `verify` will refuse it: move it elsewhere", path, kind)
+    return "strange"
+
+
+def read_list(path: str | Path) -> dict[str, str]:
+    """Checksum by name as written in a list of `assemble`, e.g. {"IMAGE/IMG_GH_0001_2016.tif": "9f86…"}.
+
+    Raises:
+        UserError: the list is missing, or a line is not a checksum and a name.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"the checksum list {path}", "no such file", "run the rule `assemble` again")
+    listed: dict[str, str] = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        checksum, _, name = line.partition("  ")
+        if len(checksum) != 64 or not name or name in listed:
+            raise UserError(
+                "lines of a SHA-256, two blanks and a new name", f"{line[:80]!r} in line {number} of {path}", f"delete {path} and run again"
+            )
+        listed[name] = checksum
+    return listed

@@ -1,0 +1,224 @@
+"""The dataset in Croissant 1.1, with the fields of GeoCroissant 1.0 and Croissant RAI 1.0 (MLCommons): `croissant.json`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from smallmines.core.files import sha256
+from smallmines.dataset.bands import BANDS
+from smallmines.settings.publish import Documents
+
+CONFORMS = ["http://mlcommons.org/croissant/1.1", "http://mlcommons.org/croissant/geo/1.0", "http://mlcommons.org/croissant/RAI/1.0"]
+
+_CORE = (
+    "arrayShape citeAs column conformsTo containedIn equivalentProperty extract field fileProperty fileObject fileSet format includes "
+    "isArray isLiveDataset jsonPath key md5 parentField path recordSet references regex repeated replace samplingRate separator source "
+    "subField transform"
+)
+CONTEXT: dict[str, Any] = {
+    "@language": "en",
+    "@vocab": "https://schema.org/",
+    **{name: f"cr:{name}" for name in _CORE.split()},
+    "conformsTo": "dct:conformsTo",
+    "cr": "http://mlcommons.org/croissant/",
+    "data": {"@id": "cr:data", "@type": "@json"},
+    "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
+    "dct": "http://purl.org/dc/terms/",
+    "description": {"@container": "@language"},
+    "examples": {"@id": "cr:examples", "@type": "@json"},
+    "geocr": "http://mlcommons.org/croissant/geo/",
+    "name": {"@container": "@language"},
+    "rai": "http://mlcommons.org/croissant/RAI/",
+    "sc": "https://schema.org/",
+}
+
+COLUMNS: Mapping[str, tuple[str, str]] = {
+    "id": ("sc:Text", "Name of the patch pair: country, tile, year."),
+    "tile_id": ("sc:Text", "The tile; the same square of ground in every year."),
+    "year": ("sc:Integer", "Year of the images."),
+    "split": ("sc:Text", "train, val, test, or buffer (in no split)."),
+    "block": ("sc:Text", "Geographic block; each has a forest of its own."),
+    "image": ("sc:Text", "Path of the image."),
+    "mask": ("sc:Text", "Path of the mask."),
+    "mining_percent": ("sc:Float", "Share of mining in the valid pixels of the mask, in %."),
+    "image_nodata_percent": ("sc:Float", "Share of pixels without Sentinel-2 data, in %."),
+    "validated_share": ("sc:Float", "Share of the labelled pixels that people have looked at."),
+    "image_sha256": ("sc:Text", "SHA-256 of the image."),
+    "mask_sha256": ("sc:Text", "SHA-256 of the mask."),
+}
+"""Columns of the index that the record set has: type and meaning."""
+
+
+def croissant(facts: Mapping[str, Any], about: Documents, licence: str, cite: str, folder: str | Path) -> dict[str, Any]:
+    """The document.
+
+    Args:
+        facts: as `facts.gather` gives them.
+        licence: address of the licence.
+        cite: how to cite the dataset.
+        folder: the dataset's folder, for checksums of the tables.
+    """
+    west, south, east, north = facts["degrees"]
+    starts, ends = zip(*((one["start"], one["end"]) for one in facts["years"].values()), strict=True)
+    side = facts["tile_size"]
+    document: dict[str, Any] = {
+        "@context": CONTEXT,
+        "@type": "sc:Dataset",
+        "name": facts["title"],
+        "description": facts["description"],
+        "conformsTo": CONFORMS,
+        "license": licence,
+        "version": facts["version"],
+        "citeAs": cite,
+        "keywords": facts["keywords"],
+        "url": about.url or (f"https://doi.org/{about.doi}" if about.doi else "https://doi.org/10.1109/LGRS.2025.3566356"),
+        "creator": [{"@type": "sc:Person", "name": name} for name in about.authors]
+        or [{"@type": "sc:Organization", "name": facts["title"]}],
+        "isLiveDataset": False,
+        "spatialCoverage": {"@type": "Place", "geo": {"@type": "GeoShape", "box": f"{south} {west} {north} {east}"}},
+        "temporalCoverage": f"{min(starts)}/{max(ends)}",
+        "geocr:coordinateReferenceSystem": facts["crs"],
+        "geocr:spatialResolution": {"@type": "QuantitativeValue", "value": facts["resolution_m"], "unitText": "m"},
+        "geocr:bandConfiguration": _bands(),
+        "geocr:spectralBandMetadata": _spectral(),
+        "geocr:samplingStrategy": f"Every cell of a grid of {side} × {side} pixels that touches the area of interest; none is left out.",
+        "geocr:spatialBias": "One region and its dry season; classes are as imbalanced as on the ground.",
+        **rai(facts),
+        "distribution": [
+            *(_table(Path(folder), name, kind, told) for name, kind, told in TABLES),
+            _files("images", "Images of 13 bands.", "*/IMAGE/IMG_*.tif"),
+            _files("masks", "Masks: 1 mining, 0 not mining, 255 nodata.", "*/MASK/MASK_*.tif"),
+        ],
+        "recordSet": [
+            {
+                "@type": "cr:RecordSet",
+                "@id": "patches",
+                "name": "patches",
+                "description": "One record per tile and year.",
+                "key": {"@id": "patches/id"},
+                "field": [_column(name, *column) for name, column in COLUMNS.items()],
+            },
+            _pictures("images", len(BANDS), {"geocr:bandConfiguration": _bands(), "geocr:spectralBandMetadata": _spectral()}, side),
+            _pictures("masks", 1, {}, side),
+        ],
+    }
+    if about.date is not None:
+        document["datePublished"] = str(about.date)
+    return document
+
+
+TABLES = (
+    ("index.parquet", "application/x-parquet", "One row per tile and year (stac-geoparquet)."),
+    ("splits.csv", "text/csv", "Split and fold of each tile and year."),
+)
+
+
+def rai(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What Croissant RAI asks: how the labels came to be, what they are worth, what to beware of."""
+    years = facts["years"]
+    judged = [f"{year}: {one['validated_percent']} % of the labelled area looked at by people" for year, one in years.items()]
+    agreed = [
+        f"{year}: Cohen's κ {pair['kappa']} ({pair['low']} to {pair['high']}) over {pair['segments']} segments"
+        for year, one in years.items()
+        for pair in one["agreement"]
+    ]
+    return {
+        "rai:dataCollection": "Satellite images of the dry season of each year, composited without clouds where there are any clear dates.",
+        "rai:dataCollectionType": ["Secondary Data analysis", "Manual Human Curation"],
+        "rai:dataCollectionTimeframe": [f"{one[end]}T00:00:00" for one in years.values() for end in ("start", "end")],
+        "rai:dataPreprocessingProtocol": [
+            f"Sentinel-2 L2A digital numbers, radiometry {facts['radiometry']}; 20 m bands on the 10 m grid.",
+            "Sentinel-1 RTC: 3 × 3 circular mean of linear power, then 10·log10.",
+            "Copernicus DEM GLO-30 on the same grid.",
+        ],
+        "rai:dataAnnotationProtocol": "Mean-shift segments; people label some, a random forest per block and year proposes the others, "
+        "people look at proposals and correct them.",
+        "rai:dataAnnotationPlatform": ["QGIS"],
+        "rai:machineAnnotationTools": ["Orfeo ToolBox mean shift", "scikit-learn random forest"],
+        "rai:dataAnnotationAnalysis": [*judged, *agreed],
+        "rai:dataManipulationProtocol": "Disputed and unsure segments are left open: 255 in the masks, unless configured otherwise.",
+        "rai:dataImputationProtocol": "None: pixels without data are nodata.",
+        "rai:dataLimitations": [
+            "Specks of a few pixels and vegetation islands inside mines may be missing or included.",
+            "Polluted water inside mines counts as mining.",
+            "Sand winning and bright roofs look like mines.",
+        ],
+        "rai:dataBiases": ["One region; mining is rare, so that most pixels are not mining."],
+        "rai:dataUseCases": ["Training and testing of models that map artisanal mines", "Change of mining between the years"],
+        "rai:personalSensitiveInformation": ["None: no person can be recognised at 10 m; annotators appear as codes."],
+        "rai:dataSocialImpact": "Maps of mines can help land planning and restoration; they can also be used against people who live "
+        "from mining.",
+        "rai:dataReleaseMaintenancePlan": f"Version {facts['version']}; corrections of labels make a new version.",
+    }
+
+
+def _bands() -> dict[str, Any]:
+    return {"@type": "geocr:BandConfiguration", "geocr:totalBands": len(BANDS), "geocr:bandNameList": [band.name for band in BANDS]}
+
+
+def _spectral() -> list[dict[str, Any]]:
+    def nanometres(value: float) -> dict[str, Any]:
+        return {"@type": "QuantitativeValue", "value": value, "unitText": "nm"}
+
+    return [
+        {
+            "@type": "geocr:SpectralBand",
+            "name": band.name,
+            "geocr:centerWavelength": nanometres(band.centre),
+            "geocr:bandwidth": nanometres(band.width),
+        }
+        for band in BANDS
+        if band.centre
+    ]
+
+
+def _table(folder: Path, name: str, kind: str, told: str) -> dict[str, Any]:
+    return {
+        "@type": "cr:FileObject",
+        "@id": name,
+        "name": name,
+        "description": told,
+        "contentUrl": name,
+        "encodingFormat": kind,
+        "sha256": sha256(folder / name),
+    }
+
+
+def _files(name: str, told: str, pattern: str) -> dict[str, Any]:
+    return {"@type": "cr:FileSet", "@id": name, "name": name, "description": told, "encodingFormat": "image/tiff", "includes": pattern}
+
+
+def _column(name: str, kind: str, told: str) -> dict[str, Any]:
+    source = {"fileObject": {"@id": "index.parquet"}, "extract": {"column": name}}
+    return {"@type": "cr:Field", "@id": f"patches/{name}", "name": name, "description": told, "dataType": kind, "source": source}
+
+
+def _pictures(name: str, bands: int, more: Mapping[str, Any], side: int) -> dict[str, Any]:
+    """A record set of the files of a file set."""
+    return {
+        "@type": "cr:RecordSet",
+        "@id": f"{name}_files",
+        "name": f"{name}_files",
+        "description": f"The files of the file set {name}.",
+        "field": [
+            {
+                "@type": "cr:Field",
+                "@id": f"{name}_files/filename",
+                "name": "filename",
+                "description": "Name of the file.",
+                "dataType": "sc:Text",
+                "source": {"fileSet": {"@id": name}, "extract": {"fileProperty": "filename"}},
+            },
+            {
+                "@type": "cr:Field",
+                "@id": f"{name}_files/content",
+                "name": "content",
+                "description": f"The bytes of a GeoTIFF of {bands} band{'s' * (bands > 1)} of {side} × {side} pixels.",
+                "dataType": "sc:ImageObject",
+                "source": {"fileSet": {"@id": name}, "extract": {"fileProperty": "content"}},
+                **more,
+            },
+        ],
+    }

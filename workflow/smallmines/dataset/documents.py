@@ -1,0 +1,83 @@
+"""The documents of the published folder: card, datasheet, licence, Croissant, all written from `facts.json`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from smallmines.core.files import write_json, written
+from smallmines.dataset.bands import BANDS
+from smallmines.dataset.croissant import croissant
+from smallmines.labels.tables import PROVENANCES
+from smallmines.settings.publish import Documents, Page
+
+TEMPLATES = {"README.md": "README.md.j2", "DATASHEET.md": "DATASHEET.md.j2", "LICENSE": "LICENSE.j2"}
+DOCUMENTS = (*TEMPLATES, "croissant.json", "facts.json")
+"""Names of the documents in the dataset's folder."""
+
+_SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+
+
+def write_documents(facts: Mapping[str, Any], about: Documents, folder: str | Path) -> None:
+    """Write `DOCUMENTS` into the dataset's folder, which has its tables already (their checksums are in croissant.json)."""
+    folder = Path(folder)
+    for name, text in render(facts, about).items():
+        with written(folder / name) as beside:
+            beside.write_text(text, encoding="utf-8")
+    write_json(folder / "facts.json", facts)
+    write_json(folder / "croissant.json", croissant(facts, about, licence_address(about.license), cite(facts, about), folder))
+
+
+def render(facts: Mapping[str, Any], about: Documents) -> dict[str, str]:
+    """Text of each of `TEMPLATES` by name."""
+    import jinja2
+
+    loader = jinja2.FileSystemLoader(Path(__file__).with_name("templates"))
+    environment = jinja2.Environment(loader=loader, undefined=jinja2.StrictUndefined, keep_trailing_newline=True, autoescape=False)
+    environment.filters |= {"num": number, "interval": interval}
+    words = {
+        "facts": facts,
+        "about": about,
+        "bands": BANDS,
+        "provenances": [name for name in PROVENANCES if any(one["provenance"].get(name) for one in facts["years"].values())],
+        "agreements": [(year, pair) for year, one in facts["years"].items() for pair in one["agreement"]],
+        "accuracies": [(year, one["accuracy"]) for year, one in facts["years"].items() if one["accuracy"]],
+        "attributions": [line.format(years=" and ".join(facts["years"])) for line in about.attributions],
+        "licence": licence_address(about.license),
+        "cite": cite(facts, about),
+        "size_category": next((word for limit, word in _SIZES if facts["patches"] < limit), "n>1M"),
+    }
+    return {name: environment.get_template(template).render(words).rstrip("\n") + "\n" for name, template in TEMPLATES.items()}
+
+
+def number(value: float | None, digits: int | None = None) -> str:
+    """A number as the documents write it: a true minus; with as many digits as asked, or as few as it has; a dash where there is none."""
+    if value is None:
+        return "–"
+    text = f"{value:g}" if digits is None else f"{value:.{digits}f}"
+    return text.replace("-", "−")
+
+
+def interval(estimate: Mapping[str, float], digits: int) -> str:
+    """An estimate with its interval, e.g. 0.93 (0.88 – 0.98)."""
+    value, low, high = (number(estimate[key], digits) for key in ("value", "low", "high"))
+    return f"{value} ({low} – {high})"
+
+
+def licence_address(identifier: str) -> str:
+    """Where the text of an SPDX licence stands."""
+    kind, _, version = identifier.lower().removeprefix("cc-").rpartition("-")
+    return (
+        f"https://creativecommons.org/licenses/{kind}/{version}/"
+        if identifier.startswith("CC-BY")
+        else f"https://spdx.org/licenses/{identifier}.html"
+    )
+
+
+def cite(facts: Mapping[str, Any], about: Page) -> str:
+    """One line to cite the dataset by."""
+    who = ", ".join(about.authors) or "Authors not stated"
+    when = f" ({about.date.year})" if about.date else ""
+    where = f" doi:{about.doi}" if about.doi else f" {about.url}" if about.url else ""
+    return f"{who}{when}: {facts['title']}, version {facts['version']}.{where}"

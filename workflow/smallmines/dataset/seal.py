@@ -1,0 +1,96 @@
+"""The seal of the published folder: `SHA256SUMS` over all its files, and one archive of them, the same bytes from the same files."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from smallmines.core.errors import UserError
+from smallmines.core.files import sha256, written
+from smallmines.core.log import logger
+from smallmines.dataset.assemble import read_list
+
+SUMS = "SHA256SUMS"
+_PIECE = 1 << 20
+
+
+def checksums(folder: Path, lists: Sequence[str | Path], files: Sequence[str | Path]) -> dict[str, str]:
+    """Checksum by path from the dataset's folder.
+
+    Args:
+        lists: `<year>/<kind>.sha256`: what they list is taken from them, not hashed again.
+        files: all other files of the dataset.
+    """
+    known: dict[str, str] = {}
+    for path in map(Path, lists):
+        known |= {f"{path.parent.name}/{name}": checksum for name, checksum in read_list(path).items()}
+    for path in map(Path, [*lists, *files]):
+        known[path.relative_to(folder).as_posix()] = sha256(path)
+    return dict(sorted(known.items()))
+
+
+def write_sums(folder: str | Path, lists: Sequence[str | Path], files: Sequence[str | Path]) -> int:
+    """Write `SHA256SUMS`, which `sha256sum -c` reads in the dataset's folder; see `checksums`. Returns the number of files."""
+    folder = Path(folder)
+    catalogue = sorted((folder / "stac").glob("*/*.json"))
+    known = checksums(folder, lists, [*files, *catalogue])
+    with written(folder / SUMS) as beside:
+        beside.write_text("".join(f"{checksum}  {name}\n" for name, checksum in known.items()), encoding="utf-8")
+    logger.info("%d files sealed", len(known))
+    return len(known)
+
+
+def published(folder: Path) -> Iterator[str]:
+    """Paths of all files in a dataset's folder, from the folder; hidden ones and the seal itself left out."""
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder)
+        if path.is_file() and not any(part.startswith(".") for part in name.parts) and name.as_posix() != SUMS:
+            yield name.as_posix()
+
+
+def compare_with_sums(folder: Path, sums: Mapping[str, str]) -> tuple[list[str], list[str]]:
+    """Files that are listed and not there, and those that are there and not listed."""
+    here = set(published(folder))
+    return sorted(set(sums) - here), sorted(here - set(sums))
+
+
+def write_archive(sums: str | Path, name: str, target: str | Path) -> int:
+    """Write all files that `SHA256SUMS` lists, and the list, into a zip: stored (patches are compressed already), sorted, without times.
+
+    Args:
+        name: of the folder in the archive.
+
+    Raises:
+        UserError: a file is missing or not as listed; nothing is written then.
+    """
+    sums = Path(sums)
+    folder, known = sums.parent, read_list(sums)
+    with written(target) as beside:
+        with zipfile.ZipFile(beside, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+            for path in [*sorted(known), SUMS]:
+                _store(archive, folder / path, f"{name}/{path}")
+        with zipfile.ZipFile(beside) as archive:
+            bad = [path for path, checksum in sorted(known.items()) if _digest(archive, f"{name}/{path}") != checksum]
+        if bad:
+            raise UserError(f"files as {sums} lists them", f"{len(bad)} others, e.g. {bad[0]}", "run again with --forcerun assemble seal")
+    logger.info("%d files in %s", len(known) + 1, target)
+    return len(known) + 1
+
+
+def _store(archive: zipfile.ZipFile, path: Path, name: str) -> None:
+    info = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
+    info.create_system, info.external_attr, info.file_size = 3, 0o644 << 16, path.stat().st_size
+    with path.open("rb") as source, archive.open(info, "w", force_zip64=info.file_size >= zipfile.ZIP64_LIMIT) as entry:
+        while piece := source.read(_PIECE):
+            entry.write(piece)
+
+
+def _digest(archive: zipfile.ZipFile, name: str) -> str:
+    import hashlib
+
+    found = hashlib.sha256()
+    with archive.open(name) as entry:
+        while piece := entry.read(_PIECE):
+            found.update(piece)
+    return found.hexdigest()

@@ -1,0 +1,256 @@
+"""How accurate the masks are: pixels drawn by chance, looked at without knowing the map, and the estimates that follow.
+
+A stratified random sample (good practice of Olofsson et al. 2014, doi 10.1016/j.rse.2014.02.015). The strata are those of the day of
+the draw; people correct the map afterwards, so the strata are not the map's classes any more, and the estimators are Stehman's for
+that case (2014, doi 10.1080/01431161.2014.930207).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smallmines.core.errors import UserError
+from smallmines.labels.event_files import LABELS, Event
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Floats = NDArray[np.float64]
+Mask = NDArray[np.uint8]
+
+EDGE = 5
+"""Pixels: what lies no farther from the edge of a mapped mine, on either side, is a stratum of its own."""
+
+SURE = {"mining": 0.8, "not_mining": 0.1}
+"""A mapped class is sure where the probability of mining is at least, or less than, this."""
+
+SMALLEST = 200
+"""Strata of fewer pixels join the other one of their class and side of the edge."""
+
+LEAST = 20
+"""Points of any stratum, as far as it has pixels."""
+
+GUESS = (0.02, 0.15)
+"""Least share of the other class that is reckoned with when the points are shared out: in strata away from edges and beside them, where
+forests are surer than they should be."""
+
+Z = 1.959963984540054
+"""Quantile of the normal distribution for a 95 % interval."""
+
+
+COLUMNS = ["key", "x", "y", "tile_id", "stratum", "pixels", "inclusion", "mapped"]
+"""Columns of a design: content key and centre of a pixel, its tile, its stratum and the pixels in it, probability of being drawn, value
+of the mask of the day of the draw."""
+
+
+def read_design(path: str | Path) -> pd.DataFrame:
+    """The pixels that were drawn in a year and block.
+
+    Raises:
+        UserError: the file is not such a table.
+    """
+    import pandas as pd
+
+    try:
+        table = pd.read_csv(path, dtype={"key": np.uint64, "tile_id": str})
+        missing = sorted(set(COLUMNS) - set(table.columns))
+    except (OSError, ValueError) as error:
+        table, missing = pd.DataFrame(), [str(error)]
+    if missing:
+        raise UserError(f"the design of an accuracy sample in {path}", f"without {', '.join(missing)}", "restore the file")
+    return table[COLUMNS]
+
+
+def strata(mask: Mask, segments: NDArray[np.uint32], probability: Floats) -> NDArray[np.int8]:
+    """The stratum of each pixel (row, column) of a block: 4 · mining + 2 · near an edge + unsure; -1 outside the segments.
+
+    Args:
+        mask: 1 mining, 0 not, 255 open or no data (an open pixel counts by its probability).
+        segments: label raster, 0 outside.
+        probability: of mining, by segment id from 0.
+    """
+    from scipy.ndimage import maximum_filter, minimum_filter
+
+    mining = np.where(mask > 1, probability[segments] >= 0.5, mask == 1)
+    near = maximum_filter(mining, 2 * EDGE + 1) != minimum_filter(mining, 2 * EDGE + 1)
+    sure = np.where(mining, probability[segments] >= SURE["mining"], probability[segments] < SURE["not_mining"])
+    found: NDArray[np.int8] = (4 * mining + 2 * near + ~sure).astype(np.int8)
+    found[segments == 0] = -1
+    count = np.bincount(found[found >= 0], minlength=8)
+    for one in range(0, 8, 2):
+        if 0 < min(count[one], count[one + 1]) < SMALLEST:
+            found[found == one + 1] = one
+    return found
+
+
+def risk_of(stratum: NDArray[np.int8], segments: NDArray[np.uint32], probability: Floats) -> Floats:
+    """Mean of p · (1 - p) by the forest over the pixels of each of the eight strata, 0 where it has none; arguments as for `strata`."""
+    inside = stratum >= 0
+    count = np.bincount(stratum[inside], minlength=8)
+    doubt = (probability * (1 - probability))[segments[inside]]
+    return np.asarray(np.bincount(stratum[inside], doubt, minlength=8) / np.maximum(count, 1), np.float64)
+
+
+def draw(stratum: NDArray[np.int8], risk: Floats, number: int, seed: int) -> pd.DataFrame:
+    """Draw pixels by chance in each stratum, more where the map is less certain (Neyman's allocation on the forest's own doubt).
+
+    Args:
+        stratum: of each pixel (row, column), -1 = not to be drawn.
+        risk: of each stratum, see `risk_of`.
+        number: of points in all; each stratum gets `LEAST` at least.
+
+    Returns:
+        row, col, stratum, pixels (of the stratum), inclusion (probability of being drawn), in an order of chance.
+    """
+    import pandas as pd
+
+    count = np.bincount(stratum[stratum >= 0], minlength=8)
+    least = np.array([share * (1 - share) for share in GUESS])[np.arange(8) // 2 % 2]
+    wanted = count * np.sqrt(np.maximum(risk, least))
+    shares = np.round(number * wanted / max(wanted.sum(), 1)).astype(np.int64)
+    shares = np.minimum(np.maximum(shares, LEAST), count)
+    rng = np.random.default_rng(seed)
+    flat, parts = stratum.ravel(), []
+    for one in np.flatnonzero(count):
+        own = np.flatnonzero(flat == one)
+        chosen = own[np.sort(rng.choice(len(own), shares[one], replace=False))]
+        row, col = np.divmod(chosen, stratum.shape[1])
+        parts.append(pd.DataFrame({"row": row, "col": col, "stratum": one, "pixels": count[one], "inclusion": shares[one] / count[one]}))
+    if not parts:
+        raise UserError("pixels with a class", "none: the block has no Sentinel-2 data", "look at its composite")
+    found = pd.concat(parts, ignore_index=True)
+    return found.iloc[rng.permutation(len(found))].reset_index(drop=True)
+
+
+def interpreted(design: pd.DataFrame, events: Sequence[Event]) -> pd.DataFrame:
+    """What people say about the drawn pixels.
+
+    Args:
+        design: key and whatever else is known of each pixel.
+        events: of each person the latest about a pixel counts.
+
+    Returns:
+        `design` with reference: 1 mining, 0 not, -1 unsure or seen differently by two people, -2 not looked at; and who.
+    """
+    import pandas as pd
+
+    ordered = sorted(set(events), key=lambda event: event.order)
+    latest = pd.DataFrame(
+        {
+            "key": np.array([event.key for event in ordered], np.uint64),
+            "person": [event.annotator for event in ordered],
+            "said": np.array([LABELS[event.label] for event in ordered], np.int64),
+        }
+    ).drop_duplicates(["key", "person"], keep="last")
+    # one who is unsure does not stand against one who is not
+    sure = latest[latest["said"] >= 0].groupby("key")["said"].agg(["min", "max"])
+    who = latest.groupby("key")["person"].agg(lambda people: "|".join(sorted(people)))
+    known = sure.reindex(design["key"])
+    alike = (known["min"] == known["max"]).to_numpy()
+    asked = design["key"].isin(latest["key"]).to_numpy()
+    reference = np.where(alike, known["min"].fillna(-1).to_numpy(), np.where(asked, -1, -2)).astype(np.int64)
+    return design.assign(reference=reference, who=who.reindex(design["key"]).fillna("").to_numpy())
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """An estimate with its 95 % interval; NaN where it cannot be made."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Accuracy of a map, by the pixels of a sample.
+
+    Attributes:
+        points: drawn; settled: of which people gave one class.
+        overall: share of the area with a class that is mapped right.
+        users: share of the area mapped as a class that is of it. producers: share of the area of a class that is mapped as it.
+        iou: area mapped mining and mined over area either mapped mining or mined.
+        mining_ha: area of mining, whatever the map says; mapped_ha: by the points' map, for comparison.
+    """
+
+    points: int
+    settled: int
+    overall: Estimate
+    users: dict[str, Estimate]
+    producers: dict[str, Estimate]
+    iou: Estimate
+    mining_ha: Estimate
+    mapped_ha: Estimate
+
+
+def accuracy(points: pd.DataFrame, pixel_ha: float) -> Accuracy:
+    """Estimate accuracy and area from interpreted points.
+
+    Args:
+        points: stratum (any name; all points of a stratum), pixels (in the stratum), reference (see `interpreted`), mapped (1, 0; others:
+            no class).
+        pixel_ha: area of a pixel in ha.
+
+    Raises:
+        UserError: a stratum has fewer than two points that people settled.
+    """
+    settled = points[points["reference"] >= 0]
+    lack = sorted(set(points["stratum"]) - set(settled["stratum"][settled["stratum"].duplicated()]))
+    if lack:
+        raise UserError(
+            "at least two points of each stratum with a class",
+            f"fewer in {len(lack)} of {points['stratum'].nunique()} strata ({', '.join(map(str, lack[:3]))} …)",
+            "look at more points of the accuracy sample, and check them in",
+        )
+    names, code = np.unique(settled["stratum"].astype(str), return_inverse=True)
+    size = settled.groupby("stratum", sort=False)["pixels"].first().rename(index=str)[names].to_numpy(np.float64)
+    reference, mapped = settled["reference"].to_numpy(), settled["mapped"].to_numpy()
+    total = float(size.sum())
+    classes = {"mining": 1, "not_mining": 0}
+
+    def share(part: NDArray[np.bool_], whole: NDArray[np.bool_]) -> Estimate:
+        return ratio(part & whole, whole, code, size)
+
+    def hectares(part: NDArray[np.bool_]) -> Estimate:
+        found = ratio(part, np.ones(len(part), bool), code, size)
+        return Estimate(*(value * total * pixel_ha for value in (found.value, found.low, found.high)))
+
+    right = mapped == reference
+    return Accuracy(
+        len(points),
+        len(settled),
+        share(right, (mapped == 0) | (mapped == 1)),
+        {name: share(right, mapped == value) for name, value in classes.items()},
+        {name: share(right, reference == value) for name, value in classes.items()},
+        share((mapped == 1) & (reference == 1), (mapped == 1) | (reference == 1)),
+        hectares(reference == 1),
+        hectares(mapped == 1),
+    )
+
+
+def ratio(part: NDArray[np.bool_], whole: NDArray[np.bool_], stratum: NDArray[np.intp], size: Floats) -> Estimate:
+    """Share of `whole` that is `part`, both estimated from a stratified sample: Stehman 2014, equations 27 to 29.
+
+    Args:
+        part, whole: of each point.
+        stratum: number of each point's stratum, 0…; each with two points at least.
+        size: pixels of each stratum.
+    """
+    y, x = part.astype(np.float64), whole.astype(np.float64)
+    n = np.bincount(stratum, minlength=len(size)).astype(np.float64)
+    mean_y, mean_x = (np.bincount(stratum, values, minlength=len(size)) / n for values in (y, x))
+    total_x = float(size @ mean_x)
+    if total_x == 0:
+        return Estimate(*[float("nan")] * 3)
+    value = float(size @ mean_y) / total_x
+    residual = y - value * x
+    centred = residual - (mean_y - value * mean_x)[stratum]
+    variance = np.bincount(stratum, centred**2, minlength=len(size)) / (n - 1)
+    error = np.sqrt(np.sum(size**2 * (1 - n / size) * variance / n)) / total_x
+    return Estimate(value, max(0.0, value - Z * error), min(1.0, value + Z * error))

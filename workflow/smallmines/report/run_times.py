@@ -1,0 +1,65 @@
+"""What the jobs of a run took: Snakemake's benchmark files, and the memory that each job's log tells."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from smallmines.core.errors import UserError
+from smallmines.core.job import TOOK
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def stages(path: str | Path) -> list[dict[str, str | int]]:
+    """The stages of a file of names and starts (tab-separated, in seconds since 1970; the last line is the end), and all together.
+
+    Returns:
+        stage, seconds.
+    """
+    lines = [line.split("\t") for line in Path(path).read_text(encoding="utf-8").splitlines()]
+    names, starts = [name for name, _ in lines], [int(start) for _, start in lines]
+    rows: list[dict[str, str | int]] = [
+        {"stage": name, "seconds": end - start} for name, start, end in zip(names, starts, starts[1:], strict=False)
+    ]
+    return [*rows, {"stage": "all", "seconds": starts[-1] - starts[0]}]
+
+
+def took(run: str, root: str | Path = ".") -> pd.DataFrame:
+    """One row per rule of a run, in the order in which the rules first ended; of a job that ran again, the last time.
+
+    Returns:
+        rule, jobs, seconds (of all jobs, wall time), longest (seconds of the longest job), cpu (seconds of all jobs; programs that
+        Snakemake's rare looks miss are not in it), memory (MB, of the hungriest job with the programs it started).
+
+    Raises:
+        UserError: the run has no benchmark files.
+    """
+    import pandas as pd
+
+    folder, logs = Path(root) / "benchmarks" / run, Path(root) / "logs" / run
+    rows = []
+    for path in sorted(folder.rglob("*.tsv"), key=lambda path: (path.stat().st_mtime, path)):
+        name = path.relative_to(folder)
+        log = (logs / name).with_suffix(".log")
+        told = TOOK.search(log.read_text(encoding="utf-8")) if log.is_file() else None
+        table = pd.read_csv(path, sep="\t", na_values=["-", "NA"])
+        rows.append(
+            {
+                "rule": name.parts[0].removesuffix(".tsv"),
+                "seconds": float(table["s"].iloc[-1]),
+                "cpu": float(table["cpu_time"].iloc[-1]),
+                "memory": float(told[2]) if told else float("nan"),
+            }
+        )
+    if not rows:
+        raise UserError(f"benchmark files in {folder}", "none", f"run the workflow first: snakemake --cores 2 --configfile … (run: {run})")
+    by_rule = pd.DataFrame(rows).groupby("rule", sort=False)
+    return by_rule.agg(
+        jobs=("seconds", "size"),
+        seconds=("seconds", "sum"),
+        longest=("seconds", "max"),
+        cpu=("cpu", "sum"),
+        memory=("memory", "max"),
+    ).reset_index()

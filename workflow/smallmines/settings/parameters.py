@@ -1,0 +1,75 @@
+"""What a rule or a verb reads of the configuration: the keys that a type of `smallmines.settings` names, and no others."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
+
+from smallmines.core.files import digest
+from smallmines.settings.grid import Grid
+
+T = TypeVar("T")
+
+CONTENT = {
+    "aoi": ("base_url", "country", "expected_area_km2", "level", "names", "path", "release", "source"),
+    "grid": ("anchor", "block_seed", "blocks", "crs", "resolution", "source", "tile_size"),
+    "sentinel2": (
+        "cloud_dilation_px",
+        "cloud_opening_px",
+        "clouds",
+        "masked_classes",
+        "max_cloud_cover",
+        "max_datatakes",
+        "max_haze",
+        "method",
+        "minimum_clear_share",
+        "radiometry",
+        "resampling_20m",
+        "stable_tolerance",
+        "unclear",
+    ),
+    "sentinel1": ("border_erosion_px", "kernel", "orbit_state", "relative_orbit"),
+    "elevation": ("asset", "resampling"),
+    "segmentation": ("bands", "convergence", "max_iterations", "min_size", "range_radius", "spatial_radius"),
+    "assistant": ("folds", "max_depth", "min_samples_split", "on_missing_class", "prevalence", "seed", "threshold", "trees"),
+}
+"""Keys by section that the digests in tags cover. A key that is added later changes no tag unless it is named here."""
+
+NOT_CONTENT = {
+    "grid": ("expected_tiles", "file", "folder", "released_ids_up_to"),
+    "sentinel2": ("catalogue", "fallbacks", "provider", "reader"),
+    "sentinel1": ("catalogue", "fallbacks", "provider"),
+    "elevation": ("catalogue", "fallbacks", "project", "provider"),
+    "segmentation": ("backend",),
+}
+"""Keys that shape no pixel: where pixels come from (the item ids tell), what is only reported."""
+
+
+def parameters(section: BaseModel, kind: type) -> dict[str, Any]:
+    """The values of the keys that `kind` names, as a rule's params."""
+    names = [field.name for field in dataclasses.fields(kind)]
+    values = section.model_dump(include=set(names))
+    return {name: values[name] for name in names}
+
+
+def settings_of(section: BaseModel, kind: type[T]) -> T:
+    """The same values as `kind`, for code outside the rules.
+
+    Raises:
+        KeyError: the section lacks a key.
+    """
+    values = parameters(section, kind)
+    return Grid.of(values) if kind is Grid else kind(**values)  # type: ignore[return-value]
+
+
+def content(config: BaseModel, section: str) -> dict[str, Any]:
+    """The values of a section that the digests in tags cover."""
+    values: dict[str, Any] = getattr(config, section).model_dump(mode="json", include=set(CONTENT[section]))
+    return values
+
+
+def content_digest(config: BaseModel, *sections: str) -> str:
+    """Digest of some sections of the configuration, for the tags of the patches."""
+    return digest({section: content(config, section) for section in sections})
