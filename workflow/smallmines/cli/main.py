@@ -10,9 +10,10 @@ from smallmines.cli.bench import bench
 from smallmines.cli.compare import compare
 from smallmines.cli.doctor import doctor
 from smallmines.cli.loaders import terratorch
+from smallmines.cli.upgrade import upgrade
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="SmallMinesDS: tools around the workflow.")
 for name, verbs in (("labels", labels.app), ("splits", splits.app), ("segments", segments.app), ("config", config.app)):
     app.add_typer(verbs, name=name)
-for verb in (doctor, compare, terratorch, access, freeze, bench):
+for verb in (doctor, compare, terratorch, access, freeze, bench, upgrade):
     app.command(verb.__name__)(verb)
