@@ -7,7 +7,7 @@ from snakemake.utils import min_version
 min_version("9.27")
 sys.path.insert(0, f"{workflow.basedir}/workflow")
 
-from smallmines.config.sections import parse_config
+from smallmines.config.parse import parse_config
 from smallmines.core.errors import UserError
 from smallmines.core.files import only_file
 from smallmines.core.rerun import FROZEN, code

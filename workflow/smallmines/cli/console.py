@@ -10,7 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
-from smallmines.config.sections import Config, parse_config
+from smallmines.config.parse import parse_config
+from smallmines.config.sections import Config
 from smallmines.core.errors import UserError
 
 ConfigPath = Annotated[Path, typer.Option("--config", help="The run's configuration file.", exists=True, dir_okay=False)]
