@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -11,6 +12,23 @@ from pydantic_core import ErrorDetails
 from smallmines.config.section import Section
 from smallmines.config.sections import Config, Year
 from smallmines.core.errors import UserError
+
+
+def read_config(path: Path) -> Config:
+    """Read and validate a configuration file.
+
+    Raises:
+        UserError: the file is not YAML, or not a configuration.
+    """
+    import yaml
+
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise UserError(f"YAML in {path}", str(error), "correct the file") from None
+    if not isinstance(values, dict):
+        raise UserError(f"keys and values in {path}", type(values).__name__, "write it as config/README.md describes")
+    return parse_config(values)
 
 
 def parse_config(values: dict[str, Any]) -> Config:
