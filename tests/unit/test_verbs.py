@@ -128,6 +128,8 @@ def test_splits(place: Place) -> None:
 def test_config_new_and_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SHARED_CREDENTIALS_FILE", "GOOGLE_APPLICATION_CREDENTIALS"):
+        monkeypatch.delenv(name, raising=False)
     square = shapely.box(-70, -13, -69.9, -12.9)
     gpd.GeoDataFrame(geometry=[square], crs="EPSG:4326").to_file("area.gpkg")
     words = ("config", "new", "peru", "--aoi", "area.gpkg")
