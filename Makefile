@@ -11,7 +11,7 @@ stage = @printf '%s\t%s\n' "$(1)" "$$(date +%s)" >>$(STAGES)
 unexport PYTHONDONTWRITEBYTECODE
 RUN_DEMO = $(BIN)/snakemake $(1) --cores $(CORES) --set-threads assistant=1 segment=1 --configfile $(DEMO)
 
-.PHONY: help setup demo demo-slurm demo-archives bench test test-heavy test-loaders loaders-full faults exactness lint format report figures figures-qgis rounds otb-python docs-check clean
+.PHONY: help setup demo demo-slurm demo-archives bench test test-heavy test-loaders loaders-full faults exactness lint generated format report figures figures-qgis rounds otb-python docs-check clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -83,6 +83,11 @@ lint: setup ## formatting, types, workflow lint
 	$(BIN)/snakefmt --check Snakefile workflow/rules
 	$(BIN)/snakemake --lint --configfile $(DEMO)
 	$(BIN)/snakemake --lint
+
+generated: setup ## rewrite the files that are made from code: schema and table of the configuration's keys, sources of the rules
+	$(BIN)/smallmines config schema --out workflow/schemas/config.schema.json
+	$(BIN)/smallmines config keys --out config/README.md
+	$(BIN)/python tests/rules/list_sources.py
 
 format: setup ## reformat the code
 	$(BIN)/ruff check --fix .

@@ -20,7 +20,8 @@ from miniature.landscape import CODE, make_land
 from miniature.layers import scratch
 from miniature.make import expected_steps, make_world
 from miniature.place import place
-from smallmines.config.sections import Config, parse_config
+from smallmines.config.parse import parse_config
+from smallmines.config.sections import Config
 from smallmines.core.errors import UserError
 from smallmines.core.product import S2_BANDS
 from smallmines.grid.make import fishnet

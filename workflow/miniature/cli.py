@@ -8,8 +8,10 @@ from typing import Annotated
 import typer
 
 from smallmines.cli.console import ConfigPath, plain_errors, read_config, show
+from smallmines.cli.version import version_option
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="The miniature Earth: a small made-up archive with known truth.")
+app.callback()(version_option)
 
 Seed = Annotated[int, typer.Option(min=0, help="Another seed, another world.")]
 Tiles = Annotated[int, typer.Option(min=1, help="Number of tiles of 128 × 128 px.")]

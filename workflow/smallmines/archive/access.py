@@ -14,7 +14,8 @@ from smallmines.archive.catalogue import Item, Windows, items_of
 from smallmines.archive.providers import BANDS, Provider, provider_of
 from smallmines.archive.read import Source, reading
 from smallmines.archive.search import footprint
-from smallmines.config.sections import Config, Elevation, Sentinel1, Sentinel2
+from smallmines.config.imagery import Elevation, Sentinel1, Sentinel2
+from smallmines.config.sections import Config
 from smallmines.core.errors import UserError
 from smallmines.grid.lattice import read_lattice
 
