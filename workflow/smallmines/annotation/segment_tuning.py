@@ -25,6 +25,7 @@ from smallmines.config.sections import Config
 from smallmines.core import raster
 from smallmines.core.errors import UserError
 from smallmines.core.files import only_file, written
+from smallmines.core.layout import Layout
 from smallmines.core.product import S2_BANDS
 from smallmines.grid.lattice import Lattice, read_lattice
 from smallmines.segment import orfeo
@@ -272,15 +273,13 @@ def tune(
     if year not in config.year_names or block not in config.blocks:
         known = f"years {', '.join(config.year_names)}, blocks {', '.join(config.blocks)}"
         raise UserError(f"a year and a block of the run ({known})", f"{year}, {block}", "choose others")
-    results = Path(root) / "results" / config.run
-    composites = results / "composites" / year / block
-    if not (results / "grid/grid.json").is_file() or not (composites / "s2.tif").is_file():
-        raise UserError(
-            f"{composites}/s2.tif", "no such file", f"make it first: snakemake composites_{year}_{block} --cores 2 --configfile …"
-        )
-    lattice = read_lattice(results / "grid/grid.json")
-    crop, (row, col) = read_crop(composites / "s2.tif", composites / "clear.tif", lattice, block, side, corner)
-    given = only_file(Path(root) / "resources/user" / config.run / "samples" / year, block, (".gpkg", ".geojson", ".csv"))
+    layout = Layout(config.run, Path(root))
+    s2 = layout.s2(year, block)
+    if not layout.grid.is_file() or not s2.is_file():
+        raise UserError(f"{s2}", "no such file", f"make it first: snakemake composites_{year}_{block} --cores 2 --configfile …")
+    lattice = read_lattice(layout.grid)
+    crop, (row, col) = read_crop(s2, layout.clear(year, block), lattice, block, side, corner)
+    given = only_file(layout.user.samples(year, block).parent, block, (".gpkg", ".geojson", ".csv"))
     if len(given) == 1:
         samples = read_samples(given[0], str(crop.geobox.crs))
         x, y = shapely.get_coordinates(shapely.point_on_surface(samples.geometry)).T
