@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from rasterio.windows import Window
@@ -17,6 +16,7 @@ from smallmines.archive.search import footprint
 from smallmines.config.imagery import Elevation, Sentinel1, Sentinel2
 from smallmines.config.sections import Config
 from smallmines.core.errors import UserError
+from smallmines.core.layout import Layout
 from smallmines.grid.lattice import read_lattice
 
 SIDE = 16
@@ -77,7 +77,7 @@ def area_to_try(config: Config) -> dict[str, Any]:
     """The area of the run where its grid is made; else a square of 20 km below and right of the lattice's anchor (GeoJSON in degrees)."""
     from rasterio.warp import transform_geom
 
-    grid = Path("results") / config.run / "grid/grid.json"
+    grid = Layout(config.run).grid
     if grid.is_file():
         return footprint(read_lattice(grid))
     x, y = config.grid.anchor.x + 20_000, config.grid.anchor.y - 20_000
