@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -23,9 +25,6 @@ def new(
     out: Annotated[Path | None, typer.Option("--out", help="The file to write; default: config/NAME.yaml.")] = None,
 ) -> None:
     """Write a commented configuration for a new region: CRS, anchor, blocks and title are derived from the area."""
-    import datetime as dt
-    import shlex
-
     from smallmines.preflight.new_region import Region, copy_commands, write_config
 
     target = out or Path("config") / f"{name}.yaml"

@@ -1,4 +1,7 @@
-"""Check what a dry run cannot: the area of interest, the CRS of its grid, values of another run, catalogues and accounts."""
+"""Check what a dry run cannot: the area of interest, the CRS of its grid, values of another run, catalogues and accounts.
+
+The Snakefile imports this module at every planning, so imports that take long are inside functions.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from smallmines.config.parse import read_config
 from smallmines.config.sections import Config
 from smallmines.core.errors import UserError
+from smallmines.grid.aoi import read_aoi
 from smallmines.preflight.area import Area, read_area, user_aoi
 from smallmines.preflight.utm import HALF_ZONE, LATTICE_M, Zone, on_lattice, zone_at, zone_of
+from smallmines.settings.aoi import Aoi
+from smallmines.settings.parameters import settings_of
 
 if TYPE_CHECKING:
     from pyproj import CRS
@@ -67,10 +73,6 @@ def check_area(config: Config) -> list[Finding]:
 
     Before boundaries of geoBoundaries are downloaded, only CRS and anchor are checked.
     """
-    from smallmines.grid.aoi import read_aoi
-    from smallmines.settings.aoi import Aoi
-    from smallmines.settings.parameters import settings_of
-
     user_folder = f"resources/user/{config.run}"
     files = user_aoi(config)
     if config.aoi.source == "geoboundaries":
