@@ -57,7 +57,7 @@ def call(*words: str, code: int = 0) -> str:
 def test_sample_check_in_and_accuracy(place: Place) -> None:
     where = ("--config", "made.yaml", "--year", "2016", "--block", "1", "--annotator", "A01")
     assert "no accuracy sample was drawn" in call("labels", "accuracy", "--config", "made.yaml")
-    assert "Would be handed out" in call("labels", "sample", *where, "--dry-run")
+    assert "Would be checked out" in call("labels", "sample", *where, "--dry-run")
     assert not (place.user / "accuracy").exists()
     assert "accuracy" in call("labels", "sample", *where)
     copy = place.user / "work/A01/2016-1-accuracy.gpkg"

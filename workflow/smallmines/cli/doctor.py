@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from smallmines.cli.console import plain_errors, read_config
+from smallmines.cli.output import Json, print_json
 
 Folder = Annotated[Path, typer.Argument(help="The dataset's folder: ours, the release, or a look-alike.", exists=True, file_okay=False)]
 
@@ -20,18 +21,19 @@ def doctor(
     out: Annotated[Path | None, typer.Option("--out", help="Folder for doctor.json and doctor.html; empty: written nowhere.")] = None,
     threads: Annotated[int, typer.Option("--threads", min=1, help="Processes that read.")] = 2,
     strict: Annotated[bool, typer.Option("--strict", help="Warnings count as errors.")] = False,
+    json: Json = False,
 ) -> None:
     """Examine a dataset's folder: structure, radiometry, geometry, labels, leakage, documents, privacy. Exit status 1: errors."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     from smallmines.config.sections import Doctor
-    from smallmines.doctor.examine import SEVERITIES, examine, line, write
+    from smallmines.doctor.examine import SEVERITIES, examine, line, summary, write
     from smallmines.doctor.folder import read_folder
     from smallmines.settings.doctor import Doctor as Limits
     from smallmines.settings.parameters import settings_of
 
-    console = Console(soft_wrap=True)
+    console = Console(soft_wrap=True, stderr=json)
     with plain_errors():
         limits = settings_of(Doctor() if config is None else read_config(config).doctor, Limits)
         pairs = len(read_folder(folder).pairs)
@@ -44,6 +46,8 @@ def doctor(
             console.print(f"[{colours[finding.severity]}]{finding.severity}[/] ", end="")
             console.print(line(finding), markup=False, highlight=False)
         console.print(f"{pairs} pairs: " + ", ".join(f"{found.count(severity)} {severity}s" for severity in SEVERITIES))
+        if json:
+            print_json(summary(found))
         if out is not None:
             write(found, folder.resolve().name, out / "doctor.json", out / "doctor.html")
             console.print(f"written: {out / 'doctor.html'}", markup=False)

@@ -1,4 +1,4 @@
-"""The verbs `smallmines splits …`: look at the splits, freeze them, make them again."""
+"""The verbs `smallmines splits …`: show the splits, freeze them, make them again."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from smallmines.cli.console import ConfigPath, plain_errors, read_config, show
+from smallmines.cli.console import ConfigPath, plain_errors, read_config
+from smallmines.cli.output import Json, output
 from smallmines.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from smallmines.config.sections import Config
 
 app = typer.Typer(
-    no_args_is_help=True, help="Train, val and test of the dataset: what they leak, freeze them, make them again (docs/splits.md)."
+    no_args_is_help=True, help="Train, val and test of the dataset: measure their leakage, freeze them, make them again (docs/splits.md)."
 )
 
 Dry = Annotated[bool, typer.Option("--dry-run", "-n", help="Say what would happen, write nothing.")]
@@ -35,8 +36,8 @@ def _frozen(run: str) -> Path:
 
 
 @app.command("show")
-def show_splits(config: ConfigPath) -> None:
-    """Numbers of the splits in force, and what they and every other method let a model know from the place alone."""
+def show_splits(config: ConfigPath, json: Json = False) -> None:
+    """Count the tiles of the splits in force, and measure the leakage of these and of every other method."""
     from smallmines.core.files import read_json
 
     with plain_errors():
@@ -44,19 +45,18 @@ def show_splits(config: ConfigPath) -> None:
         _made(run)
         report = read_json(Path("results") / run / "splits.json")
     rows = [
-        {"split": name, "tiles and years": number, "share of mining": report["mining_share"].get(name, "–")}
+        {"split": name, "tiles_and_years": number, "share_of_mining": report["mining_share"].get(name)}
         for name, number in report["rows"].items()
     ]
-    show(f"Splits of run {run} ({report['source']})", rows)
-    found = {"in force": report["leakage"], **report["methods"]}
-    keys = list(report["leakage"])
-    show(
-        "Leakage: test rows with a twin or a neighbour in train; class share and mining by place and year alone",
-        [
-            {"method": name, **{key: one.get(key) if one.get(key) is not None else "–" for key in keys}, "": one.get("error", "")}
-            for name, one in found.items()
-        ],
-    )
+    methods = {"in force": report["leakage"], **report["methods"]}
+    leakage = [
+        {"method": name, **{key: values.get(key) for key in report["leakage"]}, "error": values.get("error")}
+        for name, values in methods.items()
+    ]
+    with output(json) as out:
+        out.table(f"Splits of run {run} ({report['source']})", rows, "splits")
+        title = "Leakage: test rows with a twin or a neighbour in train; class share and mining predicted from place and year alone"
+        out.table(title, leakage, "leakage")
 
 
 @app.command("freeze")
@@ -80,41 +80,40 @@ def make(
     config: ConfigPath,
     seed: Annotated[int | None, typer.Option("--seed", help="In place of splits.seed.")] = None,
     dry: Dry = False,
+    json: Json = False,
 ) -> None:
-    """Assign the tiles anew by the masks of today, say what moves, and freeze that; the file before is kept beside it."""
+    """Assign the tiles anew by the present masks, list what moves, and freeze the result; the file before is kept beside it."""
     from smallmines.core.files import digest, written
     from smallmines.dataset.split_methods import moves
     from smallmines.dataset.splits import described, with_folds
     from smallmines.settings.parameters import settings_of
     from smallmines.settings.splits import Splits
 
-    with plain_errors():
+    with plain_errors(), output(json) as out:
         settings = read_config(config)
         table = _shares(settings)
-        how = settings_of(settings.splits, Splits)
-        how = how if seed is None else replace(how, seed=seed)
-        made = with_folds(table, how)
+        rule = settings_of(settings.splits, Splits)
+        new = with_folds(table, rule if seed is None else replace(rule, seed=seed))
         target = _frozen(settings.run)
-        before = _before(settings)
-        if before is not None:
-            moved = moves(before, made)
-            show("Moves", [{"from → to": name, "tiles and years": number} for name, number in moved.items()] or [{"from → to": "none"}])
-        told = described(table.merge(made, on=["tile_id", "year"]))
-        show("New splits", [{"split": name, "tiles and years": number} for name, number in told["rows"].items()])
-        print("leakage: " + ", ".join(f"{name} {value}" for name, value in told["leakage"].items()))
+        if (before := _before(settings)) is not None:
+            moved = [{"from_to": name, "tiles_and_years": number} for name, number in moves(before, new).items()]
+            out.table("Moves between splits", moved, "moves")
+        report = described(table.merge(new, on=["tile_id", "year"]))
+        out.table("New splits", [{"split": name, "tiles_and_years": number} for name, number in report["rows"].items()], "splits")
+        out.message("leakage: " + ", ".join(f"{name} {value}" for name, value in report["leakage"].items()))
         if dry:
             return
-        text = made.to_csv(index=False, lineterminator="\n")
+        text = new.to_csv(index=False, lineterminator="\n")
         if target.is_file() and (old := target.read_text(encoding="utf-8")) != text:
             with written(target.with_name(f"splits-{digest(old)[:8]}.csv")) as beside:
                 beside.write_text(old, encoding="utf-8")
         with written(target) as beside:
             beside.write_text(text, encoding="utf-8")
-    print(f"frozen: {target}; run the workflow again")
+        out.message(f"frozen: {target}; run the workflow again")
 
 
 def _shares(settings: Config) -> pd.DataFrame:
-    """Class shares of every tile and year by the masks of today."""
+    """Return the class shares of every tile and year by the present masks."""
     from smallmines.dataset.splits import class_shares
     from smallmines.grid.lattice import read_lattice
 
@@ -127,7 +126,7 @@ def _shares(settings: Config) -> pd.DataFrame:
 
 
 def _before(settings: Config) -> pd.DataFrame | None:
-    """The splits in force: frozen, or those of the last run."""
+    """Return the splits in force: frozen, or those of the last run."""
     import pandas as pd
 
     for path in (_frozen(settings.run), Path("results") / settings.run / "dataset/splits.csv"):
