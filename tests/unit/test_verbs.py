@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -80,6 +81,31 @@ def test_rounds(place: Place) -> None:
     edit(copy, "UPDATE segments SET label = prediction")
     call("labels", "checkin", "--config", "made.yaml", "--no-plan", str(copy))
     assert "2016, block 1: enough: the last round changed nothing" in call("labels", "rounds", "--config", "made.yaml")
+
+
+def test_rows_as_json(place: Place) -> None:
+    where = ("--config", "made.yaml")
+
+    def rows(*words: str) -> Any:
+        done = CliRunner().invoke(app, list(words))
+        assert done.exit_code == 0, done.output
+        return json.loads(done.stdout)
+
+    status = rows("labels", "status", *where, "--json")
+    assert status["copies"] == []
+    assert [(row["year"], row["block"], row["open"]) for row in status["labels"]] == [("2016", "1", 0)]
+    reasons = rows("labels", "checkout", *where, "--year", "2016", "--block", "1", "--annotator", "A01", "--json")
+    assert {row["reason"] for row in reasons} >= {"uncertainty", "audit"}
+    copy = place.user / "work/A01/2016-1.gpkg"
+    edit(copy, "UPDATE segments SET label = prediction")
+    checked = rows("labels", "checkin", *where, "--no-plan", str(copy), "--json")
+    assert checked["copies"][0]["confirmed"] == sum(row["segments"] for row in reasons)
+    assert rows("labels", "agreement", *where, "--json", "-") == []
+    assert rows("labels", "accuracy", *where, "--json", "-") == {"2016": None}
+    assert rows("labels", "rounds", *where, "--json")[0]["corrected_share"] is None
+    assert rows("labels", "transfer", *where, "--json")[0]["kept"] == checked["copies"][0]["confirmed"]
+    assert "tiles_and_years" in rows("splits", "make", *where, "--dry-run", "--json")["splits"][0]
+    assert not Path("-").exists()
 
 
 def test_import_masks(place: Place) -> None:

@@ -1,4 +1,4 @@
-"""The verb `smallmines compare`: one dataset against another, or against published tables; and what released patches tell."""
+"""The verb `smallmines compare`: compare a dataset with another, or with published tables; infer how released patches were made."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from smallmines.cli.console import plain_errors, read_config, show
+from smallmines.cli.console import plain_errors, read_config
+from smallmines.cli.output import Json, Output, output
 from smallmines.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from smallmines.compare.pairs import Patch
 
-MEASURED = "These are measured differences. How near is near enough is for the reader to say."
+MEASURED = "These are measured differences; whether they are small enough is for the reader to judge."
 
 
 def compare(
@@ -30,20 +31,21 @@ def compare(
     ] = None,
     config: Annotated[
         Path | None,
-        typer.Option("--config", help="Our run's configuration: tells which labels were imported.", exists=True, dir_okay=False),
+        typer.Option("--config", help="Configuration of our run, from which imported labels are known.", exists=True, dir_okay=False),
     ] = None,
-    out: Annotated[
+    folder: Annotated[
         Path | None, typer.Option("--out", help="Folder of table, figures and maps; default: compare, or results/<run>/compare.")
     ] = None,
     identify: Annotated[
         bool,
         typer.Option(
-            "--identify", help="Compare nothing: infer from the (last named) patches how they were made, print the configuration."
+            "--identify", help="Compare nothing: infer from the patches named last how they were made, and print that as a configuration."
         ),
     ] = False,
     threads: Annotated[int, typer.Option("--threads", min=1, help="Patches that are read at a time.")] = 2,
+    json: Json = False,
 ) -> None:
-    """Measure how far a dataset is from a published one, tile by tile; patches are joined by where they lie, not by their numbers."""
+    """Measure the differences between a dataset and a published one, tile by tile; patches are joined by location, not by number."""
     with plain_errors():
         if identify:
             _identify(published or ours)
@@ -51,11 +53,12 @@ def compare(
         if published is None:
             raise UserError("two datasets", "one", "name the published one too, or ask with --identify how this one was made")
         run = None if config is None else read_config(config).run
-        folder = out or (Path("compare") if run is None else Path("results") / run / "compare")
-        _compare(ours, published, None if run is None else Path("resources/user") / run, folder, threads)
+        folder = folder or (Path("compare") if run is None else Path("results") / run / "compare")
+        with output(json) as out:
+            _compare(ours, published, None if run is None else Path("resources/user") / run, folder, threads, out)
 
 
-def _compare(ours: Path, published: Path, user: Path | None, folder: Path, threads: int) -> None:
+def _compare(ours: Path, published: Path, user: Path | None, folder: Path, threads: int, out: Output) -> None:
     from smallmines.compare.pairs import find_patches
     from smallmines.compare.published import tables_in
 
@@ -64,9 +67,9 @@ def _compare(ours: Path, published: Path, user: Path | None, folder: Path, threa
         mine = find_patches(ours)
         if not mine:
             raise UserError(f"patches IMG_… or MASK_… below {ours}", "none", "name the folder of a dataset, e.g. results/<run>/dataset")
-        _patches(mine, theirs, {"ours": str(ours), "published": str(published)}, user, folder, threads)
+        _patches(mine, theirs, {"ours": str(ours), "published": str(published)}, user, folder, threads, out)
     elif tables := tables_in(published):
-        _tables(ours, tables, {"ours": str(ours), "published": str(published)}, folder)
+        _tables(ours, tables, {"ours": str(ours), "published": str(published)}, folder, out)
     else:
         raise UserError(
             f"patches IMG_… or MASK_…, or tables with patch_name and class_percentage, in {published}",
@@ -75,7 +78,9 @@ def _compare(ours: Path, published: Path, user: Path | None, folder: Path, threa
         )
 
 
-def _patches(mine: Sequence[Patch], theirs: Sequence[Patch], about: dict[str, str], user: Path | None, folder: Path, threads: int) -> None:
+def _patches(
+    mine: Sequence[Patch], theirs: Sequence[Patch], about: dict[str, str], user: Path | None, folder: Path, threads: int, out: Output
+) -> None:
     import pandas as pd
 
     from smallmines.compare import maps, origin
@@ -104,102 +109,77 @@ def _patches(mine: Sequence[Patch], theirs: Sequence[Patch], about: dict[str, st
     write_json(folder / "compare.json", {**about, "with": "patches", "years": years, **whole})
     tables = [rows, *(table.assign(match=name) for name, table in alone.items() if len(table))]
     _write_csv(pd.concat(tables, ignore_index=True), folder)
-    _show_patches(years)
-    print(f"The masks: {verdict}.")
-    _say_where(folder, years)
+    _show_patches(years, out)
+    out.message(f"The masks: {verdict}.")
+    _say_where(folder, years, out)
 
 
 def _places(patches: Sequence[Patch]) -> pd.DataFrame:
     import pandas as pd
 
     headers = [patch.header for patch in patches]
-    columns = {"tile_id": [one.tile_id for one in headers], "year": [int(one.year) for one in headers]}
-    table = pd.DataFrame(columns | {"left": [one.left for one in headers], "top": [one.top for one in headers]})
+    columns = {"tile_id": [header.tile_id for header in headers], "year": [int(header.year) for header in headers]}
+    table = pd.DataFrame(columns | {"left": [header.left for header in headers], "top": [header.top for header in headers]})
     return table.astype({"tile_id": str, "year": "int64", "left": float, "top": float})
 
 
-def _show_patches(years: dict[str, Any]) -> None:
+def _show_patches(years: dict[str, Any], out: Output) -> None:
     from smallmines.compare.differences import offset_between
 
-    def number(value: Any) -> Any:
-        return "–" if value is None else value
-
     grid = ("tiles", "exact", "shifted", "other", "only_ours", "only_published")
-    show(
-        "Tiles joined by place, and how their grids match",
-        [
-            {
-                "year": year,
-                **{name: one[name] for name in grid},
-                "median shift in m": "–" if one["shift"] is None else "{:g}, {:g}".format(*one["shift"]),
-            }
-            for year, one in years.items()
-        ],
-    )
-    show(
-        "Bands: ours − published",
-        [
-            {"year": year, "band": band, **{key: number(value) for key, value in values.items()}}
-            for year, one in years.items()
-            for band, values in one["bands"].items()
-        ],
-    )
-    masks = [
-        {"year": year, "labels": name, **{key: number(value) for key, value in values.items()}}
-        for year, one in years.items()
-        for name, values in (("all", one["mask"]), *one["mask_by_labels"].items())
+    tiles = [
+        {
+            "year": year,
+            **{name: values[name] for name in grid},
+            "median_shift_m": None if values["shift"] is None else "{:g}, {:g}".format(*values["shift"]),
+        }
+        for year, values in years.items()
     ]
-    show("Masks: IoU of mining, apart by where our labels come from", masks)
-    shares = [{"year": year, **one["class_share"]} for year, one in years.items() if one["class_share"]]
-    if shares:
-        show("Mining in % of a tile", shares)
-    for year, one in years.items():
-        if offset := offset_between(one["bands"]):
+    bands = [{"year": year, "band": band, **row} for year, values in years.items() for band, row in values["bands"].items()]
+    masks = [
+        {"year": year, "labels": name, **row}
+        for year, values in years.items()
+        for name, row in (("all", values["mask"]), *values["mask_by_labels"].items())
+    ]
+    out.table("Tiles joined by location, and how their grids match", tiles, "tiles")
+    out.table("Bands: ours − published", bands, "bands")
+    out.table("Masks: IoU of mining, by the source of our labels", masks, "masks")
+    if shares := [{"year": year, **values["class_share"]} for year, values in years.items() if values["class_share"]]:
+        out.table("Mining in % of a tile", shares, "class_share")
+    for year, values in years.items():
+        if offset := offset_between(values["bands"]):
             which = "ours" if offset > 0 else "the published"
-            print(f"{year}: only {which} carry the +1000 offset of the digital numbers (sentinel2.radiometry)")
+            out.message(f"{year}: only {which} carry the +1000 offset of the digital numbers (sentinel2.radiometry)")
         for name in ("ours", "published"):
-            if count := one[f"s1_linear_{name}"]:
-                print(f"{year}: Sentinel-1 of {count} tiles of {name} was linear power, compared in dB")
+            if count := values[f"s1_linear_{name}"]:
+                out.message(f"{year}: Sentinel-1 of {count} tiles of {name} was linear power, compared in dB")
 
 
-def _tables(ours: Path, tables: Sequence[Path], about: dict[str, str], folder: Path) -> None:
+def _tables(ours: Path, tables: Sequence[Path], about: dict[str, str], folder: Path, out: Output) -> None:
     from smallmines.compare import maps
     from smallmines.compare.published import BIN_NAMES, against_tables, read_ours, read_published
     from smallmines.core.files import write_json
 
     mine = read_ours(ours)
-    rows, found = against_tables(mine, read_published(tables))
-    write_json(folder / "compare.json", {**about, "with": "tables", **found})
+    rows, document = against_tables(mine, read_published(tables))
+    write_json(folder / "compare.json", {**about, "with": "tables", **document})
     _write_csv(rows, folder)
+    years = document["years"]
     drawn = {}
-    for year in found["years"]:
+    for year in years:
         own = rows[rows["year"] == int(year)]
         if len(own):
             drawn[year] = own
             maps.share_map(own, year, float(mine["side"].iloc[0]), folder / f"compare_{year}.png")
-    sides = ("ours", "published")
-    several = [
-        {"year": year, "dataset": side, **{key: "–" if value is None else value for key, value in one[side].items() if key != "bins"}}
-        for year, one in found["years"].items()
-        for side in sides
-    ]
-    show("All tiles", several)
-    show(
-        "Tiles by mining",
-        [
-            {"share": name, **{f"{year} {side}": one[side]["bins"][name] for year, one in found["years"].items() for side in sides}}
-            for name in BIN_NAMES
-        ],
-    )
-    shares = [
-        {"year": year, **{key: "–" if value is None else value for key, value in one["by_tile"].items()}}
-        for year, one in found["years"].items()
-        if one["by_tile"]
-    ]
-    if shares:
-        show("Tile by tile, in points of %", shares)
-    print(f"Joined tile by tile: {found['joined']}.")
-    _say_where(folder, drawn)
+    sides = [(year, side, values[side]) for year, values in years.items() for side in ("ours", "published")]
+    tiles = [{"year": year, "dataset": side, **{key: row[key] for key in row if key != "bins"}} for year, side, row in sides]
+    out.table("All tiles", tiles, "tiles")
+    bins = [{"share": name, **{f"{year} {side}": row["bins"][name] for year, side, row in sides}} for name in BIN_NAMES]
+    out.table("Tiles by mining", bins, "bins")
+    if shares := [{"year": year, **values["by_tile"]} for year, values in years.items() if values["by_tile"]]:
+        out.table("Tile by tile, in points of %", shares, "by_tile")
+    out.message(f"Joined tile by tile: {document['joined']}.")
+    _say_where(folder, drawn, out)
 
 
 def _identify(folder: Path) -> None:
@@ -207,7 +187,7 @@ def _identify(folder: Path) -> None:
     from smallmines.compare.pairs import find_patches
 
     patches = find_patches(folder) if folder.is_dir() else []
-    with _progress("looking", min(TILES, sum(patch.image is not None for patch in patches))) as tell:
+    with _progress("examining", min(TILES, sum(patch.image is not None for patch in patches))) as tell:
         answers = identify(patches, tell)
     for row in evidence(answers):
         print(f"# {row['key']}: {row['found']}: {row['by']}", file=sys.stderr)
@@ -221,17 +201,17 @@ def _write_csv(rows: pd.DataFrame, folder: Path) -> None:
         rows.to_csv(beside, index=False, lineterminator="\n", float_format="%.9g")
 
 
-def _say_where(folder: Path, years: dict[str, Any]) -> None:
+def _say_where(folder: Path, years: dict[str, Any], out: Output) -> None:
     maps = "".join(f", compare_{year}.png" for year in years)
-    print(f"{MEASURED}\nWritten to {folder}: compare.json, compare.csv{maps}")
+    out.message(f"{MEASURED}\nWritten to {folder}: compare.json, compare.csv{maps}")
 
 
 @contextmanager
-def _progress(what: str, total: int) -> Iterator[Callable[[], None]]:
-    """A bar that vanishes, on the error stream; gives what moves it on."""
+def _progress(text: str, total: int) -> Iterator[Callable[[], None]]:
+    """Show a transient progress bar on standard error; yield a function that advances it."""
     from rich.console import Console
     from rich.progress import Progress
 
     with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=total)
+        task = bar.add_task(text, total=total)
         yield lambda: bar.advance(task)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from smallmines.cli.console import plain_errors, read_config
-from smallmines.cli.output import Json, print_json
+from smallmines.cli.output import print_json
 
 Folder = Annotated[Path, typer.Argument(help="The dataset's folder: ours, the release, or a look-alike.", exists=True, file_okay=False)]
 
@@ -21,7 +21,7 @@ def doctor(
     out: Annotated[Path | None, typer.Option("--out", help="Folder for doctor.json and doctor.html; empty: written nowhere.")] = None,
     threads: Annotated[int, typer.Option("--threads", min=1, help="Processes that read.")] = 2,
     strict: Annotated[bool, typer.Option("--strict", help="Warnings count as errors.")] = False,
-    json: Json = False,
+    json: Annotated[bool, typer.Option("--json", help="Print doctor.json on standard output.")] = False,
 ) -> None:
     """Examine a dataset's folder: structure, radiometry, geometry, labels, leakage, documents, privacy. Exit status 1: errors."""
     from rich.console import Console
