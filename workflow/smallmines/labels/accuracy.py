@@ -156,8 +156,8 @@ def interpreted(design: pd.DataFrame, events: Sequence[Event]) -> pd.DataFrame:
     who = latest.groupby("key")["person"].agg(lambda people: "|".join(sorted(people)))
     labels = sure.reindex(design["key"])
     agreed = (labels["min"] == labels["max"]).to_numpy()
-    interpreted_ = design["key"].isin(latest["key"]).to_numpy()
-    reference = np.where(agreed, labels["min"].fillna(-1).to_numpy(), np.where(interpreted_, -1, -2)).astype(np.int64)
+    has_event = design["key"].isin(latest["key"]).to_numpy()
+    reference = np.where(agreed, labels["min"].fillna(-1).to_numpy(), np.where(has_event, -1, -2)).astype(np.int64)
     return design.assign(reference=reference, who=who.reindex(design["key"]).fillna("").to_numpy())
 
 

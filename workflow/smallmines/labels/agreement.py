@@ -126,7 +126,7 @@ def _agreement(people: tuple[str, str], sure: pd.DataFrame, unsure: int, seed: i
 
 
 def kappa(cells: NDArray[np.float64]) -> Any:
-    """Return Cohen's kappa (1960, doi 10.1177/001316446002000104) of counts (…, 4): neither, only b, only a, both; NaN where it is undefined."""
+    """Cohen's kappa (1960, doi 10.1177/001316446002000104) of counts (…, 4): neither, only b, only a, both; NaN where it is undefined."""
     total = cells.sum(axis=-1)
     with np.errstate(invalid="ignore", divide="ignore"):
         observed = (cells[..., 0] + cells[..., 3]) / total
@@ -136,7 +136,7 @@ def kappa(cells: NDArray[np.float64]) -> Any:
 
 
 def _ac1(cells: NDArray[np.float64]) -> float:
-    """Return Gwet's AC1 (2008, doi 10.1348/000711006X126600) for two classes."""
+    """Gwet's AC1 (2008, doi 10.1348/000711006X126600) for two classes."""
     total = cells.sum()
     if not total:
         return float("nan")

@@ -78,10 +78,8 @@ def quality(files: Mapping[tuple[str, str], PeopleFiles], seed: int) -> tuple[di
         years[year] = {
             **standing([_labels(paths) for paths in blocks.values()]),
             "agreement": {
-                "year": _agreement_rows(
-                    [event for events, _ in read.values() for event in events], [table for _, table in read.values()], seed
-                ),
-                "blocks": {block: _agreement_rows(events, [table], seed) for block, (events, table) in read.items()},
+                "year": _pairs([event for events, _ in read.values() for event in events], [table for _, table in read.values()], seed),
+                "blocks": {block: _pairs(events, [table], seed) for block, (events, table) in read.items()},
             },
             **_accuracy(sample),
         }
@@ -107,7 +105,7 @@ def by_place(
 
 
 def place_of(path: str) -> tuple[str, str]:
-    """Return year and block of a file that people made: `<year>/<block>/<name>.jsonl`, `<year>/<block>.csv` or `<year>/<block>-<digest>.csv`."""
+    """Year and block of a file that people made: `<year>/<block>/<name>.jsonl`, `<year>/<block>.csv` or `<year>/<block>-<digest>.csv`."""
     parts = Path(path).parts
     return (parts[-3], parts[-2]) if parts[-1].endswith(".jsonl") else (parts[-2], Path(path).stem.partition("-")[0])
 
@@ -169,7 +167,7 @@ def _events_and_overlap(files: PeopleFiles, year: int, block: str) -> tuple[list
     return events, pd.concat(overlap, ignore_index=True) if overlap else empty
 
 
-def _agreement_rows(events: Sequence[event_files.Event], overlap: Sequence[pd.DataFrame], seed: int) -> list[dict[str, Any]]:
+def _pairs(events: Sequence[event_files.Event], overlap: Sequence[pd.DataFrame], seed: int) -> list[dict[str, Any]]:
     return [_rounded(asdict(pair)) for pair in agreements(events, pd.concat(list(overlap), ignore_index=True), seed)]
 
 
