@@ -43,6 +43,36 @@ MORE = (*SERIES, "#332288", "#88ccee", "#882255", "#999933", "#44aa99", "#ddcc77
 GAMMA = 1.2
 """Of pictures in natural colours: forest is dark."""
 
+INK, SOFT, FAINT = "#1d2430", "#5b6470", "#e3e6ea"
+"""Colours of text, of what is secondary, and of grid lines."""
+
+STYLE = {
+    "axes.axisbelow": True,
+    "axes.edgecolor": "#9aa3ad",
+    "axes.labelcolor": SOFT,
+    "axes.labelsize": 9,
+    "axes.linewidth": 0.8,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlecolor": INK,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 10,
+    "axes.titleweight": "bold",
+    "font.size": 9,
+    "grid.color": FAINT,
+    "grid.linewidth": 0.8,
+    "legend.fontsize": 9,
+    "legend.frameon": False,
+    "text.color": INK,
+    "xtick.color": "#9aa3ad",
+    "xtick.labelcolor": SOFT,
+    "xtick.labelsize": 8.5,
+    "ytick.color": "#9aa3ad",
+    "ytick.labelcolor": SOFT,
+    "ytick.labelsize": 8.5,
+}
+"""Settings of matplotlib for the plots of a run."""
+
 Colours = NDArray[np.float32]
 
 
@@ -175,6 +205,27 @@ def scale_bar(axes: Axes, width: int, height: int, metres: float) -> None:
     axes.text(left, low - 0.012 * max(width, height), name, color="white", fontsize=10, va="bottom", path_effects=halo)
     axes.set_xlim(-0.5, width - 0.5)
     axes.set_ylim(height - 0.5, -0.5)
+
+
+def ground_scale(axes: Axes, metres: float = 1.0) -> None:
+    """Draw a scale bar of 1, 2 or 5 · 10ⁿ m in the lower left corner of a vector map, at most a quarter of its width.
+
+    Args:
+        metres: length on the ground of one unit of the x axis.
+    """
+    import matplotlib.patheffects as effects
+
+    (west, east), (south, north) = axes.get_xlim(), axes.get_ylim()
+    longest = (east - west) * metres / 4
+    power = 10 ** np.floor(np.log10(longest))
+    length = max(step * power for step in (1, 2, 5) if step * power <= longest)
+    left, low = west + 0.03 * (east - west), south + 0.035 * (north - south)
+    halo = [effects.withStroke(linewidth=3, foreground="white")]
+    axes.plot([left, left + length / metres], [low, low], color=INK, linewidth=2, path_effects=halo, solid_capstyle="butt")
+    label = f"{length / 1000:g} km" if length >= 1000 else f"{length:g} m"
+    axes.text(left, low + 0.015 * (north - south), label, fontsize=8.5, va="bottom", path_effects=halo)
+    axes.set_xlim(west, east)
+    axes.set_ylim(south, north)
 
 
 def save(made: Figure, path: str | Path) -> None:
