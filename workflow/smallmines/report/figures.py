@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from smallmines.report.tables import SplitShare, most_mining
+from smallmines.report.tables import SplitShare, degrees, most_mining
 
 FIGURES = {
     "location": (
         "Location",
         "Left: the area (red) on a map of countries (outlines: Natural Earth, 1 : 110 million). Right: the tiles and the blocks. Each "
-        "block is composited, segmented and classified on its own.",
+        "block is composited and segmented on its own.",
     ),
     "overview": (
         "Mining by tile",
@@ -29,7 +29,7 @@ FIGURES = {
     ),
     "class_share": (
         "How much mining",
-        "Left: mean share of mining by block and year. Right: number of tiles by their share of mining (logarithmic). Most have little.",
+        "Left: mean share of mining by block and year. Right: number of tiles by their share of mining (logarithmic).",
     ),
     "splits": (
         "Training, validation and test",
@@ -100,12 +100,10 @@ def alternative_text(name: str, stem: str, known: Described) -> str:
 
 
 def _location(known: Described) -> str:
-    west, south, east, north = known.facts["degrees"]
-    place = f"{abs(south):.2f}° to {abs(north):.2f}° {'NS'[north < 0]} and {abs(west):.2f}° to {abs(east):.2f}° {'EW'[east < 0]}"
-    blocks = known.index["block"].nunique()
-    return (
-        f"Two maps with scale bars: the countries around the area, and {known.facts['tiles']} square tiles in {blocks} blocks at {place}."
-    )
+    west, south, east, north = (round(value, 2) for value in known.facts["degrees"])
+    place = f"from {degrees(south, 'NS')} to {degrees(north, 'NS')} and from {degrees(west, 'EW')} to {degrees(east, 'EW')}"
+    tiles = f"{known.facts['tiles']} square tiles in {known.index['block'].nunique()} blocks {place}"
+    return f"Two maps with scale bars: the countries around the area, and {tiles}."
 
 
 def _overview(year: str, known: Described) -> str:
@@ -114,7 +112,7 @@ def _overview(year: str, known: Described) -> str:
         return f"Map of {len(rows)} tiles in {year}, none of which has a label."
     most, empty = rows.loc[rows["mining_percent"].idxmax()], int((rows["mining_percent"] == 0).sum())
     highest = f"The highest share is {most['mining_percent']:.1f} % in tile {most['tile_id']} of block {most['block']}"
-    return f"Map of {len(rows)} tiles in {year} coloured by share of mining. {highest}; {empty} tiles have none."
+    return f"Map of {len(rows)} tiles in {year} coloured by share of mining. {highest}; tiles without mining: {empty}."
 
 
 def _change(known: Described) -> str:
@@ -138,7 +136,8 @@ def _class_share(known: Described) -> str:
         of_blocks = of_year.droplevel("year")
         lowest, highest = f"{of_blocks.min():.1f} % in block {of_blocks.idxmin()}", f"{of_blocks.max():.1f} % in block {of_blocks.idxmax()}"
         texts.append(f"{year}: from {lowest} to {highest}")
-    return f"Bar charts. Mean share of mining by block, {'; '.join(texts)}. Most tiles have less than 10 %."
+    few = 100 * (known.index["mining_percent"] < 10).mean()
+    return f"Bar charts. Mean share of mining by block, {'; '.join(texts)}. {few:.0f} % of the pairs have less than 10 %."
 
 
 def _splits(known: Described) -> str:
