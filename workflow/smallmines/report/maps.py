@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     import geopandas as gpd
     from matplotlib.axes import Axes
 
-COUNTRIES = "countries.json"
-"""Outlines of countries: rings of (longitude, latitude) by name, to 0.01°; Natural Earth 1 : 110 m, public domain."""
-
 REGION = 6.0
 """Degrees from the centre of the regional map to its edge, at least."""
 
@@ -82,6 +79,8 @@ def location(index: gpd.GeoDataFrame, blocks: gpd.GeoDataFrame, target: str | Pa
 def _region(axes: Axes, bounds: NDArray[np.float64]) -> None:
     """Draw the countries around the tiles, and where the tiles are.
 
+    Outlines: Natural Earth 1 : 110 million (public domain), rings of (longitude, latitude) by country, rounded to 0.01°.
+
     Args:
         bounds: west, south, east, north in degrees.
     """
@@ -94,7 +93,7 @@ def _region(axes: Axes, bounds: NDArray[np.float64]) -> None:
     half = max(REGION, 3 * (north - south), 3 * (east - west) * np.cos(np.radians(y)))
     width = half / np.cos(np.radians(y))
     view = shapely.box(x - width, y - half, x + width, y + half)
-    countries: Mapping[str, Any] = json.loads(Path(__file__).with_name(COUNTRIES).read_text(encoding="utf-8"))
+    countries: Mapping[str, Any] = json.loads(Path(__file__).with_name("countries.json").read_text(encoding="utf-8"))
     axes.set_facecolor("#eef3f7")
     for name, rings in countries.items():
         parts = shapely.intersection(shapely.make_valid(shapely.polygons([shapely.linearrings(ring) for ring in rings])), view)
