@@ -11,8 +11,8 @@ import rasterio
 from fake_results import CELLS, SIDE, Results, make_results
 from smallmines.core import raster
 from smallmines.core.errors import UserError
-from smallmines.core.product import PATCH_BANDS
-from smallmines.dataset.patches import UNITS, image_array, patch_name, write_images, write_masks
+from smallmines.core.product import PATCH_BANDS, UNITS, PatchName, parse_patch_name, patch_name, patch_path
+from smallmines.dataset.patches import Composites, PatchSet, image_array, write_images, write_masks
 
 
 @pytest.fixture
@@ -22,12 +22,18 @@ def results(tmp_path: Path) -> Results:
 
 def images(results: Results, folder: Path, block: str = "1") -> int:
     one = results.files()[("2016", block)]
-    return write_images(one.s2, one.s1, one.dem, results.lattice, "2016", block, "GH", "abc", folder)
+    return write_images(Composites(one.s2, one.s1, one.dem), PatchSet(results.lattice, "2016", block, "GH", "abc"), folder)
 
 
 def test_names_are_the_released_ones() -> None:
     assert patch_name("IMAGE", "GH", "0001", "2016") == "IMG_GH_0001_2016.tif"
     assert patch_name("MASK", "TZ", "2135", "2022") == "MASK_TZ_2135_2022.tif"
+    assert patch_path("MASK", "TZ", "2135", "2022") == "2022/MASK/MASK_TZ_2135_2022.tif"
+
+
+def test_parts_of_a_name() -> None:
+    assert parse_patch_name("IMG_GH_0001_2016.tif") == parse_patch_name("IMG_0001_2016.tiff") == PatchName("IMG", "0001", "2016")
+    assert parse_patch_name("MASK_0001_2016.tif.aux.xml") is parse_patch_name("overview_2016.tif") is None
 
 
 def test_gaps_become_nodata_each_for_itself() -> None:
@@ -74,7 +80,7 @@ def test_images_are_the_composites_cut(results: Results, tmp_path: Path) -> None
 
 def test_masks_do_not_see_other_gaps(results: Results, tmp_path: Path) -> None:
     one = results.files()[("2016", "2")]
-    assert write_masks(one.masks, results.lattice, "2016", "2", "GH", "def", tmp_path / "MASK") == 3
+    assert write_masks(one.masks, PatchSet(results.lattice, "2016", "2", "GH", "def"), tmp_path / "MASK") == 3
     with rasterio.open(tmp_path / "MASK" / "MASK_GH_0006_2016.tif") as patch:
         assert (patch.count, patch.dtypes, patch.nodata, patch.descriptions) == (1, ("uint8",), 255, ("mask",))
         expected_tags = {"CLASSES": "0 not_mining, 1 mining, 255 nodata", "CONFIG": "def", "SEGMENTS": patch.tags()["SEGMENTS"]}
@@ -96,11 +102,12 @@ def test_bytes_are_the_same_twice_and_a_rerun_replaces_the_folder(results: Resul
 
 def test_wrong_composites_are_refused(results: Results, tmp_path: Path) -> None:
     one, other = (results.files()[("2016", block)] for block in "12")
+    patches = PatchSet(results.lattice, "2016", "1", "GH", "")
     with pytest.raises(UserError, match="on the grid"):
-        write_images(one.s2, other.s1, one.dem, results.lattice, "2016", "1", "GH", "", tmp_path / "x")
+        write_images(Composites(one.s2, other.s1, one.dem), patches, tmp_path / "x")
     with pytest.raises(UserError, match="2 bands"):
-        write_images(one.s2, one.dem, one.dem, results.lattice, "2016", "1", "GH", "", tmp_path / "x")
+        write_images(Composites(one.s2, one.dem, one.dem), patches, tmp_path / "x")
     raster.write(one.masks, np.full(results.lattice.block("1").shape, 7, np.uint8), results.lattice.block("1"), 255, ["mask"])
     with pytest.raises(UserError, match=r"\[7\]"):
-        write_masks(one.masks, results.lattice, "2016", "1", "GH", "", tmp_path / "x")
+        write_masks(one.masks, patches, tmp_path / "x")
     assert not (tmp_path / "x").exists()
