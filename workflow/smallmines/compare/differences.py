@@ -32,11 +32,11 @@ OFFSET_SLACK = 150.0
 """DN by which the biases of the ten bands may differ from ±1000 and still be explained by the offset of the radiometry."""
 
 
-def compare_pairs(pairs: Sequence[Pair], origin: Origin, threads: int = 2, tell: Callable[[], None] = lambda: None) -> pd.DataFrame:
+def compare_pairs(pairs: Sequence[Pair], origin: Origin, threads: int = 2, on_progress: Callable[[], None] = lambda: None) -> pd.DataFrame:
     """Compare all pairs: one row per tile and year, see `compare_pair`; at most `threads` pairs are in memory at a time.
 
     Args:
-        tell: called after each pair.
+        on_progress: called after each pair.
     """
     import pandas as pd
 
@@ -44,7 +44,7 @@ def compare_pairs(pairs: Sequence[Pair], origin: Origin, threads: int = 2, tell:
     with ThreadPoolExecutor(threads) as pool:
         for row in pool.map(lambda pair: compare_pair(pair) | {"labels": origin(pair)}, pairs):
             rows.append(row)
-            tell()
+            on_progress()
     return pd.DataFrame(rows)
 
 

@@ -31,20 +31,20 @@ def difference_maps(rows: pd.DataFrame, alone: pd.DataFrame, year: str, side: fl
     """
     import pandas as pd
 
-    every = pd.concat([rows.assign(code=rows["match"].map(list(MATCHES).index)), alone.assign(code=len(MATCHES) - 1)], ignore_index=True)
-    s2 = every[[f"{band}_mae" for band in S2_BANDS]].mean(axis=1)
+    tiles = pd.concat([rows.assign(code=rows["match"].map(list(MATCHES).index)), alone.assign(code=len(MATCHES) - 1)], ignore_index=True)
+    s2 = tiles[[f"{band}_mae" for band in S2_BANDS]].mean(axis=1)
     figures = {
         "Sentinel-2: mean |ours − published|, ten bands": (s2, "DN", False),
-        "VV: mean ours − published": (every["VV_bias"], "dB", True),
-        "DEM: mean ours − published": (every["DEM_bias"], "m", True),
-        "Masks: IoU of mining": (every["iou"], "iou", False),
-        "Mining: ours − published": (every["percent_difference"], "% points", True),
+        "VV: mean ours − published": (tiles["VV_bias"], "dB", True),
+        "DEM: mean ours − published": (tiles["DEM_bias"], "m", True),
+        "Masks: IoU of mining": (tiles["iou"], "iou", False),
+        "Mining: ours − published": (tiles["percent_difference"], "% points", True),
     }
     figure = canvas.figure(13.5, 8.4)
     first, *others = figure.subplots(2, 3).ravel()
-    _categories(first, _on_grid(every, every["code"], side), every["match"].fillna("only ours"))
+    _categories(first, _on_grid(tiles, tiles["code"], side), tiles["match"].fillna("only ours"))
     for axes, (title, (values, unit, signed)) in zip(others, figures.items(), strict=True):
-        _values(axes, _on_grid(every, values, side), title, unit, signed)
+        _values(axes, _on_grid(tiles, values, side), title, unit, signed)
     figure.suptitle(f"{year}: ours and published, tile by tile (grey: nothing to compare)", fontsize=13)
     canvas.save(figure, target)
 

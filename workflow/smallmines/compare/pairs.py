@@ -155,6 +155,6 @@ def _described(patches: Sequence[Patch]) -> str:
     """Return number, years, CRS and bounds of patches, in words."""
     headers = [patch.header for patch in patches]
     years, systems = (", ".join(sorted({getattr(header, name) for header in headers})) for name in ("year", "crs"))
-    every = bounds(headers)
-    (west, south), (east, north) = every[:, :2].min(axis=0).tolist(), every[:, 2:].max(axis=0).tolist()
+    edges = bounds(headers)
+    (west, south), (east, north) = edges[:, :2].min(axis=0).tolist(), edges[:, 2:].max(axis=0).tolist()
     return f"{len(patches)} patches of {years} in {systems}, x {west:g} to {east:g}, y {south:g} to {north:g}"

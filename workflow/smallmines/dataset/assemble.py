@@ -66,11 +66,11 @@ def find_patches(folders: Mapping[str, str | Path], lattice: Lattice, year: str,
     missing: list[str] = []
     strange: list[str] = []
     for block, folder in folders.items():
-        here = {path.name: path for path in sorted(Path(folder).glob("*.tif"))}
-        own = [patch_name(kind, country, tile.tile_id, year) for tile in lattice.tiles_of(block)]
-        missing += [f"{folder}/{name}" for name in own if name not in here]
-        strange += [str(path) for name, path in here.items() if name not in own or name in patches]
-        patches |= {name: here[name] for name in own if name in here}
+        present = {path.name: path for path in sorted(Path(folder).glob("*.tif"))}
+        wanted = [patch_name(kind, country, tile.tile_id, year) for tile in lattice.tiles_of(block)]
+        missing += [f"{folder}/{name}" for name in wanted if name not in present]
+        strange += [str(path) for name, path in present.items() if name not in wanted or name in patches]
+        patches |= {name: present[name] for name in wanted if name in present}
     if not missing and not strange and len(patches) != len(lattice.tiles):
         missing += sorted({patch_name(kind, country, tile.tile_id, year) for tile in lattice.tiles} - set(patches))
     if missing or strange:

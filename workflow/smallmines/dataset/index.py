@@ -139,12 +139,12 @@ def read_index(path: str | Path) -> gpd.GeoDataFrame:
 
     try:
         table = gpd.read_parquet(path)
-        own = table[list(_COLUMNS)]
+        rows = table[list(_COLUMNS)]
         west, south, east, north = np.array(table["proj:bbox"].tolist(), np.float64).reshape(-1, 4).T
         code, shape = table["proj:code"].iloc[0], table["proj:shape"].iloc[0]
     except (OSError, ValueError, KeyError, IndexError) as error:
         raise UserError(f"an index of tiles and years at {path}", str(error), "run again with --forcerun index") from error
-    squares = gpd.GeoDataFrame(own, geometry=shapely.normalize(shapely.box(west, south, east, north)), crs=code)
+    squares = gpd.GeoDataFrame(rows, geometry=shapely.normalize(shapely.box(west, south, east, north)), crs=code)
     return _on_grid(squares, int(shape[0]))
 
 

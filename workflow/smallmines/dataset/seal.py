@@ -52,8 +52,8 @@ def published(folder: Path) -> Iterator[str]:
 
 def compare_with_sums(folder: Path, sums: Mapping[str, str]) -> tuple[list[str], list[str]]:
     """Return the files that are listed and not there, and those that are there and not listed."""
-    here = set(published(folder))
-    return sorted(set(sums) - here), sorted(here - set(sums))
+    present = set(published(folder))
+    return sorted(set(sums) - present), sorted(present - set(sums))
 
 
 def write_archive(sums: str | Path, name: str, target: str | Path) -> int:

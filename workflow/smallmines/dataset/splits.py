@@ -98,8 +98,8 @@ def class_shares(masks: Mapping[tuple[str, str], str], lattice: Lattice) -> pd.D
         at = (cells["y"].to_numpy() // side, cells["x"].to_numpy() // side)
         mining, valid = ((tiles == 1).sum(axis=(1, 3))[at], (tiles != MASK_NODATA).sum(axis=(1, 3))[at])
         share = 100 * mining / np.where(valid == 0, np.nan, valid)
-        own = cells[["tile_id", "row", "col"]].assign(year=int(year), block=block, class_percent=share)
-        parts.append(own[["tile_id", "year", "row", "col", "block", "class_percent"]])
+        rows = cells[["tile_id", "row", "col"]].assign(year=int(year), block=block, class_percent=share)
+        parts.append(rows[["tile_id", "year", "row", "col", "block", "class_percent"]])
     return pd.concat(parts, ignore_index=True).astype({"tile_id": str}).sort_values(["year", "tile_id"], ignore_index=True)
 
 

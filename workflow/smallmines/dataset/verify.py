@@ -168,12 +168,12 @@ def check_list(folder: Path, kind: str, listed: Mapping[str, str], names: Sequen
     """
     year = folder.name
     wanted = {f"{kind}/{name}" for name in names}
-    here = {f"{kind}/{path.name}" for path in (folder / kind).iterdir()} if (folder / kind).is_dir() else set()
+    present = {f"{kind}/{path.name}" for path in (folder / kind).iterdir()} if (folder / kind).is_dir() else set()
     problems = {
         ("list", "is not in the checksum list"): wanted - set(listed),
         ("list", "is listed but is not a patch of the grid"): set(listed) - wanted,
-        ("missing", "no such file"): (wanted | set(listed)) - here,
-        ("extra", "does not belong here"): here - set(listed) - wanted,
+        ("missing", "no such file"): (wanted | set(listed)) - present,
+        ("extra", "does not belong here"): present - set(listed) - wanted,
     }
     findings = [_problem(check, f"{year}/{name}", text) for (check, text), files in problems.items() for name in sorted(files)]
     if len(names) != len(wanted):

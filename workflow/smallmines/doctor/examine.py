@@ -43,20 +43,20 @@ class Examined:
         return sum(finding.severity == severity for finding in self.findings)
 
 
-def examine(root: str | Path, limits: Doctor, threads: int = 1, tell: Callable[[int], None] = lambda count: None) -> Examined:
+def examine(root: str | Path, limits: Doctor, threads: int = 1, on_progress: Callable[[int], None] = lambda count: None) -> Examined:
     """Run all checks.
 
     Args:
         root: the dataset's folder.
         threads: processes that read, and threads of the forest.
-        tell: called with the number of pairs read since the last call.
+        on_progress: called with the number of pairs read since the last call.
 
     Raises:
         UserError: there is no patch in the folder.
     """
     folder = read_folder(root)
     groups = geometry.groups(folder)
-    measured = measure(folder.root, folder.pairs, groups, limits, threads, tell)
+    measured = measure(folder.root, folder.pairs, groups, limits, threads, on_progress)
     logger.info("%d pairs measured", len(measured.table))
     by_group: dict[str, list[tuple[str, int]]] = {}
     for pair, group in groups.items():

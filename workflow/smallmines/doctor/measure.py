@@ -96,14 +96,14 @@ def measure(
     groups: Mapping[tuple[str, int], str],
     limits: Doctor,
     threads: int = 1,
-    tell: Callable[[int], None] = lambda count: None,
+    on_progress: Callable[[int], None] = lambda count: None,
 ) -> Measured:
     """Read and measure all pairs.
 
     Args:
         pairs: as in `folder.Folder`.
         groups: by tile and year the group whose shifts are measured together.
-        tell: called with the number of pairs done since the last call.
+        on_progress: called with the number of pairs done since the last call.
     """
     tiles: list[tuple[str, list[Any]]] = [(str(tile), rows.to_dict("records")) for tile, rows in pairs.groupby("tile", sort=True)]
     tasks = [Task(root, tiles[start : start + CHUNK], groups, limits) for start in range(0, len(tiles), CHUNK)]
@@ -113,7 +113,7 @@ def measure(
         whole.pixels += part.pixels
         whole.changes += part.changes
         whole.spectra.merge(part.spectra)
-        tell(len(part.rows))
+        on_progress(len(part.rows))
     pixels = pd.concat(whole.pixels, ignore_index=True) if whole.pixels else None
     return Measured(
         pd.DataFrame(whole.rows).sort_values(["year", "tile"], ignore_index=True),
