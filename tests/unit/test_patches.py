@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,8 @@ from fake_results import CELLS, SIDE, Results, make_results
 from smallmines.core import raster
 from smallmines.core.errors import UserError
 from smallmines.core.product import PATCH_BANDS, UNITS, PatchName, parse_patch_name, patch_name, patch_path
-from smallmines.dataset.patches import Composites, PatchSet, image_array, write_images, write_masks
+from smallmines.dataset.patches import Composites, PatchSet, image_array, read_patch, write_images, write_masks
+from smallmines.dataset.pixel_counts import MaskCounts, PairCounts, count_image, count_mask, count_pair
 
 
 @pytest.fixture
@@ -111,3 +113,29 @@ def test_wrong_composites_are_refused(results: Results, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"\[7\]"):
         write_masks(one.masks, patches, tmp_path / "x")
     assert not (tmp_path / "x").exists()
+
+
+def test_counts_of_a_pair() -> None:
+    image = np.full((13, 2, 3), 1500, np.float32)
+    image[:10, 0, 0], image[3, 0, 1], image[4, 1, 1], image[5, 1, 2] = -9999, -9999, 1500.5, 70000
+    image[10, 1, 0], image[12, 1, 1] = -9999, np.nan
+    mask = np.array([[255, 0, 255], [1, 1, 7]], np.uint8)
+    counts = count_image(image)
+    assert (counts.nonfinite, counts.partial, counts.fraction, counts.outside) == (1, 1, pytest.approx(1 / 49), 1)
+    assert (~counts.valid).sum() == 13
+    assert count_mask(mask) == MaskCounts(mining=2, background=1, unlabelled=2, strange=(7,))
+    assert count_pair(image, mask) == PairCounts(s2_gap=2, s1_gap=1, dem_gap=0, unsupported=1, unused=1)
+
+
+def test_a_patch_is_read_whatever_its_form(results: Results, tmp_path: Path) -> None:
+    images(results, tmp_path / "IMAGE")
+    path = tmp_path / "IMAGE" / "IMG_GH_0001_2016.tif"
+    patch = read_patch(path)
+    assert patch.form is not None
+    assert (patch.form.bands, patch.form.units, patch.form.dtypes, patch.form.nodata) == (PATCH_BANDS, UNITS, ("float32",), -9999)
+    assert (patch.error, patch.form.tags["TILE_ID"]) == ("", "0001")
+    os.truncate(path, path.stat().st_size // 2)
+    assert read_patch(path).array is None
+    assert read_patch(path).error
+    path.write_text("no raster")
+    assert read_patch(path).form is None

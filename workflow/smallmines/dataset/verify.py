@@ -20,10 +20,11 @@ from smallmines.core.errors import UserError
 from smallmines.core.files import read_json, sha256, write_json
 from smallmines.core.finding import Finding
 from smallmines.core.log import logger
-from smallmines.core.product import IMAGE, IMAGE_NODATA, KINDS, MASK, MASK_NODATA, S1, S2, PatchFormat, patch_name, patch_path
+from smallmines.core.product import IMAGE, KINDS, MASK, MASK_NODATA, S1, PatchFormat, patch_name, patch_path
 from smallmines.dataset.assemble import read_list
 from smallmines.dataset.index import read_index
 from smallmines.dataset.patches import read_patch
+from smallmines.dataset.pixel_counts import MaskCounts, count_image, count_mask, count_pair
 from smallmines.dataset.seal import SUMS, compare_with_sums
 from smallmines.dataset.splits import read_splits
 from smallmines.grid.lattice import Lattice
@@ -267,9 +268,11 @@ def check_pair(folder: Path, pair: Pair) -> list[Finding]:
     if image is not None:
         findings += check_image(pair.image, image)
     if mask is not None:
-        findings += check_mask(pair.mask, mask[0])
-    if image is not None and mask is not None and image.shape[1:] == mask.shape[1:]:
-        findings += check_together(pair, image, mask[0])
+        classes = count_mask(mask[0])
+        if classes.strange:
+            findings.append(_problem("values", pair.mask, f"mask values {list(classes.strange)} besides 0, 1 and {MASK_NODATA}"))
+        if image is not None and image.shape[1:] == mask.shape[1:]:
+            findings += check_together(pair, image, mask[0], classes)
     return findings
 
 
@@ -309,16 +312,15 @@ def open_patch(folder: Path, name: str, pair: Pair, wanted: PatchFormat) -> tupl
 
 def check_image(name: str, image: NDArray[np.float32]) -> list[Finding]:
     """Check the values of an image: finite, Sentinel-2 whole digital numbers or in no band, backscatter in dB."""
+    counts = count_image(image)
     problems = []
-    if not np.isfinite(image).all():
+    if counts.nonfinite:
         problems.append(("nodata", "NaN or infinite values"))
-    gap = image[S2] == IMAGE_NODATA
-    if (gap.any(axis=0) != gap.all(axis=0)).any():
+    if counts.partial:
         problems.append(("nodata", "Sentinel-2 nodata in some bands only"))
-    values = image[S2][~gap]
-    if not ((values >= 1) & (values <= 65535) & (values == np.floor(values))).all():
+    if counts.fraction or counts.outside:
         problems.append(("values", "Sentinel-2 values that are no digital numbers from 1 to 65535"))
-    backscatter = [band[(band != IMAGE_NODATA) & np.isfinite(band)] for band in image[S1]]
+    backscatter = [band[valid] for band, valid in zip(image[S1], counts.valid[S1], strict=True)]
     if any((np.abs(band) > LARGEST_DB).any() for band in backscatter):
         problems.append(("values", f"Sentinel-1 values beyond ±{LARGEST_DB:g} dB: a wrapped nodata value?"))
     if all(band.size and band.min() > 0 for band in backscatter):
@@ -326,33 +328,26 @@ def check_image(name: str, image: NDArray[np.float32]) -> list[Finding]:
     return [_problem(check, name, text) for check, text in problems]
 
 
-def check_mask(name: str, mask: NDArray[np.uint8]) -> list[Finding]:
-    """Check the values of a mask."""
-    strange = np.setdiff1d(mask, (0, 1, MASK_NODATA))
-    return [_problem("values", name, f"mask values {strange[:5].tolist()} besides 0, 1 and {MASK_NODATA}")] if strange.size else []
-
-
-def check_together(pair: Pair, image: NDArray[np.float32], mask: NDArray[np.uint8]) -> list[Finding]:
+def check_together(pair: Pair, image: NDArray[np.float32], mask: NDArray[np.uint8], classes: MaskCounts) -> list[Finding]:
     """Check that the mask is 255 exactly where Sentinel-2 has no data or a label is open, and the shares in the index."""
-    gap = (image[S2] == IMAGE_NODATA).any(axis=0)
-    unlabelled = mask == MASK_NODATA
+    counts = count_pair(image, mask)
     findings = []
-    if (gap & ~unlabelled).any():
-        findings.append(_problem("pair", pair.mask, f"{(gap & ~unlabelled).sum()} pixels have a class but no Sentinel-2 data"))
+    if counts.unsupported:
+        findings.append(_problem("pair", pair.mask, f"{counts.unsupported} pixels have a class but no Sentinel-2 data"))
     row = pair.row
     if row is None:
         return findings
-    pixels, valid = mask.size, int((~unlabelled).sum())
-    still_open, without_class = round(row["open_percent"] * pixels / 100), int((unlabelled & ~gap).sum())
-    if without_class != still_open:
-        text = f"{without_class} pixels have Sentinel-2 data but no class; labels are open on {still_open}"
+    pixels, labelled = mask.size, mask.size - classes.unlabelled
+    still_open = round(row["open_percent"] * pixels / 100)
+    if counts.unused != still_open:
+        text = f"{counts.unused} pixels have Sentinel-2 data but no class; labels are open on {still_open}"
         findings.append(_problem("pair", pair.mask, text))
     shares = {
-        "mining_percent": 100 * int((mask == 1).sum()) / valid if valid else np.nan,
-        "mask_nodata_percent": 100 * int(unlabelled.sum()) / pixels,
-        "image_nodata_percent": 100 * int(gap.sum()) / pixels,
-        "s1_nodata_percent": 100 * int((image[S1] == IMAGE_NODATA).any(axis=0).sum()) / pixels,
-        "dem_nodata_percent": 100 * int((image[-1] == IMAGE_NODATA).sum()) / pixels,
+        "mining_percent": 100 * classes.mining / labelled if labelled else np.nan,
+        "mask_nodata_percent": 100 * classes.unlabelled / pixels,
+        "image_nodata_percent": 100 * counts.s2_gap / pixels,
+        "s1_nodata_percent": 100 * counts.s1_gap / pixels,
+        "dem_nodata_percent": 100 * counts.dem_gap / pixels,
     }
     for column, value in shares.items():
         if not np.isclose(row[column], value, rtol=0, atol=1e-6, equal_nan=True):

@@ -25,5 +25,5 @@ def check(measured: Measured) -> Iterator[Finding]:
     same = measured.changes[measured.changes["alike"] > ALIKE]
     if len(same):
         found = f"{len(same)} tiles with a correlation above {ALIKE}"
-        tiles = tiles_of(same, "after")
-        yield DUPLICATES.error("same year twice", "years that differ", found, "look at the scenes of both years", tiles)
+        remedy = "look at the scenes of both years"
+        yield DUPLICATES.error("same year twice", "years that differ", found, remedy, tiles_of(same, "after"))

@@ -29,7 +29,7 @@ LEAST_CONTRADICTED = 10
 """Minimum number of sampled pixels of a patch for its contradicted share."""
 
 CONFIDENT = 0.8
-"""Minimum probability with which the forest contradicts a label."""
+"""Probability above which the forest contradicts a label."""
 
 
 def check(folder: Folder, measured: Measured, limits: Doctor) -> Iterator[Finding]:

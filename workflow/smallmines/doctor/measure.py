@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from smallmines.core.product import IMAGE_NODATA, MASK_NODATA, PATCH_BANDS, S2
 from smallmines.dataset.patches import read_patch
+from smallmines.dataset.pixel_counts import count_image, count_mask, count_pair
 from smallmines.doctor.phase_correlation import Floats, Spectra, centred, cross_power, spectrum
 from smallmines.settings.doctor import Doctor
 
@@ -175,9 +176,8 @@ def measure_pair(
     if mask is not None and len(mask) == 1:
         _measure_mask(mask[0], row, limits)
         if image is not None and len(image) == BANDS and image.shape[1:] == mask.shape[1:]:
-            gap = (image[S2] == IMAGE_NODATA).any(axis=0)
-            row["unsupported"] = int((gap & (mask[0] != MASK_NODATA)).sum())
-            row["unused"] = int((~gap & (mask[0] == MASK_NODATA)).sum())
+            counts = count_pair(image, mask[0])
+            row["unsupported"], row["unused"] = counts.unsupported, counts.unused
     return row, image, mask
 
 
@@ -204,21 +204,16 @@ def _read(root: Path, name: str | None, kind: str, row: dict[str, Any]) -> NDArr
 
 
 def _measure_image(image: NDArray[np.float32], row: dict[str, Any]) -> None:
-    flat = image.reshape(BANDS, -1)
+    counts = count_image(image)
+    row |= {"nonfinite": counts.nonfinite, "partial": counts.partial, "fraction": counts.fraction}
     row["hash"] = hashlib.blake2b(np.ascontiguousarray(image[S2]).tobytes(), digest_size=12).hexdigest()
-    finite = np.isfinite(flat)
-    gap = (flat == IMAGE_NODATA) | ~finite
-    row["nonfinite"] = int((~finite).sum())
-    row["wrapped"] = int((np.abs(flat - (65536 + IMAGE_NODATA)) < 0.5).sum())
-    row["partial"] = int((gap[S2].any(axis=0) & ~gap[S2].all(axis=0)).sum())
-    s2_values = flat[S2][~gap[S2]]
-    row["fraction"] = float((s2_values != np.floor(s2_values)).mean()) if s2_values.size else 0.0
-    for band, name in enumerate(PATCH_BANDS):
-        row |= {f"{key}_{name}": value for key, value in _measure_band(flat[band][~gap[band]].astype(np.float64)).items()}
-    valid = ~gap[S2].any(axis=0).reshape(image.shape[1:])
+    row["wrapped"] = int((np.abs(image - (65536 + IMAGE_NODATA)) < 0.5).sum())
+    for name, band, usable in zip(PATCH_BANDS, image, counts.valid, strict=True):
+        row |= {f"{key}_{name}": value for key, value in _measure_band(band[usable].astype(np.float64)).items()}
+    valid = np.asarray(counts.valid[S2].all(axis=0))
     long_enough = valid.mean() >= LEAST_VALID and min(valid.shape) >= LEAST_LINE
     row["stripe_row"], row["stripe_col"] = stripes(image[S2], valid) if long_enough else (0.0, 0.0)
-    row["cloud"] = cloud(flat[S2][:, valid.ravel()]) if valid.any() else 0.0
+    row["cloud"] = cloud(image[S2][:, valid]) if valid.any() else 0.0
 
 
 def _measure_band(values: Floats) -> dict[str, Any]:
@@ -261,9 +256,10 @@ def cloud(pixels: NDArray[np.float32]) -> float:
 def _measure_mask(mask: NDArray[Any], row: dict[str, Any], limits: Doctor) -> None:
     from scipy.ndimage import label
 
-    row["mining"], row["background"], row["none"] = (int((mask == value).sum()) for value in (1, 0, MASK_NODATA))
-    row["other"] = int(mask.size - row["mining"] - row["background"] - row["none"])
-    row["strange"] = " ".join(map(str, np.setdiff1d(mask, (0, 1, MASK_NODATA))[:5].tolist()))
+    counts = count_mask(mask)
+    row |= {"mining": counts.mining, "background": counts.background, "none": counts.unlabelled}
+    row["other"] = mask.size - counts.mining - counts.background - counts.unlabelled
+    row["strange"] = " ".join(map(str, counts.strange))
     for name, value in (("specks", 1), ("holes", 0)):
         parts, count = label(mask == value, np.ones((3, 3)) if value else None)
         sizes = np.bincount(parts.ravel(), minlength=count + 1)

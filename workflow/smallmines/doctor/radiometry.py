@@ -10,7 +10,7 @@ import pandas as pd
 
 from smallmines.core.finding import Family, Finding
 from smallmines.core.product import S2_BANDS
-from smallmines.doctor.folder import Folder, tiles_of
+from smallmines.doctor.folder import tiles_of
 from smallmines.doctor.measure import Measured
 from smallmines.settings.doctor import Doctor
 
@@ -27,7 +27,7 @@ LEAST_PIXELS = 200
 """Minimum number of sampled pixels for the comparison of bands and of years."""
 
 
-def check(folder: Folder, measured: Measured, limits: Doctor) -> Iterator[Finding]:
+def check(measured: Measured, limits: Doctor) -> Iterator[Finding]:
     """Yield findings about the values of the images."""
     if "n_B02" not in measured.table:
         return
@@ -40,7 +40,7 @@ def check(folder: Folder, measured: Measured, limits: Doctor) -> Iterator[Findin
         yield from _years(measured.pixels, limits)
     yield from _radar(table, limits)
     yield from _elevation(table)
-    yield from _coverage(folder, table, limits)
+    yield from _coverage(table, limits)
 
 
 def _scale_and_offset(table: pd.DataFrame, limits: Doctor) -> Iterator[Finding]:
@@ -174,7 +174,7 @@ def _elevation(table: pd.DataFrame) -> Iterator[Finding]:
                 yield report("DEM flat", "heights that vary, but on the sea", found, "look for missing tiles", tiles_of(rows))
 
 
-def _coverage(folder: Folder, table: pd.DataFrame, limits: Doctor) -> Iterator[Finding]:
+def _coverage(table: pd.DataFrame, limits: Doctor) -> Iterator[Finding]:
     sizes = np.array([float(np.prod(shape)) for shape in table["image_shape"]])
     for source, band in (("Sentinel-2", "B02"), ("Sentinel-1", "VV"), ("elevation", "DEM")):
         sparse = table[100 * (1 - table[f"n_{band}"] / sizes) > limits.nodata_percent]
