@@ -21,10 +21,9 @@ from fake_results import Results, document, make_results, publish
 from smallmines.config.sections import Publish
 from smallmines.core.errors import UserError
 from smallmines.core.files import read_json, sha256, write_json
-from smallmines.core.product import PATCH_BANDS
-from smallmines.dataset.bands import BANDS
+from smallmines.core.product import BANDS, PATCH_BANDS
 from smallmines.dataset.documents import TEMPLATES, cite, interval, licence_address, number, render
-from smallmines.dataset.facts import QUANTILES, STEP, band_statistics, read_facts, together
+from smallmines.dataset.facts import QUANTILES, STEP, band_statistics, merge_statistics, read_facts
 from smallmines.dataset.index import read_index
 from smallmines.dataset.seal import SUMS, published, write_archive
 from smallmines.dataset.stac import write_catalogue
@@ -105,12 +104,12 @@ def test_mixed_versions_of_software_are_told_where_a_data_user_reads(dataset: Pa
 def test_statistics_of_years_together_are_those_of_all_pixels(dataset: Path) -> None:
     paths = sorted((dataset / "2016/IMAGE").glob("*.tif"))
     parts, whole = [band_statistics(paths[:2]), band_statistics(paths[2:])], band_statistics(paths)
-    for name, told in together(parts).items():
+    for name, told in merge_statistics(parts).items():
         assert told["count"] == whole[name]["count"]
         assert all(told[key] == pytest.approx(whole[name][key], abs=2e-4) for key in ("mean", "sd", "min", "max"))
     none = band_statistics([])
     assert none["B02"] == {"count": 0, "mean": None, "sd": None, "min": None, "max": None, "quantiles": []}
-    assert together([none, parts[0]])["DEM"]["count"] == parts[0]["DEM"]["count"]
+    assert merge_statistics([none, parts[0]])["DEM"]["count"] == parts[0]["DEM"]["count"]
 
 
 def numbers(text: str) -> list[str]:

@@ -20,12 +20,13 @@ def terratorch(
 ) -> None:
     """Write a file of patch names per split, and a configuration for `terratorch fit`."""
     from smallmines.loaders.folder import band_statistics, read_pairs
-    from smallmines.loaders.terratorch import PRITHVI_BANDS, split_files, terratorch_config
+    from smallmines.loaders.terratorch import PRITHVI_BANDS, Training, split_files, terratorch_config
 
     with plain_errors():
         pairs = read_pairs(folder, years=year)
         files = split_files(pairs, out)
         statistics = band_statistics(pairs["image"][pairs["split"] == "train"])
+        training = Training(tuple(bands or PRITHVI_BANDS), model, pretrained)  # type: ignore[arg-type]
         target = out / f"{model}.yaml"
-        terratorch_config(folder, files, statistics, target, bands=tuple(bands or PRITHVI_BANDS), model=model, pretrained=pretrained)  # type: ignore[arg-type]
+        terratorch_config(folder, files, statistics, target, training)
     print(f"written: {', '.join(str(path) for path in files.values())} and {target}; now: terratorch fit --config {target}")

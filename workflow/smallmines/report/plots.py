@@ -12,9 +12,8 @@ import pandas as pd
 from smallmines.core import raster
 from smallmines.core.files import read_json
 from smallmines.core.log import logger
-from smallmines.core.product import PATCH_BANDS
+from smallmines.core.product import IMAGE_NODATA, PATCH_BANDS
 from smallmines.dataset.index import read_index
-from smallmines.dataset.patches import IMAGE_NODATA
 from smallmines.labels.tables import PROVENANCES
 from smallmines.report import canvas, maps
 from smallmines.report.pictures import RGB
