@@ -7,10 +7,12 @@ from snakemake.utils import min_version
 min_version("9.27")
 sys.path.insert(0, f"{workflow.basedir}/workflow")
 
-from smallmines.config.sections import parse_config
+from smallmines.config.parse import parse_config
 from smallmines.core.errors import UserError
 from smallmines.core.files import only_file
 from smallmines.core.rerun import FROZEN, code
+from smallmines.preflight.area import user_aoi
+from smallmines.preflight.check import check_before_run
 
 # Jobs import less, see workflow/smallmines/__init__.py.
 os.environ.update(SMALLMINES_JOB="1")
@@ -69,6 +71,11 @@ if not cfg.submit_downloads:
     localrules:
         search,
         fetch,
+
+
+# Not part of a dry run, and limited to what the planned jobs need.
+onstart:
+    check_before_run(cfg, {job.rule.name for job in workflow.dag.needrun_jobs()})
 
 
 include: "workflow/rules/common.smk"

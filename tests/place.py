@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from block_of_segments import CRS, make_block
 from sections import Transfer
 from smallmines.annotation.block_year import Place
-from smallmines.config.sections import parse_config
+from smallmines.config.parse import parse_config
 from smallmines.core import raster
 from smallmines.core.files import write_json
 from smallmines.labels import decide, decisions, tables
@@ -68,11 +68,16 @@ def decide_again(place: Place) -> pd.DataFrame:
     segments = place.results / "segments" / place.year / place.block
     said = place.results / "assistant" / place.year / place.block
     events = sorted(str(path) for path in (place.user / "events" / place.year / place.block).glob("*.jsonl"))
-    outputs = [folder / name for name in ("decisions.parquet", "lineage.csv", "review.csv")]
-    decisions.check_events(events, place.year, place.block, segments / "features.parquet", segments / "segments.tif", Transfer(), *outputs)
+    outputs = decisions.Outputs(folder / "decisions.parquet", folder / "lineage.csv", folder / "review.csv")
+    decisions.check_events(events, place.year, place.block, segments / "features.parquet", segments / "segments.tif", Transfer(), outputs)
     target = place.results / "labels" / place.year / f"{place.block}.parquet"
     decide.decide(
-        segments / "features.parquet", folder / "samples.parquet", outputs[0], said / "probabilities.parquet", said / "metrics.json", target
+        segments / "features.parquet",
+        folder / "samples.parquet",
+        outputs.decisions,
+        said / "probabilities.parquet",
+        said / "metrics.json",
+        target,
     )
     return pd.read_parquet(target)
 

@@ -26,7 +26,8 @@ from smallmines.archive.providers import provider_of
 from smallmines.archive.read import onto
 from smallmines.cli.console import ConfigPath, plain_errors, read_config, show
 from smallmines.composite.sentinel2 import near_cloud
-from smallmines.config.sections import Config, Sentinel2
+from smallmines.config.imagery import Sentinel2
+from smallmines.config.sections import Config
 from smallmines.core import raster
 from smallmines.core.errors import UserError
 from smallmines.core.files import write_json

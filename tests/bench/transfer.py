@@ -31,7 +31,7 @@ from smallmines.labels import footprint
 from smallmines.labels.event_files import Event
 from smallmines.labels.transfer import settle
 from smallmines.segment.features import content_keys
-from smallmines.segment.segmentation import segment
+from smallmines.segment.segmentation import Outputs, segment
 from smallmines.settings.parameters import settings_of
 from smallmines.settings.segmentation import Segmentation
 from workspace import Workspace
@@ -58,7 +58,7 @@ def moved(name: str, results: Path, year: str, block: str, truth: NDArray[np.boo
         for change, values in CHANGES.items():
             path = Path(folder) / "segments.tif"
             composite = results / f"composites/{year}/{block}/s2.tif"
-            segment(composite, grid, block, replace(settings, **values), 2, 4000, path, Path(folder) / "report.json")
+            segment(composite, grid, block, replace(settings, **values), 2, 4000, Outputs(path, Path(folder) / "report.json"))
             after = raster.read(path)[0]
             area = np.bincount(after.ravel())[1:]
             table = pd.DataFrame({"segment": np.arange(1, len(area) + 1, dtype=np.uint32), "area": area})

@@ -18,7 +18,7 @@ from smallmines.archive.coverage import coverage, require
 from smallmines.archive.fetch import fetch
 from smallmines.archive.search import search
 from smallmines.composite import elevation, sentinel1, sentinel2
-from smallmines.config.sections import Elevation, Sentinel1, Sentinel2
+from smallmines.config.imagery import Elevation, Sentinel1, Sentinel2
 from smallmines.core.files import read_json
 from smallmines.grid.make import make_grid
 

@@ -13,7 +13,7 @@ from block_of_segments import make_block
 from sections import Assistant
 from smallmines.core.errors import UserError
 from smallmines.core.files import read_json
-from smallmines.labels import forest, prevalence, tables
+from smallmines.labels import assistant, forest, prevalence, tables
 
 SETTINGS = Assistant(trees=(30,), max_depth=(8,), min_samples_split=(5,))
 
@@ -29,15 +29,13 @@ def balanced(block, each, seed=0):
 
 
 def run(folder, blocks, settings=SETTINGS, threads=2, block="1"):
-    forest.assist(
+    assistant.assist(
         block,
         {name: str(made.folder / "features.parquet") for name, made in blocks.items()},
         {name: str(made.folder / "samples.parquet") for name, made in blocks.items()},
         settings,
         threads,
-        folder / "probabilities.parquet",
-        folder / "metrics.json",
-        folder / "model.joblib",
+        assistant.Outputs(folder / "probabilities.parquet", folder / "metrics.json", folder / "model.joblib"),
     )
     return tables.read(folder / "probabilities.parquet", "probabilities"), read_json(folder / "metrics.json")
 
@@ -85,7 +83,7 @@ def test_known_prevalence_and_fixed_threshold(block, tmp_path):
 
 
 def test_an_estimate_is_at_least_what_was_sampled_as_mining(block, tmp_path, monkeypatch):
-    monkeypatch.setattr(forest.prevalence, "estimate", lambda *_: 0.0)
+    monkeypatch.setattr(prevalence, "estimate", lambda *_: 0.0)
     _, metrics = run(tmp_path, {"1": block})
     assert metrics["prevalence"]["estimate"] == 0
     assert metrics["prevalence"]["share"] == pytest.approx(60 / len(block.features), abs=1e-4)
@@ -106,23 +104,24 @@ def test_a_block_without_a_class_stops_or_borrows(block, tmp_path):
 
 def test_the_threshold_counts_area():
     probability, area = np.array([0.9, 0.8, 0.8, 0.1, 0.0]), np.array([10.0, 20.0, 10.0, 60.0, 0.0])
-    assert forest.matching_threshold(probability, area, 0.1) == 0.9
-    assert forest.matching_threshold(probability, area, 0.35) == 0.8
-    assert forest.matching_threshold(probability, area, 0.0) == 1.0001
-    assert forest.matching_threshold(probability, area, 1.0) == 0.1
-    assert forest.predicted_share(probability, area, 0.8) == pytest.approx(0.4)
+    assert assistant.matching_threshold(probability, area, 0.1) == 0.9
+    assert assistant.matching_threshold(probability, area, 0.35) == 0.8
+    assert assistant.matching_threshold(probability, area, 0.0) == 1.0001
+    assert assistant.matching_threshold(probability, area, 1.0) == 0.1
+    clear = assistant.ClearSegments(np.empty((5, 0), np.float32), area, np.column_stack([1 - probability, probability]))
+    assert clear.predicted_share(0.8) == pytest.approx(0.4)
 
 
 def test_scores_at_the_shares_of_the_area():
     y, p = np.array([1, 1, 0, 0], np.int8), np.array([0.9, 0.2, 0.9, 0.1])
-    assert forest.scores(y, p, 0.5, None) == {"precision": 0.5, "recall": 0.5, "f1": 0.5, "iou": pytest.approx(1 / 3)}
-    weighted = forest.scores(y, p, 0.5, 0.1)  # hit 0.05, false 0.45, missed 0.05
+    assert assistant.scores(y, p, 0.5, None) == {"precision": 0.5, "recall": 0.5, "f1": 0.5, "iou": pytest.approx(1 / 3)}
+    weighted = assistant.scores(y, p, 0.5, 0.1)  # hit 0.05, false 0.45, missed 0.05
     assert weighted["precision"] == pytest.approx(0.1)
     assert weighted["iou"] == pytest.approx(0.05 / 0.55)
 
 
 def test_entropy():
-    assert forest.entropy(np.array([0.0, 0.5, 1.0, 0.25])).tolist() == pytest.approx([0, 1, 0, 0.8113])
+    assert assistant.entropy(np.array([0.0, 0.5, 1.0, 0.25])).tolist() == pytest.approx([0, 1, 0, 0.8113])
 
 
 # --- prevalence -----------------------------------------------------------------------------------------------------------
@@ -167,11 +166,12 @@ def test_the_estimate_survives_samples_of_other_shares(named):
     label = (kind[chosen] == 0).astype(np.int8)
     training = forest.Training(x[chosen], label, names if named else np.full(len(chosen), "", object), tiles)
     params = {"n_estimators": 60, "max_depth": 10, "min_samples_split": 5}
-    of_classes = forest.predict(forest.fit(training.x, label, params, 0, 2), x, [0, 1], 2)
-    share, how = forest.estimate_prevalence(training, 3, params, x, np.ones(len(x)), of_classes, 0, 2)
-    assert how["types_from"] == ("subclass" if named else "clusters")
-    assert 0.03 < share < 0.09
-    assert forest.predicted_share(of_classes[:, 1], np.ones(len(x)), 0.5) > 0.09
+    probabilities = forest.predict(forest.fit(training.x, label, params, 0, 2), x, [0, 1], 2)
+    clear = assistant.ClearSegments(x, np.ones(len(x)), probabilities)
+    estimate = assistant.estimate_prevalence(training, params, clear, replace(SETTINGS, folds=3, seed=0), 2)
+    assert estimate.details["types_from"] == ("subclass" if named else "clusters")
+    assert 0.03 < estimate.share < 0.09
+    assert clear.predicted_share(0.5) > 0.09
 
 
 def test_a_forest_of_two_classes_is_the_same_in_either_order():

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from smallmines.config.documentation import keys_table, schema
-from smallmines.config.sections import parse_config
+from smallmines.config.parse import parse_config
 from smallmines.core.errors import UserError
 from smallmines.core.product import PATCH_BANDS
 

@@ -17,7 +17,7 @@ from smallmines.archive.fetch import fetch
 from smallmines.archive.search import search
 from smallmines.composite.elevation import composite
 from smallmines.composite.sampling import Piece, SourceLattice, pasted, read_piece, resample
-from smallmines.config.sections import Elevation
+from smallmines.config.imagery import Elevation
 from smallmines.core.files import read_json
 from smallmines.settings.fetch import FetchElevation
 

@@ -10,7 +10,7 @@ import rasterio
 from block_of_segments import make_block
 from smallmines.core.errors import UserError
 from smallmines.labels import tables
-from smallmines.labels.mask import lookup, make_mask, masked
+from smallmines.labels.mask import Inputs, lookup, make_mask, masked
 
 
 def labels_table(label, provenance):
@@ -45,13 +45,13 @@ def test_the_file(tmp_path):
     block = make_block(tmp_path)
     count = len(block.features)
     tables.write(tmp_path / "labels.parquet", labels_table(block.truth, ["predicted"] * count), "labels")
-    files = [tmp_path / name for name in ("segments.tif", "clear.tif", "labels.parquet", "grid.json")]
-    make_mask(*files, "1", "ignore", {"YEAR": "2016"}, tmp_path / "a.tif")
+    inputs = Inputs(*[tmp_path / name for name in ("segments.tif", "clear.tif", "labels.parquet", "grid.json")])
+    make_mask(inputs, "1", "ignore", {"YEAR": "2016"}, tmp_path / "a.tif")
     with rasterio.open(tmp_path / "a.tif") as source:
         mask = source.read(1)
         assert (source.dtypes[0], source.nodata, source.tags()["YEAR"]) == ("uint8", 255, "2016")
     assert (mask[~block.own] == 255).all()
     assert (mask[block.segments == 0] == 255).all()
     assert (mask[block.segments > 0] == block.truth[block.segments[block.segments > 0] - 1]).all()
-    make_mask(*files, "1", "ignore", {"YEAR": "2016"}, tmp_path / "b.tif")
+    make_mask(inputs, "1", "ignore", {"YEAR": "2016"}, tmp_path / "b.tif")
     assert (tmp_path / "a.tif").read_bytes() == (tmp_path / "b.tif").read_bytes()

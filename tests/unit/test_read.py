@@ -15,7 +15,7 @@ from sections import asked, cache, fetching
 from smallmines.archive.fetch import fetch
 from smallmines.archive.read import onto, touches
 from smallmines.archive.search import search
-from smallmines.config.sections import Elevation, Sentinel1, Sentinel2
+from smallmines.config.imagery import Elevation, Sentinel1, Sentinel2
 from smallmines.core.errors import UserError
 from smallmines.core.files import digest, read_json
 from smallmines.core.raster import write

@@ -209,21 +209,19 @@ def test_the_join_agrees_with_shapely_pixel_by_pixel(shapes, seed):
 
 
 def check(block, path=None, **changes):
-    out = block.folder / "people"
-    check_samples.check_samples(
-        [str(path or block.folder / "1.gpkg")], "samples/2016/1", "snakemake annotate", "1", Assistant(**changes),
-        block.folder / "grid.json", block.folder / "segments.tif", block.folder / "features.parquet",
-        out / "samples.parquet", out / "refused.csv",
-    )  # fmt: skip
-    return pd.read_parquet(out / "samples.parquet"), pd.read_csv(out / "refused.csv")
+    files = check_samples.SampleFiles([str(path or block.folder / "1.gpkg")], "samples/2016/1", "snakemake annotate")
+    inputs = check_samples.Inputs(*(block.folder / name for name in ("grid.json", "segments.tif", "features.parquet")))
+    outputs = check_samples.Outputs(block.folder / "people/samples.parquet", block.folder / "people/refused.csv")
+    check_samples.check_samples(files, "1", Assistant(**changes), inputs, outputs)
+    return pd.read_parquet(outputs.samples), pd.read_csv(outputs.refused)
 
 
 def check_events(block, *paths):
     out = block.folder / "people"
-    files = (out / "decisions.parquet", out / "lineage.csv", out / "review.csv")
+    outputs = decisions.Outputs(out / "decisions.parquet", out / "lineage.csv", out / "review.csv")
     known = (block.folder / "features.parquet", block.folder / "segments.tif")
-    decisions.check_events([str(one) for one in paths], "2016", "1", *known, Transfer(), *files)
-    return pd.read_parquet(files[0]), pd.read_csv(files[1])
+    decisions.check_events([str(one) for one in paths], "2016", "1", *known, Transfer(), outputs)
+    return pd.read_parquet(outputs.decisions), pd.read_csv(outputs.lineage)
 
 
 def label_points(block, rows, **columns):

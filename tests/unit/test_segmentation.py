@@ -19,7 +19,7 @@ from smallmines.core.files import sha256, write_json
 from smallmines.core.product import S2_BANDS
 from smallmines.grid.lattice import read_lattice
 from smallmines.segment import orfeo
-from smallmines.segment.segmentation import masked_image, pieces, segment
+from smallmines.segment.segmentation import Outputs, masked_image, pieces, segment
 
 images = arrays(np.uint32, array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=12), elements=st.integers(0, 3))
 
@@ -84,7 +84,8 @@ def test_masked_pixels_lie_far_from_every_reflectance(composite: dict[str, Path]
 
 
 def run(composite: dict[str, Path], target: Path, **settings: object) -> np.ndarray:
-    segment(composite["s2"], composite["grid"], "1", Segmentation(backend="cli", **settings), 1, 2000, target, target.with_suffix(".json"))
+    outputs = Outputs(target, target.with_suffix(".json"))
+    segment(composite["s2"], composite["grid"], "1", Segmentation(backend="cli", **settings), 1, 2000, outputs)
     return raster.read(target)[0]
 
 

@@ -16,7 +16,7 @@ from sections import asked, cache
 from smallmines.archive.fetch import fetch
 from smallmines.archive.search import search
 from smallmines.composite.sentinel1 import circular_mean, composite, eroded
-from smallmines.config.sections import Sentinel1
+from smallmines.config.imagery import Sentinel1
 from smallmines.core.files import read_json
 from smallmines.settings.fetch import FetchSentinel1
 

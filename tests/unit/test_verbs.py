@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
+import re
 from pathlib import Path
 
+import geopandas as gpd
 import numpy as np
 import pandas as pd
 import pytest
+import shapely
+import typer
 import yaml
 from typer.testing import CliRunner
 
+from miniature.cli import app as miniature
 from place import decide_again, edit, make_place, read_truth
 from smallmines.annotation.block_year import Place
+from smallmines.cli import version
 from smallmines.cli.main import app
 from smallmines.core import raster
 from smallmines.core.files import write_json
@@ -116,3 +123,52 @@ def test_splits(place: Place) -> None:
     frozen.unlink()
     call("splits", "freeze", "--config", "made.yaml")
     assert frozen.read_text() == first
+
+
+def test_config_new_and_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SHARED_CREDENTIALS_FILE", "GOOGLE_APPLICATION_CREDENTIALS"):
+        monkeypatch.delenv(name, raising=False)
+    square = shapely.box(-70, -13, -69.9, -12.9)
+    gpd.GeoDataFrame(geometry=[square], crs="EPSG:4326").to_file("area.gpkg")
+    words = ("config", "new", "peru", "--aoi", "area.gpkg")
+    assert "--country PE" in call(*words, code=1)
+    lines = call(*words, "--country", "PE", "--year", "2023", "--year", "2021").splitlines()
+    assert lines[0].startswith("Written: config/peru.yaml (120.0 km²)")
+    assert [line.strip() for line in lines[1:]] == [
+        "mkdir -p resources/user/peru",
+        "cp area.gpkg resources/user/peru/aoi.gpkg",
+        "smallmines config check --config config/peru.yaml",
+        "smallmines access --config config/peru.yaml",
+        "snakemake --cores 16 annotate --configfile config/peru.yaml",
+    ]
+    assert "it exists" in call(*words, "--country", "PE", code=1)
+    check = ("config", "check", "--config", "config/peru.yaml")
+    assert "errors 1, warnings 2" in call(*check, code=1)
+    Path("resources/user/peru").mkdir(parents=True)
+    Path("area.gpkg").rename("resources/user/peru/aoi.gpkg")
+    told = call(*check)
+    assert "errors 0, warnings 2" in told
+    assert "warning\nexpected  an account for cdse (sentinel2)\nfound     neither AWS_ACCESS_KEY_ID" in told
+    call("config", "new", "this-year", "--aoi", "resources/user/peru/aoi.gpkg", "--country", "PE", "--out", "other.yaml")
+    assert list(yaml.safe_load(Path("other.yaml").read_text())["years"]) == [dt.date.today().year - 1]
+
+
+def test_config_keys_and_schema_are_written(tmp_path: Path) -> None:
+    document = tmp_path / "README.md"
+    document.write_text("before\n<!-- keys -->\nold\n<!-- /keys -->\nafter\n")
+    call("config", "keys", "--out", str(document))
+    table = call("config", "keys")
+    assert document.read_text() == f"before\n<!-- keys -->\n{table}<!-- /keys -->\nafter\n"
+    call("config", "schema", "--out", str(tmp_path / "schema.json"))
+    assert (tmp_path / "schema.json").read_text() == call("config", "schema")
+
+
+@pytest.mark.parametrize("program", [app, miniature])
+def test_version(program: typer.Typer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    done = CliRunner().invoke(program, ["--version"])
+    assert done.exit_code == 0
+    assert re.fullmatch(r"smallmines \d+\.\d+\.\d+(, commit [0-9a-f]{12}( and changes)?)?\n", done.output)
+    monkeypatch.setattr(version, "REPOSITORY", tmp_path)
+    assert re.fullmatch(r"smallmines \d+\.\d+\.\d+\n", CliRunner().invoke(program, ["--version"]).output)

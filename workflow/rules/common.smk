@@ -55,24 +55,14 @@ def plot(name, label):
     )
 
 
-AOI_SUFFIXES = (".gpkg", ".geojson", ".json", ".shp", ".parquet", ".kml", ".fgb")
-
-
-def user_aoi():
-    """The AOI files that people give and that exist: none lets the workflow plan, the rule then says what is missing."""
-    if cfg.aoi.path:
-        return [cfg.aoi.path] if os.path.exists(cfg.aoi.path) else []
-    return only_file(f"resources/user/{cfg.run}", "aoi", AOI_SUFFIXES)
-
-
 def aoi_file(wildcards):
     """The AOI that people give, or the downloaded one."""
-    return ["<automatic>/boundaries.geojson"] if cfg.aoi.source == "geoboundaries" else user_aoi()
+    return ["<automatic>/boundaries.geojson"] if cfg.aoi.source == "geoboundaries" else user_aoi(cfg)
 
 
 def area(wildcards):
     """Digest of all that the grid is made from. Archives are asked again when it changes, not when the grid's code does."""
-    files = [] if cfg.aoi.source == "geoboundaries" else user_aoi()
+    files = [] if cfg.aoi.source == "geoboundaries" else user_aoi(cfg)
     return digest([content(cfg, "aoi"), content_digest(cfg, "grid"), [sha256(path) for path in files], *given_tiles(wildcards)])
 
 

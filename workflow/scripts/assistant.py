@@ -1,13 +1,18 @@
 """Train the random forest of a block and year and predict every segment."""
 
 from smallmines.core.job import job
-from smallmines.labels.forest import assist
+from smallmines.labels.assistant import Outputs, assist
 from smallmines.settings.assistant import Assistant
 
-given, made, blocks = snakemake.input, snakemake.output, snakemake.params.blocks
 with job(snakemake.log[0]):
-    features, samples = (dict(zip(blocks, paths, strict=True)) for paths in (given.features, given.samples))
+    blocks, outputs = snakemake.params.blocks, snakemake.output
+    features = dict(zip(blocks, snakemake.input.features, strict=True))
+    samples = dict(zip(blocks, snakemake.input.samples, strict=True))
     assist(
-        snakemake.wildcards.block, features, samples, Assistant(**snakemake.params.config), snakemake.threads,
-        made.probabilities, made.metrics, made.model,
-    )  # fmt: skip
+        snakemake.wildcards.block,
+        features,
+        samples,
+        Assistant(**snakemake.params.config),
+        snakemake.threads,
+        Outputs(outputs.probabilities, outputs.metrics, outputs.model),
+    )

@@ -1,12 +1,15 @@
 """Check people's samples and join them to segments."""
 
 from smallmines.core.job import job
-from smallmines.labels.check_samples import check_samples
+from smallmines.labels.check_samples import Inputs, Outputs, SampleFiles, check_samples
 from smallmines.settings.samples import Samples
 
-given, asked, made = snakemake.input, snakemake.params, snakemake.output
 with job(snakemake.log[0]):
+    source, params, outputs = snakemake.input, snakemake.params, snakemake.output
     check_samples(
-        list(given.samples), asked.wanted, asked.command, snakemake.wildcards.block, Samples(**asked.config),
-        given.grid, given.segments, given.features, made.samples, made.refused,
-    )  # fmt: skip
+        SampleFiles(list(source.samples), params.wanted, params.command),
+        snakemake.wildcards.block,
+        Samples(**params.config),
+        Inputs(source.grid, source.segments, source.features),
+        Outputs(outputs.samples, outputs.refused),
+    )

@@ -1,7 +1,7 @@
 """Segment a block's Sentinel-2 composite with Orfeo ToolBox."""
 
 from smallmines.core.job import job
-from smallmines.segment.segmentation import segment
+from smallmines.segment.segmentation import Outputs, segment
 from smallmines.settings.segmentation import Segmentation
 
 with job(snakemake.log[0]):
@@ -12,6 +12,5 @@ with job(snakemake.log[0]):
         Segmentation(**snakemake.params.config),
         snakemake.threads,
         snakemake.resources.mem_mb,
-        snakemake.output.labels,
-        snakemake.output.report,
+        Outputs(snakemake.output.labels, snakemake.output.report),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +15,7 @@ from smallmines.config.sections import Config
 from smallmines.core import raster
 from smallmines.core.errors import UserError
 from smallmines.core.files import read_json
+from smallmines.core.layout import Layout
 from smallmines.grid.lattice import Lattice, read_lattice
 from smallmines.labels import decide, event_files
 from smallmines.labels.tables import read as read_table
@@ -38,17 +40,22 @@ class Place:
     root: Path = Path()
 
     @property
+    def layout(self) -> Layout:
+        """Paths of the run."""
+        return Layout(self.config.run, self.root)
+
+    @property
     def results(self) -> Path:
         """`results/<run>`."""
-        return self.root / "results" / self.config.run
+        return self.layout.results
 
     @property
     def user(self) -> Path:
         """`resources/user/<run>`."""
-        return self.root / "resources" / "user" / self.config.run
+        return self.layout.user.path
 
-    def product(self, stage: str, name: str) -> Path:
-        """A product of the block and year.
+    def product(self, path_of: Callable[[Layout, str, str], Path]) -> Path:
+        """A product of the block and year, e.g. `place.product(Layout.mask)`.
 
         Raises:
             UserError: it is not there, or the run has no such year or block.
@@ -59,7 +66,7 @@ class Place:
                 f"{self.year}, block {self.block}",
                 "name others",
             )
-        path = self.results / stage / self.year / (f"{self.block}{name}" if name.startswith(".") else f"{self.block}/{name}")
+        path = path_of(self.layout, self.year, self.block)
         if not path.is_file():
             raise UserError(f"{path}", "no such file", "run the workflow up to the masks first: snakemake masks --configfile …")
         return path
@@ -78,7 +85,7 @@ class Place:
 
     def segments(self) -> NDArray[np.uint32]:
         """The label raster (row, column)."""
-        found: NDArray[np.uint32] = raster.read(self.product("segments", "segments.tif"))[0]
+        found: NDArray[np.uint32] = raster.read(self.product(Layout.segments))[0]
         return found
 
     @cached_property
@@ -88,23 +95,23 @@ class Place:
         Raises:
             UserError: the run has no grid yet.
         """
-        path = self.results / "grid/grid.json"
+        path = self.layout.grid
         if not path.is_file():
             raise UserError(f"{path}", "no such file", "run the workflow up to the segments first: snakemake segments --configfile …")
         return read_lattice(path)
 
     def features(self) -> pd.DataFrame:
         """The segments' table."""
-        return read_features(self.product("segments", "features.parquet"))
+        return read_features(self.product(Layout.features))
 
     def table(self) -> pd.DataFrame:
         """One row per segment: features, probability and entropy, label, provenance, who; and predicted (0, 1)."""
         table = self.features()
-        said = read_table(self.product("assistant", "probabilities.parquet"), "probabilities")
-        decided = read_table(self.product("labels", ".parquet"), "labels")
+        said = read_table(self.product(Layout.probabilities), "probabilities")
+        decided = read_table(self.product(Layout.labels), "labels")
         if not table["key"].equals(decided["key"]) or not table["segment"].equals(said["segment"]):
             raise UserError("labels of the present segmentation", "labels of another", "run the workflow up to the masks again")
-        threshold = read_json(self.product("assistant", "metrics.json"))["threshold"]
+        threshold = read_json(self.product(Layout.forest_metrics))["threshold"]
         mining, _ = decide.predicted(said["probability"].to_numpy(), table["clear_share"].to_numpy(), threshold)
         return table.assign(
             probability=said["probability"],

@@ -1,7 +1,7 @@
-"""Check-in: what a person changed in a working copy becomes one immutable event file; the copy as it was is kept beside it.
+"""Check-in: turn the edits of a working copy into one immutable event file and keep the copy as it was.
 
-Nothing is written unless everything is right. The same copy again adds nothing; a copy that people go on editing can be checked in
-again and adds what is new. Edits are ordered by the time of editing, not of check-in.
+Nothing is written where any row is faulty. The same copy checked in again adds nothing; a copy that people went on editing adds
+what is new. Edits are ordered by the time of editing, not of the check-in.
 """
 
 from __future__ import annotations
@@ -13,37 +13,39 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from smallmines.annotation.working_copy import About, Edited, events_folder, read_base, read_copy, shapes, snapshot
 from smallmines.core.errors import UserError
 from smallmines.core.files import written
+from smallmines.core.layout import UserFolder
 from smallmines.labels import event_files
 
 if TYPE_CHECKING:
+    import geopandas as gpd
     import pandas as pd
 
 SHOWN = 10
-"""Problems that are told; the number says how many there are."""
+"""Faults that an error names; the number says how many there are."""
 
 
 @dataclass(frozen=True)
 class CheckedIn:
-    """What a check-in found.
+    """Result of a check-in.
 
     Attributes:
-        events: new ones.
+        events: the new events.
         file, kept: the event file and the kept copy; None where there is nothing new, or in a dry run.
-        counts: new events by what they say (corrected, confirmed, unsure, adjudicated).
+        counts: new events by decision (corrected, confirmed, unsure, adjudicated, reference).
         known: decisions of the copy that were checked in before.
-        withdrawn: segments whose label was emptied after it had been checked in: the decision stays in force.
-        stale: segments of the copy that the present segmentation has no more; their decisions move by overlap.
-        open_elsewhere: a program has the file open; what it has not saved is not seen.
+        withdrawn: segments whose label was emptied after it had been checked in; the decision stays in force.
+        stale: segments of the copy that the present segmentation lacks; their decisions are transferred by overlap.
+        open_elsewhere: a program has the file open; what it has not saved is not read.
     """
 
     about: About
@@ -58,7 +60,7 @@ class CheckedIn:
 
 
 Keys = Callable[[int, str], frozenset[int] | None]
-"""The content keys of the present segmentation of a year and block; None: not known."""
+"""Return the content keys of the present segmentation of a year and block; None where there is none."""
 
 
 def checkin(user: Path, path: Path, present: Keys | None = None, dry: bool = False, run: str = "") -> CheckedIn:
@@ -67,56 +69,53 @@ def checkin(user: Path, path: Path, present: Keys | None = None, dry: bool = Fal
     Args:
         user: `resources/user/<run>`.
         path: the working copy.
-        present: to tell which segments are no more.
-        dry: say what would be written, write nothing.
-        run: name of the run, refused where the copy is of another.
+        present: content keys of the present segmentation, to count stale segments.
+        dry: write nothing.
+        run: name of the run; a copy of another run is refused.
 
     Raises:
-        UserError: naming the rows, where a value is none of the class values, an outline was edited, a row was added, a correction lacks
-            its evidence or date, or the copy is not of this run, year and block.
+        UserError: naming the rows, where a value is not allowed, an outline was edited, a row was added or a correction lacks its
+            evidence or date; or the copy is not of this run, year and block.
     """
-    with tempfile.TemporaryDirectory(prefix=".checkin-", dir=_made(user)) as folder:
-        taken = Path(folder) / "copy.gpkg"
-        snapshot(path, taken)
-        edited = read_copy(taken, str(path))
+    with tempfile.TemporaryDirectory(prefix=".checkin-", dir=_prepared(user)) as folder:
+        copy = Path(folder) / "copy.gpkg"
+        snapshot(path, copy)
+        edited = read_copy(copy, str(path))
         about = edited.about
         _require_home(about, path, run)
-        base = read_base(user, about)
-        events, faults = decisions(edited, base)
+        events, faults = decisions(edited, read_base(user, about))
         if faults:
             more = f"\n          … and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
             raise UserError(
-                f"sound edits in {path}",
-                f"{len(faults)} problems, nothing was checked in:\n          " + "\n          ".join(faults[:SHOWN]) + more,
-                "mend these rows in QGIS, save, and check in again",
+                f"edits without faults in {path}",
+                f"{len(faults)} faults, nothing was checked in:\n          " + "\n          ".join(faults[:SHOWN]) + more,
+                "correct these rows in QGIS, save, and check in again",
             )
         home = events_folder(user, about)
         before = event_files.read_events(sorted(home.glob("*.jsonl")))
-        known = {event.hash for event in before}
-        new = [event for event in events if event.hash not in known]
-        said = {event.key for event in before if event.base == about.base}
-        now = {event.key for event in events}
+        hashes = {event.hash for event in before}
+        new = [event for event in events if event.hash not in hashes]
         file = kept = None
         if new and not dry:
             name = event_files.file_name(new)
-            kept = user / "archive" / str(about.year) / about.block / f"{name}.gpkg"
+            kept = UserFolder(user).archived_copy(str(about.year), about.block, name)
             if not kept.is_file():
                 with written(kept) as beside:
-                    os.replace(taken, beside)
+                    os.replace(copy, beside)
             file = event_files.write_events(home, new)
-    counts = {name: 0 for name in ("corrected", "confirmed", "unsure", "adjudicated", event_files.REFERENCE)}
+    counts = dict.fromkeys(("corrected", "confirmed", "unsure", "adjudicated", event_files.REFERENCE), 0)
     for event in new:
         counts["unsure" if event.label == "unsure" else event.provenance] += 1
-    there = present(about.year, about.block) if present else None
-    stale = 0 if there is None or about.kind == "accuracy" else sum(event.key not in there for event in new)
+    withdrawn = {event.key for event in before if event.base == about.base} - {event.key for event in events}
+    keys = present(about.year, about.block) if present else None
+    stale = 0 if keys is None or about.kind == "accuracy" else sum(event.key not in keys for event in new)
     wal = path.with_name(path.name + "-wal")
-    return CheckedIn(
-        about, tuple(new), file, kept, counts, len(events) - len(new), len(said - now), stale, wal.is_file() and wal.stat().st_size > 0
-    )
+    open_elsewhere = wal.is_file() and wal.stat().st_size > 0
+    return CheckedIn(about, tuple(new), file, kept, counts, len(events) - len(new), len(withdrawn), stale, open_elsewhere)
 
 
-def _made(folder: Path) -> Path:
-    """Make the folder, and clear away what check-ins that were killed an hour ago or more have left there."""
+def _prepared(folder: Path) -> Path:
+    """Make the folder, and remove what check-ins that were killed an hour ago or earlier left in it."""
     folder.mkdir(parents=True, exist_ok=True)
     for left in (*folder.glob(".checkin-*"), *folder.glob(".pending-*")):
         with contextlib.suppress(OSError):
@@ -126,21 +125,21 @@ def _made(folder: Path) -> Path:
 
 
 def pending(user: Path, path: Path) -> int:
-    """Edits of a working copy that are not checked in; an unreadable or faulty copy counts as one."""
+    """Count the edits of a working copy that are not checked in; an unreadable or faulty copy counts as one."""
     try:
         with tempfile.TemporaryDirectory(prefix=".pending-", dir=user) as folder:
-            taken = Path(folder) / "copy.gpkg"
-            snapshot(path, taken)
-            edited = read_copy(taken, str(path))
-            said, faults = decisions(edited, read_base(user, edited.about))
-            known = {event.hash for event in event_files.read_events(sorted(events_folder(user, edited.about).glob("*.jsonl")))}
+            copy = Path(folder) / "copy.gpkg"
+            snapshot(path, copy)
+            edited = read_copy(copy, str(path))
+            events, faults = decisions(edited, read_base(user, edited.about))
+            hashes = {event.hash for event in event_files.read_events(sorted(events_folder(user, edited.about).glob("*.jsonl")))}
     except UserError:
         return 1
-    return len(faults) + sum(event.hash not in known for event in said)
+    return len(faults) + sum(event.hash not in hashes for event in events)
 
 
 def _require_home(about: About, path: Path, run: str) -> None:
-    """Refuse a copy of another run, or one whose name says another year and block than its content."""
+    """Refuse a copy of another run, or one whose file name has another year and block than its content."""
     if run and about.run != run:
         raise UserError(f"a working copy of run {run}", f"one of {about.run}", "name the configuration of that run")
     named = re.match(r"(\d{4})-(\d+)", path.stem)
@@ -148,87 +147,111 @@ def _require_home(about: About, path: Path, run: str) -> None:
         raise UserError(
             f"a working copy of {named[1]}, block {named[2]} at {path}",
             f"one of {about.year}, block {about.block}",
-            "give the file its own name again",
+            "rename the file as it was",
         )
 
 
+# --- decisions ------------------------------------------------------------------------------------------------------------
+
+
 def decisions(edited: Edited, base: pd.DataFrame) -> tuple[list[event_files.Event], list[str]]:
-    """The events a working copy stands for, and what is wrong with it, row by row.
+    """Return the events that a working copy amounts to, and its faults, row by row.
 
-    A segment with a label is a decision; in a task that is done, segments without one are confirmed as predicted.
+    A segment with a label is a decision; in a task that is done, segments without a label are confirmed as predicted.
     """
-    import pandas as pd
-
-    about, faults = edited.about, []
-    rows = edited.segments.merge(base.assign(key=base["key"].astype(np.uint64)), on="key", how="left", suffixes=("", "_base"), sort=False)
-    alien = rows["footprint"].isna()
-    for row in rows.loc[alien, "row"]:
-        faults.append(f"row {row}: was not handed out (a new or divided outline, or an edited key)")
-    for row in rows.loc[rows["key"].duplicated() & ~alien, "row"]:
-        faults.append(f"row {row}: its segment stands twice")
-    moved = ~alien & (np.array(shapes(rows.geometry.to_numpy()), object) != rows["shape"].to_numpy(object))
-    for row in rows.loc[moved, "row"]:
-        faults.append(f"row {row}: its outline was edited; only labels can be changed")
-    rows = rows[~alien]
+    rows, faults = _matched(edited.segments, base)
     tasks = edited.tasks.drop_duplicates("tile_id").set_index("tile_id")
     for tile, status in tasks["status"].items():
         if status not in ("", "open", "doing", "done"):
             faults.append(f"task {tile}: status is {status!r}, not open, doing or done")
-    task = tasks.reindex(rows["tile_id_base"] if "tile_id_base" in rows else rows["tile_id"]).reset_index()
-    given = rows["label"].to_numpy(object)
-    prediction = (rows["prediction_base"] if "prediction_base" in rows else rows["prediction"]).to_numpy(object)
-    done = (task["status"] == "done").to_numpy() & (about.kind == "review")
-    label = np.where(given != "", given, np.where(done, prediction, ""))
-    stamp = np.where(given != "", rows["edited"].to_numpy(object), task["edited"].to_numpy(object))
-    proof = np.where(rows["evidence"] != "", rows["evidence"], task["evidence"].fillna("").to_numpy(object))
-    day = np.where(rows["evidence_date"] != "", rows["evidence_date"], task["evidence_date"].fillna("").to_numpy(object))
+    answers = _answers(rows, tasks, edited.about)
     events = []
-    for place in np.flatnonzero(label != ""):
-        one = rows.iloc[place]
-        said, row = str(label[place]), one["row"]
-        if said not in event_files.LABELS:
-            faults.append(f"row {row}: label is {said!r}, not {', '.join(event_files.LABELS)}")
-            continue
-        if one["confidence"] not in event_files.CONFIDENCES:
-            faults.append(f"row {row}: confidence is {one['confidence']!r}, not {', '.join(event_files.CONFIDENCES[1:])}")
-            continue
-        how = {"adjudication": "adjudicated", "accuracy": event_files.REFERENCE}.get(
-            about.kind, "confirmed" if said == prediction[place] else "corrected"
-        )
-        if said != "unsure" and how != "confirmed":
-            if not proof[place]:
-                faults.append(f"row {row}: a correction without evidence (its own, or its task's)")
-                continue
-            if not _is_day(day[place]):
-                faults.append(f"row {row}: evidence_date is {day[place]!r}, not a day as 2022-01-31")
-                continue
-        if pd.isna(stamp[place]):
-            faults.append(f"row {row}: without the time of the edit")
-            continue
-        events.append(
-            event_files.Event(
-                year=about.year,
-                block=about.block,
-                key=int(one["key"]),
-                x=float(one["x"]),
-                y=float(one["y"]),
-                label=said,
-                provenance=how,
-                annotator=about.annotator,
-                time=_time(int(stamp[place])),
-                reason=str(one["reason"]),
-                evidence=str(proof[place]),
-                note=str(one["note"]),
-                evidence_date=str(day[place]),
-                confidence=str(one["confidence"]),
-                predicted=str(prediction[place]),
-                probability=float(one["probability_base"] if "probability_base" in one else one["probability"]),
-                blind=bool(one["blind"]),
-                base=about.base,
-                footprint=str(one["footprint"]),
-            )
-        )
+    for row in answers[answers["label"] != ""].to_dict("records"):
+        provenance = _provenance(row, edited.about)
+        if fault := _fault(row, provenance):
+            faults.append(f"row {row['row']}: {fault}")
+        else:
+            events.append(_event(row, provenance, edited.about))
     return events, faults
+
+
+def _matched(segments: gpd.GeoDataFrame, base: pd.DataFrame) -> tuple[gpd.GeoDataFrame, list[str]]:
+    """Join the rows of a copy to its base by content key; return those that were checked out, and the faults of all.
+
+    A column that both have is taken from the base: what people are shown cannot be edited.
+    """
+    own = segments[[name for name in segments if name == "key" or name not in base]]
+    rows = own.merge(base.assign(key=base["key"].astype(np.uint64)), on="key", how="left", sort=False)
+    alien = rows["footprint"].isna()
+    moved = ~alien & (np.array(shapes(rows.geometry.to_numpy()), object) != rows["shape"].to_numpy(object))
+    texts = (
+        (alien, "was not checked out (a new or divided outline, or an edited key)"),
+        (rows["key"].duplicated() & ~alien, "its segment occurs twice"),
+        (moved, "its outline was edited; only labels can be changed"),
+    )
+    return rows[~alien], [f"row {row}: {text}" for faulty, text in texts for row in rows.loc[faulty, "row"]]
+
+
+def _answers(rows: gpd.GeoDataFrame, tasks: pd.DataFrame, about: About) -> pd.DataFrame:
+    """Fill label, time, evidence and its date of each segment from its task where the segment has none of its own."""
+    task = tasks.reindex(rows["tile_id"]).reset_index()
+    own = rows["label"].to_numpy(object)
+    done = (task["status"] == "done").to_numpy() & (about.kind == "review")
+    answers: pd.DataFrame = rows.assign(
+        label=np.where(own != "", own, np.where(done, rows["prediction"].to_numpy(object), "")),
+        edited=np.where(own != "", rows["edited"].to_numpy(object), task["edited"].to_numpy(object)),
+        **{name: np.where(rows[name] != "", rows[name], task[name].fillna("").to_numpy(object)) for name in ("evidence", "evidence_date")},
+    )
+    return answers
+
+
+def _provenance(row: Mapping[Hashable, Any], about: About) -> str:
+    """Return the provenance of a decision."""
+    if about.kind == "adjudication":
+        return "adjudicated"
+    if about.kind == "accuracy":
+        return event_files.REFERENCE
+    return "confirmed" if row["label"] == row["prediction"] else "corrected"
+
+
+def _fault(row: Mapping[Hashable, Any], provenance: str) -> str:
+    """Return what is wrong with a row that has a label; empty where nothing is."""
+    import pandas as pd
+
+    if row["label"] not in event_files.LABELS:
+        return f"label is {row['label']!r}, not {', '.join(event_files.LABELS)}"
+    if row["confidence"] not in event_files.CONFIDENCES:
+        return f"confidence is {row['confidence']!r}, not {', '.join(event_files.CONFIDENCES[1:])}"
+    if row["label"] != "unsure" and provenance != "confirmed":
+        if not row["evidence"]:
+            return "a correction without evidence (its own, or its task's)"
+        if not _is_day(row["evidence_date"]):
+            return f"evidence_date is {row['evidence_date']!r}, not a day as 2022-01-31"
+    return "without the time of the edit" if pd.isna(row["edited"]) else ""
+
+
+def _event(row: Mapping[Hashable, Any], provenance: str, about: About) -> event_files.Event:
+    return event_files.Event(
+        year=about.year,
+        block=about.block,
+        key=int(row["key"]),
+        x=float(row["x"]),
+        y=float(row["y"]),
+        label=str(row["label"]),
+        provenance=provenance,
+        annotator=about.annotator,
+        time=_time(int(row["edited"])),
+        reason=str(row["reason"]),
+        evidence=str(row["evidence"]),
+        note=str(row["note"]),
+        evidence_date=str(row["evidence_date"]),
+        confidence=str(row["confidence"]),
+        predicted=str(row["prediction"]),
+        probability=float(row["probability"]),
+        blind=bool(row["blind"]),
+        base=about.base,
+        footprint=str(row["footprint"]),
+    )
 
 
 def _is_day(text: str) -> bool:
@@ -239,6 +262,6 @@ def _is_day(text: str) -> bool:
 
 
 def _time(milliseconds: int) -> str:
-    """Milliseconds since 1970 as ISO 8601 in UTC."""
+    """Format milliseconds since 1970 as ISO 8601 in UTC."""
     when = dt.datetime.fromtimestamp(milliseconds / 1000, dt.UTC)
     return when.isoformat(timespec="milliseconds").replace("+00:00", "Z")

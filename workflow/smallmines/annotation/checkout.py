@@ -16,6 +16,7 @@ from smallmines.annotation.queue import draw_overlap, near_features, review_queu
 from smallmines.core import raster
 from smallmines.core.errors import UserError
 from smallmines.core.files import digest, written
+from smallmines.core.layout import Layout
 from smallmines.labels import accuracy
 from smallmines.labels.agreement import read_overlap
 from smallmines.segment.features import splitmix64, tiles_at
@@ -93,7 +94,7 @@ def disputes(place: Place, annotator: str, dry: bool = False) -> CheckedOut:
         what = ", ".join(part for part in (event.confidence, event.reason, event.evidence, event.evidence_date, event.note) if part)
         words.setdefault(event.key, {})[event.annotator] = f"{event.annotator}: {event.label}" + (f" ({what})" if what else "")
     # decisions that moved here from other segments hang on other keys: of them the labels alone are told
-    moved = pd.read_csv(place.product("people", "review.csv")).set_index("segment")["why"].to_dict()
+    moved = pd.read_csv(place.product(Layout.review)).set_index("segment")["why"].to_dict()
     opinions = [
         "; ".join(text for _, text in sorted(words[key].items())) if len(words.get(key, {})) > 1 else str(moved.get(segment, ""))
         for segment, key in zip(open_["segment"].tolist(), open_["key"].tolist(), strict=True)
@@ -114,9 +115,9 @@ def sample(place: Place, annotator: str, dry: bool = False) -> CheckedOut:
     import pandas as pd
 
     _require_known(place, annotator)
-    place.product("masks", ".tif")  # refuses a year or block that is not the run's, and a run that has no masks
+    place.product(Layout.mask)  # refuses a year or block that is not the run's, and a run that has no masks
     geobox = place.lattice.block(place.block)
-    path = place.user / "accuracy" / place.year / f"{place.block}.csv"
+    path = place.layout.user.accuracy_sample(place.year, place.block)
     design = accuracy.read_design(path) if path.is_file() else _drawn(place, path, dry)
     col, row = (np.floor(axis).astype(np.int64) for axis in ~geobox.transform @ (design["x"].to_numpy(), design["y"].to_numpy()))
     here = (row >= 0) & (row < geobox.shape.y) & (col >= 0) & (col < geobox.shape.x)
@@ -136,7 +137,7 @@ def _drawn(place: Place, path: Path, dry: bool) -> pd.DataFrame:
     """Draw the accuracy sample of a block and year, and keep it."""
     probability = place.table()["probability"].to_numpy(np.float64)
     probability = np.concatenate([[0.0], probability])
-    segments, mask = place.segments(), raster.read(place.product("masks", ".tif"))[0]
+    segments, mask = place.segments(), raster.read(place.product(Layout.mask))[0]
     stratum = accuracy.strata(mask, segments, probability)
     risk = accuracy.risk_of(stratum, segments, probability)
     seed = place.config.labels.seed + 1000 * int(place.year) + int(place.block)
@@ -180,7 +181,7 @@ def _queue(place: Place, table: pd.DataFrame, size: int | None) -> pd.DataFrame:
     settings = place.config.labels.queue
     if size is not None:
         settings = settings.model_copy(update={"size": size})
-    review = pd.read_csv(place.product("people", "review.csv"))
+    review = pd.read_csv(place.product(Layout.review))
     return review_queue(
         table,
         settings,
@@ -195,7 +196,7 @@ def _other_forests(place: Place, table: pd.DataFrame) -> NDArray[np.float64] | N
     """Mean probability of mining by the forests of the run's other blocks, for `ASKED` segments; None: there are none."""
     from smallmines.labels.forest import matrix, predict
 
-    paths = [place.results / "assistant" / place.year / block / "model.joblib" for block in place.config.blocks if block != place.block]
+    paths = [place.layout.forest(place.year, block) for block in place.config.blocks if block != place.block]
     paths = [path for path in paths if path.is_file()]
     if not paths:
         return None
@@ -224,11 +225,11 @@ def _forest(path: Path, changed: int) -> RandomForestClassifier:
 def _mined_before(place: Place, count: int) -> NDArray[np.float64] | None:
     """Share of each segment's pixels that the mask of the year before (of the run's) calls mining; None: there is no such mask."""
     before = [year for year in place.config.year_names if int(year) < int(place.year)]
-    path = place.results / "masks" / (before[-1] if before else "none") / f"{place.block}.tif"
+    path = place.layout.mask(before[-1] if before else "none", place.block)
     if not path.is_file():
         return None
     hits, pixels = np.zeros(count + 1), np.zeros(count + 1)
-    with raster.opened(place.product("segments", "segments.tif")) as ids, raster.opened(path) as mask:
+    with raster.opened(place.product(Layout.segments)) as ids, raster.opened(path) as mask:
         for window in raster.strips(ids.shape):
             here = ids.read(1, window=window).ravel()
             mined = mask.read(1, window=window).ravel() == 1
@@ -241,7 +242,7 @@ def _mined_before(place: Place, count: int) -> NDArray[np.float64] | None:
 def _overlap(place: Place, table: pd.DataFrame, dry: bool) -> pd.DataFrame:
     """The blind overlap (segment, inclusion): drawn once and kept with people's files, so that all get the same."""
 
-    folder = place.user / "overlap" / place.year
+    folder = place.layout.user.overlap(place.year)
     kept = [read_overlap(path) for path in sorted(folder.glob(f"{place.block}-*.csv"))]
     present = [known.merge(table[["segment", "key"]], on="key") for known in kept]
     whole = [here for known, here in zip(kept, present, strict=True) if len(here) >= 0.5 * len(known)]

@@ -1,6 +1,6 @@
-"""What QGIS needs beside the data: the style of a working copy's layers, and a project that shows the images.
+"""Write the style of a working copy's layers and a QGIS project that shows them over the images.
 
-Written as XML by ourselves, since the machine that runs the workflow need not have QGIS; tests open both in QGIS.
+The XML is written here, since the machine that runs the workflow need not have QGIS; tests open both in QGIS.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ COLOURS = {"mining": "#e31a1c", "not_mining": "#33a02c", "unsure": "#ff7f00", "u
 """Outlines of the segments by label."""
 
 STATES = {"open": "#bbbbbb", "doing": "#ff7f00", "done": "#33a02c"}
-"""Outlines of the tasks by status; `done` confirms what is unseen."""
+"""Outlines of the tasks by status; `done` confirms the segments without a label."""
 
 VALUES = {
     "label": {"mining": "mining", "not mining": "not_mining", "unsure": "unsure"},
     "confidence": {"sure": "sure", "likely": "likely", "a guess": "guess"},
     "status": {"open": "open", "doing": "doing", "done: the rest is right": "done"},
 }
-"""What the lists of the form offer: words shown, value stored."""
+"""Entries of the lists in the form: text shown, value stored."""
 
 DOCTYPE = "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
 
@@ -50,7 +50,7 @@ class Image:
 def style(
     fields: Sequence[str], editable: Sequence[str], chosen: str, colours: Mapping[str, str], unset: str, tip: str, rule: str = ""
 ) -> str:
-    """The style of a layer as XML elements, for `qml` and `write_project`.
+    """Return the style of a layer as XML elements, for `qml` and `write_project`.
 
     Args:
         fields: all fields, in order.
@@ -77,18 +77,18 @@ def style(
             f'<constraintExpressions><constraint field="{chosen}" exp={quoteattr(rule)} '
             f'desc="a correction needs its evidence and the evidence\'s date"/></constraintExpressions>'
         )
-    open_ = "".join(f'<field name="{name}" editable="{int(name in editable)}"/>' for name in fields)
+    editability = "".join(f'<field name="{name}" editable="{int(name in editable)}"/>' for name in fields)
     return (
         f'<renderer-v2 type="categorizedSymbol" attr="coalesce(&quot;{chosen}&quot;, \'{unset}\')" enableorderby="0" forceraster="0">'
         f"<categories>{categories}</categories><symbols>{symbols}</symbols></renderer-v2>"
         f"<fieldConfiguration>{widgets}</fieldConfiguration><defaults>{defaults}</defaults>{constraints}"
-        f"<editorlayout>generatedlayout</editorlayout><editable>{open_}</editable>"
+        f"<editorlayout>generatedlayout</editorlayout><editable>{editability}</editable>"
         f"<mapTip>{escape(tip)}</mapTip><layerGeometryType>2</layerGeometryType>"
     )
 
 
 def qml(look: str) -> str:
-    """A style as the document that a GeoPackage's table `layer_styles` holds."""
+    """Return a style as the document that a GeoPackage's table `layer_styles` holds."""
     return f'{DOCTYPE}<qgis version="3.22.0" styleCategories="AllStyleCategories" readOnly="0">{look}</qgis>'
 
 
@@ -133,62 +133,81 @@ def write_project(
         crs: as `EPSG:32630`.
         bounds: of the first view: west, south, east, north.
     """
-    here = path.parent
-    vectors = {name: f"./{os.path.relpath(data, here)}|layername={name}" for name in looks}
-    layers = [
-        '<maplayer type="vector" geometry="Polygon" styleCategories="AllStyleCategories">'
-        f"{_head(name, name, source, 'ogr', crs)}{looks[name]}</maplayer>"
-        for name, source in vectors.items()
-    ]
-    rasters = {f"image{number}": image for number, image in enumerate(images)}
-    for name, image in rasters.items():
-        source = f"./{os.path.relpath(image.path, here)}"
-        layers.append(f'<maplayer type="raster">{_head(name, image.name, source, "gdal", crs)}<pipe>{_renderer(image)}</pipe></maplayer>')
-    online = {f"online{number}": (name, address) for number, (name, address) in enumerate(tiles.items())}
-    for name, (title, address) in online.items():
-        head = _head(name, title, f"type=xyz&url={address}&zmin=0&zmax=19", "wms", "EPSG:3857")
-        drawn = '<rasterrenderer type="singlebandcolordata" band="1" opacity="1" alphaBand="-1"/>'
-        layers.append(f'<maplayer type="raster">{head}<pipe>{drawn}</pipe></maplayer>')
-    shown = [*vectors, next(iter(rasters), "")]
-    titles = {
-        **{name: name for name in vectors},
-        **{name: image.name for name, image in rasters.items()},
-        **{n: t for n, (t, _) in online.items()},
-    }
-    tree = "".join(
-        f'<layer-tree-layer id="{_id(name)}" name={quoteattr(title)} expanded="0" '
-        f'checked="Qt::{"Checked" if name in shown else "Unchecked"}"/>'
-        for name, title in titles.items()
-    )
-    themes = "".join(
-        f"<visibility-preset name={quoteattr(title)}>"
-        + "".join(f'<layer id="{_id(one)}" visible="1" expanded="0"/>' for one in (*vectors, name))
-        + "</visibility-preset>"
-        for name, title in titles.items()
-        if name not in vectors
-    )
-    view = dict(zip(("xmin", "ymin", "xmax", "ymax"), bounds, strict=True))
-    extent = f"<extent>{''.join(f'<{key}>{value}</{key}>' for key, value in view.items())}</extent>"
-    canvas = f"<units>meters</units>{extent}<rotation>0</rotation><destinationsrs>{_crs(crs)}</destinationsrs>"
-    beside = [image.name for image in images[1:4]]
-    docks = "".join(
-        f'<view name={quoteattr(name)} area="2" floating="0" synced="1" scaleSynced="0" scaleFactor="1" showCursor="1" showExtent="0" '
-        f'showLabels="1" zoomSelected="0" x="0" y="{300 * number}" width="450" height="300"/>'
-        for number, name in enumerate(beside)
-    )
-    canvases = "".join(
-        f'<mapcanvas name={quoteattr(name)} theme={quoteattr(name)} annotationsVisible="1">{canvas}</mapcanvas>' for name in beside
-    )
+    folder = path.parent
+    vectors = [_vector(name, look, f"./{os.path.relpath(data, folder)}|layername={name}", crs) for name, look in looks.items()]
+    rasters = [_raster(f"image{n}", image, f"./{os.path.relpath(image.path, folder)}", crs) for n, image in enumerate(images)]
+    online = [_online(f"online{n}", title, address) for n, (title, address) in enumerate(tiles.items())]
+    layers = [*vectors, *rasters, *online]
+    extent = "".join(f"<{key}>{value}</{key}>" for key, value in zip(("xmin", "ymin", "xmax", "ymax"), bounds, strict=True))
+    canvas = f"<units>meters</units><extent>{extent}</extent><rotation>0</rotation><destinationsrs>{_crs(crs)}</destinationsrs>"
+    docks, canvases = _views([image.name for image in images[1:4]], canvas)
     path.write_text(
         f'{DOCTYPE}<qgis version="3.22.0" projectname={quoteattr(data.stem)}><title>{escape(data.stem)}</title>'
         f"<projectCrs>{_crs(crs)}</projectCrs>"
-        f"<layer-tree-group>{tree}</layer-tree-group>"
+        f"<layer-tree-group>{_legend(layers, shown=[*vectors, *rasters[:1]])}</layer-tree-group>"
         f'<mapcanvas name="theMapCanvas" annotationsVisible="1">{canvas}</mapcanvas><mapViewDocks>{docks}</mapViewDocks>{canvases}'
-        f"<projectlayers>{''.join(layers)}</projectlayers><visibility-presets>{themes}</visibility-presets>"
+        f"<projectlayers>{''.join(layer.xml for layer in layers)}</projectlayers>"
+        f"<visibility-presets>{_themes(vectors, [*rasters, *online])}</visibility-presets>"
         '<properties><SpatialRefSys><ProjectionsEnabled type="int">1</ProjectionsEnabled></SpatialRefSys>'
         '<Paths><Absolute type="bool">false</Absolute></Paths></properties></qgis>\n',
         encoding="utf-8",
     )
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """A layer of the project: its name in ids, its title in the legend, its element `maplayer`."""
+
+    name: str
+    title: str
+    xml: str
+
+
+def _vector(name: str, look: str, source: str, crs: str) -> _Layer:
+    head = _head(name, name, source, "ogr", crs)
+    return _Layer(name, name, f'<maplayer type="vector" geometry="Polygon" styleCategories="AllStyleCategories">{head}{look}</maplayer>')
+
+
+def _raster(name: str, image: Image, source: str, crs: str) -> _Layer:
+    head = _head(name, image.name, source, "gdal", crs)
+    return _Layer(name, image.name, f'<maplayer type="raster">{head}<pipe>{_renderer(image)}</pipe></maplayer>')
+
+
+def _online(name: str, title: str, address: str) -> _Layer:
+    head = _head(name, title, f"type=xyz&url={address}&zmin=0&zmax=19", "wms", "EPSG:3857")
+    renderer = '<rasterrenderer type="singlebandcolordata" band="1" opacity="1" alphaBand="-1"/>'
+    return _Layer(name, title, f'<maplayer type="raster">{head}<pipe>{renderer}</pipe></maplayer>')
+
+
+def _legend(layers: Sequence[_Layer], shown: Sequence[_Layer]) -> str:
+    return "".join(
+        f'<layer-tree-layer id="{_id(layer.name)}" name={quoteattr(layer.title)} expanded="0" '
+        f'checked="Qt::{"Checked" if layer in shown else "Unchecked"}"/>'
+        for layer in layers
+    )
+
+
+def _themes(vectors: Sequence[_Layer], images: Sequence[_Layer]) -> str:
+    """Return a map theme per image, with all vector layers above it."""
+    return "".join(
+        f"<visibility-preset name={quoteattr(image.title)}>"
+        + "".join(f'<layer id="{_id(layer.name)}" visible="1" expanded="0"/>' for layer in (*vectors, image))
+        + "</visibility-preset>"
+        for image in images
+    )
+
+
+def _views(themes: Sequence[str], canvas: str) -> tuple[str, str]:
+    """Return the docks and the map canvases of further views, one per theme."""
+    docks = "".join(
+        f'<view name={quoteattr(theme)} area="2" floating="0" synced="1" scaleSynced="0" scaleFactor="1" showCursor="1" showExtent="0" '
+        f'showLabels="1" zoomSelected="0" x="0" y="{300 * number}" width="450" height="300"/>'
+        for number, theme in enumerate(themes)
+    )
+    canvases = "".join(
+        f'<mapcanvas name={quoteattr(theme)} theme={quoteattr(theme)} annotationsVisible="1">{canvas}</mapcanvas>' for theme in themes
+    )
+    return docks, canvases
 
 
 def _head(name: str, title: str, source: str, provider: str, crs: str) -> str:
@@ -199,18 +218,18 @@ def _head(name: str, title: str, source: str, provider: str, crs: str) -> str:
 
 
 def _id(name: str) -> str:
-    """A layer's id; QGIS replaces short ones by its own."""
+    """Return a layer's id; QGIS replaces short ids by its own."""
     return f"smallmines_working_copy_{name}"
 
 
 def _crs(crs: str) -> str:
     from pyproj import CRS
 
-    known = CRS.from_user_input(crs)
-    kind = "true" if known.is_geographic else "false"
+    parsed = CRS.from_user_input(crs)
+    geographic = "true" if parsed.is_geographic else "false"
     return (
-        f"<spatialrefsys><wkt>{escape(known.to_wkt('WKT2_2019'))}</wkt><authid>{crs}</authid>"
-        f"<description>{escape(known.name)}</description><geographicflag>{kind}</geographicflag></spatialrefsys>"
+        f"<spatialrefsys><wkt>{escape(parsed.to_wkt('WKT2_2019'))}</wkt><authid>{crs}</authid>"
+        f"<description>{escape(parsed.name)}</description><geographicflag>{geographic}</geographicflag></spatialrefsys>"
     )
 
 

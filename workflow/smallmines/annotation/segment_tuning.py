@@ -1,9 +1,9 @@
-"""How finely to segment: a small grid of settings of the mean-shift segmentation, tried on one window and measured.
+"""Try a grid of settings of the mean-shift segmentation on one window and measure each.
 
 Two figures judge a segmentation without labels. The share of the variance of the bands that lies within segments falls as
-segments get smaller (Espindola et al. 2006, doi 10.1080/01431160600617194, weigh it by area as here): high means that segments
-mix what is different. The contrast across borders, relative to the differences between neighbours inside segments, falls when
-borders are drawn where there are none: low means that segments cut what is alike.
+segments get smaller (Espindola et al. 2006, doi 10.1080/01431160600617194, weigh it by area as here): a high share means that segments
+mix different surfaces. The contrast across borders, relative to the differences between neighbours inside segments, falls when
+borders are drawn where there are none: a low contrast means that segments split one surface.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio.windows import Window
 
-from smallmines.config.sections import Config
+from smallmines.annotation.block_year import Place
 from smallmines.core import raster
 from smallmines.core.errors import UserError
 from smallmines.core.files import only_file, written
@@ -36,17 +36,17 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SMALL = 9
-"""Segments below this size in pixels are told as such: their mean spectra are half mixed pixels."""
+"""Segments below this size in pixels are counted as small: half of their pixels are mixed with the surroundings."""
 
 
 @dataclass(frozen=True)
 class Crop:
-    """What is segmented.
+    """The window that is segmented.
 
     Attributes:
         cube: uint16 (band, row, column), nodata 0.
         geobox: its grid.
-        points: labelled pixels, (point, row and column) and their classes; empty where there are none.
+        points: labelled pixels, (point, row and column); classes: of each, 1 mining, 0 not. Empty where there are none.
     """
 
     cube: NDArray[np.uint16]
@@ -55,30 +55,40 @@ class Crop:
     classes: NDArray[np.int8]
 
 
+@dataclass(frozen=True)
+class Square:
+    """Where the window lies in its block.
+
+    Attributes:
+        side: in pixels; less where the block is smaller.
+        corner: first row and column; None: where most of the block's own pixels are clear, of the places at steps of half a side.
+    """
+
+    side: int
+    corner: tuple[int, int] | None = None
+
+
 def grid_of(settings: Segmentation, spatial: Sequence[int], ranges: Sequence[float], sizes: Sequence[int]) -> list[Segmentation]:
-    """The settings to try, the configured ones among them, by spatial radius, range radius and smallest size."""
+    """Return the settings to try, the configured ones included, by spatial radius, range radius and smallest size."""
     wanted = {(settings.spatial_radius, settings.range_radius, settings.min_size), *product(spatial, ranges, sizes)}
     return [replace(settings, spatial_radius=radius, range_radius=float(range_), min_size=size) for radius, range_, size in sorted(wanted)]
 
 
-def read_crop(
-    composite: str | Path, clear_path: str | Path, lattice: Lattice, block: str, side: int, corner: tuple[int, int] | None
-) -> tuple[Crop, tuple[int, int]]:
-    """A square window of a block and its first row and column.
+def read_crop(s2: Path, clear: Path, lattice: Lattice, block: str, square: Square) -> tuple[Crop, tuple[int, int]]:
+    """Read a window of a block; return it and its first row and column.
 
     Args:
-        side: wanted side in pixels; less where the block is smaller.
-        corner: first row and column; None: where most of the block's own pixels are clear, of the places at steps of half a side.
+        s2, clear: Sentinel-2 composite of the block and its clear mask.
 
     Raises:
         UserError: the window lies outside the block.
     """
     box = lattice.block(block)
-    side = min(side, *box.shape)
-    row, col = corner or _clearest(raster.read(clear_path, box)[0] > 0, lattice.own(block), side)
+    side = min(square.side, *box.shape)
+    row, col = square.corner or _clearest(raster.read(clear, box)[0] > 0, lattice.own(block), side)
     if row < 0 or col < 0 or row + side > box.shape.y or col + side > box.shape.x:
         raise UserError(f"a window of {side} px inside the block's {box.shape.y} × {box.shape.x} px", f"row {row}, column {col}", "move it")
-    with raster.opened(composite) as source:
+    with raster.opened(s2) as source:
         raster.require_grid(source, box)
         cube = source.read(raster.band_indices(source, S2_BANDS), window=Window(col, row, side, side))
     cube[:, ~lattice.own(block)[row : row + side, col : col + side]] = 0
@@ -87,46 +97,51 @@ def read_crop(
 
 
 def _clearest(clear: NDArray[np.bool_], own: NDArray[np.bool_], side: int) -> tuple[int, int]:
+    """Return first row and column of the window with the most clear pixels, by a summed-area table."""
     total = np.pad((clear & own).cumsum(0, dtype=np.int64).cumsum(1), ((1, 0), (1, 0)))
     rows, cols = (np.unique([*range(0, size - side + 1, max(1, side // 2)), size - side]) for size in clear.shape)
-    found = (
+    counts = (
         total[np.ix_(rows + side, cols + side)]
         - total[np.ix_(rows, cols + side)]
         - total[np.ix_(rows + side, cols)]
         + total[np.ix_(rows, cols)]
     )
-    row, col = np.unravel_index(int(found.argmax()), found.shape)
+    row, col = np.unravel_index(int(counts.argmax()), counts.shape)
     return int(rows[row]), int(cols[col])
 
 
 def with_points(crop: Crop, x: NDArray[np.float64], y: NDArray[np.float64], classes: NDArray[np.int8]) -> Crop:
-    """The crop with those of some labelled points (coordinates in its CRS) that lie in it."""
+    """Return the crop with the labelled points (coordinates in its CRS) that lie in it."""
     col, row = (np.floor(part).astype(np.intp) for part in ~crop.geobox.transform @ (x, y))
     here = (row >= 0) & (col >= 0) & (row < crop.geobox.shape.y) & (col < crop.geobox.shape.x)
     return Crop(crop.cube, crop.geobox, np.column_stack([row[here], col[here]]), classes[here])
 
 
 def try_all(
-    crop: Crop, settings: Sequence[Segmentation], threads: int, mem_mb: int, tell: Callable[[Segmentation], object] = lambda _: None
+    crop: Crop, grid: Sequence[Segmentation], threads: int, mem_mb: int, advance: Callable[[], object] = lambda: None
 ) -> Iterator[tuple[dict[str, Any], NDArray[np.uint32]]]:
-    """Segment the crop with each of some settings; yields the figures and the labels of each."""
-    for one in settings:
+    """Segment the crop with each settings of a grid; yield figures and labels of each.
+
+    Args:
+        advance: called after each.
+    """
+    for settings in grid:
         began = monotonic()
         with TemporaryDirectory(prefix="tune-") as folder:
             composite, image = Path(folder) / "composite.tif", Path(folder) / "image.tif"
             raster.write(composite, crop.cube, crop.geobox, 0, S2_BANDS, zlevel=1)
-            valid = masked_image(composite, crop.geobox, np.ones(tuple(crop.geobox.shape), bool), one.bands, image)
+            valid = masked_image(composite, crop.geobox, np.ones(tuple(crop.geobox.shape), bool), settings.bands, image)
             if not valid.any():
                 raise UserError("a window with data", "none", "choose another one with --row and --col")
-            limits = orfeo.resources(threads, mem_mb, len(one.bands))
-            labels = mean_shift(image, valid, crop.geobox, one, orfeo.find(one.backend, threads), limits)
-        tell(one)
-        asked = {"spatial_radius": one.spatial_radius, "range_radius": one.range_radius, "min_size": one.min_size}
-        yield asked | figures(labels, crop) | {"seconds": round(monotonic() - began, 1)}, labels
+            limits = orfeo.resources(threads, mem_mb, len(settings.bands))
+            labels = mean_shift(image, valid, crop.geobox, settings, orfeo.find(settings.backend, threads), limits)
+        advance()
+        tried = {"spatial_radius": settings.spatial_radius, "range_radius": settings.range_radius, "min_size": settings.min_size}
+        yield tried | figures(labels, crop) | {"seconds": round(monotonic() - began, 1)}, labels
 
 
 def figures(labels: NDArray[np.uint32], crop: Crop) -> dict[str, Any]:
-    """What a segmentation is like.
+    """Measure a segmentation.
 
     Args:
         labels: uint32 (row, column), 1..n, 0 outside.
@@ -150,7 +165,7 @@ def figures(labels: NDArray[np.uint32], crop: Crop) -> dict[str, Any]:
 
 
 def within(labels: NDArray[np.uint32], cube: NDArray[np.uint16]) -> float:
-    """Share of the variance of the pixels that lies within segments, weighted by area, mean over the bands; 0 to 1."""
+    """Return the share of the pixels' variance that lies within segments, weighted by area, mean over the bands; 0 to 1."""
     inside = labels > 0
     number = labels[inside] - 1
     size = np.bincount(number)
@@ -165,7 +180,7 @@ def within(labels: NDArray[np.uint32], cube: NDArray[np.uint16]) -> float:
 
 
 def contrast(labels: NDArray[np.uint32], cube: NDArray[np.uint16]) -> float:
-    """Mean spectral distance of neighbours across borders over that of neighbours inside segments; 1: borders are nowhere special."""
+    """Return the mean spectral distance of neighbours across borders over that of neighbours inside segments; 1: no difference."""
     across: list[NDArray[np.float64]] = []
     inside: list[NDArray[np.float64]] = []
     for axis in (0, 1):
@@ -179,11 +194,11 @@ def contrast(labels: NDArray[np.uint32], cube: NDArray[np.uint16]) -> float:
 
 
 def mixed(labels: NDArray[np.uint32], points: NDArray[np.intp], classes: NDArray[np.int8]) -> float | None:
-    """Share of the segments with labelled points that have points of both classes; None without points."""
+    """Return the share of the segments with labelled points that have points of both classes; None without points."""
     number = labels[points[:, 0], points[:, 1]]
-    ones, all_ = (np.bincount(number, weights, minlength=1)[1:] for weights in (classes.astype(float), np.ones(len(number))))
-    seen = all_ > 0
-    return round(float(((ones > 0) & (ones < all_))[seen].mean()), 4) if seen.any() else None
+    mines, total = (np.bincount(number, weights, minlength=1)[1:] for weights in (classes.astype(float), np.ones(len(number))))
+    seen = total > 0
+    return round(float(((mines > 0) & (mines < total))[seen].mean()), 4) if seen.any() else None
 
 
 def write_results(
@@ -202,7 +217,7 @@ def write_results(
 
 
 def picture(table: pd.DataFrame, labels: Sequence[NDArray[np.uint32]], crop: Crop, chosen: int, title: str, target: Path) -> None:
-    """Outlines of each setting over the middle of the window, and the two figures of fit against each other."""
+    """Draw the outlines of each setting over the middle of the window, and the two figures of fit in a scatter plot."""
     from smallmines.report import canvas
 
     side = min(64, *crop.geobox.shape)
@@ -212,18 +227,18 @@ def picture(table: pd.DataFrame, labels: Sequence[NDArray[np.uint32]], crop: Cro
     colours = canvas.stretched(rgb, np.asarray((rgb > 0).all(axis=0)), gamma=canvas.GAMMA)[part]
     columns = min(4, len(table) + 1)
     rows = -(-(len(table) + 1) // columns)
-    made = canvas.figure(3.3 * columns, 3.7 * rows + 0.4)
-    made.suptitle(title, fontsize=12)
-    axes = np.ravel(made.subplots(rows, columns))
-    for index, (place, row, one) in enumerate(zip(axes, table.to_dict("records"), labels, strict=False)):
-        shown, lines = canvas.enlarged(colours, 7), canvas.enlarged(one[part], 7)
+    figure = canvas.figure(3.3 * columns, 3.7 * rows + 0.4)
+    figure.suptitle(title, fontsize=12)
+    axes = np.ravel(figure.subplots(rows, columns))
+    for index, (axis, row, segments) in enumerate(zip(axes, table.to_dict("records"), labels, strict=False)):
+        shown, lines = canvas.enlarged(colours, 7), canvas.enlarged(segments[part], 7)
         shown[canvas.edges(lines)] = canvas.MINING
         name = f"spatial {row['spatial_radius']}, range {row['range_radius']:g}, min {row['min_size']}"
-        canvas.show(place, shown, f"{name}\n{row['segments']} segments, median {row['median_px']:g} px", crop.geobox.transform.a / 7)
-        place.title.set_fontsize(9)
+        canvas.show(axis, shown, f"{name}\n{row['segments']} segments, median {row['median_px']:g} px", crop.geobox.transform.a / 7)
+        axis.title.set_fontsize(9)
         if index == chosen:
-            place.title.set_fontweight("bold")
-            for spine in place.spines.values():
+            axis.title.set_fontweight("bold")
+            for spine in axis.spines.values():
                 spine.set(color="black", linewidth=4)
     fit = axes[len(table)]
     fit.scatter(table["within"], table["contrast"], color="#4477aa")
@@ -241,54 +256,57 @@ def picture(table: pd.DataFrame, labels: Sequence[NDArray[np.uint32]], crop: Cro
     fit.tick_params(labelsize=7)
     fit.margins(0.15)
     fit.legend(fontsize=7)
-    for place in axes[len(table) + 1 :]:
-        place.set_axis_off()
-    canvas.save(made, target)
+    for axis in axes[len(table) + 1 :]:
+        axis.set_axis_off()
+    canvas.save(figure, target)
 
 
 def tune(
-    config: Config,
-    year: str,
-    block: str,
-    settings: Sequence[Segmentation],
-    side: int,
-    corner: tuple[int, int] | None,
+    place: Place,
+    grid: Sequence[Segmentation],
+    square: Square,
     threads: int,
     mem_mb: int,
     folder: str | Path,
-    root: str | Path = ".",
-    tell: Callable[[Segmentation], object] = lambda _: None,
+    advance: Callable[[], object] = lambda: None,
 ) -> pd.DataFrame:
-    """Try settings on a window of a block of a run and write table and picture; see `read_crop`, `figures` and `write_results`.
+    """Try settings on a window of a block of a run; write table and picture, see `write_results`; return the table, see `figures`.
+
+    Args:
+        grid: settings to try, those of the configuration included.
+        advance: called after each.
 
     Raises:
         UserError: no such year or block, or no composite yet.
     """
     import pandas as pd
-    import shapely
 
-    from smallmines.labels.samples import LABELS, read_samples
-
+    config, year, block = place.config, place.year, place.block
     if year not in config.year_names or block not in config.blocks:
-        known = f"years {', '.join(config.year_names)}, blocks {', '.join(config.blocks)}"
-        raise UserError(f"a year and a block of the run ({known})", f"{year}, {block}", "choose others")
-    results = Path(root) / "results" / config.run
-    composites = results / "composites" / year / block
-    if not (results / "grid/grid.json").is_file() or not (composites / "s2.tif").is_file():
-        raise UserError(
-            f"{composites}/s2.tif", "no such file", f"make it first: snakemake composites_{year}_{block} --cores 2 --configfile …"
-        )
-    lattice = read_lattice(results / "grid/grid.json")
-    crop, (row, col) = read_crop(composites / "s2.tif", composites / "clear.tif", lattice, block, side, corner)
-    given = only_file(Path(root) / "resources/user" / config.run / "samples" / year, block, (".gpkg", ".geojson", ".csv"))
-    if len(given) == 1:
-        samples = read_samples(given[0], str(crop.geobox.crs))
-        x, y = shapely.get_coordinates(shapely.point_on_surface(samples.geometry)).T
-        crop = with_points(crop, x, y, np.array([LABELS[name] for name in samples.table["label"]], np.int8))
-    rows, labels = zip(*try_all(crop, settings, threads, mem_mb, tell), strict=True)
+        valid = f"years {', '.join(config.year_names)}, blocks {', '.join(config.blocks)}"
+        raise UserError(f"a year and a block of the run ({valid})", f"{year}, {block}", "choose others")
+    s2 = place.layout.s2(year, block)
+    if not place.layout.grid.is_file() or not s2.is_file():
+        raise UserError(f"{s2}", "no such file", f"make it first: snakemake composites_{year}_{block} --cores 2 --configfile …")
+    crop, (row, col) = read_crop(s2, place.layout.clear(year, block), read_lattice(place.layout.grid), block, square)
+    crop = _with_samples(crop, place)
+    rows, labels = zip(*try_all(crop, grid, threads, mem_mb, advance), strict=True)
     table = pd.DataFrame(rows)
-    chosen = settings.index(settings_of(config.segmentation, Segmentation))
     height, width = crop.geobox.shape
     title = f"{year}, block {block}: window of {width} × {height} px from row {row}, column {col}; bold: as configured"
-    write_results(table, labels, crop, chosen, title, folder)
+    write_results(table, labels, crop, grid.index(settings_of(config.segmentation, Segmentation)), title, folder)
     return table
+
+
+def _with_samples(crop: Crop, place: Place) -> Crop:
+    """Return the crop with the samples of the year and block, where there is one sample file."""
+    import shapely
+
+    from smallmines.labels.samples import LABELS, SUFFIXES, read_samples
+
+    paths = only_file(place.layout.user.samples(place.year, place.block).parent, place.block, SUFFIXES)
+    if len(paths) != 1:
+        return crop
+    samples = read_samples(paths[0], str(crop.geobox.crs))
+    x, y = shapely.get_coordinates(shapely.point_on_surface(samples.geometry)).T
+    return with_points(crop, x, y, np.array([LABELS[name] for name in samples.table["label"]], np.int8))

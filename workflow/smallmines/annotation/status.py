@@ -10,6 +10,7 @@ from smallmines.annotation.block_year import Place
 from smallmines.annotation.checkin import pending
 from smallmines.config.sections import Config
 from smallmines.core import raster
+from smallmines.core.layout import Layout
 from smallmines.labels.label_quality import PeopleFiles, quality
 from smallmines.labels.tables import VALIDATED
 from smallmines.labels.tables import read as read_table
@@ -30,7 +31,7 @@ def standing(config: Config, root: Path = Path()) -> tuple[list[dict[str, Any]],
     places = [Place(config, year, block, root) for year in config.year_names for block in config.blocks]
     for place in places:
         features = place.features()
-        decided = read_table(place.product("labels", ".parquet"), "labels")
+        decided = read_table(place.product(Layout.labels), "labels")
         area = features["area"].to_numpy(float)
         seen = decided["provenance"].isin(VALIDATED).to_numpy()
         count = decided["provenance"].value_counts()
@@ -48,7 +49,7 @@ def standing(config: Config, root: Path = Path()) -> tuple[list[dict[str, Any]],
             }
         )
     copies = []
-    for path in sorted((root / "resources/user" / config.run / "work").glob("*/[0-9]*-[0-9]*.gpkg")):
+    for path in sorted(Layout(config.run, root).user.work.glob("*/[0-9]*-[0-9]*.gpkg")):
         copies.append({"copy": str(path), "not checked in": pending(path.parents[2], path)})
     return rows, copies
 
@@ -65,7 +66,7 @@ def moved(
     for year in years:
         for block in blocks:
             place = Place(config, year, block, root)
-            path = place.product("segments", "segments.tif")
+            path = place.product(Layout.segments)
             with raster.opened(path) as source:
                 here = settle(
                     place.events(),
@@ -91,9 +92,9 @@ def worth(config: Config, root: Path = Path()) -> dict[str, Any]:
         for block in config.blocks:
             place = Place(config, year, block, root)
             files[year, block] = PeopleFiles(
-                features=str(place.product("segments", "features.parquet")),
-                labels=str(place.product("labels", ".parquet")),
-                mask=str(place.product("masks", ".tif")),
+                features=str(place.product(Layout.features)),
+                labels=str(place.product(Layout.labels)),
+                mask=str(place.product(Layout.mask)),
                 **place.given(),
             )
     return quality(files, config.labels.seed)[0]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from rasterio.windows import Window
@@ -14,8 +13,10 @@ from smallmines.archive.catalogue import Windows, items_of
 from smallmines.archive.providers import BANDS, Provider, provider_of
 from smallmines.archive.read import Source, read_asset
 from smallmines.archive.search import footprint
-from smallmines.config.sections import Config, Elevation, Sentinel1, Sentinel2
+from smallmines.config.imagery import Elevation, Sentinel1, Sentinel2
+from smallmines.config.sections import Config
 from smallmines.core.errors import UserError
+from smallmines.core.layout import Layout
 from smallmines.grid.lattice import read_lattice
 
 SIDE = 16
@@ -87,7 +88,7 @@ def area_to_try(config: Config) -> dict[str, Any]:
     """Return the area of the run where its grid exists, else a square of 20 km south-east of the lattice's anchor (GeoJSON in degrees)."""
     from rasterio.warp import transform_geom
 
-    grid = Path("results") / config.run / "grid/grid.json"
+    grid = Layout(config.run).grid
     if grid.is_file():
         return footprint(read_lattice(grid))
     x, y = config.grid.anchor.x + 20_000, config.grid.anchor.y - 20_000

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from smallmines.cli.console import ConfigPath, plain_errors, read_config
 from smallmines.core.errors import UserError
+from smallmines.core.layout import Layout
 
 
 def access(config: ConfigPath) -> None:
@@ -40,15 +40,16 @@ def freeze(
 
     with plain_errors():
         run = read_config(config).run
-        found = sorted((Path("results") / run / "manifests").glob("*/*.json"))
+        layout = Layout(run)
+        found = sorted(layout.manifests.glob("*/*.json"))
         if not found:
-            raise UserError(f"manifests in results/{run}/manifests", "none", "run the workflow up to the searches first")
+            raise UserError(f"manifests in {layout.manifests}", "none", "run the workflow up to the searches first")
         kept = 0
         for path in found:
-            target = Path("resources/user") / run / "manifests" / path.parent.name / path.name
+            target = layout.user.manifests / path.parent.name / path.name
             if target.is_file() and target.read_bytes() != path.read_bytes() and not force:
                 raise UserError(f"no other manifest at {target}", "one that differs from the run's", "--force replaces it")
             with written(target) as beside:
                 beside.write_bytes(path.read_bytes())
             kept += 1
-    print(f"{kept} manifests kept in resources/user/{run}/manifests; delete one to search again")
+    print(f"{kept} manifests kept in {layout.user.manifests}; delete one to search again")

@@ -12,6 +12,7 @@ import typer
 
 from smallmines.cli.console import plain_errors, read_config, show
 from smallmines.core.errors import UserError
+from smallmines.core.layout import Layout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -51,8 +52,8 @@ def compare(
         if published is None:
             raise UserError("two datasets", "one", "name the published one too, or ask with --identify how this one was made")
         run = None if config is None else read_config(config).run
-        folder = out or (Path("compare") if run is None else Path("results") / run / "compare")
-        _compare(ours, published, None if run is None else Path("resources/user") / run, folder, threads)
+        folder = out or (Path("compare") if run is None else Layout(run).comparison)
+        _compare(ours, published, None if run is None else Layout(run).user.path, folder, threads)
 
 
 def _compare(ours: Path, published: Path, user: Path | None, folder: Path, threads: int) -> None:

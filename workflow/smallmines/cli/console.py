@@ -1,8 +1,11 @@
-"""What all verbs share: the option --config, errors without a traceback, and tables."""
+"""Shared by all verbs: the option `--config`, errors without a traceback, tables."""
 
 from __future__ import annotations
 
+import math
+import shutil
 import sys
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,32 +13,15 @@ from typing import Annotated, Any
 
 import typer
 
-from smallmines.config.sections import Config, parse_config
+from smallmines.config.parse import read_config as read_config
 from smallmines.core.errors import UserError
 
 ConfigPath = Annotated[Path, typer.Option("--config", help="The run's configuration file.", exists=True, dir_okay=False)]
 
 
-def read_config(path: Path) -> Config:
-    """Read and validate a configuration file.
-
-    Raises:
-        UserError: it is not YAML, or not a configuration.
-    """
-    import yaml
-
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise UserError(f"YAML in {path}", str(error), "mend the file") from None
-    if not isinstance(values, dict):
-        raise UserError(f"keys and values in {path}", type(values).__name__, "write it as config/README.md describes")
-    return parse_config(values)
-
-
 @contextmanager
 def plain_errors() -> Iterator[None]:
-    """End with the three lines of a `UserError` and exit status 1, without a traceback."""
+    """Print the three lines of a `UserError` without a traceback and exit with status 1."""
     try:
         yield
     except UserError as error:
@@ -43,14 +29,64 @@ def plain_errors() -> Iterator[None]:
 
 
 def show(title: str, rows: list[dict[str, Any]], decimals: int = 3) -> None:
-    """Print rows as a table."""
-    from rich.box import SIMPLE
-    from rich.console import Console
-    from rich.table import Table
+    """Print rows as a table that fits the terminal.
 
-    table = Table(title=title, box=SIMPLE, padding=0)
-    for name in rows[0]:
-        table.add_column(name.replace("_", " "), justify="left" if isinstance(rows[0][name], str) else "right", no_wrap=True)
-    for row in rows:
-        table.add_row(*(f"{value:.{decimals}f}" if isinstance(value, float) else str(value) for value in row.values()))
-    Console().print(table)
+    Headers wrap at spaces where they must. A table that is too wide even so is printed as blocks of `name: value` lines, with as many
+    rows side by side as fit. No value is shortened. The width is `COLUMNS`, else that of the terminal, unlimited where there is none.
+
+    Args:
+        rows: with the same keys; None and NaN are shown as a dash.
+        decimals: of floats.
+    """
+    width = shutil.get_terminal_size((10_000, 1)).columns
+    typer.secho("\n" + textwrap.fill(title, min(width, 140)), bold=True)
+    if not rows:
+        print("none")
+        return
+    names = [name.replace("_", " ") for name in rows[0]]
+    cells = [[_text(value, decimals) for value in row.values()] for row in rows]
+    numeric = [any(isinstance(value, int | float) for value in column) for column in zip(*(row.values() for row in rows), strict=True)]
+    longest = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = _blocks(names, cells, width)
+    for headers in ([[name] for name in names], [name.split() or [""] for name in names]):  # on one line, or a word a line
+        widths = [max(size, *map(len, header)) for size, header in zip(longest, headers, strict=True)]
+        if sum(widths) + 2 * (len(widths) - 1) <= width:
+            lines = _table(names, cells, widths, numeric)
+            break
+    print("\n".join(line.rstrip() for line in lines))
+
+
+def _table(names: list[str], cells: list[list[str]], widths: list[int], numeric: list[bool]) -> list[str]:
+    """Format a line per row under wrapped headers; numbers are flush right."""
+    headers = [textwrap.wrap(name, size) if name else [""] for name, size in zip(names, widths, strict=True)]
+    height = max(map(len, headers))
+    padded = [[""] * (height - len(header)) + header for header in headers]
+    lines = [*map(list, zip(*padded, strict=True)), ["─" * size for size in widths], *cells]
+    return [
+        "  ".join(f"{cell:>{size}}" if right else f"{cell:<{size}}" for cell, size, right in zip(line, widths, numeric, strict=True))
+        for line in lines
+    ]
+
+
+def _blocks(names: list[str], cells: list[list[str]], width: int) -> list[str]:
+    """Format rows as blocks of `name: value` lines, as many rows side by side as fit."""
+    indent = max(map(len, names)) + 1
+    lines, start = [], 0
+    while start < len(cells):
+        sizes = [max(map(len, cells[start]))]
+        for row in cells[start + 1 :]:
+            size = max(map(len, row))
+            if indent + sum(2 + other for other in (*sizes, size)) > width:
+                break
+            sizes.append(size)
+        lines.append("")
+        for name, *values in zip(names, *cells[start : start + len(sizes)], strict=True):
+            lines.append(f"{name + ':':<{indent}}  " + "  ".join(f"{value:<{size}}" for value, size in zip(values, sizes, strict=True)))
+        start += len(sizes)
+    return lines
+
+
+def _text(value: Any, decimals: int) -> str:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "–"
+    return f"{value:.{decimals}f}" if isinstance(value, float) else str(value)

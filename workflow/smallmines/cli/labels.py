@@ -14,6 +14,7 @@ import typer
 
 from smallmines.cli.console import ConfigPath, plain_errors, read_config, show
 from smallmines.core.errors import UserError
+from smallmines.core.layout import Layout
 
 if TYPE_CHECKING:
     from smallmines.annotation.checkin import Keys
@@ -85,7 +86,7 @@ def checkin(
     rows, failed, new = [], [], 0
     with plain_errors():
         settings = read_config(config)
-        user = Path("resources/user") / settings.run
+        user = Layout(settings.run).user.path
         for path in copies:
             try:
                 found = taking.checkin(user, path, _keys(settings.run), dry, settings.run)
@@ -113,7 +114,7 @@ def _keys(run: str) -> Keys:
     import pandas as pd
 
     def keys(year: int, block: str) -> frozenset[int] | None:
-        path = Path("results") / run / "segments" / str(year) / block / "features.parquet"
+        path = Layout(run).features(str(year), block)
         return frozenset(pd.read_parquet(path, columns=["key"])["key"].tolist()) if path.is_file() else None
 
     return keys

@@ -9,6 +9,7 @@ import typer
 
 from smallmines.cli.console import ConfigPath, plain_errors, read_config, show
 from smallmines.core.errors import UserError
+from smallmines.core.layout import Layout
 
 app = typer.Typer(no_args_is_help=True, help="The segmentation.")
 
@@ -31,23 +32,24 @@ def tune(
     ] = None,
 ) -> None:
     """Try some settings of the segmentation on one window: count, size and fit, as a table and a picture."""
+    from rich.console import Console
     from rich.progress import Progress
 
     from smallmines.annotation import segment_tuning
+    from smallmines.annotation.block_year import Place
     from smallmines.settings.parameters import settings_of
     from smallmines.settings.segmentation import Segmentation
 
     with plain_errors():
         settings = read_config(config)
-        corner = None if row is None or col is None else (row, col)
-        tried = [_numbers(text, option) for text, option in ((spatial, "--spatial"), (ranges, "--range"), (min_size, "--min-size"))]
-        grid = segment_tuning.grid_of(settings_of(settings.segmentation, Segmentation), *tried)
-        folder = out or Path("results") / settings.run / "tune" / year / block
-        with Progress(transient=True) as progress:
+        square = segment_tuning.Square(window_px, None if row is None or col is None else (row, col))
+        values = [_numbers(text, option) for text, option in ((spatial, "--spatial"), (ranges, "--range"), (min_size, "--min-size"))]
+        grid = segment_tuning.grid_of(settings_of(settings.segmentation, Segmentation), *values)
+        folder = out or Layout(settings.run).tuning(year, block)
+        with Progress(console=Console(stderr=True), transient=True) as progress:
             bar = progress.add_task("segmenting", total=len(grid))
-            table = segment_tuning.tune(
-                settings, year, block, grid, window_px, corner, threads, memory_mb, folder, tell=lambda _: progress.advance(bar)
-            )
+            place = Place(settings, year, block)
+            table = segment_tuning.tune(place, grid, square, threads, memory_mb, folder, lambda: progress.advance(bar))
     show("Segmentation of one window", [{str(key): value for key, value in one.items()} for one in table.to_dict("records")])
     print(f"table and picture: {folder}/segments_tune.csv, {folder}/segments_tune.png")
 

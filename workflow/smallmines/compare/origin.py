@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from smallmines.compare.pairs import Pair
+from smallmines.core.layout import UserFolder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,7 +56,7 @@ def read_record(user: Path | None) -> Record:
 
     masks: set[str] = set()
     held: dict[str, set[str]] = {}
-    for path in sorted(user.glob("imported/*/*.csv")):
+    for path in sorted(UserFolder(user).imported.glob("*/*.csv")):
         table = pd.read_csv(path, dtype=str)
         masks |= set(table.loc[table["what"] == "mask", "name"])
         held.setdefault(path.parent.name, set()).update(table.loc[table["what"] == "held_out", "name"])

@@ -1,43 +1,21 @@
-"""The configuration: one frozen type per section, each key with its unit, meaning and default.
+"""The configuration of a run: one frozen type per section; each key has a default and a description with its unit.
 
-Schema and table of the keys are written from these types by `config_keys.py`.
+The sections of imagery and of the doctor are in `imagery.py` and `doctor.py`. `documentation.py` writes the schema and the table of
+the keys from these types.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-import difflib
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from smallmines.core.errors import UserError
+from smallmines.config.doctor import Doctor
+from smallmines.config.imagery import Elevation, Sentinel1, Sentinel2
+from smallmines.config.section import Section
 from smallmines.core.product import S2Band
-from smallmines.settings.search import address_of
 from smallmines.settings.splits import Method
-
-S2Provider = Literal["cdse", "cdse_https", "planetary_computer", "earth_search", "static"]
-S1Provider = Literal["planetary_computer", "static"]
-DemProvider = Literal["earth_engine", "planetary_computer", "aws", "static"]
-
-
-class Section(BaseModel):
-    """A section of the configuration: unknown keys are refused, values cannot be changed."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Archive(Section):
-    """A section whose pixels come from an archive: one provider, and those that may stand in for it."""
-
-    catalogue: str | dict[str, str] | None = Field(
-        None,
-        description="Address in place of the provider's own (`static`: a catalog.json), or one per provider: `{cdse: …, static: …}`.",
-    )
-
-    def address(self, provider: str) -> str | None:
-        """The configured address of a provider's catalogue; None: its own."""
-        return address_of(self.catalogue, getattr(self, "provider", provider), provider)
 
 
 class Aoi(Section):
@@ -120,97 +98,6 @@ class Year(Section):
         if self.end < self.start:
             raise ValueError(f"end {self.end} lies before start {self.start}")
         return self
-
-
-class Sentinel2(Archive):
-    """Sentinel-2 L2A composites."""
-
-    provider: S2Provider = Field("cdse", description="Where scenes come from; accounts and differences: docs/archives.md.")
-    fallbacks: tuple[S2Provider, ...] = Field(
-        (),
-        description="Providers that may stand in, in order, where the first one does not answer, refuses, or has nothing: written into "
-        "manifest and tags, with what differs. Empty: none.",
-    )
-    radiometry: Literal["dn_plus1000", "dn_harmonised", "native"] = Field(
-        "dn_plus1000",
-        description="`dn_plus1000`: DN = 10000·reflectance + 1000 as in the released dataset. `dn_harmonised`: "
-        "DN = 10000·reflectance. `native`: as delivered, refused when baselines with and without offset mix.",
-    )
-    method: Literal["best_scene", "earliest", "least_cloudy", "median"] = Field(
-        "best_scene",
-        description="`best_scene`: datatakes by clear share of the AOI, gaps filled from the next. `earliest`: by date. "
-        "`least_cloudy`: by the catalogue's cloud cover. `median`: per-pixel median of the clear observations.",
-    )
-    clouds: Literal["scl", "none"] = Field("scl", description="`scl`: mask by scene classification. `none`: no mask (warned and tagged).")
-    masked_classes: tuple[Annotated[int, Field(ge=0, le=11)], ...] = Field(
-        (0, 1, 3, 8, 9, 10, 11), description="Scene-classification classes that are not clear."
-    )
-    cloud_dilation_px: int = Field(3, ge=0, le=50, description="Growth of classes 3, 8, 9 and 10, in 20 m pixels.")
-    cloud_opening_px: int = Field(
-        2,
-        ge=0,
-        le=50,
-        description="Clouds and shadows that hold no disk of this radius do not grow, in 20 m pixels: "
-        "the scene classification sees specks of cloud in bright tailings.",
-    )
-    stable_tolerance: float = Field(
-        0.15,
-        ge=0,
-        le=1,
-        description="A pixel that is never clear counts as clear where two dates agree in all bands within this share: bright "
-        "tailings and roofs are taken for cloud on every date. 0: never.",
-    )
-    unclear: Literal["keep", "nodata"] = Field(
-        "keep", description="A pixel that is never clear keeps its best observation, or becomes nodata."
-    )
-    max_cloud_cover: float = Field(100.0, ge=0, le=100, description="Items above this cloud cover in % are rejected.")
-    minimum_clear_share: float = Field(0.0, ge=0, le=1, description="Datatakes clearer than this share of what they cover are used.")
-    max_haze: float | None = Field(
-        None,
-        ge=0,
-        description="Datatakes with a higher median aerosol optical thickness over the area are rejected, where the product has it "
-        "(the scene classification does not see Harmattan haze); empty: haze is only reported.",
-    )
-    max_datatakes: int = Field(6, ge=1, description="At most so many datatakes are fetched, best first.")
-    resampling_20m: Literal["nearest", "bilinear", "cubic"] = Field(
-        "nearest", description="From 20 m to the grid; also for tiles of another zone."
-    )
-    reader: Literal["warpedvrt", "stackstac"] = Field(
-        "warpedvrt", description="What reads the pixels: windows through GDAL's warper, or stackstac's lazy cube. The pixels are the same."
-    )
-
-
-class Sentinel1(Archive):
-    """Sentinel-1 RTC composites (gamma nought, dB)."""
-
-    provider: S1Provider = Field("planetary_computer", description="Where scenes come from.")
-    fallbacks: tuple[S1Provider, ...] = Field(
-        (),
-        description="Providers that may stand in, in order, where the first one does not answer, refuses, or has nothing: written into "
-        "manifest and tags, with what differs. Empty: none.",
-    )
-    orbit_state: Literal["auto", "ascending", "descending"] = Field("auto", description="Pass; `auto`: see `relative_orbit`.")
-    relative_orbit: int | None = Field(
-        None, ge=1, le=175, description="Relative orbit; empty: the one that covers most of the AOI in every year, then most items."
-    )
-    border_erosion_px: int = Field(10, ge=0, le=200, description="Erosion of scene borders and zero fringes, in source pixels.")
-    kernel: Literal["plus", "box"] = Field("plus", description="3×3 circular mean: 5-pixel plus (weights 0.2), or the full 3×3 box.")
-
-
-class Elevation(Archive):
-    """Copernicus DEM GLO-30."""
-
-    provider: DemProvider = Field("earth_engine", description="Where tiles come from.")
-    fallbacks: tuple[DemProvider, ...] = Field(
-        (),
-        description="Providers that may stand in, in order, where the first one does not answer, refuses, or has nothing: written into "
-        "manifest and tags, with what differs. Empty: none.",
-    )
-    asset: str = Field("COPERNICUS/DEM/GLO30", description="With `earth_engine`: the image collection, which is an edition of the DEM.")
-    project: str | None = Field(
-        None, description="With `earth_engine`: the Google Cloud project that requests count for; empty: that of the credentials."
-    )
-    resampling: Literal["bilinear", "nearest"] = Field("bilinear", description="From 1″ to the grid, after mosaicking.")
 
 
 class Segmentation(Section):
@@ -362,67 +249,6 @@ class Publish(Section):
     )
 
 
-class Doctor(Section):
-    """From where on the doctor speaks; each limit with its reason (docs/doctor.md)."""
-
-    no_offset_below: float = Field(
-        800,
-        description="DN. Least 0.1-percentile of the ten bands of a patch below this proves that the 1000 of baseline 04.00 is not in it: "
-        "the darkest band of offset-free images has 3 to 330, and 584 in the mean over vegetation.",
-    )
-    offset_above: float = Field(900, description="DN. Where no patch is darker than this, the offset is taken to be in.")
-    reflectance_below: float = Field(
-        50, description="Median of the near infrared below this is no DN of land: reflectance from 0 to 1, or 0 to 10."
-    )
-    largest_db: float = Field(60, description="dB. No backscatter is beyond ± this; a wrapped nodata (55537) is.")
-    saturated_share: float = Field(
-        0.005, description="Share of a patch's pixels (and at least 64) at one greatest value of a band: natural maxima are single pixels."
-    )
-    saturated_dn: float = Field(20000, description="DN. Snow reaches 16000, clouds 20000; greater values are no reflectances.")
-    stripe_dn: float = Field(
-        60, description="DN. Lines that differ by this from the lines beside them; the ground makes 40 to 150, in both directions."
-    )
-    stripe_ratio: float = Field(
-        2.2,
-        description="So many times more in one direction than in the other: the ground makes 1.7 at most, roads and fields lie in both.",
-    )
-    gain: float = Field(0.25, description="Difference of gain between years on ground without mines; seasons and haze make up to 0.2.")
-    level_dn: float = Field(
-        500, description="DN. Difference of level between years there; half of the offset of 1000, and seasons make up to 300."
-    )
-    shift_px: float = Field(0.75, description="px. Sentinel-2 of one year against another: 0.3 px by its geometric refinement.")
-    radar_shift_px: float = Field(
-        2.5,
-        description="px. Sentinel-1 on Sentinel-2: layover and shadows of trees move them by 1 to 1.7 px (two real images whose "
-        "grids are right).",
-    )
-    mask_shift_px: float = Field(1.5, description="px. Edges of masks against edges of the image: segments follow them to a pixel.")
-    dem_shift_px: float = Field(
-        4, description="px. The elevation against light on slopes: a pixel of GLO-30 is 3 px, and slopes are smooth."
-    )
-    shift_significance: float = Field(
-        8, description="Peak of the phase correlation over the scatter of its surface; by chance alone 4.5 is the greatest of 128² values."
-    )
-    shift_distinct: float = Field(1.5, description="That peak over the greatest value elsewhere: wrong peaks reach 1.4.")
-    nodata_percent: float = Field(20, description="%. Patches with less data than this leave are told.")
-    cloud_percent: float = Field(20, description="%. Bright, white pixels in a patch; roofs and tailings cover less.")
-    class_share: float = Field(0.75, description="Share of mining on a year's ground from which 0 and 1 may be exchanged.")
-    speck_px: int = Field(4, description="px. Smaller patches of mining or holes are specks: a segment has at least 5 px.")
-    speck_share: float = Field(0.1, description="Share of a year's mining area in specks, or holes in it, that is told.")
-    lost_share: float = Field(0.35, description="Share of an earlier year's mining that is none later: mines seldom vanish.")
-    kappa: float = Field(0.4, description="Cohen's κ below which agreement is no more than fair (Landis & Koch 1977).")
-    label_auc: float = Field(
-        0.7, description="AUC of labels by a forest on pixels of other tiles, below which they do not follow the image."
-    )
-    contradicted_share: float = Field(
-        0.6, description="Share of a patch's sampled pixels of a class that such a forest contradicts, from which the patch is told."
-    )
-    twins: float = Field(0, description="Share of test patches with their tile in train in another year; one year foretells the other.")
-    location_r2: float = Field(
-        0.35, description="R² of the class share by place and year alone; blocks of 7.7 km leave 0.14 at most, the release has 0.68."
-    )
-
-
 class Config(Section):
     """One run: an area, its epochs and how they become a dataset."""
 
@@ -460,38 +286,3 @@ class Config(Section):
     def year_names(self) -> list[str]:
         """The years in ascending order, as they stand in paths."""
         return [str(year) for year in sorted(self.years)]
-
-
-def parse_config(values: dict[str, Any]) -> Config:
-    """Validate a configuration as read from YAML.
-
-    Raises:
-        UserError: naming every key that is unknown (with the nearest known one) or has a wrong value.
-    """
-    try:
-        return Config.model_validate(values)
-    except ValidationError as error:
-        lines = [_explain(dict(one)) for one in error.errors()]
-        raise UserError(
-            "a configuration as config/README.md describes it", "; ".join(lines), "mend these keys in the config file"
-        ) from None
-
-
-def _explain(error: dict[str, Any]) -> str:
-    where = ".".join(str(part) for part in error["loc"])
-    if error["type"] != "extra_forbidden":
-        return f"{where}: {error['msg']} (found {error['input']!r})"
-    near = difflib.get_close_matches(str(error["loc"][-1]), _known_keys(error["loc"][:-1]), n=1, cutoff=0)
-    return f"{where}: unknown key" + (f", the nearest known one is `{near[0]}`" if near else "")
-
-
-def _known_keys(path: tuple[Any, ...]) -> list[str]:
-    model: Any = Config
-    for part in path:
-        if not isinstance(part, str):
-            return list(Year.model_fields)
-        field = model.model_fields.get(part)
-        model = field.annotation if field else Year
-        if not (isinstance(model, type) and issubclass(model, BaseModel)):
-            model = Year
-    return list(model.model_fields)

@@ -1,4 +1,4 @@
-"""The label of each segment: what people decided wins over what the assistant predicts."""
+"""Decide the label of each segment: people's decisions win over the prediction of the assistant."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def decide(
 
     Args:
         features, samples, decisions, probabilities: tables of the block and year.
-        metrics: the assistant's, for its threshold.
+        metrics: `metrics.json` of the assistant, which holds its threshold.
     """
     table = labels(
         read_features(features),
@@ -42,7 +42,7 @@ def decide(
 def labels(
     features: pd.DataFrame, samples: pd.DataFrame, decisions: pd.DataFrame, probabilities: pd.DataFrame, threshold: float
 ) -> pd.DataFrame:
-    """One row per segment: an event's label, else a sample's, else an imported one, else the prediction `probability >= threshold`.
+    """Label each segment by a decision, else a sample, else an imported label, else the prediction `probability >= threshold`.
 
     Samples whose annotator is `imported` count as imported.
 
@@ -53,8 +53,8 @@ def labels(
     """
     import pandas as pd
 
-    known = features["segment"]
-    if not known.equals(probabilities["segment"]) or not samples["segment"].isin(known).all() or not decisions["segment"].isin(known).all():
+    ids = features["segment"]
+    if not (ids.equals(probabilities["segment"]) and samples["segment"].isin(ids).all() and decisions["segment"].isin(ids).all()):
         raise UserError(
             "tables of one segmentation", "segments that differ", "delete the block's people/ and assistant/ folders and run again"
         )
@@ -62,7 +62,7 @@ def labels(
     mining, cloudy = predicted(probability, features["clear_share"].to_numpy(), threshold)
     table = pd.DataFrame(
         {
-            "segment": known,
+            "segment": ids,
             "key": features["key"],
             "label": mining.astype(np.int8),
             "provenance": np.where(cloudy, "cloud", "predicted").astype(object),
@@ -72,18 +72,18 @@ def labels(
         }
     ).set_index("segment")
     samples = samples.assign(provenance=np.where(samples["who"] == "imported", "imported", "manual"), when="")
-    said = decisions["provenance"] != "imported"
+    decided = decisions["provenance"] != "imported"
     manual = samples["provenance"] == "manual"
-    for people in (one.set_index("segment") for one in (samples[~manual], decisions[~said], samples[manual], decisions[said])):
+    for rows in (samples[~manual], decisions[~decided], samples[manual], decisions[decided]):  # from the weakest to the strongest
         for column in ("label", "provenance", "who", "when"):
-            table.loc[people.index, column] = people[column].to_numpy()
+            table.loc[rows["segment"], column] = rows[column].to_numpy()
     return table.reset_index().astype({"segment": "uint32", "label": "int8"})
 
 
 def predicted(
     probability: NDArray[np.floating], clear_share: NDArray[np.floating], threshold: float
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Whether the assistant's word for a segment is mining, and where it would be but for the clouds."""
+    """Return where the assistant predicts mining, and where it would if Sentinel-2 had seen the segment clearly."""
     mining = probability.astype(np.float64).round(4) >= threshold
     cloudy = mining & (clear_share < tables.CLEAR)
     return mining & ~cloudy, cloudy

@@ -1,9 +1,10 @@
-"""People's events of a block and year, checked, and what they come to on the present segmentation."""
+"""Check the events of a block and year and find the decision in force for each segment of the present segmentation."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from smallmines.core import raster
@@ -16,21 +17,19 @@ from smallmines.segment.features import read_features
 from smallmines.settings.transfer import Transfer
 
 
-def check_events(
-    paths: Sequence[str],
-    year: str,
-    block: str,
-    features: str | Path,
-    segments: str | Path,
-    settings: Transfer,
-    decisions_out: str | Path,
-    lineage_out: str | Path,
-    review_out: str | Path,
-) -> None:
-    """Read the events of a block and year, write the decision that counts for each segment, and what became of each event.
+@dataclass(frozen=True)
+class Outputs:
+    """Paths of the table `decisions` (Parquet), and of lineage and review list (CSV; see `transfer.Settled`)."""
 
-    Args:
-        lineage_out, review_out: CSV, see `transfer.Settled`.
+    decisions: str | Path
+    lineage: str | Path
+    review: str | Path
+
+
+def check_events(
+    paths: Sequence[str], year: str, block: str, features: str | Path, segments: str | Path, settings: Transfer, outputs: Outputs
+) -> None:
+    """Read the events of a block and year; write the decision in force for each segment, and what became of each event.
 
     Raises:
         UserError: an unusable file, or an event of another year or block.
@@ -38,23 +37,23 @@ def check_events(
     events = event_files.read_events(paths)
     require_home(events, int(year), block)
     with raster.opened(segments) as source:
-        found = settle(events, read_features(features), lambda: source.read(1), raster.geobox_of(source), settings)
-    logger.info("%d decisions in %d files", len(found.decisions), len(paths))
-    for fate, number in found.lineage["fate"].value_counts().items():
+        settled = settle(events, read_features(features), lambda: source.read(1), raster.geobox_of(source), settings)
+    logger.info("%d decisions in %d files", len(settled.decisions), len(paths))
+    for fate, number in settled.lineage["fate"].value_counts().items():
         logger.log(logging.WARNING if fate in {"review", "lost"} else logging.INFO, "%s: %d events", fate, number)
-    if len(found.review):
-        logger.warning("%d segments are disputed or took no label: listed in %s", len(found.review), review_out)
-    tables.write(decisions_out, found.decisions, "decisions")
-    for path, table in ((lineage_out, found.lineage), (review_out, found.review)):
+    if len(settled.review):
+        logger.warning("%d segments are disputed or took no label: listed in %s", len(settled.review), outputs.review)
+    tables.write(outputs.decisions, settled.decisions, "decisions")
+    for path, table in ((outputs.lineage, settled.lineage), (outputs.review, settled.review)):
         with written(path) as beside:
             table.to_csv(beside, index=False, lineterminator="\n")
 
 
 def require_home(events: Sequence[event_files.Event], year: int, block: str) -> None:
-    """Refuse events of another year or block, and those of the accuracy sample: a reference that became a label would judge itself.
+    """Refuse events of another year or block, and events about the accuracy sample: used as labels, these would judge themselves.
 
     Raises:
-        UserError: there are some.
+        UserError: there are such events.
     """
     if reference := [event for event in events if event.provenance == event_files.REFERENCE]:
         raise UserError(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from smallmines.core.errors import UserError
 from smallmines.core.job import TOOK
+from smallmines.core.layout import Layout
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,7 +39,8 @@ def took(run: str, root: str | Path = ".") -> pd.DataFrame:
     """
     import pandas as pd
 
-    folder, logs = Path(root) / "benchmarks" / run, Path(root) / "logs" / run
+    layout = Layout(run, Path(root))
+    folder, logs = layout.benchmarks, layout.logs
     rows = []
     for path in sorted(folder.rglob("*.tsv"), key=lambda path: (path.stat().st_mtime, path)):
         name = path.relative_to(folder)

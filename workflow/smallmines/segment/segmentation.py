@@ -1,13 +1,13 @@
-"""The label raster of a block: masking, OTB's three steps, canonical ids.
+"""Segment a block into a label raster: masking, OTB's three steps, canonical ids.
 
-Labels are uint32, 1..n in row-major order of each segment's first pixel, 0 outside. Each segment is one piece whose pixels
-hang together by their sides (4-connectivity, as in OTB). No step loops over segments or pixels.
+Labels are uint32, 1..n in row-major order of each segment's first pixel, 0 outside. The pixels of a segment are connected by
+their sides (4-connectivity, as in OTB). No step loops over segments or pixels.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -30,15 +30,16 @@ if TYPE_CHECKING:
 Labels = NDArray[np.uint32]
 
 
+@dataclass(frozen=True)
+class Outputs:
+    """Paths of the label raster (uint32, nodata 0) and of the report (JSON: count, sizes, settings, backend)."""
+
+    labels: str | Path
+    report: str | Path
+
+
 def segment(
-    composite: str | Path,
-    grid: str | Path,
-    block: str,
-    settings: Segmentation,
-    threads: int,
-    mem_mb: int,
-    labels_out: str | Path,
-    report_out: str | Path,
+    composite: str | Path, grid: str | Path, block: str, settings: Segmentation, threads: int, mem_mb: int, outputs: Outputs
 ) -> None:
     """Segment a block's Sentinel-2 composite.
 
@@ -47,10 +48,7 @@ def segment(
     Args:
         composite: uint16 bands named B02… on the block's grid, nodata 0.
         grid: `grid.json`.
-        settings: bands, radii, sizes and backend.
         threads, mem_mb: what the job may use.
-        labels_out: the label raster, uint32, nodata 0.
-        report_out: JSON with count, sizes, settings and backend.
 
     Raises:
         UserError: OTB is missing or fails; the composite lacks a band or lies on another grid.
@@ -58,7 +56,7 @@ def segment(
     lattice = read_lattice(grid)
     geobox = lattice.block(block)
     limits = orfeo.resources(threads, mem_mb, len(settings.bands))
-    target = Path(labels_out)
+    target = Path(outputs.labels)
     target.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".otb-", dir=target.parent) as folder:
         image = Path(folder) / "image.tif"
@@ -71,9 +69,11 @@ def segment(
             logger.info("OTB %s by %s, %d threads, %d MB, tiles of %d px", version, backend, threads, limits.ram_mb, limits.tile_px)
             labels = mean_shift(image, valid, geobox, settings, otb, limits)
     sizes = np.bincount(labels.ravel())[1:]
-    tags = {"SEGMENTATION": f"mean shift, bands {' '.join(settings.bands)}, spatial radius {settings.spatial_radius} px, "
-            f"range radius {settings.range_radius} DN, minimum size {settings.min_size} px", TAG: of_rasters(otb=version)}  # fmt: skip
-    raster.write(target, labels, geobox, 0, ["segment"], tags)
+    parameters = (
+        f"mean shift, bands {' '.join(settings.bands)}, spatial radius {settings.spatial_radius} px, "
+        f"range radius {settings.range_radius} DN, minimum size {settings.min_size} px"
+    )
+    raster.write(target, labels, geobox, 0, ["segment"], {"SEGMENTATION": parameters, TAG: of_rasters(otb=version)})
     report = {
         "block": block,
         "segments": len(sizes),
@@ -84,15 +84,15 @@ def segment(
         "backend": backend,
         "settings": {key: value for key, value in asdict(settings).items() if key != "backend"},
     }
-    write_json(report_out, report)
+    write_json(outputs.report, report)
     logger.info("block %s: %d segments of median size %s px", block, report["segments"], report["median_size_px"])
 
 
 def masked_image(composite: str | Path, geobox: GeoBox, own: NDArray[np.bool_], bands: Sequence[str], target: Path) -> NDArray[np.bool_]:
-    """Write the bands to segment, with `orfeo.FAR` where a pixel is not `own` or any band of the composite is 0.
+    """Write the bands that are segmented, with `orfeo.FAR` where a pixel is not `own` or any band of the composite is 0.
 
     Returns:
-        True where a pixel takes part, (row, column).
+        True where a pixel is segmented, (row, column).
 
     Raises:
         UserError: the composite lacks a band or lies on another grid.
@@ -112,10 +112,10 @@ def masked_image(composite: str | Path, geobox: GeoBox, own: NDArray[np.bool_], 
 def mean_shift(
     image: Path, valid: NDArray[np.bool_], geobox: GeoBox, settings: Segmentation, otb: orfeo.Orfeo, limits: orfeo.Resources
 ) -> Labels:
-    """The canonical labels of an image from `masked_image`; temporary files lie beside it.
+    """Return the canonical labels of an image from `masked_image`; temporary files are written beside it.
 
-    Labels are made canonical already before the merging: OTB numbers them by tile, and its merging decides ties by number.
-    The masked regions keep labels there, since 0 is not a segment to OTB.
+    Labels are also made canonical before the merging: OTB numbers them by tile, and its merging decides ties by number.
+    Masked regions keep labels there, since OTB does not treat 0 as a segment.
     """
     folder = image.parent
     smooth, position, split, whole, merged = (folder / f"{name}.tif" for name in ("smooth", "position", "split", "whole", "merged"))
@@ -152,9 +152,9 @@ def pieces(labels: Labels) -> Labels:
     open_[::2, ::2] = inside
     open_[::2, 1::2] = (labels[:, 1:] == labels[:, :-1]) & inside[:, 1:]
     open_[1::2, ::2] = (labels[1:] == labels[:-1]) & inside[1:]
-    found = np.empty(open_.shape, np.uint32)
-    count = ndimage.label(open_, output=found)
-    return ordered(found[::2, ::2], int(count))
+    connected = np.empty(open_.shape, np.uint32)
+    count = ndimage.label(open_, output=connected)
+    return ordered(connected[::2, ::2], int(count))
 
 
 def ordered(labels: NDArray[Any], count: int) -> Labels:

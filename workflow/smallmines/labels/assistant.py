@@ -1,0 +1,374 @@
+"""The label assistant: a random forest per block and year gives every segment a probability of mining, and a threshold.
+
+The threshold is set by the prevalence, the share of the area that is mining (see `smallmines.labels.prevalence`).
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smallmines.core.errors import UserError
+from smallmines.core.files import write_json, written
+from smallmines.core.log import logger
+from smallmines.core.product import CLASSES
+from smallmines.labels import prevalence, tables
+from smallmines.labels.forest import (
+    FEATURES,
+    SCALES,
+    Params,
+    Training,
+    Tuned,
+    cross_predict,
+    dem_median,
+    fit,
+    matrix,
+    pooled,
+    predict,
+    training_of,
+    tune,
+)
+from smallmines.segment.features import read_features
+from smallmines.settings.assistant import Assistant
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from sklearn.ensemble import RandomForestClassifier
+
+ENOUGH = 100_000
+"""Segments from which the prevalence is estimated, at even steps through the block: more change nothing and take minutes."""
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Paths of the assistant's products."""
+
+    probabilities: str | Path
+    metrics: str | Path
+    model: str | Path
+
+
+@dataclass(frozen=True)
+class ClearSegments:
+    """Segments of a block that count in shares of the area: those seen clearly (`tables.CLEAR`), or all where none is.
+
+    Attributes:
+        x: (segment, feature) float32, scaled.
+        area: (segment,) float64, pixels.
+        probabilities: (segment, class 0 and 1) float64, by the forest of all samples.
+    """
+
+    x: NDArray[np.float32]
+    area: NDArray[np.float64]
+    probabilities: NDArray[np.float64]
+
+    def predicted_share(self, threshold: float) -> float:
+        """Return the share of the area at or above a probability of mining."""
+        return float(self.area[self.probabilities[:, 1] >= threshold].sum() / self.area.sum())
+
+
+@dataclass(frozen=True)
+class Prevalence:
+    """Share of the area that is mining, and how it was found.
+
+    Attributes:
+        share: 0 to 1.
+        details: `source`, and the figures behind an estimate.
+    """
+
+    share: float
+    details: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """The probability from which a segment is predicted mining.
+
+    Attributes:
+        value: 0 to 1, or 1.0001 where nothing is.
+        rule: `match_prevalence`, or `number` where the configuration gives the value.
+        predicted_share: share of the clear area that is predicted mining, at this threshold and at 0.5.
+    """
+
+    value: float
+    rule: str
+    predicted_share: dict[float, float]
+
+
+@dataclass(frozen=True)
+class Result:
+    """The assistant of a block and year, as described by its metrics.
+
+    Attributes:
+        trained_on: blocks whose samples were used.
+        segments: number of segments of the block; without_dem: of these, those without a height.
+        clear_area_share: share of the block's area in `ClearSegments`.
+    """
+
+    block: str
+    trained_on: Sequence[str]
+    training: Training
+    tuned: Tuned
+    model: RandomForestClassifier
+    segments: int
+    without_dem: int
+    clear_area_share: float
+    prevalence: Prevalence
+    threshold: Threshold
+
+
+def assist(
+    block: str, features: Mapping[str, str], samples: Mapping[str, str], settings: Assistant, threads: int, outputs: Outputs
+) -> None:
+    """Train a forest, choose the threshold and predict every segment of a block; write probabilities, metrics and model.
+
+    Args:
+        block: the block that is predicted.
+        features, samples: paths of the tables by block; other blocks are used only when this block lacks a class
+            and `settings.on_missing_class` is `pooled_model`.
+
+    Raises:
+        UserError: a class has samples in fewer tiles than there are folds.
+    """
+    samples_by_block = read_samples(block, samples, settings)
+    table = read_features(features[block])
+    segments = {name: table if name == block else read_features(features[name]) for name in samples_by_block}
+    training = training_of(samples_by_block, segments)
+    tuned = tune(training, settings, threads)
+    logger.info("best of %d forests: %s", len(tuned.tried), tuned.params)
+    model = fit(training.x, training.y, tuned.params, settings.seed, threads, oob=True)
+    x, without_dem = matrix(table)
+    probabilities = predict(model, x, [0, 1], threads)
+
+    area = table["area"].to_numpy(np.float64)
+    clear = table["clear_share"].to_numpy() >= tables.CLEAR
+    if not clear.any():
+        clear[:] = True
+    clear_segments = ClearSegments(x[clear], area[clear], probabilities[clear])
+    own = samples_by_block[block]
+    sampled = np.isin(table["segment"], own.loc[own["label"] == 1, "segment"])
+    share = find_prevalence(training, tuned.params, clear_segments, round(float(area[sampled].sum() / area.sum()), 4), settings, threads)
+    threshold = find_threshold(clear_segments, share, settings)
+    clear_share = float(clear_segments.area.sum() / area.sum())
+    result = Result(block, list(segments), training, tuned, model, len(table), without_dem, clear_share, share, threshold)
+
+    write_json(outputs.metrics, metrics(result, settings))
+    predicted = table[["segment"]].assign(probability=probabilities[:, 1].astype(np.float32), entropy=entropy(probabilities[:, 1]))
+    tables.write(outputs.probabilities, predicted, "probabilities")
+    save(
+        outputs.model,
+        {
+            "model": model,
+            "features": FEATURES,
+            "scales": SCALES,
+            "threshold": threshold.value,
+            "versions": library_versions(),
+            "dem_fill": dem_median(table),
+        },
+    )
+
+
+def read_samples(block: str, paths: Mapping[str, str], settings: Assistant) -> dict[str, pd.DataFrame]:
+    """Read the samples that train the forest of a block, by block: its own, or those of all blocks where it lacks a class.
+
+    Raises:
+        UserError: a class has samples in fewer tiles than there are folds.
+    """
+    own = tables.read(paths[block], "samples")
+    lacks_class = bool(tables.lacking(own, settings.folds)) and settings.on_missing_class == "pooled_model"
+    samples = {name: own if name == block else tables.read(paths[name], "samples") for name in (sorted(paths) if lacks_class else [block])}
+    together = pooled(samples)
+    if lack := tables.lacking(together, settings.folds):
+        raise UserError(
+            f"samples of both classes in at least {settings.folds} tiles (assistant.folds)",
+            tables.counts(together),
+            f"add samples of {' and '.join(lack)}",
+        )
+    if lacks_class:
+        logger.warning("block %s has %s: the forest is trained on blocks %s together", block, tables.counts(own), ", ".join(samples))
+    logger.info("training on %s", tables.counts(together))
+    return samples
+
+
+# --- prevalence and threshold ---------------------------------------------------------------------------------------------
+
+
+def find_prevalence(
+    training: Training, params: Params, clear: ClearSegments, sampled_share: float, settings: Assistant, threads: int
+) -> Prevalence:
+    """Return the prevalence of the configuration, or estimate it.
+
+    The estimate is the geometric mean of the expectation maximisation and of the share predicted at 0.5. Where it is below
+    `sampled_share`, the share of the area that was sampled as mining, it has failed (look-alikes explain all of the mining) and
+    `sampled_share` is used.
+    """
+    if settings.prevalence == "estimate":
+        estimate = estimate_prevalence(training, params, clear, settings, threads)
+        predicted_at_half = round(clear.predicted_share(0.5), 4)
+        share = round(float(np.sqrt(estimate.share * predicted_at_half)), 4)
+        details = {**estimate.details, "predicted_at_half": predicted_at_half}
+        if share < sampled_share:
+            logger.warning(
+                "estimated prevalence %.4f is below the %.4f sampled as mining, which is used; better set assistant.prevalence",
+                share,
+                sampled_share,
+            )
+            share, details = sampled_share, {**details, "source": "area of the mining samples", "estimate": share}
+    else:
+        share, details = settings.prevalence, {"source": "configuration"}
+    logger.info("prevalence %.4f (%s)", share, details["source"])
+    return Prevalence(share, details)
+
+
+def estimate_prevalence(training: Training, params: Params, clear: ClearSegments, settings: Assistant, threads: int) -> Prevalence:
+    """Estimate the share of mining in the area by expectation maximisation; see `smallmines.labels.prevalence`.
+
+    The larger of two estimates counts, by types of non-mining land and by two classes: each fails towards 0, where the other
+    classes can explain everything. The folds split tiles, unlike those of the metrics: the forest is used on the very tiles that
+    were sampled.
+
+    `clear.probabilities` serve the estimate by two classes: a forest of the two classes in the other order is the same to the last
+    digit (Gini's sums of two terms), so none is trained.
+    """
+    from sklearn.model_selection import StratifiedKFold
+
+    types = prevalence.types_of(training.x, training.y, training.subclass, settings.seed)
+    some = slice(None, None, -(-len(clear.x) // ENOUGH))
+    shares = {}
+    for name, code in (("of_types", types.code), ("of_two_classes", 1 - training.y.astype(np.int64))):
+        folds = list(StratifiedKFold(settings.folds, shuffle=True, random_state=settings.seed).split(training.x, code))
+        out_of_fold = cross_predict(training.x, code, folds, params, settings.seed, threads)
+        if name == "of_two_classes":
+            everywhere = clear.probabilities[some, ::-1]
+        else:
+            model = fit(training.x, code, params, settings.seed, threads)
+            everywhere = predict(model, clear.x[some], list(range(int(code.max()) + 1)), threads)
+        shares[name] = round(prevalence.estimate(out_of_fold, code, everywhere, clear.area[some]), 4)
+    return Prevalence(max(shares.values()), {"source": "estimate", **shares, "types_from": types.source, "types": types.number})
+
+
+def find_threshold(clear: ClearSegments, share: Prevalence, settings: Assistant) -> Threshold:
+    """Return the threshold of the configuration, or the one at which the predicted share of the area matches the prevalence."""
+    if settings.threshold == "match_prevalence":
+        value = matching_threshold(clear.probabilities[:, 1], clear.area, share.share)
+    else:
+        value = settings.threshold
+    predicted = {level: clear.predicted_share(level) for level in sorted({value, 0.5})}
+    logger.info("threshold %.4f: %.4f of the area is predicted mining (%.4f at 0.5)", value, predicted[value], predicted[0.5])
+    return Threshold(value, settings.threshold if isinstance(settings.threshold, str) else "number", predicted)
+
+
+def matching_threshold(probability: NDArray[np.float64], area: NDArray[np.float64], share: float) -> float:
+    """Return the probability at which the predicted share of the area is nearest to `share`; of equally near ones the highest.
+
+    At least 0.0001: a segment with probability 0 is never mining.
+    """
+    levels, place = np.unique(probability, return_inverse=True)
+    above = np.cumsum(np.bincount(place, weights=area)[::-1])[::-1] / area.sum()
+    levels, above = np.append(levels, 1.0001), np.append(above, 0.0)
+    usable = levels > 0
+    levels, above = levels[usable], above[usable]
+    distance = np.abs(above - share).round(12)
+    return float(levels[np.flatnonzero(distance == distance.min())[-1]].round(4))
+
+
+# --- metrics and files ----------------------------------------------------------------------------------------------------
+
+
+def metrics(result: Result, settings: Assistant) -> dict[str, Any]:
+    """Return the document `metrics.json`; numbers are rounded to six decimals, but for the threshold."""
+    training, threshold, share = result.training, result.threshold, result.prevalence.share
+    levels = list(threshold.predicted_share)
+
+    def scores_at(class_share: float | None) -> dict[str, dict[str, float]]:
+        return {f"{level:g}": scores(training.y, result.tuned.out_of_fold, level, class_share) for level in levels}
+
+    document = rounded(
+        {
+            "block": result.block,
+            "trained_on_blocks": list(result.trained_on),
+            "features": list(FEATURES),
+            "samples": {
+                name: {"segments": int((training.y == value).sum()), "tiles": len(set(training.groups[training.y == value].tolist()))}
+                for value, name in enumerate(CLASSES)
+            },
+            "segments": result.segments,
+            "segments_without_dem": result.without_dem,
+            "missing_dem": "median of the block",
+            "clear_area_share": result.clear_area_share,
+            "forest": result.tuned.params,
+            "folds": settings.folds,
+            "brier_score_of_folds": result.tuned.tried,
+            "out_of_bag_accuracy": float(result.model.oob_score_),
+            "prevalence": {"share": share, **result.prevalence.details},
+            "threshold_rule": threshold.rule,
+            "predicted_share_of_clear_area": {f"{level:g}": value for level, value in threshold.predicted_share.items()},
+            "out_of_fold": {
+                "as_drawn": {"note": "at the samples' class shares: NOT map accuracy", **scores_at(None)},
+                "at_class_shares_of_the_area": {
+                    "note": "re-weighted to the prevalence; assumes samples that are typical of their class",
+                    **scores_at(share),
+                },
+            },
+            "importances": dict(zip(FEATURES, result.model.feature_importances_.tolist(), strict=True)),
+            "versions": library_versions(),
+        }
+    )
+    return {**document, "threshold": threshold.value}
+
+
+def scores(y: NDArray[np.int8], probability: NDArray[np.float64], threshold: float, share: float | None) -> dict[str, float]:
+    """Return precision, recall, F1 and IoU of mining at a threshold.
+
+    Args:
+        share: share of mining to which the samples are weighted; None: as they are.
+    """
+    weight = np.ones(len(y)) if share is None else np.where(y == 1, share / (y == 1).sum(), (1 - share) / (y == 0).sum())
+    called = probability >= threshold
+    hit, false, missed = (float(weight[choice].sum()) for choice in (called & (y == 1), called & (y == 0), ~called & (y == 1)))
+
+    def ratio(part: float, whole: float) -> float:
+        return part / whole if whole > 0 else 0.0
+
+    return {
+        "precision": ratio(hit, hit + false),
+        "recall": ratio(hit, hit + missed),
+        "f1": ratio(2 * hit, 2 * hit + false + missed),
+        "iou": ratio(hit, hit + false + missed),
+    }
+
+
+def entropy(probability: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Return the binary entropy in bits, rounded to four decimals: 0 where certain, 1 at 0.5."""
+    p = np.clip(probability, 1e-12, 1 - 1e-12)
+    return np.clip(-(p * np.log2(p) + (1 - p) * np.log2(1 - p)), 0, 1).round(4).astype(np.float32)
+
+
+def library_versions() -> dict[str, str]:
+    """Return the versions that a saved model needs to be loaded."""
+    import sklearn
+
+    return {"python": platform.python_version(), "numpy": np.__version__, "scikit-learn": sklearn.__version__}
+
+
+def save(path: str | Path, content: dict[str, Any]) -> None:
+    """Write a model and its metadata (joblib, compressed)."""
+    import joblib
+
+    with written(path) as beside:
+        joblib.dump(content, beside, compress=3)
+
+
+def rounded(value: Any) -> Any:
+    """Round the numbers in a JSON-able value to six decimals."""
+    if isinstance(value, dict):
+        return {key: rounded(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [rounded(item) for item in value]
+    return round(value, 6) if isinstance(value, float) else value
