@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from smallmines.archive.choice import Area, Choice, Rejected
 from smallmines.archive.providers import AOT, METADATA, Provider
@@ -34,13 +36,13 @@ class Product:
         datatake: platform and sensing start.
         tile: MGRS tile with a leading T.
         baseline: processing baseline as an integer (05.00 is 500).
-        made: time of processing, up to 14 digits; empty where it is unknown.
+        processed: time of processing, up to 14 digits; empty where it is unknown.
     """
 
     datatake: str
     tile: str
     baseline: int
-    made: str
+    processed: str
 
 
 def choose_sentinel2(items: list[Item], provider: Provider, settings: SearchSentinel2, area: Area, rejected: Rejected) -> Choice:
@@ -49,19 +51,18 @@ def choose_sentinel2(items: list[Item], provider: Provider, settings: SearchSent
     Returns:
         Entries in rank order, all datatakes in rank order, and notes on contradictory metadata.
     """
-    products = {item.id: product_of(item, provider) for item in items}
-    items = rejected.sieve(items, lambda item: None if products[item.id] else "no processing baseline")
-    known = {name: product for name, product in products.items() if product}
-    latest = _latest(known)
+    products = {item.id: product for item in items if (product := product_of(item, provider)) is not None}
+    items = rejected.sieve(items, lambda item: None if item.id in products else "no processing baseline")
+    latest = _latest(products)
     items = rejected.sieve(items, lambda item: None if latest[item.id] == item.id else f"superseded by {latest[item.id]}")
     items = rejected.sieve(items, lambda item: _cloudy(item, settings.max_cloud_cover))
-    ranking = _rank(_datatakes(items, known, provider, settings, area), settings, rejected)
+    ranking = _rank(_datatakes(items, products, provider, settings, area), settings, rejected)
     by_name = {item.id: item for item in items}
     chosen = [(by_name[name], take, take.rank) for take in ranking if take.rank for name in take.items]
     entries: list[Sentinel2Entry] = []
     notes: list[str] = []
     for index, (item, take, rank) in enumerate(chosen, 1):
-        baseline, offset, contradictions = radiometry_of(item, known[item.id].baseline, provider)
+        baseline, offset, contradictions = radiometry_of(item, products[item.id].baseline, provider)
         notes += contradictions
         entries.append(
             Sentinel2Entry(
@@ -70,7 +71,7 @@ def choose_sentinel2(items: list[Item], provider: Provider, settings: SearchSent
                 datatake=take.datatake,
                 rank=rank,
                 datetime=item.datetime,
-                tile=known[item.id].tile,
+                tile=products[item.id].tile,
                 platform=item.properties.get("platform"),
                 cloud_cover=item.properties.get("eo:cloud_cover"),
                 baseline=baseline,
@@ -92,17 +93,17 @@ def product_of(item: Item, provider: Provider) -> Product | None:
     )
     tile = name["tile"] if name else str(properties.get("grid:code") or properties.get("s2:mgrs_tile") or item.id).removeprefix("MGRS-")
     tile = tile if tile.startswith("T") and len(tile) == 6 else f"T{tile}" if len(tile) == 5 else tile
-    made = re.sub(r"[^0-9]", "", str(properties.get("s2:generation_time") or (name and name["made"]) or ""))[:14]
+    processed = re.sub(r"[^0-9]", "", str(properties.get("s2:generation_time") or (name and name["made"]) or ""))[:14]
     baseline = baseline_of(item.id, properties, provider.baseline, next(iter(item.hrefs.values()), ""))
     if baseline is None and METADATA in item.hrefs and "metadata" in provider.baseline:
         baseline = read_metadata(text_of(item.hrefs[METADATA], provider))[0]
-    return None if baseline is None else Product(datatake, tile, baseline, made)
+    return None if baseline is None else Product(datatake, tile, baseline, processed)
 
 
 def _latest(products: Mapping[str, Product]) -> dict[str, str]:
     """Return, for each item, the id of the latest product of its datatake and tile."""
     latest: dict[tuple[str, str], str] = {}
-    for name in sorted(products, key=lambda name: (products[name].baseline, products[name].made, name)):
+    for name in sorted(products, key=lambda name: (products[name].baseline, products[name].processed, name)):
         latest[products[name].datatake, products[name].tile] = name
     return {name: latest[product.datatake, product.tile] for name, product in products.items()}
 
@@ -181,16 +182,19 @@ def seen_by(items: Sequence[Item], provider: Provider, settings: SearchSentinel2
         Share that is clear, share with data, and the median aerosol optical thickness of the clear part (None where the products lack
         it).
     """
+
+    def sampled(item: Item, band: str) -> NDArray[Any]:
+        return read_asset(item.id, band, item.hrefs[band], provider, lambda source: onto(source, area.geobox, "nearest"))
+
     classes = np.zeros(tuple(area.geobox.shape), np.uint8)
     haze = np.zeros(classes.shape, np.uint16)
     band = SCL if settings.clouds == "scl" else "B02"
     for item in items:
-        values = read_asset(item.id, band, item.hrefs[band], provider, lambda source: onto(source, area.geobox, "nearest"))
+        values = sampled(item, band)
         values = values if settings.clouds == "scl" else (values > 0) * np.uint8(VEGETATION)
         if AOT in item.hrefs:
             try:
-                thickness = read_asset(item.id, AOT, item.hrefs[AOT], provider, lambda source: onto(source, area.geobox, "nearest"))
-                np.copyto(haze, thickness, where=classes == 0)
+                np.copyto(haze, sampled(item, AOT), where=classes == 0)
             except UserError as error:
                 if not ABSENT.search(error.found):  # a temporary failure must not change the choice
                     raise

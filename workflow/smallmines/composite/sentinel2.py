@@ -73,6 +73,29 @@ class Surface:
     bright: NDArray[np.bool_]
 
 
+class PixelCounts:
+    """Counts of a block's own pixels, collected strip by strip.
+
+    Attributes:
+        by_grade: by grade and index of the scene, int64 (4, 256).
+        kept: by row and column of the cell, pixels that count as clear because they are stable.
+    """
+
+    def __init__(self, own: NDArray[np.bool_], tile_size: int) -> None:
+        """Start at 0. `own` is True in the block's own cells, (row, column)."""
+        self.own, self.tile_size = own, tile_size
+        self.by_grade = np.zeros((CLEAR + 1, 256), np.int64)
+        self.kept = np.zeros(tuple(size // tile_size for size in own.shape), np.int64)
+
+    def add(self, strip: Window, done: Surface, kept: NDArray[np.bool_]) -> None:
+        """Count the pixels of a strip, and those of them that are `kept`."""
+        inside = self.own[strip.row_off : strip.row_off + strip.height]
+        row, col = np.nonzero(kept & inside)
+        np.add.at(self.kept, ((row + strip.row_off) // self.tile_size, col // self.tile_size), 1)
+        for grade, counts in enumerate(self.by_grade):
+            counts += np.bincount(done.source[inside & (done.grade == grade)], minlength=256)
+
+
 def composite(block: str, grid: str | Path, fetched: str | Path, settings: Sentinel2, outputs: Mapping[str, str | Path]) -> None:
     """Make the Sentinel-2 composite of a block, strip by strip, on the block's grid.
 
@@ -89,20 +112,18 @@ def composite(block: str, grid: str | Path, fetched: str | Path, settings: Senti
     """
     lattice = read_lattice(grid)
     geobox, own = lattice.block(block), lattice.own(block)
-    source_list = read_fetched(fetched, Sentinel2Entry)
-    items = source_list.items
-    entries = [item.entry for item in items]
+    fetched_list = read_fetched(fetched, Sentinel2Entry)
+    entries = [item.entry for item in fetched_list.items]
     _check_usable(entries, settings)
     pixels = {entry.id: DarkPixels(len(S2_BANDS)) for entry in entries}
-    counts = np.zeros((CLEAR + 1, 256), np.int64)
-    kept_in = np.zeros(tuple(size // lattice.tile_size for size in geobox.shape), np.int64)
+    counts = PixelCounts(own, lattice.tile_size)
     offset = OFFSET if settings.radiometry == "dn_plus1000" or (settings.radiometry == "native" and entries[0].offset) else 0
-    tags = _tags(entries, settings) | source_list.provider_tags() | {TAG: of_rasters()}
+    tags = _tags(entries, settings) | fetched_list.provider_tags() | {TAG: of_rasters()}
     with ExitStack() as stack:
-        sources = {item.entry.id: _open(stack, item, geobox, settings) for item in items}
+        sources = {item.entry.id: _open(stack, item, geobox, settings) for item in fetched_list.items}
         image = stack.enter_context(created(outputs["image"], geobox, "uint16", 0, S2_BANDS, tags))
         # All scenes of the year, so that the n-th name is scene n also in a block that some scenes miss.
-        source = stack.enter_context(created(outputs["source"], geobox, "uint8", 0, ["scene"], tags | _names(source_list.scenes)))
+        source = stack.enter_context(created(outputs["source"], geobox, "uint8", 0, ["scene"], tags | _names(fetched_list.scenes)))
         values = {"VALUES": "0 not clear, 1 clear, 2 clear because stable"}
         clear = stack.enter_context(created(outputs["clear_mask"], geobox, "uint8", None, ["clear"], tags | values))
         for strip in strips(tuple(geobox.shape)):
@@ -112,18 +133,14 @@ def composite(block: str, grid: str | Path, fetched: str | Path, settings: Senti
             image.write(done.dn, window=strip)
             source.write(done.source, 1, window=strip)
             clear.write(np.where(kept, KEPT, done.grade == CLEAR).astype(np.uint8), 1, window=strip)
-            inside = own[strip.row_off : strip.row_off + strip.height]
-            row, col = np.nonzero(kept & inside)
-            np.add.at(kept_in, ((row + strip.row_off) // lattice.tile_size, col // lattice.tile_size), 1)
-            for grade, row in enumerate(counts):
-                row += np.bincount(done.source[inside & (done.grade == grade)], minlength=256)
+            counts.add(strip, done, kept)
         verdicts = {entry.id: check_offset(entry.id, entry.baseline, entry.offset, pixels[entry.id]) for entry in entries}
     first_row, first_col, _, _ = lattice.windows[block]
-    kept_pixels = {tile.tile_id: int(kept_in[tile.row - first_row, tile.col - first_col]) for tile in lattice.tiles_of(block)}
-    stats = _stats(entries, counts, verdicts) | {
+    kept_pixels = {tile.tile_id: int(counts.kept[tile.row - first_row, tile.col - first_col]) for tile in lattice.tiles_of(block)}
+    stats = _stats(entries, counts.by_grade, verdicts) | {
         "kept_pixels": sum(kept_pixels.values()),
         "kept_pixels_of_tiles": {name: count for name, count in kept_pixels.items() if count},
-        "seams": seams(outputs["image"], outputs["source"], outputs["clear_mask"], own, [scene.id for scene in source_list.scenes]),
+        "seams": seams(outputs["image"], outputs["source"], outputs["clear_mask"], own, [scene.id for scene in fetched_list.scenes]),
     }
     logger.info("block %s: %d pixels are never clear, but stable: they count as clear", block, stats["kept_pixels"])
     logger.info(

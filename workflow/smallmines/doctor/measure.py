@@ -20,7 +20,6 @@ import rasterio
 from numpy.typing import NDArray
 from rasterio.errors import RasterioError
 
-from smallmines.core.phase_correlation import low_pass, peak_position, surroundings, taper
 from smallmines.core.product import PATCH_BANDS
 from smallmines.core.raster import geobox_of
 from smallmines.dataset.patches import IMAGE_NODATA, MASK_NODATA
@@ -363,7 +362,8 @@ def _gradient(values: Floats) -> Floats:
 
 
 def _spectrum(values: Floats) -> NDArray[np.complex128]:
-    return np.fft.rfft2((values - values.mean()) * taper(values.shape))
+    taper = np.outer(np.hanning(values.shape[0]), np.hanning(values.shape[1]))
+    return np.fft.rfft2((values - values.mean()) * taper)
 
 
 def _cross(first: NDArray[np.complex128], second: NDArray[np.complex128]) -> NDArray[np.complex128]:
@@ -401,14 +401,19 @@ def shift_of(cross: NDArray[np.complex128], count: int, signed: bool = False) ->
     """
     height, width = cross.shape[0], 2 * (cross.shape[1] - 1)
     rows, cols = np.fft.fftfreq(height), np.fft.rfftfreq(width)
-    low = low_pass(rows, cols)
+    low = np.exp(-((rows[:, None] ** 2 + cols[None] ** 2) / (2 * 0.15**2)))
     low[0, 0] = 0
     surface = np.fft.irfft2(cross / max(count, 1) * low, s=(height, width))
     seen = np.abs(surface) if signed else surface
-    top, left = (int(index) for index in np.unravel_index(int(seen.argmax()), seen.shape))
+    top, left = np.unravel_index(int(seen.argmax()), seen.shape)
     far = np.ones(seen.shape, bool)
-    far[surroundings(seen.shape, top, left, 8)] = False
+    far[np.ix_(np.arange(top - 8, top + 9) % height, np.arange(left - 8, left + 9) % width)] = False
     scatter = surface[far].std()
-    place = peak_position(seen, top, left)
+    place = []
+    for at, line in ((int(top), seen[:, left]), (int(left), seen[top])):
+        before, here, after = (float(line[(at + step) % len(line)]) for step in (-1, 0, 1))
+        bend = before - 2 * here + after
+        part = 0.0 if bend == 0 else 0.5 * (before - after) / bend
+        place.append((at if at <= len(line) // 2 else at - len(line)) + part)
     peak, other = float(seen[top, left]), float(seen[far].max(initial=0))
     return Shift(place[0], place[1], peak / float(scatter) if scatter else 0.0, peak / other if other > 0 else 0.0)
