@@ -32,8 +32,11 @@ BORDER = 512
 NATIVE = {"s2": 10.0, "s1": 10.0, "dem": 30.0}
 """Pixel size in m by sensor."""
 
+COARSE_PIXEL = 20.0
+"""Pixel size in m of the bands `COARSE`."""
+
 COARSE = ("B05", "B06", "B07", "B8A", "B11", "B12", SCL)
-"""Bands of Sentinel-2 with pixels of 20 m."""
+"""Bands of Sentinel-2 with larger pixels."""
 
 
 def coverage(
@@ -159,7 +162,7 @@ def share_under(footprint: Mapping[str, Any] | None, geobox: GeoBox) -> float:
 
 def expected_bytes(file: PixelFile, sensor: str, share: float) -> float:
     """Estimate the bytes that reading a file's window takes, from its area and the usual compression; of a remote file with a border."""
-    pixel = 20.0 if file.band in COARSE else NATIVE[sensor]
+    pixel = COARSE_PIXEL if file.band in COARSE else NATIVE[sensor]
     box = file.grid.boundingbox
     width, height = ((high - low) / pixel + 2 * file.margin for low, high in ((box.left, box.right), (box.bottom, box.top)))
     border = BORDER if is_remote(file.href) else 0

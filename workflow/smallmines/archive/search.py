@@ -73,7 +73,7 @@ def search(
 
 @dataclass(frozen=True)
 class Request:
-    """What a provider is asked for.
+    """A request to a provider.
 
     Attributes:
         sensor, year, windows, settings: see `search`.

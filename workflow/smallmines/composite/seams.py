@@ -46,12 +46,12 @@ def seams(
             number = scenes.read(1, window=window)
             number[(clear.read(1, window=window) == 0) | ~own[window.toslices()] | (number == SEVERAL)] = 0
             dn = pixels.read(window=window).astype(np.int32)
-            for first, step, beside in _pairs(number, dn, above):
-                for pair in np.unique(first, axis=0):
-                    chosen = (first == pair).all(axis=1)
+            for numbers, step, beside in _pairs(number, dn, above):
+                for pair in np.unique(numbers, axis=0):
+                    of_pair = (numbers == pair).all(axis=1)
                     key = (int(pair[0]), int(pair[1]))
-                    steps.setdefault(key, []).append(step[:, chosen])
-                    usual.setdefault(key, []).append(beside[:, chosen])
+                    steps.setdefault(key, []).append(step[:, of_pair])
+                    usual.setdefault(key, []).append(beside[:, of_pair])
     result = []
     for key in sorted(steps, key=lambda key: (-sum(part.shape[1] for part in steps[key]), key)):
         step, beside = np.concatenate(steps[key], axis=1), np.concatenate(usual[key], axis=1)

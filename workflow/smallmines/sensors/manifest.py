@@ -68,8 +68,8 @@ class Sentinel2Entry(Entry):
 
     Attributes:
         tile: MGRS tile with a leading T, such as `T30NXN`.
-        platform: as in the catalogue; None where it does not say.
-        cloud_cover: of the whole tile in %, as in the catalogue; None where it does not say.
+        platform: as in the catalogue; None where the catalogue lacks it.
+        cloud_cover: of the whole tile in %, as in the catalogue; None where the catalogue lacks it.
         baseline: processing baseline as an integer (05.00 is 500).
         offset: whether the digital numbers carry the +1000 offset.
     """
@@ -86,7 +86,7 @@ class Sentinel1Entry(Entry):
     """A chosen Sentinel-1 item.
 
     Attributes:
-        platform: as in the catalogue; None where it does not say.
+        platform: as in the catalogue; None where the catalogue lacks it.
         orbit_state: `ascending` or `descending`.
         relative_orbit: number of the relative orbit.
     """
@@ -121,7 +121,7 @@ class Sentinel2Datatake(Datatake):
 
     Attributes:
         date: day of acquisition, `YYYY-MM-DD`.
-        cloud_cover: mean of its items in %; None where the catalogue does not say.
+        cloud_cover: mean of its items in %; None where the catalogue lacks it.
         haze: median aerosol optical thickness of the clear pixels (no unit); None where the products lack it.
     """
 
@@ -149,7 +149,7 @@ class Orbit:
 
 @dataclass(frozen=True)
 class Query:
-    """What the archive was asked for.
+    """The query of a search.
 
     Attributes:
         collection: id of the collection.
@@ -204,7 +204,7 @@ class Manifest:
         catalogue: address of its catalogue; None: that of the provider's library.
         asked: time of the search, UTC, `YYYY-MM-DDTHH:MM:SSZ`.
         edition: edition of the elevation model where the provider states it, else None.
-        query: what was asked for.
+        query: the query of the search.
         chosen: the chosen items by index.
         rejected: reasons by item id; in the file a list of `id` and `reason`, sorted by id.
         datatakes: all datatakes in rank order. This and all that follow are left out of the file where they are None.
