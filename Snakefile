@@ -11,10 +11,9 @@ from smallmines.config.parse import parse_config
 from smallmines.core.errors import UserError
 from smallmines.core.files import only_file
 from smallmines.core.rerun import FROZEN, code
-from smallmines.preflight.area import user_aoi
 from smallmines.preflight.check import check_before_run
 
-# Jobs import less, see workflow/smallmines/__init__.py.
+# Makes imports in jobs faster, see workflow/smallmines/__init__.py.
 os.environ.update(SMALLMINES_JOB="1")
 
 if not workflow.overwrite_configfiles:
@@ -43,11 +42,11 @@ wildcard_constraints:
     kind="IMAGE|MASK",
 
 
-# Used with --sdm apptainer only; built from envs/smallmines.def.
+# For --sdm apptainer only; built from envs/smallmines.def.
 container: "smallmines.sif"
 
 
-# Not submitted by a cluster executor: they take seconds, or need the internet, which compute nodes often lack. No effect on one machine.
+# Run on the login node of a cluster: these rules take seconds or need internet access.
 localrules:
     boundaries,
     grid,
@@ -73,7 +72,7 @@ if not cfg.submit_downloads:
         fetch,
 
 
-# Not part of a dry run, and limited to what the planned jobs need.
+# Checks what the planned jobs need. A dry run does not call it.
 onstart:
     check_before_run(cfg, {job.rule.name for job in workflow.dag.needrun_jobs()})
 

@@ -182,6 +182,8 @@ def test_expected_area_is_that_of_the_rule(folder: Path) -> None:
 def test_units_of_geoboundaries_are_checked_once_downloaded(folder: Path) -> None:
     config = config_of({"aoi": {"source": "geoboundaries", "names": ["Tambopata"]}}, crs="EPSG:32630", anchor={"x": 0, "y": 0})
     assert check_area(config) == []
+    (finding,) = check_area(config.model_copy(update={"grid": config.grid.model_copy(update={"crs": "EPSG:4326"})}))
+    assert finding.do == "set grid.crs to the UTM zone of the area"
     write_area(folder / "resources/automatic/mine/boundaries.geojson", -69.95, -12.95)
     (finding,) = check_area(config)
     assert "EPSG:32719" in finding.do

@@ -69,10 +69,10 @@ def test_sample_check_in_and_accuracy(place: Place) -> None:
     assert "accuracy" in call("labels", "sample", *where)
     copy = place.user / "work/A01/2016-1-accuracy.gpkg"
     edit(copy, "UPDATE segments SET label = 'not_mining', evidence = 'x', evidence_date = '2016-01-01'")
-    told = call("labels", "checkin", "--config", "made.yaml", "--no-plan", str(copy))
-    assert "reference" in told
-    told = call("labels", "accuracy", "--config", "made.yaml", "--json", "accuracy.json")
-    assert "producer's accuracy of not_mining" in told
+    output = call("labels", "checkin", "--config", "made.yaml", "--no-plan", str(copy))
+    assert "reference" in output
+    output = call("labels", "accuracy", "--config", "made.yaml", "--json", "accuracy.json")
+    assert "producer's accuracy of not_mining" in output
     assert json.loads(Path("accuracy.json").read_text())["2016"]["mining_ha"]["value"] == 0
     for year, block in (("2016", "9"), ("1999", "1")):
         other = ("--config", "made.yaml", "--year", year, "--block", block, "--annotator", "A01")
@@ -116,9 +116,9 @@ def test_splits(place: Place) -> None:
     assert "→" in call("splits", "make", "--config", "made.yaml", "--seed", "5")
     assert frozen.read_text() != first
     assert [path.read_text() for path in place.user.glob("splits-*.csv")] == [first]
-    made = Path("results/made/dataset/splits.csv")
-    made.parent.mkdir()
-    made.write_text(first)
+    splits = Path("results/made/dataset/splits.csv")
+    splits.parent.mkdir()
+    splits.write_text(first)
     assert "no other splits" in call("splits", "freeze", "--config", "made.yaml", code=1)
     frozen.unlink()
     call("splits", "freeze", "--config", "made.yaml")
@@ -148,9 +148,9 @@ def test_config_new_and_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert "errors 1, warnings 2" in call(*check, code=1)
     Path("resources/user/peru").mkdir(parents=True)
     Path("area.gpkg").rename("resources/user/peru/aoi.gpkg")
-    told = call(*check)
-    assert "errors 0, warnings 2" in told
-    assert "warning\nexpected  an account for cdse (sentinel2)\nfound     neither AWS_ACCESS_KEY_ID" in told
+    output = call(*check)
+    assert "errors 0, warnings 2" in output
+    assert "warning\nexpected  an account for cdse (sentinel2)\nfound     neither AWS_ACCESS_KEY_ID" in output
     call("config", "new", "this-year", "--aoi", "resources/user/peru/aoi.gpkg", "--country", "PE", "--out", "other.yaml")
     assert list(yaml.safe_load(Path("other.yaml").read_text())["years"]) == [dt.date.today().year - 1]
 

@@ -1,4 +1,4 @@
-"""The verb `smallmines bench`: what the jobs of a run took."""
+"""Verb `smallmines bench`: time and memory of the jobs of a run."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from smallmines.cli.console import ConfigPath, plain_errors, read_config, show
 
 def bench(
     config: ConfigPath,
-    stages: Annotated[Path | None, typer.Option(help="Also print the stages of this file (see `make demo`).", exists=True)] = None,
+    stages: Annotated[Path | None, typer.Option(help="Also print the stages in this file, see `make demo`.", exists=True)] = None,
 ) -> None:
-    """Print what each rule of a run took: wall and processor time, and the memory of its hungriest job."""
+    """Print for each rule of a run its wall time, processor time and the largest memory of a job."""
     from smallmines.report import run_times
 
     with plain_errors():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -23,9 +25,6 @@ def new(
     out: Annotated[Path | None, typer.Option("--out", help="The file to write; default: config/NAME.yaml.")] = None,
 ) -> None:
     """Write a commented configuration for a new region: CRS, anchor, blocks and title are derived from the area."""
-    import datetime as dt
-    import shlex
-
     from smallmines.preflight.new_region import Region, copy_commands, write_config
 
     target = out or Path("config") / f"{name}.yaml"
@@ -46,13 +45,15 @@ def new(
 @app.command("check")
 def check(config: ConfigPath) -> None:
     """Check area, CRS, anchor, values left over from another run, catalogues and accounts. Exit status 1: errors."""
-    from smallmines.preflight.check import check_archives, check_area
+    from smallmines.preflight.check import boundaries_file, check_archives, check_area
 
     with plain_errors():
         settings = read_config(config)
         findings = [*check_area(settings), *check_archives(settings)]
     for finding in findings:
         print(f"{finding}\n")
+    if settings.aoi.source == "geoboundaries" and not boundaries_file(settings).is_file():
+        print("The boundaries are not downloaded yet: the area is not checked.")
     errors = sum(finding.severity == "error" for finding in findings)
     print(f"{config}: errors {errors}, warnings {len(findings) - errors}")
     raise typer.Exit(1 if errors else 0)

@@ -1,4 +1,4 @@
-"""The verb `smallmines doctor`."""
+"""Verb `smallmines doctor`: examine a folder of patches."""
 
 from __future__ import annotations
 
@@ -9,17 +9,23 @@ import typer
 
 from smallmines.cli.console import plain_errors, read_config
 
-Folder = Annotated[Path, typer.Argument(help="The dataset's folder: ours, the release, or a look-alike.", exists=True, file_okay=False)]
+Folder = Annotated[Path, typer.Argument(help="Folder of a dataset: ours, the release, or one like it.", exists=True, file_okay=False)]
 
 
 def doctor(
     folder: Folder,
     config: Annotated[
-        Path | None, typer.Option("--config", help="Configuration with limits of its own (section doctor).", exists=True, dir_okay=False)
+        Path | None,
+        typer.Option(
+            "--config",
+            help="Configuration with other limits (section doctor).",
+            exists=True,
+            dir_okay=False,
+        ),
     ] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Folder for doctor.json and doctor.html; empty: written nowhere.")] = None,
-    threads: Annotated[int, typer.Option("--threads", min=1, help="Processes that read.")] = 2,
-    strict: Annotated[bool, typer.Option("--strict", help="Warnings count as errors.")] = False,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for doctor.json and doctor.html; default: none is written.")] = None,
+    threads: Annotated[int, typer.Option("--threads", min=1, help="Number of processes that read patches.")] = 2,
+    strict: Annotated[bool, typer.Option("--strict", help="Count warnings as errors.")] = False,
 ) -> None:
     """Examine a dataset's folder: structure, radiometry, geometry, labels, leakage, documents, privacy. Exit status 1: errors."""
     from rich.console import Console
@@ -38,13 +44,13 @@ def doctor(
         columns = (TextColumn("reading pairs"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         with Progress(*columns, console=console, transient=True) as progress:
             bar = progress.add_task("", total=pairs)
-            found = examine(folder, limits, threads, lambda count: progress.update(bar, advance=count))
+            examined = examine(folder, limits, threads, lambda count: progress.update(bar, advance=count))
         colours = {"error": "red", "warning": "yellow", "note": "blue"}
-        for finding in found.findings:
+        for finding in examined.findings:
             console.print(f"[{colours[finding.severity]}]{finding.severity}[/] ", end="")
             console.print(line(finding), markup=False, highlight=False)
-        console.print(f"{pairs} pairs: " + ", ".join(f"{found.count(severity)} {severity}s" for severity in SEVERITIES))
+        console.print(f"{pairs} pairs: " + ", ".join(f"{examined.count(severity)} {severity}s" for severity in SEVERITIES))
         if out is not None:
-            write(found, folder.resolve().name, out / "doctor.json", out / "doctor.html")
+            write(examined, folder.resolve().name, out / "doctor.json", out / "doctor.html")
             console.print(f"written: {out / 'doctor.html'}", markup=False)
-    raise typer.Exit(1 if found.count("error") or (strict and found.count("warning")) else 0)
+    raise typer.Exit(1 if examined.count("error") or (strict and examined.count("warning")) else 0)

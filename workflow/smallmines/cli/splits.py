@@ -1,4 +1,4 @@
-"""The verbs `smallmines splits …`: look at the splits, freeze them, make them again."""
+"""Verbs `smallmines splits …`: show the splits of a run, freeze them, make new ones."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ if TYPE_CHECKING:
     from smallmines.config.sections import Config
 
 app = typer.Typer(
-    no_args_is_help=True, help="Train, val and test of the dataset: what they leak, freeze them, make them again (docs/splits.md)."
+    no_args_is_help=True, help="Train, val and test of the dataset: show sizes and leakage, freeze them, make new ones (docs/splits.md)."
 )
 
-Dry = Annotated[bool, typer.Option("--dry-run", "-n", help="Say what would happen, write nothing.")]
+Dry = Annotated[bool, typer.Option("--dry-run", "-n", help="Print the result, write nothing.")]
 
 
-def _made(run: str) -> Path:
+def _present(run: str) -> Path:
+    """Return the splits of the last run."""
     path = Layout(run).splits
     if not path.is_file():
         raise UserError(f"{path}", "no such file", "run the workflow first: snakemake --configfile …")
@@ -32,45 +33,43 @@ def _made(run: str) -> Path:
 
 
 def _frozen(run: str) -> Path:
+    """Return the place of frozen splits."""
     return Layout(run).user.frozen_splits
 
 
 @app.command("show")
 def show_splits(config: ConfigPath) -> None:
-    """Numbers of the splits in force, and what they and every other method let a model know from the place alone."""
+    """Print the sizes of the present splits, and the leakage of these and of every other method."""
     from smallmines.core.files import read_json
 
     with plain_errors():
         run = read_config(config).run
-        _made(run)
+        _present(run)
         report = read_json(Layout(run).split_report)
     rows = [
-        {"split": name, "tiles and years": number, "share of mining": report["mining_share"].get(name, "–")}
-        for name, number in report["rows"].items()
+        {"split": split, "tiles and years": count, "share of mining": report["mining_share"].get(split, "–")}
+        for split, count in report["rows"].items()
     ]
     show(f"Splits of run {run} ({report['source']})", rows)
-    found = {"in force": report["leakage"], **report["methods"]}
-    keys = list(report["leakage"])
-    show(
-        "Leakage: test rows with a twin or a neighbour in train; class share and mining by place and year alone",
-        [
-            {"method": name, **{key: one.get(key) if one.get(key) is not None else "–" for key in keys}, "": one.get("error", "")}
-            for name, one in found.items()
-        ],
-    )
+    measures = list(report["leakage"])
+    leakage = [
+        {"method": method, **{name: "–" if values.get(name) is None else values[name] for name in measures}, "": values.get("error", "")}
+        for method, values in {"in force": report["leakage"], **report["methods"]}.items()
+    ]
+    show("Leakage: test rows with a twin or a neighbour in train; class share and mining by place and year alone", leakage)
 
 
 @app.command("freeze")
 def freeze(config: ConfigPath) -> None:
-    """Keep the splits in force among people's files: from now on nothing but `make` moves a tile."""
+    """Copy the present splits to resources/user/<run>/splits.csv: from then on only `splits make` moves a tile."""
     from smallmines.core.files import written
 
     with plain_errors():
         run = read_config(config).run
-        made, target = _made(run), _frozen(run)
-        text = made.read_text(encoding="utf-8")
+        target = _frozen(run)
+        text = _present(run).read_text(encoding="utf-8")
         if target.is_file() and target.read_text(encoding="utf-8") != text:
-            raise UserError(f"no other splits at {target}", "there are", "move the file away, or run the workflow with it")
+            raise UserError(f"no other splits at {target}", "other ones", "move the file away, or run the workflow with it")
         with written(target) as beside:
             beside.write_text(text, encoding="utf-8")
     print(f"frozen: {target}")
@@ -79,10 +78,10 @@ def freeze(config: ConfigPath) -> None:
 @app.command("make")
 def make(
     config: ConfigPath,
-    seed: Annotated[int | None, typer.Option("--seed", help="In place of splits.seed.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Seed in place of splits.seed.")] = None,
     dry: Dry = False,
 ) -> None:
-    """Assign the tiles anew by the masks of today, say what moves, and freeze that; the file before is kept beside it."""
+    """Assign the tiles again from the present masks, print which move, and freeze the result. Frozen splits are kept beside it."""
     from smallmines.core.files import digest, written
     from smallmines.dataset.split_methods import moves
     from smallmines.dataset.splits import described, with_folds
@@ -92,20 +91,19 @@ def make(
     with plain_errors():
         settings = read_config(config)
         table = _shares(settings)
-        how = settings_of(settings.splits, Splits)
-        how = how if seed is None else replace(how, seed=seed)
-        made = with_folds(table, how)
+        method = settings_of(settings.splits, Splits)
+        splits = with_folds(table, method if seed is None else replace(method, seed=seed))
         target = _frozen(settings.run)
         before = _before(settings)
         if before is not None:
-            moved = moves(before, made)
-            show("Moves", [{"from → to": name, "tiles and years": number} for name, number in moved.items()] or [{"from → to": "none"}])
-        told = described(table.merge(made, on=["tile_id", "year"]))
-        show("New splits", [{"split": name, "tiles and years": number} for name, number in told["rows"].items()])
-        print("leakage: " + ", ".join(f"{name} {value}" for name, value in told["leakage"].items()))
+            moved = moves(before, splits)
+            show("Moves", [{"from → to": name, "tiles and years": count} for name, count in moved.items()] or [{"from → to": "none"}])
+        report = described(table.merge(splits, on=["tile_id", "year"]))
+        show("New splits", [{"split": name, "tiles and years": count} for name, count in report["rows"].items()])
+        print("leakage: " + ", ".join(f"{name} {value}" for name, value in report["leakage"].items()))
         if dry:
             return
-        text = made.to_csv(index=False, lineterminator="\n")
+        text = splits.to_csv(index=False, lineterminator="\n")
         if target.is_file() and (old := target.read_text(encoding="utf-8")) != text:
             with written(target.with_name(f"splits-{digest(old)[:8]}.csv")) as beside:
                 beside.write_text(old, encoding="utf-8")
@@ -115,7 +113,7 @@ def make(
 
 
 def _shares(settings: Config) -> pd.DataFrame:
-    """Class shares of every tile and year by the masks of today."""
+    """Return the class shares of every tile and year in the present masks."""
     from smallmines.dataset.splits import class_shares
     from smallmines.grid.lattice import read_lattice
 
@@ -128,7 +126,7 @@ def _shares(settings: Config) -> pd.DataFrame:
 
 
 def _before(settings: Config) -> pd.DataFrame | None:
-    """The splits in force: frozen, or those of the last run."""
+    """Return the frozen splits, or else those of the last run."""
     import pandas as pd
 
     for path in (_frozen(settings.run), Layout(settings.run).splits):

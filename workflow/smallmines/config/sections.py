@@ -23,12 +23,12 @@ class Aoi(Section):
 
     source: Literal["file", "geoboundaries"] = Field(
         "file",
-        description="`file`: a file people give. `geoboundaries`: administrative units by name, downloaded once.",
+        description="`file`: a file of yours. `geoboundaries`: administrative units by name, downloaded once.",
     )
     path: str | None = Field(
         None,
-        description="With `file`: any vector file GDAL opens, in any CRS; relative to the repository. "
-        "Default: the one file `resources/user/<run>/aoi.*`.",
+        description="With `file`: any vector file that GDAL opens, in any CRS; relative to the repository. "
+        "Empty: the only file `resources/user/<run>/aoi.*`.",
     )
     country: str = Field("GHA", description="With `geoboundaries`: ISO 3166-1 alpha-3 code of the country.")
     level: Literal["ADM0", "ADM1", "ADM2", "ADM3"] = Field("ADM2", description="With `geoboundaries`: level of the units.")
@@ -36,10 +36,10 @@ class Aoi(Section):
     release: str = Field("9469f09", description="With `geoboundaries`: the release, a commit of its repository.")
     base_url: str = Field(
         "https://github.com/wmgeolab/geoBoundaries/raw",
-        description="With `geoboundaries`: where the releases lie; a mirror may stand here.",
+        description="With `geoboundaries`: address of the releases, or of a mirror.",
     )
     expected_area_km2: float | None = Field(
-        None, gt=0, description="Area in km² (in the grid's CRS) that the AOI must have within 1 %; empty: not checked."
+        None, gt=0, description="Expected size of the AOI in km² (in the grid's CRS); it may differ by 1 %. Empty: not checked."
     )
 
     @model_validator(mode="after")
@@ -50,10 +50,10 @@ class Aoi(Section):
 
 
 class Anchor(Section):
-    """A corner of the lattice on which all tiles lie."""
+    """Corner of the lattice of the tiles. At multiples of 20 m in the UTM zone of the area, Sentinel-2 pixels are copied."""
 
-    x: float = Field(586600.0, description="Easting in m of the left edge of any tile column.")
-    y: float = Field(729640.0, description="Northing in m of the top edge of any tile row.")
+    x: float = Field(586600.0, description="Easting in m of the left edge of any tile.")
+    y: float = Field(729640.0, description="Northing in m of the top edge of any tile.")
 
 
 class Grid(Section):
@@ -61,21 +61,28 @@ class Grid(Section):
 
     source: Literal["rule", "file", "released_folder"] = Field(
         "rule",
-        description="`rule`: every lattice cell that touches the AOI, numbered from the south-west. "
+        description="`rule`: all cells of the lattice that the AOI touches, numbered from the south-west. "
         "`file`: tiles and ids from a vector file with a column `tile_id`. "
         "`released_folder`: tiles, ids and anchor from the headers of the `IMG_*` files in `folder`.",
     )
-    file: str | None = Field(None, description="With `file`: the fishnet, relative to the repository.")
-    folder: str | None = Field(None, description="With `released_folder`: a folder with the released images, relative to the repository.")
-    crs: str = Field("EPSG:32630", description="A projected CRS with axes in metres.")
+    file: str | None = Field(None, description="With `file`: the vector file, relative to the repository.")
+    folder: str | None = Field(None, description="With `released_folder`: the folder of the released images, relative to the repository.")
+    crs: str = Field(
+        "EPSG:32630", description="A projected CRS with axes in metres: the UTM zone of the area, in which Sentinel-2 pixels are copied."
+    )
     resolution: float = Field(10.0, gt=0, description="Pixel size in m.")
     tile_size: int = Field(128, ge=8, description="Pixels along the side of a tile.")
     anchor: Anchor = Field(default_factory=Anchor, description="Corner of the lattice.")
-    blocks: int = Field(4, ge=1, le=99, description="Number of geographic blocks (k-means on the tile centroids).")
-    block_seed: int = Field(0, ge=0, description="Seed of that k-means.")
-    expected_tiles: int | None = Field(None, ge=1, description="Published number of tiles, reported beside ours.")
+    blocks: int = Field(
+        4,
+        ge=1,
+        le=99,
+        description="Number of blocks: groups of tiles made by k-means on their centroids. Each is one job per year and rule.",
+    )
+    block_seed: int = Field(0, ge=0, description="Seed of the k-means.")
+    expected_tiles: int | None = Field(None, ge=1, description="Published number of tiles, to report beside that of the run.")
     released_ids_up_to: int | None = Field(
-        None, ge=0, description="Ids up to this one are those of the released dataset; empty: no statement."
+        None, ge=0, description="Tile ids up to this one are those of the released dataset. Empty: not stated in the index."
     )
 
     @model_validator(mode="after")
@@ -90,7 +97,7 @@ class Grid(Section):
 class Year(Section):
     """One epoch of the dataset."""
 
-    start: dt.date = Field(description="First day of acquisitions.")
+    start: dt.date = Field(description="First day of acquisitions, included.")
     end: dt.date = Field(description="Last day of acquisitions, included.")
 
     @model_validator(mode="after")
@@ -103,35 +110,40 @@ class Year(Section):
 class Segmentation(Section):
     """Mean-shift segmentation with Orfeo ToolBox."""
 
-    bands: tuple[S2Band, ...] = Field(get_args(S2Band), min_length=1, description="Bands of the composite that are segmented.")
+    bands: tuple[S2Band, ...] = Field(get_args(S2Band), min_length=1, description="Bands of the composite to segment.")
     spatial_radius: int = Field(5, ge=1, description="Spatial radius in pixels.")
     range_radius: float = Field(100.0, gt=0, description="Range radius in digital numbers.")
-    min_size: int = Field(5, ge=0, description="Smaller segments are merged into their nearest neighbour, in pixels.")
-    max_iterations: int = Field(10, ge=1, description="Iterations of the smoothing per pixel.")
-    convergence: float = Field(0.1, gt=0, description="Smoothing stops below this change.")
+    min_size: int = Field(5, ge=0, description="Minimum size in pixels. Smaller segments are merged into the most similar neighbour.")
+    max_iterations: int = Field(10, ge=1, description="Maximum number of iterations of the smoothing per pixel.")
+    convergence: float = Field(0.1, gt=0, description="The smoothing of a pixel stops when it changes by less.")
     backend: Literal["auto", "python", "cli"] = Field(
-        "auto", description="`python`: otbApplication. `cli`: otbcli_*. `auto`: the first where it can be imported."
+        "auto", description="`python`: otbApplication. `cli`: otbcli_*. `auto`: `python` if it can be imported, else `cli`."
     )
 
 
 class Assistant(Section):
-    """The random forest that proposes labels."""
+    """Random forest that predicts the label of each segment."""
 
     folds: int = Field(3, ge=2, description="Folds of the cross-validation, grouped by tile.")
-    trees: tuple[int, ...] = Field((300,), min_length=1, description="Numbers of trees that are tried.")
-    max_depth: tuple[int, ...] = Field((8, 15), min_length=1, description="Depths that are tried.")
-    min_samples_split: tuple[int, ...] = Field((5, 16), min_length=1, description="Smallest splittable nodes that are tried.")
+    trees: tuple[int, ...] = Field((300,), min_length=1, description="Numbers of trees to try.")
+    max_depth: tuple[int, ...] = Field((8, 15), min_length=1, description="Maximum depths to try.")
+    min_samples_split: tuple[int, ...] = Field(
+        (5, 16), min_length=1, description="Minimum numbers of samples in a node to split it, to try."
+    )
     threshold: Literal["match_prevalence"] | Annotated[float, Field(gt=0, lt=1)] = Field(
         "match_prevalence",
-        description="`match_prevalence`: the predicted share of the area meets the prevalence. A number: that probability.",
+        description="Probability from which a segment is mining. `match_prevalence`: such that the predicted share of "
+        "the area meets the prevalence.",
     )
     prevalence: Literal["estimate"] | Annotated[float, Field(gt=0, lt=1)] = Field(
-        "estimate", description="Share of mining for `match_prevalence`: estimated from the forest, or a known number."
+        "estimate", description="Share of mining for `match_prevalence`: `estimate` it from the forest, or a known number."
     )
     on_missing_class: Literal["error", "pooled_model"] = Field(
-        "error", description="A block without samples of a class: stop, or use one forest on the samples of all blocks."
+        "error",
+        description="For a block without samples of a class. `error`: stop. `pooled_model`: use a forest trained on "
+        "the samples of all blocks.",
     )
-    seed: int = Field(0, ge=0, description="Seed of forest and folds.")
+    seed: int = Field(0, ge=0, description="Seed of the forest and the folds.")
 
 
 class Annotate(Section):
@@ -144,20 +156,20 @@ class Annotate(Section):
 
 
 class Transfer(Section):
-    """How labels move to a new segmentation."""
+    """Transfer of labels to a new segmentation."""
 
-    covered: float = Field(0.5, gt=0, le=1, description="Share of a new segment that labelled pixels must cover.")
-    purity: float = Field(0.8, gt=0.5, le=1, description="Share of these pixels that must have the same label.")
+    covered: float = Field(0.5, gt=0, le=1, description="Minimum share of a new segment that is covered by labelled pixels.")
+    purity: float = Field(0.8, gt=0.5, le=1, description="Minimum share of these pixels with the same label.")
 
 
 class Queue(Section):
-    """What people are asked to look at first: shares of the review queue."""
+    """The review queue: its size, and shares of the reasons for which segments are in it."""
 
     size: int = Field(2000, ge=1, description="Segments per block and year in one round, over all annotators.")
-    uncertainty: float = Field(0.4, ge=0, description="Where the forest is least sure (entropy × area).")
-    disagreement: float = Field(0.2, ge=0, description="Where the forests of the other blocks see it otherwise.")
-    unmined: float = Field(0.2, ge=0, description="Mining in an earlier year and not in this one: mines rarely vanish.")
-    audit: float = Field(0.2, ge=0, description="Confident answers, half of them negatives near predicted mines.")
+    uncertainty: float = Field(0.4, ge=0, description="Share where the forest is least certain (entropy × area).")
+    disagreement: float = Field(0.2, ge=0, description="Share where the forests of the other blocks predict another label.")
+    unmined: float = Field(0.2, ge=0, description="Share of mining in an earlier year but not in this one: mines rarely vanish.")
+    audit: float = Field(0.2, ge=0, description="Share of confident predictions, half of them not mining and near predicted mines.")
 
     @model_validator(mode="after")
     def _some(self) -> Self:
@@ -167,34 +179,38 @@ class Queue(Section):
 
 
 class Gates(Section):
-    """What the labels of a release must reach: `verify` fails where they do not. Empty: no matter."""
+    """Minimum quality of the labels of a release: `verify` fails below it. Empty: not checked."""
 
-    minimum_kappa: float | None = Field(None, ge=-1, le=1, description="Cohen's κ of each two people over the blind overlap of each year.")
-    maximum_open_share: float | None = Field(None, ge=0, le=1, description="Share of each year's labelled area that is left open.")
-    minimum_validated_share: float | None = Field(None, ge=0, le=1, description="Share of each year's area that people have looked at.")
+    minimum_kappa: float | None = Field(
+        None, ge=-1, le=1, description="Minimum Cohen's κ of each pair of annotators over the blind overlap of each year."
+    )
+    maximum_open_share: float | None = Field(None, ge=0, le=1, description="Maximum share of the labelled area of each year that is open.")
+    minimum_validated_share: float | None = Field(
+        None, ge=0, le=1, description="Minimum share of the area of each year that people have looked at."
+    )
 
 
 class Labels(Section):
     """People's work on the labels (`smallmines labels`, docs/labelling.md)."""
 
     annotators: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.@-]*$")], ...] = Field(
-        ("A01", "A02"), min_length=1, description="Codes of the people who share the queue; only codes are published."
+        ("A01", "A02"), min_length=1, description="Codes of the annotators who share the queue. Only codes are published."
     )
     queue: Queue = Field(default_factory=Queue, description="The review queue.")
-    overlap: int = Field(100, ge=0, description="Segments per block and year that all annotators label without knowing of each other.")
+    overlap: int = Field(100, ge=0, description="Segments per block and year that all annotators label independently of each other.")
     overlap_near: str | None = Field(
-        None, description="Vector file of water and settlements: half of the overlap is drawn within 300 m of them. Empty: not known."
+        None, description="Vector file of water and settlements. Half of the overlap is drawn within 300 m of them. Empty: anywhere."
     )
     accuracy: int = Field(250, ge=1, description="Pixels per block and year of the accuracy sample (`smallmines labels sample`).")
-    gates: Gates = Field(default_factory=Gates, description="What the labels of a release must reach.")
+    gates: Gates = Field(default_factory=Gates, description="Minimum quality of the labels of a release.")
     map_layers: dict[str, str] = Field(
-        default_factory=dict, description="Further layers of the QGIS project: name and XYZ address (`https://…/{z}/{x}/{y}.png`)."
+        default_factory=dict, description="Additional layers of the QGIS project: name and XYZ address (`https://…/{z}/{x}/{y}.png`)."
     )
-    transfer: Transfer = Field(default_factory=Transfer, description="When segmentation or imagery change.")
+    transfer: Transfer = Field(default_factory=Transfer, description="Transfer of labels when segmentation or imagery change.")
     open: Literal["ignore", "background"] = Field(
-        "ignore", description="Unsure and disputed segments in the masks: `ignore` is 255, `background` is 0 as in the release."
+        "ignore", description="Value of unsure and disputed segments in the masks: `ignore` is 255; `background` is 0, as in the release."
     )
-    seed: int = Field(0, ge=0, description="Seed of queue and overlap.")
+    seed: int = Field(0, ge=0, description="Seed of the queue and the overlap.")
 
 
 class Splits(Section):
@@ -202,17 +218,22 @@ class Splits(Section):
 
     method: Method = Field(
         "spatial_block",
-        description="`spatial_block`: blocks of tiles, both years on one side. `paper_histogram`: as the release did, each year by "
-        "itself; it leaks. `histogram_tile`: tiles by chance, both years on one side. `leave_block_out`: `test_block` is the test.",
+        description="`spatial_block`: square blocks of tiles. `paper_histogram`: as in the release, each year separately; it leaks. "
+        "`histogram_tile`: tiles at random. `leave_block_out`: the test is `test_block`. All but `paper_histogram` "
+        "keep the years of a tile in one split.",
     )
     block_tiles: Literal["correlogram"] | Annotated[int, Field(ge=1)] = Field(
-        "correlogram", description="Side of a block in tiles; `correlogram`: where the class share's autocorrelation reaches 0."
+        "correlogram",
+        description="Side of a square block in tiles. `correlogram`: the distance at which the autocorrelation of the "
+        "class share reaches 0.",
     )
-    train: float = Field(0.7, ge=0, le=1, description="Share of the tiles to train on.")
-    val: float = Field(0.1, ge=0, le=1, description="Share of the tiles to choose by.")
-    test: float = Field(0.2, ge=0, le=1, description="Share of the tiles to test on.")
-    test_block: str | None = Field(None, description="With `leave_block_out`: the block that is the test.")
-    buffer_tiles: int = Field(0, ge=0, description="Tiles of train and val so near to the test belong to no split.")
+    train: float = Field(0.7, ge=0, le=1, description="Share of the tiles for training.")
+    val: float = Field(0.1, ge=0, le=1, description="Share of the tiles for the choice of models and settings.")
+    test: float = Field(0.2, ge=0, le=1, description="Share of the tiles for the test.")
+    test_block: str | None = Field(None, description="With `leave_block_out`: the block of the run for the test.")
+    buffer_tiles: int = Field(
+        0, ge=0, description="Tiles of train and val within this many tiles of the test, and of train near val, belong to no split."
+    )
     seed: int = Field(0, ge=0, description="Seed of the assignment.")
 
     @model_validator(mode="after")
@@ -225,19 +246,17 @@ class Splits(Section):
 
 
 class Publish(Section):
-    """What the documents of the published folder say of the dataset, beside the numbers that are computed from its files."""
+    """Statements in the documents of the published folder. All numbers there are computed from its files."""
 
-    title: str = Field("", description="Title of the dataset; empty: the run's name.")
-    description: str = Field("", description="A sentence or two on what it is; empty: written from years, country and sensors.")
-    authors: tuple[str, ...] = Field((), description="Who made it, as they want to be cited.")
-    contact: str = Field("", description="Where questions go: a web page, or an address of an institution.")
-    funding: str = Field("", description="Who paid for it.")
+    title: str = Field("", description="Title of the dataset. Empty: the name of the run.")
+    description: str = Field("", description="One or two sentences on the dataset. Empty: written from years, country and sensors.")
+    authors: tuple[str, ...] = Field((), description="Authors, as they want to be cited.")
+    contact: str = Field("", description="Contact for questions: a web page, or an address of an institution.")
+    funding: str = Field("", description="Funding of the dataset.")
     version: str = Field("1.0.0", pattern=r"^\d+\.\d+\.\d+$", description="Version of the dataset.")
-    date: dt.date | None = Field(
-        None, description="Day of publication; empty: not said. Nothing in the folder depends on when it was made."
-    )
+    date: dt.date | None = Field(None, description="Day of publication. Empty: not stated; no file depends on the day of the run.")
     license: str = Field("CC-BY-SA-4.0", pattern=r"^[A-Za-z0-9.+-]+$", description="Licence of the dataset, an SPDX identifier.")
-    url: str | None = Field(None, pattern=r"^https?://", description="Where the dataset is published.")
+    url: str | None = Field(None, pattern=r"^https?://", description="Address of the published dataset.")
     doi: str | None = Field(None, pattern=r"^10\.\S+/\S+$", description="DOI of the dataset, e.g. 10.5281/zenodo.1.")
     attributions: tuple[str, ...] = Field(
         (
@@ -245,15 +264,15 @@ class Publish(Section):
             "Elevation: produced using Copernicus WorldDEM-30 © DLR e.V. 2010-2014 and © Airbus Defence and Space GmbH 2014-2018, "
             "provided under COPERNICUS by the European Union and ESA; all rights reserved.",
         ),
-        description="Lines that the sources ask for; `{years}` becomes the years of the run.",
+        description="Attributions that the data sources require. `{years}` becomes the years of the run.",
     )
 
 
 class Config(Section):
-    """One run: an area, its epochs and how they become a dataset."""
+    """The configuration of one run: an area, its epochs and the processing."""
 
-    run: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", description="Name of the run; results go to `results/<run>/`.")
-    country: str = Field("GH", pattern=r"^[A-Z]{2}$", description="ISO 3166-1 alpha-2 code in the file names.")
+    run: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", description="Name of the run; its results are in `results/<run>/`.")
+    country: str = Field("GH", pattern=r"^[A-Z]{2}$", description="ISO 3166-1 alpha-2 code of the country, in all file names.")
     aoi: Aoi = Field(default_factory=Aoi, description="Area of interest.")
     grid: Grid = Field(default_factory=Grid, description="Lattice, tiles and blocks.")
     years: dict[Annotated[int, Field(ge=1972, le=2100)], Year] = Field(min_length=1, description="Epochs by year.")
@@ -261,28 +280,28 @@ class Config(Section):
     sentinel1: Sentinel1 = Field(default_factory=Sentinel1, description="Sentinel-1.")
     elevation: Elevation = Field(default_factory=Elevation, description="Elevation.")
     segmentation: Segmentation = Field(default_factory=Segmentation, description="Segmentation.")
-    assistant: Assistant = Field(default_factory=Assistant, description="Label assistant.")
-    annotate: Annotate = Field(default_factory=Annotate, description="Candidates for labelling.")
-    labels: Labels = Field(default_factory=Labels, description="People's labels.")
+    assistant: Assistant = Field(default_factory=Assistant, description="Random forest.")
+    annotate: Annotate = Field(default_factory=Annotate, description="Candidate points for the first labels.")
+    labels: Labels = Field(default_factory=Labels, description="Labels by people.")
     splits: Splits = Field(default_factory=Splits, description="Train, val and test.")
-    publish: Publish = Field(default_factory=Publish, description="The documents of the published folder.")
-    doctor: Doctor = Field(default_factory=Doctor, description="Limits of the doctor.")
+    publish: Publish = Field(default_factory=Publish, description="Documents of the published folder.")
+    doctor: Doctor = Field(default_factory=Doctor, description="Limits of the doctor's checks: values beyond them are findings.")
     minimum_coverage: float = Field(
         0.99,
         ge=0,
         le=1,
-        description="Share of each block that the chosen scenes of each year and sensor must cover; checked before any download.",
+        description="Minimum share of each block that the chosen scenes of each year and sensor cover; checked before any download.",
     )
     submit_downloads: bool = Field(
-        False, description="On a cluster: submit `search` and `fetch` as jobs too, where nodes have internet. Changes no product."
+        False, description="On a cluster whose nodes have internet: submit `search` and `fetch` as jobs, too. Changes no product."
     )
 
     @property
     def blocks(self) -> list[str]:
-        """Names of the blocks: "1" is the south-westernmost."""
+        """Names of the blocks, from "1" in the south-west."""
         return [str(number) for number in range(1, self.grid.blocks + 1)]
 
     @property
     def year_names(self) -> list[str]:
-        """The years in ascending order, as they stand in paths."""
+        """The years in ascending order, as text in paths."""
         return [str(year) for year in sorted(self.years)]

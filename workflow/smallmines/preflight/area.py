@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 
 from smallmines.config.sections import Config
 from smallmines.core.files import only_file
+from smallmines.grid.aoi import read_aoi
+from smallmines.grid.make import polygon
+from smallmines.settings.aoi import Aoi
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -58,10 +61,6 @@ def read_area(files: Sequence[str], path: str | None, user_folder: str) -> Area:
     Raises:
         UserError: no file or several, or a file that is unreadable, has no CRS or no area.
     """
-    from smallmines.grid.aoi import read_aoi
-    from smallmines.grid.make import polygon
-    from smallmines.settings.aoi import Aoi
-
     table = read_aoi(list(files), Aoi(path=path, expected_area_km2=None), EQUAL_AREA, user_folder)
     merged = polygon(table, EQUAL_AREA)
     table = table.to_crs("EPSG:4326")

@@ -1,4 +1,7 @@
-"""Check what a dry run cannot: the area of interest, the CRS of its grid, values of another run, catalogues and accounts."""
+"""Check what a dry run cannot: the area of interest, the CRS of its grid, values of another run, catalogues and accounts.
+
+The Snakefile imports this module at every planning, so imports that take long are inside functions.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from smallmines.config.parse import read_config
 from smallmines.config.sections import Config
 from smallmines.core.errors import UserError
+from smallmines.grid.aoi import read_aoi
 from smallmines.preflight.area import Area, read_area, user_aoi
 from smallmines.preflight.utm import HALF_ZONE, LATTICE_M, Zone, on_lattice, zone_at, zone_of
+from smallmines.settings.aoi import Aoi
+from smallmines.settings.parameters import settings_of
 
 if TYPE_CHECKING:
     from pyproj import CRS
@@ -63,17 +69,16 @@ def check_before_run(config: Config, rules: Collection[str]) -> None:
 
 
 def check_area(config: Config) -> list[Finding]:
-    """Check area of interest, CRS, anchor and values of another run. Units of geoBoundaries are checked once they are downloaded."""
-    from smallmines.grid.aoi import read_aoi
-    from smallmines.settings.aoi import Aoi
-    from smallmines.settings.parameters import settings_of
+    """Check area of interest, CRS, anchor and values of another run.
 
+    Before boundaries of geoBoundaries are downloaded, only CRS and anchor are checked.
+    """
     user_folder = f"resources/user/{config.run}"
     files = user_aoi(config)
     if config.aoi.source == "geoboundaries":
-        downloaded = Path(f"resources/automatic/{config.run}/boundaries.geojson")
+        downloaded = boundaries_file(config)
         if not downloaded.is_file():
-            return []
+            return [*check_crs(config.grid.crs, None), *check_anchor(config)]
         files = [str(downloaded)]
     try:
         area = read_area(files, config.aoi.path, user_folder)
@@ -88,17 +93,22 @@ def check_area(config: Config) -> list[Finding]:
     return findings
 
 
+def boundaries_file(config: Config) -> Path:
+    """Return the place of downloaded boundaries, which may not exist yet."""
+    return Path(f"resources/automatic/{config.run}/boundaries.geojson")
+
+
 def _as_finding(error: UserError) -> Finding:
     return Finding("error", error.expected, error.found, error.do)
 
 
-def check_crs(code: str, area: Area) -> Iterator[Finding]:
-    """Check that a CRS is projected, in metres, and the UTM zone of an area or a CRS made for it."""
+def check_crs(code: str, area: Area | None) -> Iterator[Finding]:
+    """Check that a CRS is projected, in metres, and the UTM zone of an area or another CRS made for it."""
     from pyproj import CRS
     from pyproj.exceptions import CRSError
 
-    right = zone_at(*area.centre)
-    do = f"set grid.crs: {right.epsg}, the UTM zone {right} of the area"
+    right = zone_at(*area.centre) if area else None
+    do = f"set grid.crs: {right.epsg}, the UTM zone {right} of the area" if right else "set grid.crs to the UTM zone of the area"
     try:
         crs = CRS.from_user_input(code)
     except CRSError:
@@ -106,9 +116,9 @@ def check_crs(code: str, area: Area) -> Iterator[Finding]:
         return
     if not crs.is_projected or any(axis.unit_name != "metre" for axis in crs.axis_info):
         yield Finding("error", "a projected CRS with axes in metres in grid.crs", f"{code}, {crs.name}", do)
-    elif zone := zone_of(crs):
+    elif area and right and (zone := zone_of(crs)):
         yield from _check_zone(zone, right, area)
-    else:
+    elif area:
         yield _other_crs(crs, area, code, do)
 
 
