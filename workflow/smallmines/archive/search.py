@@ -117,6 +117,7 @@ def search_provider(request: Request, provider: Provider) -> Manifest:
             "widen the dates, relax the limits, allow a fallback, or add items to the catalogue",
         )
     by_name = {item.id: item for item in items}
+    chosen = [(entry, by_name[entry.id]) for entry in choice.entries]
     return Manifest(
         sensor=sensor,
         provider=provider.name,
@@ -124,7 +125,7 @@ def search_provider(request: Request, provider: Provider) -> Manifest:
         asked=dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         edition=edition,
         query=Query(collection, year, _days(request.windows), {key: value for key, value in asdict(settings).items() if key != "project"}),
-        chosen=tuple(_with_place(entry, by_name[entry.id], bands) for entry in choice.entries),
+        chosen=tuple(ManifestItem(entry, item.geometry, {band: item.hrefs[band] for band in bands}) for entry, item in chosen),
         rejected=dict(rejected),
         datatakes=choice.datatakes,
         notes=choice.notes,
@@ -155,10 +156,6 @@ def _choose(items: list[Item], request: Request, provider: Provider, rejected: R
     if isinstance(settings, SearchSentinel1):
         return choose_sentinel1(items, provider, settings, request.windows, request.year, request.area, rejected)
     return Choice([Entry(item.id, number, item.id, number, item.datetime) for number, item in enumerate(by_id(items), 1)])
-
-
-def _with_place(entry: Entry, item: Item, bands: Sequence[str]) -> ManifestItem:
-    return ManifestItem(entry, item.geometry, {band: item.hrefs[band] for band in bands})
 
 
 def _days(windows: Windows) -> dict[str, list[str]]:
