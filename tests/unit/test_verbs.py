@@ -6,6 +6,7 @@ import datetime as dt
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import geopandas as gpd
 import numpy as np
@@ -64,7 +65,7 @@ def call(*words: str, code: int = 0) -> str:
 def test_sample_check_in_and_accuracy(place: Place) -> None:
     where = ("--config", "made.yaml", "--year", "2016", "--block", "1", "--annotator", "A01")
     assert "no accuracy sample was drawn" in call("labels", "accuracy", "--config", "made.yaml")
-    assert "Would be handed out" in call("labels", "sample", *where, "--dry-run")
+    assert "Would be checked out" in call("labels", "sample", *where, "--dry-run")
     assert not (place.user / "accuracy").exists()
     assert "accuracy" in call("labels", "sample", *where)
     copy = place.user / "work/A01/2016-1-accuracy.gpkg"
@@ -87,6 +88,31 @@ def test_rounds(place: Place) -> None:
     edit(copy, "UPDATE segments SET label = prediction")
     call("labels", "checkin", "--config", "made.yaml", "--no-plan", str(copy))
     assert "2016, block 1: enough: the last round changed nothing" in call("labels", "rounds", "--config", "made.yaml")
+
+
+def test_rows_as_json(place: Place) -> None:
+    where = ("--config", "made.yaml")
+
+    def rows(*words: str) -> Any:
+        done = CliRunner().invoke(app, list(words))
+        assert done.exit_code == 0, done.output
+        return json.loads(done.stdout)
+
+    status = rows("labels", "status", *where, "--json")
+    assert status["copies"] == []
+    assert [(row["year"], row["block"], row["open"]) for row in status["labels"]] == [("2016", "1", 0)]
+    reasons = rows("labels", "checkout", *where, "--year", "2016", "--block", "1", "--annotator", "A01", "--json")
+    assert {row["reason"] for row in reasons} >= {"uncertainty", "audit"}
+    copy = place.user / "work/A01/2016-1.gpkg"
+    edit(copy, "UPDATE segments SET label = prediction")
+    checked = rows("labels", "checkin", *where, "--no-plan", str(copy), "--json")
+    assert checked["copies"][0]["confirmed"] == sum(row["segments"] for row in reasons)
+    assert rows("labels", "agreement", *where, "--json", "-") == []
+    assert rows("labels", "accuracy", *where, "--json", "-") == {"2016": None}
+    assert rows("labels", "rounds", *where, "--json")[0]["corrected_share"] is None
+    assert rows("labels", "transfer", *where, "--json")[0]["kept"] == checked["copies"][0]["confirmed"]
+    assert "tiles_and_years" in rows("splits", "make", *where, "--dry-run", "--json")["splits"][0]
+    assert not Path("-").exists()
 
 
 def test_import_masks(place: Place) -> None:

@@ -3,6 +3,6 @@
 from smallmines.core.job import job
 from smallmines.labels.decide import decide
 
-given = snakemake.input
 with job(snakemake.log[0]):
-    decide(given.features, given.samples, given.decisions, given.probabilities, given.metrics, snakemake.output[0])
+    source = snakemake.input
+    decide(source.features, source.samples, source.decisions, source.probabilities, source.metrics, snakemake.output[0])

@@ -1,8 +1,7 @@
-"""How far people's labels are."""
+"""Rows for the reports on labels: progress, working copies, transfer, agreement, accuracy."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,69 +19,57 @@ from smallmines.settings.transfer import Transfer
 if TYPE_CHECKING:
     import pandas as pd
 
+COUNTED = ("manual", "confirmed", "corrected", "adjudicated", "transferred", "imported", "disputed")
+"""Provenances that `labels_of` counts."""
 
-def standing(config: Config, root: Path = Path()) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """A row per year and block, and one per working copy.
+
+def labels_of(config: Config, root: Path = Path()) -> list[dict[str, Any]]:
+    """Count the segments of each year and block by provenance.
 
     Raises:
         UserError: a year and block has no labels yet.
     """
     rows = []
-    places = [Place(config, year, block, root) for year in config.year_names for block in config.blocks]
-    for place in places:
-        features = place.features()
-        decided = read_table(place.product(Layout.labels), "labels")
-        area = features["area"].to_numpy(float)
-        seen = decided["provenance"].isin(VALIDATED).to_numpy()
-        count = decided["provenance"].value_counts()
+    for place in (Place(config, year, block, root) for year in config.year_names for block in config.blocks):
+        area = place.features()["area"].to_numpy(float)
+        labels = read_table(place.product(Layout.labels), "labels")
+        validated = labels["provenance"].isin(VALIDATED).to_numpy()
+        count = labels["provenance"].value_counts()
         rows.append(
             {
                 "year": place.year,
                 "block": place.block,
-                "segments": len(decided),
-                **{
-                    name: int(count.get(name, 0))
-                    for name in ("manual", "confirmed", "corrected", "adjudicated", "transferred", "imported", "disputed")
-                },
-                "open": int((decided["label"] < 0).sum()),
-                "validated": float(area[seen].sum() / area.sum()),
+                "segments": len(labels),
+                **{name: int(count.get(name, 0)) for name in COUNTED},
+                "open": int((labels["label"] < 0).sum()),
+                "validated": float(area[validated].sum() / area.sum()),
             }
         )
-    copies = []
-    for path in sorted(Layout(config.run, root).user.work.glob("*/[0-9]*-[0-9]*.gpkg")):
-        copies.append({"copy": str(path), "not checked in": pending(path.parents[2], path)})
-    return rows, copies
+    return rows
 
 
-def moved(
-    config: Config, years: Sequence[str], blocks: Sequence[str], rule: Transfer, root: Path = Path()
-) -> list[tuple[dict[str, Any], pd.DataFrame]]:
-    """For each year and block with decisions: counts by fate and segments to review, and the lineage.
+def copies_of(config: Config, root: Path = Path()) -> list[dict[str, Any]]:
+    """Count the edits of each working copy that are not checked in."""
+    folder = Layout(config.run, root).user.work
+    return [{"copy": str(path), "not_checked_in": pending(path.parents[2], path)} for path in sorted(folder.glob("*/[0-9]*-[0-9]*.gpkg"))]
+
+
+def transferred(config: Config, year: str, block: str, rule: Transfer, root: Path = Path()) -> tuple[dict[str, Any], pd.DataFrame]:
+    """Return the decisions of a year and block by fate with the number of segments to review, and their lineage.
 
     Raises:
-        UserError: a year and block has no segments yet.
+        UserError: the year and block has no segments yet.
     """
-    found = []
-    for year in years:
-        for block in blocks:
-            place = Place(config, year, block, root)
-            path = place.product(Layout.segments)
-            with raster.opened(path) as source:
-                here = settle(
-                    place.events(),
-                    place.features(),
-                    lambda source=source: source.read(1),  # type: ignore[misc]
-                    raster.geobox_of(source),
-                    rule,
-                )
-            fates = here.lineage["fate"].value_counts()
-            row = {"year": year, "block": block, "decisions": len(here.lineage), **{name: int(fates.get(name, 0)) for name in FATES}}
-            found.append(({**row, "to review": len(here.review)}, here.lineage.assign(year=year, block=block)))
-    return found
+    place = Place(config, year, block, root)
+    with raster.opened(place.product(Layout.segments)) as source:
+        settled = settle(place.events(), place.features(), lambda: source.read(1), raster.geobox_of(source), rule)
+    fates = settled.lineage["fate"].value_counts()
+    row = {"year": year, "block": block, "decisions": len(settled.lineage), **{name: int(fates.get(name, 0)) for name in FATES}}
+    return {**row, "to_review": len(settled.review)}, settled.lineage.assign(year=year, block=block)
 
 
-def worth(config: Config, root: Path = Path()) -> dict[str, Any]:
-    """What the labels are worth as they stand, see `quality.summary.quality`.
+def quality_of(config: Config, root: Path = Path()) -> dict[str, Any]:
+    """Measure the quality of the present labels, see `labels.label_quality.quality`.
 
     Raises:
         UserError: a year and block has no masks yet.
@@ -100,30 +87,30 @@ def worth(config: Config, root: Path = Path()) -> dict[str, Any]:
     return quality(files, config.labels.seed)[0]
 
 
-def agreed(known: dict[str, Any]) -> list[dict[str, Any]]:
-    """Agreement of each two people, a row for each year and block and one for the year."""
+def agreement_of(document: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the agreement of each two people, a row for each year and block and one for the year."""
     rows = []
-    for year, one in known["years"].items():
-        for block, pairs in [*one["agreement"]["blocks"].items(), ("all", one["agreement"]["year"])]:
+    for year, values in document["years"].items():
+        for block, pairs in [*values["agreement"]["blocks"].items(), ("all", values["agreement"]["year"])]:
             for pair in pairs:
                 rows.append({"year": year, "block": block, **pair, "people": ", ".join(pair["people"])})
     return rows
 
 
-def estimated(known: dict[str, Any]) -> list[dict[str, Any]]:
-    """The figures of accuracy, one row each, with their 95 % intervals."""
+def accuracy_of(document: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the figures of accuracy, one row each, with their 95 % intervals."""
     rows = []
-    for year, one in known["years"].items():
-        found = one["accuracy"]
-        if found is None:
+    for year, values in document["years"].items():
+        accuracy = values["accuracy"]
+        if accuracy is None:
             continue
         figures = {
-            "overall accuracy": found["overall"],
-            **{f"user's accuracy of {name}": value for name, value in found["users"].items()},
-            **{f"producer's accuracy of {name}": value for name, value in found["producers"].items()},
-            "IoU of mining": found["iou"],
-            "area of mining in ha": found["mining_ha"],
-            "area mapped as mining in ha": found["mapped_ha"],
+            "overall accuracy": accuracy["overall"],
+            **{f"user's accuracy of {name}": value for name, value in accuracy["users"].items()},
+            **{f"producer's accuracy of {name}": value for name, value in accuracy["producers"].items()},
+            "IoU of mining": accuracy["iou"],
+            "area of mining in ha": accuracy["mining_ha"],
+            "area mapped as mining in ha": accuracy["mapped_ha"],
         }
         rows += [{"year": year, "figure": name, **value} for name, value in figures.items()]
     return rows

@@ -1,4 +1,4 @@
-"""Verb `smallmines bench`: time and memory of the jobs of a run."""
+"""The verb `smallmines bench`: run time and memory of the jobs of a run."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from typing import Annotated
 
 import typer
 
-from smallmines.cli.console import ConfigPath, plain_errors, read_config, show
+from smallmines.cli.console import ConfigPath, plain_errors, read_config
+from smallmines.cli.output import Json, output
 
 
 def bench(
     config: ConfigPath,
-    stages: Annotated[Path | None, typer.Option(help="Also print the stages in this file, see `make demo`.", exists=True)] = None,
+    stages: Annotated[Path | None, typer.Option(help="Also print the stages of this file (see `make demo`).", exists=True)] = None,
+    json: Json = False,
 ) -> None:
-    """Print for each rule of a run its wall time, processor time and the largest memory of a job."""
+    """Print wall and processor time of each rule of a run, and the memory of its largest job."""
     from smallmines.report import run_times
 
     with plain_errors():
@@ -29,6 +31,8 @@ def bench(
         table["memory"].max(),
     ]
     table.columns = ["rule", "jobs", "seconds", "longest s", "cpu s", "memory MB"]
-    show(f"Run {settings.run}", [{str(key): value for key, value in row.items()} for row in table.to_dict("records")], decimals=1)
-    if stages:
-        show("Stages, wall time", list(run_times.stages(stages)), decimals=0)
+    with output(json) as out:
+        rows = [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]
+        out.table(f"Run {settings.run}", rows, "rules", decimals=1)
+        if stages:
+            out.table("Stages, wall time", list(run_times.stages(stages)), "stages", decimals=0)

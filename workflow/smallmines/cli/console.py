@@ -35,7 +35,7 @@ def show(title: str, rows: list[dict[str, Any]], decimals: int = 3) -> None:
     rows side by side as fit. No value is shortened. The width is `COLUMNS`, else that of the terminal, unlimited where there is none.
 
     Args:
-        rows: with the same keys; None and NaN are shown as a dash.
+        rows: values by column; None, NaN and what a row lacks are shown as a dash.
         decimals: of floats.
     """
     width = shutil.get_terminal_size((10_000, 1)).columns
@@ -43,9 +43,10 @@ def show(title: str, rows: list[dict[str, Any]], decimals: int = 3) -> None:
     if not rows:
         print("none")
         return
-    names = [name.replace("_", " ") for name in rows[0]]
-    cells = [[_text(value, decimals) for value in row.values()] for row in rows]
-    numeric = [any(isinstance(value, int | float) for value in column) for column in zip(*(row.values() for row in rows), strict=True)]
+    keys = list(dict.fromkeys(key for row in rows for key in row))
+    names = [key.replace("_", " ") for key in keys]
+    cells = [[_text(row.get(key), decimals) for key in keys] for row in rows]
+    numeric = [any(isinstance(row.get(key), int | float) for row in rows) for key in keys]
     longest = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = _blocks(names, cells, width)
     for headers in ([[name] for name in names], [name.split() or [""] for name in names]):  # on one line, or a word a line

@@ -1,4 +1,4 @@
-"""Verb `smallmines doctor`: examine a folder of patches."""
+"""The verb `smallmines doctor`."""
 
 from __future__ import annotations
 
@@ -8,49 +8,47 @@ from typing import Annotated
 import typer
 
 from smallmines.cli.console import plain_errors, read_config
+from smallmines.cli.output import print_json
 
-Folder = Annotated[Path, typer.Argument(help="Folder of a dataset: ours, the release, or one like it.", exists=True, file_okay=False)]
+Folder = Annotated[Path, typer.Argument(help="The dataset's folder: ours, the release, or a look-alike.", exists=True, file_okay=False)]
 
 
 def doctor(
     folder: Folder,
     config: Annotated[
-        Path | None,
-        typer.Option(
-            "--config",
-            help="Configuration with other limits (section doctor).",
-            exists=True,
-            dir_okay=False,
-        ),
+        Path | None, typer.Option("--config", help="Configuration with limits of its own (section doctor).", exists=True, dir_okay=False)
     ] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Folder for doctor.json and doctor.html; default: none is written.")] = None,
-    threads: Annotated[int, typer.Option("--threads", min=1, help="Number of processes that read patches.")] = 2,
-    strict: Annotated[bool, typer.Option("--strict", help="Count warnings as errors.")] = False,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for doctor.json and doctor.html; empty: written nowhere.")] = None,
+    threads: Annotated[int, typer.Option("--threads", min=1, help="Processes that read.")] = 2,
+    strict: Annotated[bool, typer.Option("--strict", help="Warnings count as errors.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print doctor.json on standard output.")] = False,
 ) -> None:
     """Examine a dataset's folder: structure, radiometry, geometry, labels, leakage, documents, privacy. Exit status 1: errors."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     from smallmines.config.doctor import Doctor
-    from smallmines.doctor.examine import SEVERITIES, examine, line, write
+    from smallmines.doctor.examine import SEVERITIES, examine, line, summary, write
     from smallmines.doctor.folder import read_folder
     from smallmines.settings.doctor import Doctor as Limits
     from smallmines.settings.parameters import settings_of
 
-    console = Console(soft_wrap=True)
+    console = Console(soft_wrap=True, stderr=json)
     with plain_errors():
         limits = settings_of(Doctor() if config is None else read_config(config).doctor, Limits)
         pairs = len(read_folder(folder).pairs)
         columns = (TextColumn("reading pairs"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         with Progress(*columns, console=console, transient=True) as progress:
             bar = progress.add_task("", total=pairs)
-            examined = examine(folder, limits, threads, lambda count: progress.update(bar, advance=count))
+            found = examine(folder, limits, threads, lambda count: progress.update(bar, advance=count))
         colours = {"error": "red", "warning": "yellow", "note": "blue"}
-        for finding in examined.findings:
+        for finding in found.findings:
             console.print(f"[{colours[finding.severity]}]{finding.severity}[/] ", end="")
             console.print(line(finding), markup=False, highlight=False)
-        console.print(f"{pairs} pairs: " + ", ".join(f"{examined.count(severity)} {severity}s" for severity in SEVERITIES))
+        console.print(f"{pairs} pairs: " + ", ".join(f"{found.count(severity)} {severity}s" for severity in SEVERITIES))
+        if json:
+            print_json(summary(found))
         if out is not None:
-            write(examined, folder.resolve().name, out / "doctor.json", out / "doctor.html")
+            write(found, folder.resolve().name, out / "doctor.json", out / "doctor.html")
             console.print(f"written: {out / 'doctor.html'}", markup=False)
-    raise typer.Exit(1 if examined.count("error") or (strict and examined.count("warning")) else 0)
+    raise typer.Exit(1 if found.count("error") or (strict and found.count("warning")) else 0)

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from smallmines.cli.console import ConfigPath, plain_errors, read_config, show
+from smallmines.cli.console import ConfigPath, plain_errors, read_config
+from smallmines.cli.output import Json, output
 from smallmines.core.errors import UserError
 from smallmines.core.layout import Layout
 
@@ -17,21 +18,22 @@ app = typer.Typer(no_args_is_help=True, help="The segmentation.")
 @app.command("tune")
 def tune(
     config: ConfigPath,
-    year: Annotated[str, typer.Option("--year", help="An epoch of the run.")],
+    year: Annotated[str, typer.Option("--year", help="A year of the run.")],
     block: Annotated[str, typer.Option("--block", help="A block of the run, whose Sentinel-2 composite exists.")] = "1",
     window_px: Annotated[int, typer.Option("--window-px", min=32, help="Side of the window.")] = 512,
     row: Annotated[int | None, typer.Option(min=0, help="First row of the window in the block; default: where it is clearest.")] = None,
     col: Annotated[int | None, typer.Option(min=0, help="First column of the window; with --row.")] = None,
-    spatial: Annotated[str, typer.Option("--spatial", help="Spatial radii in pixels, with commas.")] = "5",
-    ranges: Annotated[str, typer.Option("--range", help="Range radii in digital numbers, with commas.")] = "100,200,400",
-    min_size: Annotated[str, typer.Option("--min-size", help="Smallest sizes in pixels, with commas.")] = "5,20,50",
+    spatial: Annotated[str, typer.Option("--spatial", help="Spatial radii in pixels (with commas).")] = "5",
+    ranges: Annotated[str, typer.Option("--range", help="Range radii in digital numbers (with commas).")] = "100,200,400",
+    min_size: Annotated[str, typer.Option("--min-size", help="Smallest sizes in pixels (with commas).")] = "5,20,50",
     threads: Annotated[int, typer.Option(min=1, help="Threads of Orfeo ToolBox.")] = 2,
     memory_mb: Annotated[int, typer.Option("--memory-mb", min=500, help="Memory of Orfeo ToolBox in MB.")] = 2000,
-    out: Annotated[
+    folder: Annotated[
         Path | None, typer.Option("--out", help="Folder of table and picture; default: results/<run>/tune/<year>/<block>.")
     ] = None,
+    json: Json = False,
 ) -> None:
-    """Try some settings of the segmentation on one window: count, size and fit, as a table and a picture."""
+    """Try settings of the segmentation on one window: number, size and fit of the segments, as a table and a picture."""
     from rich.console import Console
     from rich.progress import Progress
 
@@ -40,22 +42,23 @@ def tune(
     from smallmines.settings.parameters import settings_of
     from smallmines.settings.segmentation import Segmentation
 
-    with plain_errors():
+    with plain_errors(), output(json) as out:
         settings = read_config(config)
         square = segment_tuning.Square(window_px, None if row is None or col is None else (row, col))
         values = [_numbers(text, option) for text, option in ((spatial, "--spatial"), (ranges, "--range"), (min_size, "--min-size"))]
         grid = segment_tuning.grid_of(settings_of(settings.segmentation, Segmentation), *values)
-        folder = out or Layout(settings.run).tuning(year, block)
+        folder = folder or Layout(settings.run).tuning(year, block)
         with Progress(console=Console(stderr=True), transient=True) as progress:
             bar = progress.add_task("segmenting", total=len(grid))
             place = Place(settings, year, block)
             table = segment_tuning.tune(place, grid, square, threads, memory_mb, folder, lambda: progress.advance(bar))
-    show("Segmentation of one window", [{str(key): value for key, value in one.items()} for one in table.to_dict("records")])
-    print(f"table and picture: {folder}/segments_tune.csv, {folder}/segments_tune.png")
+        title = "Segmentations of one window (within: share of the variance inside segments; contrast: across borders, 1: none)"
+        out.table(title, [{str(key): value for key, value in row.items()} for row in table.to_dict("records")])
+        out.message(f"table and picture: {folder}/segments_tune.csv, {folder}/segments_tune.png")
 
 
 def _numbers(text: str, option: str) -> list[int]:
-    """The numbers in "3,5,8".
+    """Parse numbers as in "3,5,8".
 
     Raises:
         UserError: something else.

@@ -1,4 +1,4 @@
-"""Verbs `smallmines splits …`: show the splits of a run, freeze them, make new ones."""
+"""The verbs `smallmines splits …`: show the splits, freeze them, make them again."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from smallmines.cli.console import ConfigPath, plain_errors, read_config, show
+from smallmines.cli.console import ConfigPath, plain_errors, read_config
+from smallmines.cli.output import Json, output
 from smallmines.core.errors import UserError
 from smallmines.core.layout import Layout
 
@@ -18,14 +19,13 @@ if TYPE_CHECKING:
     from smallmines.config.sections import Config
 
 app = typer.Typer(
-    no_args_is_help=True, help="Train, val and test of the dataset: show sizes and leakage, freeze them, make new ones (docs/splits.md)."
+    no_args_is_help=True, help="Train, val and test of the dataset: measure their leakage, freeze them, make them again (docs/splits.md)."
 )
 
-Dry = Annotated[bool, typer.Option("--dry-run", "-n", help="Print the result, write nothing.")]
+Dry = Annotated[bool, typer.Option("--dry-run", "-n", help="Say what would happen, write nothing.")]
 
 
-def _present(run: str) -> Path:
-    """Return the splits of the last run."""
+def _made(run: str) -> Path:
     path = Layout(run).splits
     if not path.is_file():
         raise UserError(f"{path}", "no such file", "run the workflow first: snakemake --configfile …")
@@ -33,43 +33,44 @@ def _present(run: str) -> Path:
 
 
 def _frozen(run: str) -> Path:
-    """Return the place of frozen splits."""
     return Layout(run).user.frozen_splits
 
 
 @app.command("show")
-def show_splits(config: ConfigPath) -> None:
-    """Print the sizes of the present splits, and the leakage of these and of every other method."""
+def show_splits(config: ConfigPath, json: Json = False) -> None:
+    """Count the tiles of the splits in force, and measure the leakage of these and of every other method."""
     from smallmines.core.files import read_json
 
     with plain_errors():
         run = read_config(config).run
-        _present(run)
+        _made(run)
         report = read_json(Layout(run).split_report)
     rows = [
-        {"split": split, "tiles and years": count, "share of mining": report["mining_share"].get(split, "–")}
-        for split, count in report["rows"].items()
+        {"split": name, "tiles_and_years": number, "share_of_mining": report["mining_share"].get(name)}
+        for name, number in report["rows"].items()
     ]
-    show(f"Splits of run {run} ({report['source']})", rows)
-    measures = list(report["leakage"])
+    methods = {"in force": report["leakage"], **report["methods"]}
     leakage = [
-        {"method": method, **{name: "–" if values.get(name) is None else values[name] for name in measures}, "": values.get("error", "")}
-        for method, values in {"in force": report["leakage"], **report["methods"]}.items()
+        {"method": name, **{key: values.get(key) for key in report["leakage"]}, "error": values.get("error")}
+        for name, values in methods.items()
     ]
-    show("Leakage: test rows with a twin or a neighbour in train; class share and mining by place and year alone", leakage)
+    with output(json) as out:
+        out.table(f"Splits of run {run} ({report['source']})", rows, "splits")
+        title = "Leakage: test rows with a twin or a neighbour in train; class share and mining predicted from place and year alone"
+        out.table(title, leakage, "leakage")
 
 
 @app.command("freeze")
 def freeze(config: ConfigPath) -> None:
-    """Copy the present splits to resources/user/<run>/splits.csv: from then on only `splits make` moves a tile."""
+    """Keep the splits in force among people's files: from now on nothing but `make` moves a tile."""
     from smallmines.core.files import written
 
     with plain_errors():
         run = read_config(config).run
-        target = _frozen(run)
-        text = _present(run).read_text(encoding="utf-8")
+        made, target = _made(run), _frozen(run)
+        text = made.read_text(encoding="utf-8")
         if target.is_file() and target.read_text(encoding="utf-8") != text:
-            raise UserError(f"no other splits at {target}", "other ones", "move the file away, or run the workflow with it")
+            raise UserError(f"no other splits at {target}", "there are", "move the file away, or run the workflow with it")
         with written(target) as beside:
             beside.write_text(text, encoding="utf-8")
     print(f"frozen: {target}")
@@ -78,42 +79,42 @@ def freeze(config: ConfigPath) -> None:
 @app.command("make")
 def make(
     config: ConfigPath,
-    seed: Annotated[int | None, typer.Option("--seed", help="Seed in place of splits.seed.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="In place of splits.seed.")] = None,
     dry: Dry = False,
+    json: Json = False,
 ) -> None:
-    """Assign the tiles again from the present masks, print which move, and freeze the result. Frozen splits are kept beside it."""
+    """Assign the tiles anew by the present masks, list what moves, and freeze the result; the file before is kept beside it."""
     from smallmines.core.files import digest, written
     from smallmines.dataset.split_methods import moves
     from smallmines.dataset.splits import described, with_folds
     from smallmines.settings.parameters import settings_of
     from smallmines.settings.splits import Splits
 
-    with plain_errors():
+    with plain_errors(), output(json) as out:
         settings = read_config(config)
         table = _shares(settings)
-        method = settings_of(settings.splits, Splits)
-        splits = with_folds(table, method if seed is None else replace(method, seed=seed))
+        rule = settings_of(settings.splits, Splits)
+        new = with_folds(table, rule if seed is None else replace(rule, seed=seed))
         target = _frozen(settings.run)
-        before = _before(settings)
-        if before is not None:
-            moved = moves(before, splits)
-            show("Moves", [{"from → to": name, "tiles and years": count} for name, count in moved.items()] or [{"from → to": "none"}])
-        report = described(table.merge(splits, on=["tile_id", "year"]))
-        show("New splits", [{"split": name, "tiles and years": count} for name, count in report["rows"].items()])
-        print("leakage: " + ", ".join(f"{name} {value}" for name, value in report["leakage"].items()))
+        if (before := _before(settings)) is not None:
+            moved = [{"from_to": name, "tiles_and_years": number} for name, number in moves(before, new).items()]
+            out.table("Moves between splits", moved, "moves")
+        report = described(table.merge(new, on=["tile_id", "year"]))
+        out.table("New splits", [{"split": name, "tiles_and_years": number} for name, number in report["rows"].items()], "splits")
+        out.message("leakage: " + ", ".join(f"{name} {value}" for name, value in report["leakage"].items()))
         if dry:
             return
-        text = splits.to_csv(index=False, lineterminator="\n")
+        text = new.to_csv(index=False, lineterminator="\n")
         if target.is_file() and (old := target.read_text(encoding="utf-8")) != text:
             with written(target.with_name(f"splits-{digest(old)[:8]}.csv")) as beside:
                 beside.write_text(old, encoding="utf-8")
         with written(target) as beside:
             beside.write_text(text, encoding="utf-8")
-    print(f"frozen: {target}; run the workflow again")
+        out.message(f"frozen: {target}; run the workflow again")
 
 
 def _shares(settings: Config) -> pd.DataFrame:
-    """Return the class shares of every tile and year in the present masks."""
+    """Return the class shares of every tile and year by the present masks."""
     from smallmines.dataset.splits import class_shares
     from smallmines.grid.lattice import read_lattice
 
@@ -126,7 +127,7 @@ def _shares(settings: Config) -> pd.DataFrame:
 
 
 def _before(settings: Config) -> pd.DataFrame | None:
-    """Return the frozen splits, or else those of the last run."""
+    """Return the splits in force: frozen, or those of the last run."""
     import pandas as pd
 
     for path in (_frozen(settings.run), Layout(settings.run).splits):

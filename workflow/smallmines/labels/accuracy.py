@@ -1,8 +1,8 @@
-"""How accurate the masks are: pixels drawn by chance, looked at without knowing the map, and the estimates that follow.
+"""Draw the accuracy sample of the masks and estimate accuracy and area from it.
 
-A stratified random sample (good practice of Olofsson et al. 2014, doi 10.1016/j.rse.2014.02.015). The strata are those of the day of
-the draw; people correct the map afterwards, so the strata are not the map's classes any more, and the estimators are Stehman's for
-that case (2014, doi 10.1080/01431161.2014.930207).
+A stratified random sample of pixels, interpreted without knowing the map (good practice of Olofsson et al. 2014, doi
+10.1016/j.rse.2014.02.015). The strata are those of the day of the draw; people correct the map afterwards, so the strata are no
+longer the map's classes, and the estimators are Stehman's for that case (2014, doi 10.1080/01431161.2014.930207).
 """
 
 from __future__ import annotations
@@ -21,39 +21,36 @@ from smallmines.labels.event_files import LABELS, Event
 if TYPE_CHECKING:
     import pandas as pd
 
-Floats = NDArray[np.float64]
-Mask = NDArray[np.uint8]
-
 EDGE = 5
-"""Pixels: what lies no farther from the edge of a mapped mine, on either side, is a stratum of its own."""
+"""Distance in pixels from the edge of a mapped mine, on either side, within which pixels form strata of their own."""
 
 SURE = {"mining": 0.8, "not_mining": 0.1}
-"""A mapped class is sure where the probability of mining is at least, or less than, this."""
+"""A mapped class is sure where the probability of mining is at least (mining), or less than (not mining), this."""
 
 SMALLEST = 200
-"""Strata of fewer pixels join the other one of their class and side of the edge."""
+"""Strata of fewer pixels are merged with the other stratum of their class and nearness to the edge."""
 
 LEAST = 20
-"""Points of any stratum, as far as it has pixels."""
+"""Least number of points in a stratum, as far as it has pixels."""
 
 GUESS = (0.02, 0.15)
-"""Least share of the other class that is reckoned with when the points are shared out: in strata away from edges and beside them, where
-forests are surer than they should be."""
+"""Least share of the other class assumed when the points are allocated: in strata away from edges, and near edges, where forests are
+overconfident."""
 
 Z = 1.959963984540054
 """Quantile of the normal distribution for a 95 % interval."""
 
 
 COLUMNS = ["key", "x", "y", "tile_id", "stratum", "pixels", "inclusion", "mapped"]
-"""Columns of a design: content key and centre of a pixel, its tile, its stratum and the pixels in it, probability of being drawn, value
-of the mask of the day of the draw."""
+"""Columns of a design: content key and centre of a pixel, its tile, its stratum and the number of pixels in it, inclusion probability,
+value of the mask on the day of the draw."""
 
 
 def read_design(path: str | Path) -> pd.DataFrame:
-    """The pixels that were drawn in a year and block.
+    """Read the design: the pixels that were drawn in a year and block.
 
     Raises:
-        UserError: the file is not such a table.
+        UserError: the file is not a design.
     """
     import pandas as pd
 
@@ -67,8 +64,8 @@ def read_design(path: str | Path) -> pd.DataFrame:
     return table[COLUMNS]
 
 
-def strata(mask: Mask, segments: NDArray[np.uint32], probability: Floats) -> NDArray[np.int8]:
-    """The stratum of each pixel (row, column) of a block: 4 · mining + 2 · near an edge + unsure; -1 outside the segments.
+def strata(mask: NDArray[np.uint8], segments: NDArray[np.uint32], probability: NDArray[np.float64]) -> NDArray[np.int8]:
+    """Return the stratum of each pixel (row, column) of a block: 4 · mining + 2 · near an edge + unsure; -1 outside the segments.
 
     Args:
         mask: 1 mining, 0 not, 255 open or no data (an open pixel counts by its probability).
@@ -80,33 +77,37 @@ def strata(mask: Mask, segments: NDArray[np.uint32], probability: Floats) -> NDA
     mining = np.where(mask > 1, probability[segments] >= 0.5, mask == 1)
     near = maximum_filter(mining, 2 * EDGE + 1) != minimum_filter(mining, 2 * EDGE + 1)
     sure = np.where(mining, probability[segments] >= SURE["mining"], probability[segments] < SURE["not_mining"])
-    found: NDArray[np.int8] = (4 * mining + 2 * near + ~sure).astype(np.int8)
-    found[segments == 0] = -1
-    count = np.bincount(found[found >= 0], minlength=8)
-    for one in range(0, 8, 2):
-        if 0 < min(count[one], count[one + 1]) < SMALLEST:
-            found[found == one + 1] = one
-    return found
+    stratum: NDArray[np.int8] = (4 * mining + 2 * near + ~sure).astype(np.int8)
+    stratum[segments == 0] = -1
+    count = np.bincount(stratum[stratum >= 0], minlength=8)
+    for sure_stratum in range(0, 8, 2):
+        if 0 < min(count[sure_stratum], count[sure_stratum + 1]) < SMALLEST:
+            stratum[stratum == sure_stratum + 1] = sure_stratum
+    return stratum
 
 
-def risk_of(stratum: NDArray[np.int8], segments: NDArray[np.uint32], probability: Floats) -> Floats:
-    """Mean of p · (1 - p) by the forest over the pixels of each of the eight strata, 0 where it has none; arguments as for `strata`."""
+def risk_of(stratum: NDArray[np.int8], segments: NDArray[np.uint32], probability: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the mean of p · (1 - p) of the forest over the pixels of each of the eight strata, 0 where there are none.
+
+    Args:
+        segments, probability: as in `strata`.
+    """
     inside = stratum >= 0
     count = np.bincount(stratum[inside], minlength=8)
     doubt = (probability * (1 - probability))[segments[inside]]
     return np.asarray(np.bincount(stratum[inside], doubt, minlength=8) / np.maximum(count, 1), np.float64)
 
 
-def draw(stratum: NDArray[np.int8], risk: Floats, number: int, seed: int) -> pd.DataFrame:
-    """Draw pixels by chance in each stratum, more where the map is less certain (Neyman's allocation on the forest's own doubt).
+def draw(stratum: NDArray[np.int8], risk: NDArray[np.float64], number: int, seed: int) -> pd.DataFrame:
+    """Draw pixels at random in each stratum, more where the map is less certain (Neyman allocation by the forest's uncertainty).
 
     Args:
-        stratum: of each pixel (row, column), -1 = not to be drawn.
+        stratum: of each pixel (row, column); -1 is never drawn.
         risk: of each stratum, see `risk_of`.
-        number: of points in all; each stratum gets `LEAST` at least.
+        number: of points in total; each stratum gets at least `LEAST`.
 
     Returns:
-        row, col, stratum, pixels (of the stratum), inclusion (probability of being drawn), in an order of chance.
+        row, col, stratum, pixels (of the stratum), inclusion (probability of being drawn), in random order.
     """
     import pandas as pd
 
@@ -117,26 +118,28 @@ def draw(stratum: NDArray[np.int8], risk: Floats, number: int, seed: int) -> pd.
     shares = np.minimum(np.maximum(shares, LEAST), count)
     rng = np.random.default_rng(seed)
     flat, parts = stratum.ravel(), []
-    for one in np.flatnonzero(count):
-        own = np.flatnonzero(flat == one)
-        chosen = own[np.sort(rng.choice(len(own), shares[one], replace=False))]
+    for code in np.flatnonzero(count):
+        members = np.flatnonzero(flat == code)
+        chosen = members[np.sort(rng.choice(len(members), shares[code], replace=False))]
         row, col = np.divmod(chosen, stratum.shape[1])
-        parts.append(pd.DataFrame({"row": row, "col": col, "stratum": one, "pixels": count[one], "inclusion": shares[one] / count[one]}))
+        parts.append(
+            pd.DataFrame({"row": row, "col": col, "stratum": code, "pixels": count[code], "inclusion": shares[code] / count[code]})
+        )
     if not parts:
         raise UserError("pixels with a class", "none: the block has no Sentinel-2 data", "look at its composite")
-    found = pd.concat(parts, ignore_index=True)
-    return found.iloc[rng.permutation(len(found))].reset_index(drop=True)
+    points = pd.concat(parts, ignore_index=True)
+    return points.iloc[rng.permutation(len(points))].reset_index(drop=True)
 
 
 def interpreted(design: pd.DataFrame, events: Sequence[Event]) -> pd.DataFrame:
-    """What people say about the drawn pixels.
+    """Add people's interpretation to the drawn pixels.
 
     Args:
-        design: key and whatever else is known of each pixel.
+        design: key and further columns of each pixel.
         events: of each person the latest about a pixel counts.
 
     Returns:
-        `design` with reference: 1 mining, 0 not, -1 unsure or seen differently by two people, -2 not looked at; and who.
+        `design` with reference: 1 mining, 0 not, -1 unsure or labelled differently by two people, -2 not interpreted; and who.
     """
     import pandas as pd
 
@@ -145,16 +148,16 @@ def interpreted(design: pd.DataFrame, events: Sequence[Event]) -> pd.DataFrame:
         {
             "key": np.array([event.key for event in ordered], np.uint64),
             "person": [event.annotator for event in ordered],
-            "said": np.array([LABELS[event.label] for event in ordered], np.int64),
+            "label": np.array([LABELS[event.label] for event in ordered], np.int64),
         }
     ).drop_duplicates(["key", "person"], keep="last")
-    # one who is unsure does not stand against one who is not
-    sure = latest[latest["said"] >= 0].groupby("key")["said"].agg(["min", "max"])
+    # a person who is unsure does not contradict one who is sure
+    sure = latest[latest["label"] >= 0].groupby("key")["label"].agg(["min", "max"])
     who = latest.groupby("key")["person"].agg(lambda people: "|".join(sorted(people)))
-    known = sure.reindex(design["key"])
-    alike = (known["min"] == known["max"]).to_numpy()
-    asked = design["key"].isin(latest["key"]).to_numpy()
-    reference = np.where(alike, known["min"].fillna(-1).to_numpy(), np.where(asked, -1, -2)).astype(np.int64)
+    labels = sure.reindex(design["key"])
+    agreed = (labels["min"] == labels["max"]).to_numpy()
+    has_event = design["key"].isin(latest["key"]).to_numpy()
+    reference = np.where(agreed, labels["min"].fillna(-1).to_numpy(), np.where(has_event, -1, -2)).astype(np.int64)
     return design.assign(reference=reference, who=who.reindex(design["key"]).fillna("").to_numpy())
 
 
@@ -172,11 +175,12 @@ class Accuracy:
     """Accuracy of a map, by the pixels of a sample.
 
     Attributes:
-        points: drawn; settled: of which people gave one class.
-        overall: share of the area with a class that is mapped right.
-        users: share of the area mapped as a class that is of it. producers: share of the area of a class that is mapped as it.
-        iou: area mapped mining and mined over area either mapped mining or mined.
-        mining_ha: area of mining, whatever the map says; mapped_ha: by the points' map, for comparison.
+        points: number drawn; settled: of these, those to which people gave one class.
+        overall: share of the area with a class that is mapped correctly.
+        users: user's accuracy by class, the share of the area mapped as a class that belongs to it.
+        producers: producer's accuracy by class, the share of the area of a class that is mapped as it.
+        iou: area that is mining and mapped as mining, over area that is either.
+        mining_ha: area of mining by the reference; mapped_ha: by the map at the points, for comparison.
     """
 
     points: int
@@ -193,8 +197,7 @@ def accuracy(points: pd.DataFrame, pixel_ha: float) -> Accuracy:
     """Estimate accuracy and area from interpreted points.
 
     Args:
-        points: stratum (any name; all points of a stratum), pixels (in the stratum), reference (see `interpreted`), mapped (1, 0; others:
-            no class).
+        points: stratum (any name), pixels (in the stratum), reference (see `interpreted`), mapped (1, 0; other values: no class).
         pixel_ha: area of a pixel in ha.
 
     Raises:
@@ -218,8 +221,8 @@ def accuracy(points: pd.DataFrame, pixel_ha: float) -> Accuracy:
         return ratio(part & whole, whole, code, size)
 
     def hectares(part: NDArray[np.bool_]) -> Estimate:
-        found = ratio(part, np.ones(len(part), bool), code, size)
-        return Estimate(*(value * total * pixel_ha for value in (found.value, found.low, found.high)))
+        fraction = ratio(part, np.ones(len(part), bool), code, size)
+        return Estimate(*(value * total * pixel_ha for value in (fraction.value, fraction.low, fraction.high)))
 
     right = mapped == reference
     return Accuracy(
@@ -234,8 +237,8 @@ def accuracy(points: pd.DataFrame, pixel_ha: float) -> Accuracy:
     )
 
 
-def ratio(part: NDArray[np.bool_], whole: NDArray[np.bool_], stratum: NDArray[np.intp], size: Floats) -> Estimate:
-    """Share of `whole` that is `part`, both estimated from a stratified sample: Stehman 2014, equations 27 to 29.
+def ratio(part: NDArray[np.bool_], whole: NDArray[np.bool_], stratum: NDArray[np.intp], size: NDArray[np.float64]) -> Estimate:
+    """Estimate the share of `whole` that is `part` from a stratified sample: Stehman 2014, equations 27 to 29.
 
     Args:
         part, whole: of each point.

@@ -1,4 +1,4 @@
-"""How well two people agree on the segments that both labelled without knowing of each other."""
+"""Measure the agreement of each two people on the segments of the blind overlap."""
 
 from __future__ import annotations
 
@@ -16,8 +16,6 @@ from smallmines.labels.event_files import LABELS, Event
 if TYPE_CHECKING:
     import pandas as pd
 
-Floats = NDArray[np.float64]
-
 DRAWS = 2000
 """Bootstrap samples of tiles."""
 
@@ -27,14 +25,14 @@ class Agreement:
     """Agreement of two people on one block and year; NaN where undefined.
 
     Attributes:
-        people: their codes.
+        people: codes of the two.
         segments, tiles: labelled mining or not mining by both.
-        unsure: of which one or both were unsure; not counted above.
-        raw: share of the segments labelled alike.
+        unsure: segments of which one or both were unsure; not counted above.
+        raw: share of the segments with the same label.
         kappa, low, high: Cohen's kappa (1960) of the segments as drawn, and its 95 % interval by bootstrap over tiles.
-        ac1: Gwet's AC1 (2008), which rare classes trouble less.
-        area: share of the area labelled alike, segments weighted by area over inclusion probability.
-        iou: area that both call mining over area that any of them does, weighted alike; beside a model's IoU.
+        ac1: Gwet's AC1 (2008), which is more robust to rare classes.
+        area: share of the area with the same label, segments weighted by area over inclusion probability.
+        iou: area that both label mining over area that either does, with the same weights; comparable with a model's IoU.
     """
 
     people: tuple[str, str]
@@ -51,10 +49,10 @@ class Agreement:
 
 
 def read_overlap(path: str | Path) -> pd.DataFrame:
-    """The blind overlap of a year and block: key, tile_id, stratum, inclusion, area (of each segment, in pixels).
+    """Read the blind overlap of a year and block: key, tile_id, stratum, inclusion, area (of each segment, in pixels).
 
     Raises:
-        UserError: the file is not such a table.
+        UserError: the file is not an overlap.
     """
     import pandas as pd
 
@@ -69,41 +67,40 @@ def read_overlap(path: str | Path) -> pd.DataFrame:
 
 
 def agreements(events: Sequence[Event], overlap: pd.DataFrame, seed: int) -> list[Agreement]:
-    """The agreement of each two people.
+    """Measure the agreement of each two people.
 
     Args:
-        events: only those made blind count, of each person the latest of a segment.
-        overlap: key, tile_id, area, inclusion of the segments that all were asked about (see `read_overlap`).
+        events: only blind ones count, of each person the latest about a segment.
+        overlap: key, tile_id, area, inclusion of the segments of the overlap (see `read_overlap`).
     """
     import itertools
 
     import pandas as pd
 
     blind = sorted((event for event in set(events) if event.blind), key=lambda event: event.order)
-    said = pd.DataFrame(
+    labels = pd.DataFrame(
         {
             "key": np.array([event.key for event in blind], np.uint64),
             "who": [event.annotator for event in blind],
             "label": [LABELS[event.label] for event in blind],
         }
     ).drop_duplicates(["key", "who"], keep="last")
-    known = overlap.drop_duplicates("key")[["key", "tile_id", "area", "inclusion"]]
-    table = said.pivot_table(index="key", columns="who", values="label").reset_index().merge(known, on="key")
-    people = sorted(set(said["who"]))
-    found = []
-    for one, other in itertools.combinations(people, 2):
-        both = table[table[one].notna() & table[other].notna()]
+    segments = overlap.drop_duplicates("key")[["key", "tile_id", "area", "inclusion"]]
+    table = labels.pivot_table(index="key", columns="who", values="label").reset_index().merge(segments, on="key")
+    results = []
+    for first, second in itertools.combinations(sorted(set(labels["who"])), 2):
+        both = table[table[first].notna() & table[second].notna()]
         if len(both):
-            sure = both[(both[one] >= 0) & (both[other] >= 0)]
-            found.append(_agreement((one, other), sure, len(both) - len(sure), seed))
-    return found
+            sure = both[(both[first] >= 0) & (both[second] >= 0)]
+            results.append(_agreement((first, second), sure, len(both) - len(sure), seed))
+    return results
 
 
 def _agreement(people: tuple[str, str], sure: pd.DataFrame, unsure: int, seed: int) -> Agreement:
     a, b = (sure[who].to_numpy(np.int64) for who in people)
     tile_names, tile = np.unique(sure["tile_id"].astype(str), return_inverse=True)
     weight = (sure["area"] / sure["inclusion"]).to_numpy(np.float64)
-    cell = 2 * a + b  # 0: neither, 1 and 2: one of them, 3: both say mining
+    cell = 2 * a + b  # 0: neither, 1 and 2: one of them, 3: both label it mining
     per_tile = np.bincount(tile * 4 + cell, minlength=4 * len(tile_names)).reshape(-1, 4).astype(np.float64)
     whole = per_tile.sum(axis=0)
     by_area = np.bincount(cell, weight, minlength=4)
@@ -128,17 +125,17 @@ def _agreement(people: tuple[str, str], sure: pd.DataFrame, unsure: int, seed: i
     )
 
 
-def kappa(cells: Floats) -> Any:
+def kappa(cells: NDArray[np.float64]) -> Any:
     """Cohen's kappa (1960, doi 10.1177/001316446002000104) of counts (…, 4): neither, only b, only a, both; NaN where it is undefined."""
     total = cells.sum(axis=-1)
     with np.errstate(invalid="ignore", divide="ignore"):
-        alike = (cells[..., 0] + cells[..., 3]) / total
+        observed = (cells[..., 0] + cells[..., 3]) / total
         a, b = (cells[..., 2] + cells[..., 3]) / total, (cells[..., 1] + cells[..., 3]) / total
         chance = a * b + (1 - a) * (1 - b)
-        return (alike - chance) / (1 - chance)
+        return (observed - chance) / (1 - chance)
 
 
-def _ac1(cells: Floats) -> float:
+def _ac1(cells: NDArray[np.float64]) -> float:
     """Gwet's AC1 (2008, doi 10.1348/000711006X126600) for two classes."""
     total = cells.sum()
     if not total:

@@ -1,4 +1,4 @@
-"""Candidate points for the first labels: a GeoPackage per block and year, ready to be filled in."""
+"""Draw candidate points for the first samples: a GeoPackage per block and year, to be filled in."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 LEARNT = 50_000
-"""Segments from which the spectral clusters are learnt."""
+"""Largest number of segments to which the spectral clusters are fitted."""
 
 CLASS_LIST = (
     ("mining", "", "Surface mining for gold: pits, spoil heaps, washing ponds and the bare ground between them; polluted water "
@@ -33,15 +33,15 @@ CLASS_LIST = (
     ("not_mining", "bare land", "Roads, fields after harvest, sand winning and other bare ground that is no mine."),
     ("not_mining", "forest", "Closed forest and tree crops such as cocoa."),
 )  # fmt: skip
-"""Label, subclass and what is meant (after the SmallMinesDS paper, doi 10.1109/LGRS.2025.3566356)."""
+"""Label, subclass and definition (after the SmallMinesDS paper, doi 10.1109/LGRS.2025.3566356)."""
 
 
 def make_candidates(features: str | Path, grid: str | Path, block: str, settings: Candidates, save_as: str, target: str | Path) -> None:
     """Write candidate points (layer `samples`: label and subclass to be filled in) and the class list (layer `classes`).
 
     Args:
-        features: the block's segments.
-        save_as: where people save the file when they have filled it in, for the log.
+        features: the block's table of features.
+        save_as: path where people save the filled-in file, for the log.
     """
     points = draw(read_features(features), settings)
     frame = to_frame(points, str(read_lattice(grid).geobox.crs))
@@ -58,19 +58,19 @@ def draw(features: pd.DataFrame, settings: Candidates) -> pd.DataFrame:
     """Draw segments, stratified by spectral cluster and elevation, spread over tiles.
 
     Each stratum gets a share by its area, but at least a floor (a tenth of an equal share), so that rare surfaces are
-    seen too. Within a stratum tiles take turns, and larger segments come first more often (by their area).
+    included. Within a stratum tiles take turns, and segments are drawn with chances by area.
 
     Returns:
         Columns segment, key, tile_id, x, y, cluster (1.. by brightness), elevation_bin (1.. from the lowest), sorted by segment.
     """
-    seen = features[features["clear_share"] >= CLEAR]
-    table = (seen if len(seen) >= min(settings.candidates, len(features)) else features).reset_index(drop=True)
+    clear = features[features["clear_share"] >= CLEAR]
+    table = (clear if len(clear) >= min(settings.candidates, len(features)) else features).reset_index(drop=True)
     cluster = clusters(table, settings)
     elevation = elevation_bins(table["DEM"].to_numpy(np.float64), settings.elevation_bins)
     stratum = np.unique(cluster * (settings.elevation_bins + 1) + elevation, return_inverse=True)[1]
     area = table["area"].to_numpy(np.float64)
     number = allocate(np.bincount(stratum), np.bincount(stratum, weights=area), settings.candidates)
-    # exponential races: the order in which segments come is random, with chances by area (Efraimidis, Spirakis 2006)
+    # exponential races: a random order with chances by area (Efraimidis, Spirakis 2006)
     race = np.random.default_rng(settings.seed).exponential(size=len(table)) / area
     tile = np.unique(table["tile_id"], return_inverse=True)[1]
     turn = rank_within(stratum * (int(tile.max(initial=0)) + 1) + tile, race)
@@ -81,7 +81,7 @@ def draw(features: pd.DataFrame, settings: Candidates) -> pd.DataFrame:
 
 
 def clusters(features: pd.DataFrame, settings: Candidates) -> NDArray[np.int64]:
-    """Spectral cluster 1.. of each segment (k-means on the standardised bands), numbered from the darkest."""
+    """Return the spectral cluster 1.. of each segment (k-means on the standardised bands), numbered from the darkest."""
     from sklearn.cluster import KMeans
     from threadpoolctl import threadpool_limits
 
@@ -92,43 +92,43 @@ def clusters(features: pd.DataFrame, settings: Candidates) -> NDArray[np.int64]:
         learnt = bands[np.sort(np.random.default_rng(settings.seed).choice(len(bands), LEARNT, replace=False))]
     with threadpool_limits(1):  # sums of several threads differ in the last bits
         model = KMeans(min(settings.spectral_clusters, len(np.unique(learnt, axis=0))), n_init=3, random_state=settings.seed).fit(learnt)
-        found = model.predict(bands)
+        cluster = model.predict(bands)
     rank = np.empty(len(model.cluster_centers_), np.int64)
     rank[np.argsort(model.cluster_centers_.mean(axis=1), kind="stable")] = np.arange(1, len(rank) + 1)
-    numbered: NDArray[np.int64] = rank[found]
+    numbered: NDArray[np.int64] = rank[cluster]
     return numbered
 
 
 def elevation_bins(height: NDArray[np.float64], bins: int) -> NDArray[np.int64]:
-    """Quantile bin 1.. of each height; 0 where there is none."""
-    known = np.isfinite(height)
+    """Return the quantile bin 1.. of each height; 0 where there is none."""
+    valid = np.isfinite(height)
     result = np.zeros(len(height), np.int64)
-    if known.any():
-        edges = np.quantile(height[known], np.linspace(0, 1, bins + 1)[1:-1])
-        result[known] = 1 + np.searchsorted(edges, height[known], side="right")
+    if valid.any():
+        edges = np.quantile(height[valid], np.linspace(0, 1, bins + 1)[1:-1])
+        result[valid] = 1 + np.searchsorted(edges, height[valid], side="right")
     return result
 
 
 def allocate(sizes: NDArray[np.int64], areas: NDArray[Any], total: int) -> NDArray[np.int64]:
-    """Numbers to draw from each stratum: a floor each, the rest by area, never more than there are; they sum up to `total` if they can."""
+    """Allocate `total` draws to strata: a floor each, the rest by area, never more than a stratum has."""
     number = np.minimum(sizes, max(1, total // (10 * len(sizes))))
     if number.sum() > total:  # more strata than candidates: the largest
         number = np.zeros_like(sizes)
         number[np.argsort(-areas, kind="stable")[:total]] = 1
     while (left := min(total, int(sizes.sum())) - int(number.sum())) > 0:
-        open_ = number < sizes
-        share = np.where(open_, areas, 0.0)
+        unfilled = number < sizes
+        share = np.where(unfilled, areas, 0.0)
         ideal = left * share / share.sum()
         more = np.minimum(np.floor(ideal).astype(np.int64), sizes - number)
         if not more.any():  # fewer left than strata: the largest remainders
             more = np.zeros_like(number)
-            more[np.argsort(-np.where(open_, ideal, -1.0), kind="stable")[: min(left, int(open_.sum()))]] = 1
+            more[np.argsort(-np.where(unfilled, ideal, -1.0), kind="stable")[: min(left, int(unfilled.sum()))]] = 1
         number = number + more
     return number
 
 
 def rank_within(group: NDArray[np.int64], value: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Rank 0.. of each element within its group, by value."""
+    """Return the rank 0.. of each element within its group, by value."""
     order = np.lexsort((value, group))
     ordered = group[order]
     first = np.r_[True, ordered[1:] != ordered[:-1]][: len(ordered)]
@@ -139,7 +139,7 @@ def rank_within(group: NDArray[np.int64], value: NDArray[np.float64]) -> NDArray
 
 
 def to_frame(points: pd.DataFrame, crs: str) -> gpd.GeoDataFrame:
-    """Points with empty `label`, `subclass`, `annotator` and `note`; keys as text, since GeoPackage has no unsigned 64-bit numbers."""
+    """Add empty columns `label`, `subclass`, `annotator` and `note`; keys become text: GeoPackage has no unsigned 64-bit integers."""
     import geopandas as gpd
 
     table = points.astype({"segment": "int64", "key": str}).reset_index(drop=True)
@@ -149,7 +149,7 @@ def to_frame(points: pd.DataFrame, crs: str) -> gpd.GeoDataFrame:
 
 
 def write(frame: gpd.GeoDataFrame, target: str | Path) -> None:
-    """Write the two layers; the same content gives the same bytes."""
+    """Write the layers `samples` and `classes`; the same content gives the same bytes."""
     import pandas as pd
     import pyogrio
 

@@ -1,8 +1,8 @@
-"""Events: what people decided about segments, one immutable file per check-in, one JSON object a line.
+"""Read and write events: decisions of people about segments, one immutable file per check-in, one JSON object per line.
 
-An event hangs on geometry, the content key and an interior point of a segment, never on a row number, so it
-outlives a new numbering of the segments; its footprint lets it move to a new segmentation (`transfer`).
-Files are only ever added. What they say does not depend on their names or their order.
+An event refers to a segment by geometry (content key and interior point), never by row number, so that it stays valid when the
+segments are renumbered; its footprint lets it move to a new segmentation (`transfer`). Files are only ever added. Their names and
+their order do not matter.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from smallmines.core.errors import UserError
 from smallmines.core.files import digest
 
 LABELS = {"mining": 1, "not_mining": 0, "unsure": -1}
-"""Values an event's label may have, and the number that stands for each in tables (-1: left open)."""
+"""Labels of an event, and the number of each in tables (-1: open)."""
 
 RANKS = {"imported": 0, "confirmed": 1, "corrected": 1, "adjudicated": 2}
 """Provenances of events; a higher rank wins, whatever the time."""
 
 REFERENCE = "reference"
-"""Provenance of what people say about a pixel of the accuracy sample. Never a label: such events lie in `accuracy/`, not in `events/`."""
+"""Provenance of decisions about pixels of the accuracy sample. They never become labels and lie in `accuracy/`, not in `events/`."""
 
 CONFIDENCES = ("", "sure", "likely", "guess")
-"""How sure a person is."""
+"""Confidence of a person in a decision."""
 
 ANNOTATOR = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]*")
-"""Names of annotators: they stand in file names."""
+"""Codes of annotators, which are part of file names."""
 
 
 @dataclass(frozen=True)
@@ -42,20 +42,20 @@ class Event:
     """One person's decision about one segment.
 
     Attributes:
-        year, block: where the segment lies.
+        year, block: of the segment.
         key: content key of the segment (uint64).
         x, y: interior point of the segment in the grid's CRS, in m.
         label: mining | not_mining | unsure.
         provenance: corrected | confirmed | adjudicated | imported; reference in the accuracy sample.
-        annotator: who; letters, digits and `_.@-`.
-        time: when, ISO 8601 with UTC offset zero.
+        annotator: code of the person; letters, digits and `_.@-`.
+        time: of the decision, ISO 8601 with UTC offset zero.
         reason, evidence, note: free text.
         evidence_date: day of the evidence (an image's date), ISO 8601.
         confidence: sure | likely | guess.
-        predicted: what the assistant had said: mining | not_mining.
-        probability: with what probability of mining; -1 where unknown.
-        blind: the person was asked without knowing what others said, to measure their agreement.
-        base: the working copy it comes from.
+        predicted: class that the assistant predicted: mining | not_mining.
+        probability: of mining by the assistant; -1 where unknown.
+        blind: part of the blind overlap: the person did not know the decisions of others.
+        base: id of the working copy's base.
         footprint: the segment's pixels, see `footprint`.
     """
 
@@ -80,15 +80,15 @@ class Event:
     footprint: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse what the type cannot say.
+        """Validate the fields.
 
         Raises:
-            ValueError: naming the field, its value and what it may be.
+            ValueError: naming the field, its value and the allowed values.
         """
-        for name, kinds in _KINDS.items():
+        for name, types in _TYPES.items():
             value = getattr(self, name)
-            if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
-                raise ValueError(f"{name} is {value!r}, not {kinds[0].__name__}")
+            if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
+                raise ValueError(f"{name} is {value!r}, not {types[0].__name__}")
         if not 0 <= self.key < 2**64:
             raise ValueError(f"key is {self.key}, not a number of 64 bits")
         if not (math.isfinite(self.x) and math.isfinite(self.y)):
@@ -106,30 +106,30 @@ class Event:
 
     @property
     def instant(self) -> dt.datetime:
-        """The time of the event."""
+        """Time of the event."""
         return dt.datetime.fromisoformat(self.time)
 
     @property
     def content(self) -> dict[str, Any]:
-        """The fields by name."""
-        return {name: getattr(self, name) for name in _KINDS}
+        """Fields by name."""
+        return {name: getattr(self, name) for name in _TYPES}
 
     @cached_property
     def hash(self) -> str:
-        """Sixteen hex digits of the event's content: its name, and the last tie-break."""
+        """Digest of the event's content as sixteen hex digits: its id, and the last tie-break."""
         return digest(self.content)
 
     @property
     def order(self) -> tuple[dt.datetime, str]:
-        """What decides between events of one person about one place: time, then content. The greatest wins."""
+        """Sort key of the events of one person about one segment: time, then content. The last event wins."""
         return self.instant, self.hash
 
 
 _NUMBERS: dict[str, tuple[type, ...]] = {"year": (int,), "key": (int,), "blind": (bool,)} | dict.fromkeys(
     ("x", "y", "probability"), (float, int)
 )
-_KINDS: dict[str, tuple[type, ...]] = {field.name: _NUMBERS.get(field.name, (str,)) for field in fields(Event)}
-_FIELDS = frozenset(_KINDS)
+_TYPES: dict[str, tuple[type, ...]] = {field.name: _NUMBERS.get(field.name, (str,)) for field in fields(Event)}
+_FIELDS = frozenset(_TYPES)
 _REQUIRED = frozenset(field.name for field in fields(Event) if field.default is MISSING)
 
 
@@ -137,11 +137,11 @@ def write_events(folder: Path, events: Sequence[Event]) -> Path:
     """Add one check-in as `<utc>-<annotator>-<hash8>.jsonl`; `utc` is the time of its latest event.
 
     Args:
-        folder: `resources/user/<run>/events/<year>/<block>`, made where it is missing.
+        folder: `resources/user/<run>/events/<year>/<block>`, created where it is missing.
         events: of one annotator, year and block; any order gives the same file.
 
     Returns:
-        The file. The same check-in again changes nothing and returns the file that is there.
+        The file. The same check-in again changes nothing and returns the existing file.
 
     Raises:
         UserError: no events, or of several annotators, years or blocks.
@@ -163,40 +163,40 @@ def write_events(folder: Path, events: Sequence[Event]) -> Path:
 
 
 def file_name(events: Sequence[Event]) -> str:
-    """The name of a check-in without its suffix: time of its latest event, annotator, content.
+    """Return the name of a check-in without its suffix: time of its latest event, annotator, digest of the content.
 
     Raises:
         UserError: no events, or of several annotators, years or blocks.
     """
     sources = sorted({(event.annotator, event.year, event.block) for event in events})
     if len(sources) != 1:
-        raise UserError("events of one annotator, year and block", f"{len(events)} events of {sources}", "write each of them apart")
+        raise UserError("events of one annotator, year and block", f"{len(events)} events of {sources}", "write each of them separately")
     latest = max(events, key=lambda event: event.order)
     return f"{latest.instant:%Y%m%dT%H%M%SZ}-{latest.annotator}-{digest(_text(events))[:8]}"
 
 
 def _text(events: Sequence[Event]) -> str:
-    """One event a line, by time and content."""
+    """Format one event per line, by time and content."""
     ordered = sorted(set(events), key=lambda event: event.order)
     return "".join(json.dumps(event.content, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n" for event in ordered)
 
 
 def read_events(paths: Iterable[str | Path]) -> list[Event]:
-    """The events of some files, by time and content; the same event in two files counts once.
+    """Read the events of some files, sorted by time and content; the same event in two files counts once.
 
     Raises:
         UserError: naming file and line, where a line is not an event or a file cannot be read.
     """
-    found: set[Event] = set()
+    events: set[Event] = set()
     for path in paths:
         try:
             lines = Path(path).read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
-            raise UserError("a readable event file", f"{path}: {error}", "restore the file or take it away, and run again") from None
+            raise UserError("a readable event file", f"{path}: {error}", "restore or remove the file, and run again") from None
         for number, line in enumerate(lines, 1):
             if line.strip():
-                found.add(_event(line, f"{path}, line {number}"))
-    return sorted(found, key=lambda event: event.order)
+                events.add(_event(line, f"{path}, line {number}"))
+    return sorted(events, key=lambda event: event.order)
 
 
 def _event(line: str, where: str) -> Event:
@@ -210,4 +210,4 @@ def _event(line: str, where: str) -> Event:
         numbers = {name: float(values[name]) for name in ("x", "y", "probability") if isinstance(values.get(name), int)}
         return Event(**values | numbers)
     except ValueError as error:
-        raise UserError("one event as a JSON object on each line", f"{where}: {error}", "mend the line or take the file away") from None
+        raise UserError("one event as a JSON object on each line", f"{where}: {error}", "correct the line or remove the file") from None

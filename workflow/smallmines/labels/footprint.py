@@ -1,6 +1,6 @@
-"""Footprints: the pixels of a segment as text that outlives the segmentation and the area of interest.
+"""Encode the pixels of segments as text (footprints) that stays valid under another segmentation or area of interest.
 
-A footprint is a list of runs `y x n`, joined by `|`: n pixels eastwards of the one whose upper left corner lies
+A footprint is a list of runs `y x n`, joined by `|`: n pixels eastwards, of which the first has its upper left corner
 x · resolution east and y · resolution north of the CRS's origin (rounded to whole pixels).
 """
 
@@ -23,8 +23,8 @@ class Runs:
     """Horizontal runs of pixels of some segments, sorted by owner, then row by row; arrays of equal length (int64).
 
     Attributes:
-        owner: place of the segment in the list that was asked for.
-        row, col: first pixel on the grid that was asked for (may lie outside of it).
+        owner: position of the segment in the list of segments.
+        row, col: first pixel on the grid (may lie outside of it).
         length: number of pixels.
     """
 
@@ -34,7 +34,7 @@ class Runs:
     length: Ints
 
     def pixels(self, shape: tuple[int, int]) -> tuple[Ints, Ints]:
-        """Row-major index and owner of every pixel within `shape`, in the order of the runs."""
+        """Return row-major index and owner of every pixel within `shape`, in the order of the runs."""
         owner = np.repeat(self.owner, self.length)
         row = np.repeat(self.row, self.length)
         first = np.repeat(np.cumsum(self.length) - self.length, self.length)
@@ -44,10 +44,10 @@ class Runs:
 
 
 def runs_of(segments: NDArray[np.integer[Any]], ids: NDArray[np.integer[Any]]) -> Runs:
-    """The runs of some segments of a label raster (row, column).
+    """Return the runs of some segments of a label raster (row, column).
 
     Args:
-        ids: the segments; a run's owner is the place of its segment here.
+        ids: the segments; a run's owner is the position of its segment in this list.
     """
     place = np.full(max(int(segments.max(initial=0)), int(ids.max(initial=0))) + 1, -1, np.int64)
     place[ids] = np.arange(len(ids))
@@ -59,15 +59,14 @@ def runs_of(segments: NDArray[np.integer[Any]], ids: NDArray[np.integer[Any]]) -
         row, col = np.nonzero(change)
         length = np.diff(np.append(row * owner.shape[1] + col, owner.size))
         owned = owner[row, col]
-        mine = owned >= 0
-        parts.append(np.stack([owned[mine], row[mine] + top, col[mine], length[mine]]))
-    found = np.concatenate(parts, axis=1) if parts else np.empty((4, 0), np.int64)
-    found = found[:, np.argsort(found[0], kind="stable")]
-    return Runs(*found)
+        wanted = owned >= 0
+        parts.append(np.stack([owned[wanted], row[wanted] + top, col[wanted], length[wanted]]))
+    runs = np.concatenate(parts, axis=1) if parts else np.empty((4, 0), np.int64)
+    return Runs(*runs[:, np.argsort(runs[0], kind="stable")])
 
 
 def encode(runs: Runs, count: int, geobox: GeoBox) -> list[str]:
-    """The footprint of each owner 0..count as text; runs on the grid `geobox`."""
+    """Return the footprint of each owner 0..count; `runs` lie on the grid `geobox`."""
     left, top = _origin(geobox)
     texts = [f"{y} {x} {n}" for y, x, n in zip((top - runs.row).tolist(), (left + runs.col).tolist(), runs.length.tolist(), strict=True)]
     ends = np.searchsorted(runs.owner, np.arange(count + 1)).tolist()
@@ -75,10 +74,10 @@ def encode(runs: Runs, count: int, geobox: GeoBox) -> list[str]:
 
 
 def decode(footprints: Sequence[str], geobox: GeoBox) -> Runs:
-    """The runs of some footprints on a grid of the same CRS and resolution.
+    """Return the runs of some footprints on a grid of the same CRS and resolution.
 
     Raises:
-        ValueError: a text that is no footprint.
+        ValueError: a text is not a footprint.
     """
     left, top = _origin(geobox)
     texts = [text for text in footprints if text]
@@ -92,6 +91,6 @@ def decode(footprints: Sequence[str], geobox: GeoBox) -> Runs:
 
 
 def _origin(geobox: GeoBox) -> tuple[int, int]:
-    """Upper left corner of a grid in pixels from the CRS's origin: east, north."""
+    """Return the upper left corner of a grid in pixels from the CRS's origin: east, north."""
     step_x, _, x, _, step_y, y = tuple(geobox.transform)[:6]
     return round(x / step_x), round(y / -step_y)

@@ -1,4 +1,4 @@
-"""What the labels of a dataset are worth: who looked at how much, how well people agree, how accurate the masks are."""
+"""Label quality: review coverage, agreement between annotators, accuracy of the masks."""
 
 from __future__ import annotations
 
@@ -23,18 +23,17 @@ from smallmines.segment.features import read_features
 POINTS = ["year", "block", "x", "y", "stratum", "pixels", "inclusion", "mapped", "reference", "who"]
 """Columns of the published accuracy sample. mapped: value of the mask; reference: 1 mining, 0 not, -1 unsure or disputed."""
 
-
 KINDS = ("events", "overlap", "design", "references")
-"""What people give, see `PeopleFiles`."""
+"""Kinds of files that people make, see `PeopleFiles`."""
 
 
 @dataclass(frozen=True)
 class PeopleFiles:
-    """A year and block: its products, and what people gave.
+    """Files of a year and block: products, and what people made.
 
     Attributes:
         features, labels, mask: products.
-        events: check-ins. overlap: blind overlaps. design: accuracy sample (one or none). references: check-ins about it.
+        events: check-ins. overlap: blind overlaps. design: accuracy sample (one or none). references: check-ins of it.
     """
 
     features: str
@@ -48,18 +47,18 @@ class PeopleFiles:
 
 def write_quality(files: Mapping[tuple[str, str], PeopleFiles], seed: int, target: str | Path, points_out: str | Path) -> None:
     """Write `labels.json` and the accuracy sample, see `quality`."""
-    known, points = quality(files, seed)
-    for year, one in known["years"].items():
-        logger.info("%s: people looked at %.1f %% of the area", year, 100 * one["validated_share"])
-        if one["accuracy"] is None and (points["year"] == year).any():
-            logger.warning("%s: no accuracy: %s", year, one["accuracy_lacks"])
+    document, points = quality(files, seed)
+    for year, values in document["years"].items():
+        logger.info("%s: people decided on %.1f %% of the area", year, 100 * values["validated_share"])
+        if values["accuracy"] is None and (points["year"] == year).any():
+            logger.warning("%s: no accuracy: %s", year, values["accuracy_lacks"])
     with written(points_out) as beside:
         points.to_csv(beside, index=False, lineterminator="\n")
-    write_json(target, known)
+    write_json(target, document)
 
 
 def quality(files: Mapping[tuple[str, str], PeopleFiles], seed: int) -> tuple[dict[str, Any], pd.DataFrame]:
-    """What the labels are worth, and the accuracy sample as far as it was looked at.
+    """Measure the quality of the labels; return the document and the interpreted part of the accuracy sample.
 
     Args:
         files: by year and block.
@@ -67,36 +66,36 @@ def quality(files: Mapping[tuple[str, str], PeopleFiles], seed: int) -> tuple[di
 
     Returns:
         `years`, by year: `provenance` (segments and share of the labelled area of each), `validated_share`, `open_share`, `agreement`
-        (each two people; of the year and by block, see `agreement`) and `accuracy` (see `accuracy`; null where people have not looked
-        at enough points, then `accuracy_lacks` says what is missing). And the table `POINTS`.
+        (each two people; of the year and by block, see `agreement`) and `accuracy` (see `accuracy`; null where too few points are
+        interpreted, then `accuracy_lacks` says what is missing). And the table with columns `POINTS`.
     """
     years: dict[str, Any] = {}
     points = []
     for year in sorted({year for year, _ in files}):
-        blocks = {block: one for (of, block), one in sorted(files.items()) if of == year}
-        read = {block: _opinions(one, int(year), block) for block, one in blocks.items()}
-        known = pd.concat([_references(one, int(year), block) for block, one in blocks.items()], ignore_index=True)
+        blocks = {block: paths for (of, block), paths in sorted(files.items()) if of == year}
+        read = {block: _events_and_overlap(paths, int(year), block) for block, paths in blocks.items()}
+        sample = pd.concat([_references(paths, int(year), block) for block, paths in blocks.items()], ignore_index=True)
         years[year] = {
-            **standing([_labels(one) for one in blocks.values()]),
+            **standing([_labels(paths) for paths in blocks.values()]),
             "agreement": {
-                "year": _agreed([event for events, _ in read.values() for event in events], [table for _, table in read.values()], seed),
-                "blocks": {block: _agreed(events, [table], seed) for block, (events, table) in read.items()},
+                "year": _pairs([event for events, _ in read.values() for event in events], [table for _, table in read.values()], seed),
+                "blocks": {block: _pairs(events, [table], seed) for block, (events, table) in read.items()},
             },
-            **_accuracy(known),
+            **_accuracy(sample),
         }
-        points.append(known[known["reference"] > -2])
+        points.append(sample[sample["reference"] > -2])
     return {"years": years}, pd.concat(points, ignore_index=True)[POINTS]
 
 
 def by_place(
     places: Sequence[tuple[str, str]], products: Mapping[str, Sequence[str]], people: Mapping[str, Sequence[str]]
 ) -> dict[tuple[str, str], PeopleFiles]:
-    """The files of each year and block.
+    """Group files by year and block.
 
     Args:
         places: years and blocks.
         products: features, labels and masks, each in the order of `places`.
-        people: what people gave, by kind, of all places.
+        people: files that people made, by kind, of all places.
     """
     own = {kind: {place: [path for path in paths if place_of(path) == place] for place in places} for kind, paths in people.items()}
     return {
@@ -106,13 +105,13 @@ def by_place(
 
 
 def place_of(path: str) -> tuple[str, str]:
-    """Year and block of a file that people gave: `<year>/<block>/<name>.jsonl`, `<year>/<block>.csv` or `<year>/<block>-<digest>.csv`."""
+    """Year and block of a file that people made: `<year>/<block>/<name>.jsonl`, `<year>/<block>.csv` or `<year>/<block>-<digest>.csv`."""
     parts = Path(path).parts
     return (parts[-3], parts[-2]) if parts[-1].endswith(".jsonl") else (parts[-2], Path(path).stem.partition("-")[0])
 
 
 def standing(blocks: Sequence[pd.DataFrame]) -> dict[str, Any]:
-    """Where the labels of a year come from: of each provenance its segments and its share of the area.
+    """Count segments and share of the area by provenance, for the labels of a year.
 
     Args:
         blocks: label, provenance, area (pixels) of the segments of each block.
@@ -131,28 +130,28 @@ def standing(blocks: Sequence[pd.DataFrame]) -> dict[str, Any]:
     }
 
 
-def failing(known: Mapping[str, Any], gates: Mapping[str, float | None]) -> list[str]:
-    """Which gates of `labels.gates` the labels of a dataset do not pass, in words.
+def failing(document: Mapping[str, Any], gates: Mapping[str, float | None]) -> list[str]:
+    """Describe the gates of `labels.gates` that the labels of a dataset do not pass.
 
     Args:
-        known: the content of `labels.json`.
+        document: content of `labels.json`.
     """
-    found = []
-    kappa, open_most, seen_least = (gates.get(name) for name in ("minimum_kappa", "maximum_open_share", "minimum_validated_share"))
-    for year, one in sorted(known["years"].items()):
-        pairs = one["agreement"]["year"]
+    failures = []
+    kappa, open_most, validated_least = (gates.get(name) for name in ("minimum_kappa", "maximum_open_share", "minimum_validated_share"))
+    for year, values in sorted(document["years"].items()):
+        pairs = values["agreement"]["year"]
         if kappa is not None and not pairs:
-            found.append(f"{year}: no two people labelled the same segments blind, kappa must be {kappa} (labels.gates.minimum_kappa)")
+            failures.append(f"{year}: no two people labelled the same segments blind, kappa must be {kappa} (labels.gates.minimum_kappa)")
         for pair in pairs:
             if kappa is not None and not (pair["kappa"] is not None and pair["kappa"] >= kappa):
-                told = f"{pair['kappa']:.3f}" if pair["kappa"] is not None else "undefined"
-                found.append(f"{year}: kappa of {', '.join(pair['people'])} is {told}, not {kappa} (labels.gates.minimum_kappa)")
-        if open_most is not None and one["open_share"] > open_most:
-            found.append(f"{year}: {one['open_share']:.4f} of the area is open, not {open_most} (labels.gates.maximum_open_share)")
-        if seen_least is not None and one["validated_share"] < seen_least:
-            told = f"people have looked at {one['validated_share']:.4f} of the area"
-            found.append(f"{year}: {told}, not {seen_least} (labels.gates.minimum_validated_share)")
-    return found
+                value = f"{pair['kappa']:.3f}" if pair["kappa"] is not None else "undefined"
+                failures.append(f"{year}: kappa of {', '.join(pair['people'])} is {value}, not {kappa} (labels.gates.minimum_kappa)")
+        if open_most is not None and values["open_share"] > open_most:
+            failures.append(f"{year}: {values['open_share']:.4f} of the area is open, not {open_most} (labels.gates.maximum_open_share)")
+        if validated_least is not None and values["validated_share"] < validated_least:
+            share = f"people have looked at {values['validated_share']:.4f} of the area"
+            failures.append(f"{year}: {share}, not {validated_least} (labels.gates.minimum_validated_share)")
+    return failures
 
 
 def _labels(files: PeopleFiles) -> pd.DataFrame:
@@ -160,7 +159,7 @@ def _labels(files: PeopleFiles) -> pd.DataFrame:
     return labels[["segment", "label", "provenance"]].merge(read_features(files.features)[["segment", "area"]], on="segment")
 
 
-def _opinions(files: PeopleFiles, year: int, block: str) -> tuple[list[event_files.Event], pd.DataFrame]:
+def _events_and_overlap(files: PeopleFiles, year: int, block: str) -> tuple[list[event_files.Event], pd.DataFrame]:
     events = event_files.read_events(files.events)
     require_home(events, year, block)
     overlap = [read_overlap(path) for path in files.overlap]
@@ -168,50 +167,51 @@ def _opinions(files: PeopleFiles, year: int, block: str) -> tuple[list[event_fil
     return events, pd.concat(overlap, ignore_index=True) if overlap else empty
 
 
-def _agreed(events: Sequence[event_files.Event], overlap: Sequence[pd.DataFrame], seed: int) -> list[dict[str, Any]]:
-    return [_rounded(asdict(one)) for one in agreements(events, pd.concat(list(overlap), ignore_index=True), seed)]
+def _pairs(events: Sequence[event_files.Event], overlap: Sequence[pd.DataFrame], seed: int) -> list[dict[str, Any]]:
+    return [_rounded(asdict(pair)) for pair in agreements(events, pd.concat(list(overlap), ignore_index=True), seed)]
 
 
 def _references(files: PeopleFiles, year: int, block: str) -> pd.DataFrame:
-    """The accuracy sample of a block, with what people and mask say about each point."""
+    """Read the accuracy sample of a block; add people's interpretation and the value of the mask."""
     if not files.design:
         return pd.DataFrame({name: [] for name in POINTS}).astype({"reference": np.int64, "mapped": np.int64}).assign(pixel_ha=[])
     design = read_design(files.design[0])
     events = event_files.read_events(files.references)
     if strays := [event for event in events if event.provenance != event_files.REFERENCE or (event.year, event.block) != (year, block)]:
         raise UserError(
-            f"what people say about the accuracy sample of {year}, block {block}",
+            f"events about the accuracy sample of {year}, block {block}",
             f"{len(strays)} events of another kind or place, the first by {strays[0].annotator} at {strays[0].time}",
             "move their files to the folder of their kind, year and block",
         )
-    known = interpreted(design, events)
+    sample = interpreted(design, events)
     with raster.opened(files.mask) as source:
         geobox, mask = raster.geobox_of(source), source.read(1)
-    col, row = (np.floor(axis).astype(np.int64) for axis in ~geobox.transform @ (known["x"].to_numpy(), known["y"].to_numpy()))
+    col, row = (np.floor(axis).astype(np.int64) for axis in ~geobox.transform @ (sample["x"].to_numpy(), sample["y"].to_numpy()))
     inside = (row >= 0) & (row < mask.shape[0]) & (col >= 0) & (col < mask.shape[1])
-    mapped = np.full(len(known), 255, np.int64)
+    mapped = np.full(len(sample), 255, np.int64)
     mapped[inside] = mask[row[inside], col[inside]]
     pixel = abs(geobox.transform.a * geobox.transform.e) / 10_000
-    return known.assign(year=str(year), block=block, mapped=mapped, stratum=[f"{block}/{one}" for one in known["stratum"]], pixel_ha=pixel)
+    stratum = [f"{block}/{code}" for code in sample["stratum"]]
+    return sample.assign(year=str(year), block=block, mapped=mapped, stratum=stratum, pixel_ha=pixel)
 
 
 def _accuracy(points: pd.DataFrame) -> dict[str, Any]:
-    """Estimates of a year, or what they lack."""
+    """Return the estimates of a year, or what is missing for them."""
     if points.empty:
         return {"accuracy": None, "accuracy_lacks": "no accuracy sample was drawn (smallmines labels sample)"}
     try:
-        found = accuracy(points, float(points["pixel_ha"].iloc[0]))
+        estimates = accuracy(points, float(points["pixel_ha"].iloc[0]))
     except UserError as error:
         return {"accuracy": None, "accuracy_lacks": f"expected {error.expected}, found {error.found}"}
-    return {"accuracy": {"blocks": sorted(set(points["block"]), key=int), **_rounded(asdict(found))}}
+    return {"accuracy": {"blocks": sorted(set(points["block"]), key=int), **_rounded(asdict(estimates))}}
 
 
 def _rounded(value: Any) -> Any:
-    """Numbers to six digits, NaN as None, so that the file is JSON and its bytes do not hang on the machine."""
+    """Round numbers to six decimals and turn NaN into None, so that the JSON has the same bytes on every machine."""
     if isinstance(value, dict):
-        return {key: _rounded(one) for key, one in value.items()}
+        return {key: _rounded(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_rounded(one) for one in value]
+        return [_rounded(item) for item in value]
     if isinstance(value, float):
         return round(value, 6) if np.isfinite(value) else None
     return value

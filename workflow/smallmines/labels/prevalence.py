@@ -1,10 +1,10 @@
-"""The share of the area that is mining, estimated from a forest trained on samples of quite other shares.
+"""Estimate the share of the area that is mining from a forest trained on samples with other class shares.
 
 A forest trained 1000 : 1000 over-predicts where mining is 6 %, so its threshold is set by the prevalence. The classical
 estimators (adjusted count; expectation maximisation, Saerens et al. 2002, doi 10.1162/089976602753284446) assume that
 non-mining samples are a random draw of the non-mining area. They are not: people sample settlements, water and bare
 land as much as forest, and these look most like mining. So the non-mining samples are split into types, each with an
-unknown share of its own, and all shares are found together: a forest of the types, calibrated on its out-of-fold
+unknown share of its own, and all shares are estimated together: a forest of the types, calibrated on its out-of-fold
 probabilities (multinomial logistic regression on their logarithms, after Alexandari et al. 2020, arXiv 1901.06852), then
 expectation maximisation over the area. Types are the samples' subclasses, else k-means clusters of their features.
 
@@ -23,7 +23,7 @@ threshold; mean error in percentage points over 4 draws, IoU of the map at the t
 ("at 0.5" is the share predicted at threshold 0.5, "two classes" the binary form with Platt calibration.) Bias: too low
 where samples are purer than the map, too high by up to half where negatives were drawn at random. With out-of-fold
 probabilities from folds that keep tiles whole, three of eight blocks of the miniature fell below 0.2 of the truth: such
-folds ask for more than the map, whose tiles were all sampled. So these folds split tiles.
+folds are a harder test than the map, whose tiles were all sampled. So these folds split tiles.
 
 Where classes overlap much, expectation maximisation errs towards 0, while the share predicted at 0.5 errs upwards. The
 assistant uses the geometric mean of the two. On the eight blocks of the miniature and two real images whose land cover
@@ -50,14 +50,14 @@ CLUSTERS = 8
 """Clusters of the non-mining samples where they carry no subclasses."""
 
 SMALLEST_TYPE = 10
-"""Types with fewer samples are taken together, or with the largest type when they are fewer even so."""
+"""Types with fewer samples are merged into one, or with the largest type where that one would still have fewer."""
 
 FLOOR = 1 / 300
 """Added to probabilities before the logarithm: the resolution of 300 trees."""
 
 
 class Types(NamedTuple):
-    """Type of each sample (0 mining, 1.. the non-mining types; int64) and where the types come from."""
+    """Type of each sample (0 mining, 1.. the non-mining types; int64), source of the types, and their number."""
 
     code: NDArray[np.int64]
     source: str
@@ -79,15 +79,15 @@ def types_of(features: NDArray[np.float32], label: NDArray[np.int8], subclass: N
     names = np.array([str(text).split("|")[0] for text in subclass[negative]], dtype=str)  # of several subclasses the first
     code = np.zeros(len(label), np.int64)
     if len(names) and (names != "").mean() >= 0.9 and len(set(names.tolist()) - {""}) >= 2:
-        source, (_, found) = "subclass", np.unique(names, return_inverse=True)
+        source, (_, types) = "subclass", np.unique(names, return_inverse=True)
     else:
         source, number = "clusters", max(1, min(CLUSTERS, int(negative.sum()) // SMALLEST_TYPE))
         with threadpool_limits(1):  # sums of several threads differ in the last bits
-            found = KMeans(number, n_init=4, random_state=seed).fit_predict(features[negative].astype(np.float64).round(6))
-    sizes = np.bincount(found)
+            types = KMeans(number, n_init=4, random_state=seed).fit_predict(features[negative].astype(np.float64).round(6))
+    sizes = np.bincount(types)
     small = sizes < SMALLEST_TYPE
     other = len(sizes) if sizes[small].sum() >= SMALLEST_TYPE else int(np.argmax(sizes))
-    merged = np.where(small[found], other, found)
+    merged = np.where(small[types], other, types)
     code[negative] = 1 + np.unique(merged, return_inverse=True)[1]
     return Types(code, source, int(code.max()))
 
@@ -95,7 +95,7 @@ def types_of(features: NDArray[np.float32], label: NDArray[np.int8], subclass: N
 def estimate(
     out_of_fold: NDArray[np.float64], code: NDArray[np.int64], everywhere: NDArray[np.float64], area: NDArray[np.float64]
 ) -> float:
-    """Share of the area that is of type 0 (mining).
+    """Estimate the share of the area that is of type 0 (mining).
 
     Args:
         out_of_fold: (sample, type) probabilities of the samples by forests that did not see them.
@@ -116,12 +116,12 @@ def estimate(
 def maximise(
     posterior: NDArray[np.float64], trained: NDArray[np.float64], weight: NDArray[np.float64], tolerance: float = 1e-6
 ) -> NDArray[np.float64]:
-    """Class shares by expectation maximisation (Saerens et al. 2002), (type,).
+    """Return the class shares by expectation maximisation (Saerens et al. 2002), (type,).
 
     Args:
         posterior: (segment, type) calibrated probabilities at the shares `trained`.
         weight: (segment,) area.
-        tolerance: stops when no share changes by more.
+        tolerance: iteration stops when no share changes by more.
     """
     likelihood = posterior / trained
     share = trained

@@ -1,6 +1,6 @@
-"""People's samples: points and polygons with a label, read from one file per block and year and joined to segments.
+"""Read samples (labelled points and polygons, one file per block and year) and join them to segments.
 
-The digests here are what Snakemake compares: they depend on what a file says, not on its bytes or its time.
+Snakemake compares the digests computed here: they depend on the content of a file, not on its bytes or its time.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
 
 SUFFIXES = (".gpkg", ".geojson", ".csv")
-"""Forms of a sample file."""
+"""Suffixes of a sample file."""
 
 LAYER = "samples"
 """Layer that is read where a file has several."""
 
 LABELS = {"mining": 1, "not_mining": 0}
-"""Values of the attribute `label` and their number in tables."""
+"""Values of the attribute `label`, and the number of each in tables."""
 
 NEGATIVE_TYPES = ("settlement", "vegetation", "clear water", "bare land", "forest")
-"""What the non-mining samples should cover (SmallMinesDS, doi 10.1109/LGRS.2025.3566356)."""
+"""Types of land that the non-mining samples should cover (SmallMinesDS, doi 10.1109/LGRS.2025.3566356)."""
 
 TEXTS = ("label", "subclass", "annotator")
 
@@ -41,7 +41,7 @@ class Samples(NamedTuple):
     """Labelled features of one file.
 
     Attributes:
-        table: number (int64, 1-based place in the file), label, subclass, annotator (str, "" where none).
+        table: number (int64, 1-based position in the file), label, subclass, annotator (str, "" where none).
         geometry: shapely points and polygons of the same length.
         unlabelled: number of features without a label, which are left out.
     """
@@ -55,22 +55,22 @@ class Samples(NamedTuple):
 
 
 def sample_file(paths: Sequence[str], wanted: str, command: str) -> str:
-    """The one sample file of a block and year.
+    """Return the one sample file of a block and year.
 
     Args:
-        paths: those that exist.
-        wanted: path without suffix where it should lie.
+        paths: the sample files that exist.
+        wanted: path where the file should lie, without its suffix.
         command: what makes candidates for it.
 
     Raises:
-        UserError: none, or several.
+        UserError: there is none, or several.
     """
     forms = "{" + ",".join(suffix[1:] for suffix in SUFFIXES) + "}"
     if not paths:
         raise UserError(
             f"labelled samples at {wanted}.{forms}",
             "no such file",
-            f"run `{command}` for candidate points, fill in their labels and save them there; or give samples of your own",
+            f"run `{command}` for candidate points, fill in their labels and save them there; or use samples of your own",
         )
     if len(paths) > 1:
         raise UserError(f"one sample file {wanted}.{forms}", ", ".join(sorted(paths)), "keep one of them and move the others away")
@@ -78,11 +78,11 @@ def sample_file(paths: Sequence[str], wanted: str, command: str) -> str:
 
 
 def read_samples(path: str | Path, crs: str) -> Samples:
-    """Read the labelled features of a file, in `crs`.
+    """Read the labelled features of a file and reproject them to `crs`.
 
     Args:
         path: GeoPackage or GeoJSON with points or polygons, or CSV with x, y[, crs] or lon, lat; attribute `label`,
-            optionally `subclass` and `annotator`. Features with an empty label are candidates not filled in yet.
+            optionally `subclass` and `annotator`. Features with an empty label are candidates that are not filled in yet.
         crs: the grid's CRS; also that of CSV columns x, y where no column crs says otherwise.
 
     Raises:
@@ -97,7 +97,7 @@ def read_samples(path: str | Path, crs: str) -> Samples:
     except UserError:
         raise
     except Exception as error:  # whatever a driver raises on a file it cannot read
-        raise UserError(f"a readable sample file at {path}", f"{type(error).__name__}: {error}", "restore or mend the file") from None
+        raise UserError(f"a readable sample file at {path}", f"{type(error).__name__}: {error}", "restore or correct the file") from None
     table, geometry = pd.DataFrame(raw.texts), raw.geometry
     table.insert(0, "number", np.arange(1, len(table) + 1))
     filled = table["label"] != ""
@@ -106,29 +106,29 @@ def read_samples(path: str | Path, crs: str) -> Samples:
     if len(wrong):
         rows = "; ".join(f"row {row.number}: {row.label!r}" for row in wrong.head(10).itertuples())
         more = f" and {len(wrong) - 10} more" if len(wrong) > 10 else ""
-        raise UserError(f"labels {' or '.join(LABELS)} in {path}", rows + more, "mend these rows")
+        raise UserError(f"labels {' or '.join(LABELS)} in {path}", rows + more, "correct these rows")
     kinds = shapely.get_type_id(geometry)
     bad = shapely.is_empty(geometry) | ~np.isin(kinds, [0, 3, 4, 6])
     if bad.any():
         numbers = table["number"].to_numpy()[bad]
         raise UserError(
-            f"points or polygons in {path}", f"{len(numbers)} other or empty features (row {numbers[0]} first)", "mend these rows"
+            f"points or polygons in {path}", f"{len(numbers)} other or empty features (row {numbers[0]} first)", "correct these rows"
         )
-    moved = geometry.copy()
+    projected = geometry.copy()
     for system in sorted(set(systems)):
         if not system:
             raise UserError(f"a CRS in {path}", "none", "save the file with its CRS")
-        here = systems == system
-        moved[here] = gpd.GeoSeries(geometry[here], crs=system).to_crs(crs).to_numpy()
-    if not np.isfinite(shapely.bounds(moved)).all():
+        in_system = systems == system
+        projected[in_system] = gpd.GeoSeries(geometry[in_system], crs=system).to_crs(crs).to_numpy()
+    if not np.isfinite(shapely.bounds(projected)).all():
         raise UserError(
-            f"coordinates in {path} that lie in {crs}", "some that cannot be expressed there", "check the coordinates and their CRS"
+            f"coordinates in {path} that lie in {crs}", "some that cannot be expressed in it", "check the coordinates and their CRS"
         )
     polygons = np.isin(kinds, [3, 6])
-    moved[polygons] = shapely.make_valid(moved[polygons])
-    parts, owner = shapely.get_parts(moved[~polygons], return_index=True)  # a multi-point is so many points
+    projected[polygons] = shapely.make_valid(projected[polygons])
+    points, owner = shapely.get_parts(projected[~polygons], return_index=True)  # a multi-point becomes points
     places = np.concatenate([np.flatnonzero(~polygons)[owner], np.flatnonzero(polygons)])
-    everything = np.concatenate([parts, moved[polygons]])
+    everything = np.concatenate([points, projected[polygons]])
     order = np.argsort(places, kind="stable")
     return Samples(table.iloc[places[order]].reset_index(drop=True), everything[order], int((~filled).sum()))
 
@@ -140,7 +140,7 @@ class _Raw(NamedTuple):
 
 
 def _raw(path: Path, crs: str) -> _Raw:
-    """Geometries as stored, the CRS of each ("" where none) and the texts; fast, without tables of pandas for vector files."""
+    """Read geometries as stored, the CRS of each ("" where none) and the texts; without pandas for vector files, which is fast."""
     import shapely
 
     if path.suffix.lower() == ".csv":
@@ -151,16 +151,17 @@ def _raw(path: Path, crs: str) -> _Raw:
     layers = [name for name, kind in pyogrio.list_layers(path) if kind is not None]
     if LAYER not in layers and len(layers) != 1:
         raise UserError(f"one layer, or a layer `{LAYER}`, in {path}", f"layers {', '.join(layers) or 'none'}", f"name the layer `{LAYER}`")
-    known = list(pyogrio.read_info(path, layer=(layer := LAYER if LAYER in layers else layers[0]))["fields"])
-    if "label" not in known:
-        raise UserError(f"an attribute `label` in {path}", f"attributes {', '.join(known) or 'none'}", "add it: mining or not_mining")
-    meta, _, wkb, columns = pyogrio.raw.read(path, layer=layer, columns=[name for name in TEXTS if name in known], force_2d=True)
-    found = dict(zip(meta["fields"], columns, strict=True))
+    layer = LAYER if LAYER in layers else layers[0]
+    fields = list(pyogrio.read_info(path, layer=layer)["fields"])
+    if "label" not in fields:
+        raise UserError(f"an attribute `label` in {path}", f"attributes {', '.join(fields) or 'none'}", "add it: mining or not_mining")
+    meta, _, wkb, columns = pyogrio.raw.read(path, layer=layer, columns=[name for name in TEXTS if name in fields], force_2d=True)
+    texts = dict(zip(meta["fields"], columns, strict=True))
     empty = np.full(len(wkb), "", object)
     return _Raw(
         shapely.from_wkb(wkb),
         np.full(len(wkb), meta["crs"] or "", object),
-        {name: _stripped(found[name]) if name in found else empty for name in TEXTS},
+        {name: _stripped(texts[name]) if name in texts else empty for name in TEXTS},
     )
 
 
@@ -171,19 +172,19 @@ def _raw_csv(path: Path, crs: str) -> _Raw:
     table = pd.read_csv(path, dtype=str, keep_default_na=False, skipinitialspace=True)
     axes = next((pair for pair in (("x", "y"), ("lon", "lat")) if set(pair) <= set(table.columns)), None)
     if axes is None or "label" not in table:
-        raise UserError(f"columns x, y or lon, lat, and label in {path}", f"columns {', '.join(table.columns)}", "mend the header")
+        raise UserError(f"columns x, y or lon, lat, and label in {path}", f"columns {', '.join(table.columns)}", "correct the header")
     numbers = [pd.to_numeric(table[axis], errors="coerce") for axis in axes]
     bad = np.flatnonzero(~np.isfinite(numbers[0] + numbers[1]))
     if len(bad):
-        raise UserError(f"numbers in the columns {' and '.join(axes)} of {path}", f"row {bad[0] + 1}: something else", "mend the row")
-    own = np.full(len(table), "EPSG:4326" if axes[0] == "lon" else crs, object)
+        raise UserError(f"numbers in the columns {' and '.join(axes)} of {path}", f"row {bad[0] + 1}: something else", "correct the row")
+    systems = np.full(len(table), "EPSG:4326" if axes[0] == "lon" else crs, object)
     if axes[0] == "x" and "crs" in table:
-        given = _stripped(table["crs"].to_numpy(object))
-        own = np.where(given != "", given, own)
+        named = _stripped(table["crs"].to_numpy(object))
+        systems = np.where(named != "", named, systems)
     empty = np.full(len(table), "", object)
     return _Raw(
         np.asarray(shapely.points(*numbers), object),
-        own,
+        systems,
         {name: _stripped(table[name].to_numpy(object)) if name in table else empty for name in TEXTS},
     )
 
@@ -196,16 +197,16 @@ def _stripped(values: Iterable[Any]) -> NDArray[Any]:
 
 
 def samples_digest(paths: Iterable[str], crs: str) -> str:
-    """What sample files say, as 16 hex digits: geometry (to 1e-7 of the CRS's unit), label, subclass and annotator, sorted.
+    """Digest the content of sample files as 16 hex digits: geometry (to 1e-7 of the CRS's unit), label, subclass, annotator, sorted.
 
-    Neither the order of the features nor the bytes of the file matter, and features without a label do not count.
-    An unreadable file counts by its bytes: the rule's script then says what is wrong with it.
+    Neither the order of the features nor the bytes of the file matter; features without a label are left out.
+    Of an unreadable file the bytes count: the rule's script then reports what is wrong with it.
     """
     return _combined(_samples_digest(path, _stamp(path), crs) for path in paths)
 
 
 def events_digest(paths: Iterable[str]) -> str:
-    """The content of event files, as 16 hex digits, whatever their names and times."""
+    """Digest the content of event files as 16 hex digits; their names and times do not matter."""
     return _combined(_bytes_digest(path, _stamp(path)) for path in paths)
 
 
@@ -214,7 +215,7 @@ def _combined(digests: Iterable[str]) -> str:
 
 
 def _stamp(path: str) -> tuple[int, int]:
-    """Time and size, so that a file is read once per process; (0, 0) where it has gone."""
+    """Return time and size, so that a file is read once per process; (0, 0) where it is missing."""
     try:
         status = os.stat(path)
     except OSError:
@@ -251,7 +252,7 @@ def _bytes_digest(path: str, stamp: tuple[int, int]) -> str:
 
 
 class Joined(NamedTuple):
-    """What samples say about segments.
+    """Labels that samples give to segments.
 
     Attributes:
         samples: one row per labelled segment: segment (uint32), label (int8), subclass, who (str), in segment order.
@@ -266,7 +267,7 @@ def join(samples: Samples, segments: NDArray[np.uint32], own: NDArray[np.bool_],
     """Join points and polygons to segments.
 
     A point labels the segment it lies in. A polygon labels each segment of which it covers at least half of the pixels
-    (their centres; one on the edge counts). Segments with both labels, or covered by less, are no samples and are listed.
+    (their centres; one on the edge counts). Segments with both labels, or covered by less, are refused.
 
     Args:
         segments: label raster (row, column) on `geobox`, 0 = no data.
@@ -319,25 +320,25 @@ def join(samples: Samples, segments: NDArray[np.uint32], own: NDArray[np.bool_],
         {
             "segment": np.unique(kept["segment"]).astype(np.uint32),
             "label": by_segment["label"].first().to_numpy(np.int8),
-            "subclass": _together(by_segment["subclass"]),
-            "who": _together(by_segment["annotator"]),
+            "subclass": _joined_texts(by_segment["subclass"]),
+            "who": _joined_texts(by_segment["annotator"]),
         }
     )
     return Joined(table, refused[["what", "which", "segment", "why"]].drop_duplicates(ignore_index=True))
 
 
 def _pixels(xy: NDArray[np.float64], geobox: GeoBox) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
-    """Row and column of the pixel of each coordinate, and whether it lies on the grid at all."""
+    """Return row and column of the pixel of each coordinate, and whether it lies on the grid."""
     col, row = (np.floor(axis).astype(np.int64) for axis in ~geobox.transform @ (xy[:, 0], xy[:, 1]))
     height, width = geobox.shape
     return row, col, (row >= 0) & (row < height) & (col >= 0) & (col < width)
 
 
 def _coverage(polygons: NDArray[Any], segments: NDArray[np.uint32], own: NDArray[np.bool_], geobox: GeoBox) -> pd.DataFrame:
-    """Pixels of each segment that each polygon covers: sample, segment, pixels (int64), only where some are.
+    """Count the pixels of each segment that each polygon covers: sample, segment, pixels (int64), where there are any.
 
-    Strips are rasterised for the pixels any polygon touches; a spatial index then finds the polygons over each of these
-    pixel centres, so that overlapping polygons are counted one by one and their order does not matter.
+    Strips are rasterised to find the pixels that any polygon touches; a spatial index then finds the polygons over each of these
+    pixel centres, so that overlapping polygons are counted separately and their order does not matter.
     """
     import pandas as pd
     import rasterio.features
@@ -357,14 +358,14 @@ def _coverage(polygons: NDArray[Any], segments: NDArray[np.uint32], own: NDArray
         row, col = np.nonzero(touched.astype(bool) & own[top : top + touched.shape[0]])
         x, y = geobox.transform @ (col + 0.5, row + top + 0.5)
         pixel, polygon = tree.query(shapely.points(x, y), predicate="intersects")
-        found = np.column_stack([polygon, segments[row[pixel] + top, col[pixel]].astype(np.int64)])
-        unique, number = np.unique(found, axis=0, return_counts=True)
+        covered = np.column_stack([polygon, segments[row[pixel] + top, col[pixel]].astype(np.int64)])
+        unique, number = np.unique(covered, axis=0, return_counts=True)
         pairs.append(unique)
         counts.append(number)
     table = pd.DataFrame(np.concatenate(pairs), columns=["sample", "segment"]).assign(pixels=np.concatenate(counts))
     return table.groupby(["sample", "segment"])["pixels"].sum().reset_index()
 
 
-def _together(grouped: Any) -> list[str]:
-    """The distinct texts of each group, sorted, joined by `|`."""
+def _joined_texts(grouped: Any) -> list[str]:
+    """Return the distinct texts of each group, sorted and joined by `|`."""
     return ["|".join(sorted(set(texts) - {""})) for texts in grouped.agg(list)]

@@ -1,4 +1,4 @@
-"""Contracts of the tables of the label stage (pandera)."""
+"""Schemas of the tables of the label stage (pandera); reading and writing with validation."""
 
 from __future__ import annotations
 
@@ -16,19 +16,17 @@ if TYPE_CHECKING:
 Name = Literal["samples", "decisions", "probabilities", "labels"]
 
 PROVENANCES = ("manual", "predicted", "corrected", "confirmed", "adjudicated", "transferred", "imported", "disputed", "cloud")
-"""Where a label may come from. `cloud`: predicted mining that Sentinel-2 never saw clearly, set to 0.
-`disputed`: people disagree, left open."""
+"""Provenances of a label. `cloud`: predicted mining that Sentinel-2 never saw clearly, set to 0. `disputed`: people disagree; open."""
 
 VALIDATED = ("manual", "corrected", "confirmed", "adjudicated", "transferred", "disputed")
-"""Labels of segments that people have looked at."""
-
+"""Provenances of labels that people decided on."""
 
 CLEAR = 0.5
-"""A segment of which a smaller share was seen clearly cannot become mining by prediction alone."""
+"""Smallest share of a segment seen clearly by Sentinel-2 for the segment to become mining by prediction alone."""
 
 
 def schema(name: Name) -> Any:
-    """The contract of a table: its columns in order with types and ranges; others are refused, each segment stands once."""
+    """Return the schema of a table: its columns in order with types and ranges; no other columns, one row per segment."""
     from smallmines.core.optional import pandera
 
     pa = pandera()
@@ -54,10 +52,10 @@ def schema(name: Name) -> Any:
 
 
 def read(path: str | Path, name: Name) -> pd.DataFrame:
-    """Read a table and hold it to its contract.
+    """Read and validate a table.
 
     Raises:
-        UserError: the file breaks it.
+        UserError: the file does not match the schema.
     """
     import pandas as pd
     import pandera.errors
@@ -71,19 +69,19 @@ def read(path: str | Path, name: Name) -> pd.DataFrame:
 
 
 def write(path: str | Path, table: pd.DataFrame, name: Name) -> None:
-    """Hold a table to its contract and write it as Parquet, at once or not at all."""
-    checked = schema(name).validate(table)
+    """Validate a table and write it as Parquet, at once or not at all."""
+    validated = schema(name).validate(table)
     with written(path) as beside:
-        checked.attrs[TAG] = of_packages(FOREST if name == "probabilities" else TABLES)
-        checked.to_parquet(beside, index=False)
+        validated.attrs[TAG] = of_packages(FOREST if name == "probabilities" else TABLES)
+        validated.to_parquet(beside, index=False)
 
 
-def counts(people: pd.DataFrame) -> str:
-    """The samples in words: number and tiles of each class."""
-    classes = [(name, people[people["label"] == value]) for value, name in reversed(list(enumerate(CLASSES)))]
+def counts(samples: pd.DataFrame) -> str:
+    """Describe samples in words: number and tiles of each class."""
+    classes = [(name, samples[samples["label"] == value]) for value, name in reversed(list(enumerate(CLASSES)))]
     return ", ".join(f"{len(own)} {name} segments in {own['tile_id'].nunique()} tiles" for name, own in classes)
 
 
-def lacking(people: pd.DataFrame, folds: int) -> list[str]:
-    """Classes whose samples lie in fewer tiles than there are folds."""
-    return [name for value, name in enumerate(CLASSES) if people.loc[people["label"] == value, "tile_id"].nunique() < folds]
+def lacking(samples: pd.DataFrame, folds: int) -> list[str]:
+    """List the classes whose samples lie in fewer tiles than there are folds."""
+    return [name for value, name in enumerate(CLASSES) if samples.loc[samples["label"] == value, "tile_id"].nunique() < folds]

@@ -1,8 +1,8 @@
-"""What people's events say about the segments of today, whatever segmentation they were made on.
+"""Transfer people's events to the present segmentation and find the decision in force for each segment.
 
 Each person's latest decision about a segment counts for that segment while it exists. Where the segmentation has changed,
-decisions are painted as pixels, older below newer, and a new segment takes a label when enough of it is covered and
-that label is pure enough. Then the people are held against each other: alike is a decision, differently is a dispute.
+decisions are painted as pixels, older below newer, and a new segment takes a label when enough of it is covered and enough of
+that has one label. Then the labels of different people are compared: equal labels make a decision, different ones a dispute.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ if TYPE_CHECKING:
 Segments = NDArray[np.uint32]
 
 FATES = ("kept", "superseded", "moved", "review", "lost")
-"""What became of an event. kept: its segment is still there. superseded: the same person decided later about the segment. moved: new
-segments took its label. review: it lies on segments that took no label. lost: no segment lies where it was, or it has no footprint."""
+"""Fates of an event. kept: its segment still exists. superseded: the same person decided later about the segment. moved: new segments
+took its label. review: it lies on segments that took no label. lost: no segment lies where it was, or it has no footprint."""
 
 
 @dataclass(frozen=True)
 class Settled:
-    """What a block's events come to.
+    """Result of the events of a block and year.
 
     Attributes:
         decisions: table `decisions`.
         lineage: one row per event: event, who, when, key, label, fate, segments (that took its label), share (of its pixels in them).
-        review: segments that people must look at again: segment, why.
+        review: segments that people must decide on again: segment, why.
     """
 
     decisions: pd.DataFrame
@@ -47,12 +47,12 @@ class Settled:
 def settle(
     events: Sequence[Event], features: pd.DataFrame, read_segments: Callable[[], Segments], geobox: GeoBox, settings: Transfer
 ) -> Settled:
-    """Decisions, lineage and review list of a block; none depends on the order of `events`.
+    """Return decisions, lineage and review list of a block; none depends on the order of `events`.
 
     Args:
         events: of one block and year.
         features: columns segment (1..n), key, area.
-        read_segments: gives the label raster (row, column); asked only where a segment with events is gone.
+        read_segments: returns the label raster (row, column); called only where a segment with events no longer exists.
         geobox: the raster's grid.
     """
     import pandas as pd
@@ -69,49 +69,51 @@ def settle(
     table["event"] = np.arange(len(events))
     table["last"] = ~table.duplicated(["layer", "key"], keep="last")
     table = table.merge(features[["segment", "key"]], on="key", how="left").fillna({"segment": 0}).astype({"segment": np.int64})
-    moved = table["last"] & (table["segment"] == 0) & np.array([bool(event.footprint) for event in events], bool)
-    segments = read_segments() if moved.any() else None
+    gone = table["last"] & (table["segment"] == 0) & np.array([bool(event.footprint) for event in events], bool)
+    segments = read_segments() if gone.any() else None
     opinions, fates, unsettled = [], [], []
-    for _, own in table[table["last"]].groupby("layer", sort=True):
-        exact = own[own["segment"] > 0].assign(exact=True)
-        if segments is None or not moved[own.index].any():
+    for _, layer in table[table["last"]].groupby("layer", sort=True):
+        exact = layer[layer["segment"] > 0].assign(exact=True)
+        if segments is None or not gone[layer.index].any():
             opinions.append(exact)
             continue
-        painted = _painted(own, events, segments, features, geobox, settings)
+        painted = _paint(layer, events, segments, features, geobox, settings)
         opinions += [exact[~exact["segment"].isin(painted.taken["segment"])], painted.taken.assign(exact=False)]
         # a decision on exactly this segment stands unless later ones of the same person cover it
         opinions[-1]["exact"] = opinions[-1].set_index(["segment", "event"]).index.isin(exact.set_index(["segment", "event"]).index)
         fates.append(painted.fate)
         unsettled.append(painted.unsettled[~painted.unsettled["segment"].isin(exact["segment"])])
-    said = pd.concat(opinions, ignore_index=True) if opinions else table.assign(exact=True)
-    decided, disputed = _fused(said, events)
-    again = pd.concat([disputed, *unsettled], ignore_index=True).sort_values(["segment", "why"])
-    again = again[~again["segment"].isin(decided.loc[decided["label"] >= 0, "segment"])].drop_duplicates(ignore_index=True)
-    return Settled(decided, _lineage(table, events, fates), again)
+    labelled = pd.concat(opinions, ignore_index=True) if opinions else table.assign(exact=True)
+    decided, disputed = _fuse(labelled, events)
+    review = pd.concat([disputed, *unsettled], ignore_index=True).sort_values(["segment", "why"])
+    review = review[~review["segment"].isin(decided.loc[decided["label"] >= 0, "segment"])].drop_duplicates(ignore_index=True)
+    return Settled(decided, _lineage(table, events, fates), review)
 
 
 @dataclass(frozen=True)
 class _Painted:
+    """Decisions of one person on the present segments: labels that segments took, segments that took none, fate of each event."""
+
     taken: pd.DataFrame
     unsettled: pd.DataFrame
     fate: pd.DataFrame
 
 
-def _painted(
-    own: pd.DataFrame, events: Sequence[Event], segments: Segments, features: pd.DataFrame, geobox: GeoBox, settings: Transfer
+def _paint(
+    layer: pd.DataFrame, events: Sequence[Event], segments: Segments, features: pd.DataFrame, geobox: GeoBox, settings: Transfer
 ) -> _Painted:
-    """One person's decisions, in the order of time, as pixels on the segments of today."""
+    """Paint one person's decisions, in the order of time, as pixels on the present segments."""
     import pandas as pd
 
-    own = own.sort_values("event", ignore_index=True)
-    runs = footprint.decode([events[number].footprint for number in own["event"]], geobox)
+    layer = layer.sort_values("event", ignore_index=True)
+    runs = footprint.decode([events[number].footprint for number in layer["event"]], geobox)
     pixel, place = runs.pixels(segments.shape)
     top = np.full(segments.size, -1, np.int32)
     np.maximum.at(top, pixel, place.astype(np.int32))  # the latest is on top
-    seen = np.flatnonzero(top >= 0)
-    place, segment = top[seen].astype(np.int64), segments.ravel()[seen].astype(np.int64)
+    painted = np.flatnonzero(top >= 0)
+    place, segment = top[painted].astype(np.int64), segments.ravel()[painted].astype(np.int64)
     place, segment = place[segment > 0], segment[segment > 0]
-    label = own["label"].to_numpy(np.int64)[place]
+    label = layer["label"].to_numpy(np.int64)[place]
     pair, first, inverse, pixels = np.unique(segment * 4 + label + 1, return_index=True, return_inverse=True, return_counts=True)
     latest = np.full(len(pair), -1, np.int64)
     np.maximum.at(latest, inverse, place)
@@ -121,32 +123,33 @@ def _painted(
     counts = counts.assign(covered=covered / area, pure=pixels / covered).sort_values(["segment", "pixels", "place"])
     best = counts.drop_duplicates("segment", keep="last")
     takes = (best["covered"] >= settings.covered) & (best["pure"] >= settings.purity)
-    taken = own.iloc[best.loc[takes, "place"]].assign(segment=best.loc[takes, "segment"].to_numpy())
+    taken = layer.iloc[best.loc[takes, "place"]].assign(segment=best.loc[takes, "segment"].to_numpy())
     rest = best[~takes]
     why = [f"{share:.0%} of it decided before, {pure:.0%} of that alike" for share, pure in zip(rest["covered"], rest["pure"], strict=True)]
-    # what became of each decision: the segments with its pixels that took its label
-    landed = np.zeros(int(segment.max(initial=0)) + 1, np.int64) - 9
-    landed[taken["segment"]] = taken["label"]
-    good = landed[segment] == label
-    size = len(own)
-    kept, there = np.bincount(place[good], minlength=size), np.bincount(place, minlength=size)
+    # the fate of each decision: the segments with its pixels that took its label
+    label_taken = np.zeros(int(segment.max(initial=0)) + 1, np.int64) - 9
+    label_taken[taken["segment"]] = taken["label"]
+    good = label_taken[segment] == label
+    size = len(layer)
+    kept, present = np.bincount(place[good], minlength=size), np.bincount(place, minlength=size)
     number = np.bincount(np.unique(np.stack([place[good], segment[good]]), axis=1)[0], minlength=size)
     total = np.bincount(runs.owner, runs.length, minlength=size)
-    fate = own[["event"]].assign(
-        fate=np.where(own["segment"] > 0, "kept", np.where(kept > 0, "moved", np.where(there > 0, "review", "lost"))),
-        segments=np.where(own["segment"] > 0, 1, number),
-        share=np.where(own["segment"] > 0, 1.0, kept / np.maximum(total, 1)).round(4),
+    exists = layer["segment"] > 0
+    fate = layer[["event"]].assign(
+        fate=np.where(exists, "kept", np.where(kept > 0, "moved", np.where(present > 0, "review", "lost"))),
+        segments=np.where(exists, 1, number),
+        share=np.where(exists, 1.0, kept / np.maximum(total, 1)).round(4),
     )
     return _Painted(taken, pd.DataFrame({"segment": rest["segment"].to_numpy(), "why": why}), fate)
 
 
-def _fused(said: pd.DataFrame, events: Sequence[Event]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Table `decisions` from the opinions of several people about each segment, and the disputed segments."""
+def _fuse(labelled: pd.DataFrame, events: Sequence[Event]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return table `decisions` from the labels of several people for each segment, and the disputed segments."""
     import pandas as pd
 
-    said = said.sort_values(["segment", "rank", "event"], ignore_index=True)
-    said = said[said["rank"] == said.groupby("segment")["rank"].transform("max")]
-    people = said.assign(who=np.array([events[number].annotator for number in said["event"]], object))
+    labelled = labelled.sort_values(["segment", "rank", "event"], ignore_index=True)
+    labelled = labelled[labelled["rank"] == labelled.groupby("segment")["rank"].transform("max")]
+    people = labelled.assign(who=np.array([events[number].annotator for number in labelled["event"]], object))
     each = people.groupby("segment", sort=True)
     last = people.drop_duplicates("segment", keep="last").set_index("segment").sort_index()
     disputed = (each["label"].min() != each["label"].max()).to_numpy() & (last["rank"] == RANKS["corrected"]).to_numpy()
@@ -165,16 +168,17 @@ def _fused(said: pd.DataFrame, events: Sequence[Event]) -> tuple[pd.DataFrame, p
             "event": np.array([event.hash for event in chosen], object),
         }
     )
-    words = {value: name for name, value in LABELS.items()}
-    told = people[people["segment"].isin(decided.loc[disputed, "segment"])].sort_values(["segment", "who"])
-    told = told.assign(why=[f"{who}: {words[label]}" for who, label in zip(told["who"], told["label"], strict=True)])
-    return decided, told.astype({"why": object}).groupby("segment")["why"].agg("; ".join).reset_index().astype({"segment": np.int64})
+    names = {value: name for name, value in LABELS.items()}
+    review = people[people["segment"].isin(decided.loc[disputed, "segment"])].sort_values(["segment", "who"])
+    review = review.assign(why=[f"{who}: {names[label]}" for who, label in zip(review["who"], review["label"], strict=True)])
+    return decided, review.astype({"why": object}).groupby("segment")["why"].agg("; ".join).reset_index().astype({"segment": np.int64})
 
 
 def _lineage(table: pd.DataFrame, events: Sequence[Event], fates: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Return a row per event with its fate."""
     import pandas as pd
 
-    here = table["segment"] > 0
+    exists = table["segment"] > 0
     fate = pd.DataFrame(
         {
             "event": [event.hash for event in events],
@@ -182,12 +186,12 @@ def _lineage(table: pd.DataFrame, events: Sequence[Event], fates: Sequence[pd.Da
             "when": [event.time for event in events],
             "key": table["key"].to_numpy(),
             "label": [event.label for event in events],
-            "fate": np.where(~table["last"], "superseded", np.where(here, "kept", "lost")),
-            "segments": (here & table["last"]).astype(np.int64).to_numpy(),
-            "share": (here & table["last"]).astype(float).to_numpy(),
+            "fate": np.where(~table["last"], "superseded", np.where(exists, "kept", "lost")),
+            "segments": (exists & table["last"]).astype(np.int64).to_numpy(),
+            "share": (exists & table["last"]).astype(float).to_numpy(),
         }
     )
-    for known in fates:
+    for layer in fates:
         for column in ("fate", "segments", "share"):
-            fate.loc[known["event"].to_numpy(), column] = known[column].to_numpy()
+            fate.loc[layer["event"].to_numpy(), column] = layer[column].to_numpy()
     return fate

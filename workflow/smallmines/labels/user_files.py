@@ -1,4 +1,4 @@
-"""Where people's files of a block and year lie, for the rules: only those that exist, and a digest of what they say."""
+"""List the files that people made for a block and year, and digest their content, for the rules."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class YearAndBlock(Protocol):
 
 @dataclass(frozen=True)
 class UserFiles:
-    """People's samples and events of a run; methods of wildcards are input or params functions of the rules `labels` and `decisions`.
+    """Samples and events of a run; methods that take wildcards are input or params functions of the rules `samples` and `decisions`.
 
     Attributes:
         folder: `resources/user/<run>`.
         crs: the grid's CRS.
-        configfiles: as given on the command line, for messages.
+        configfiles: configuration files of the command line, for messages.
     """
 
     folder: str
@@ -40,19 +40,19 @@ class UserFiles:
     configfiles: tuple[str, ...] = ()
 
     def wanted(self, wildcards: YearAndBlock) -> str:
-        """Path of the sample file without its suffix."""
+        """Return the path of the sample file without its suffix."""
         return str(UserFolder(Path(self.folder)).samples(wildcards.year, wildcards.block))
 
     def samples(self, wildcards: YearAndBlock) -> list[str]:
-        """The sample files that exist: without any the workflow still plans, and the rule then says what is missing."""
+        """List the sample files that exist. Without any the workflow still plans, and the rule reports what is missing."""
         return only_file(Path(self.wanted(wildcards)).parent, wildcards.block, SUFFIXES)
 
     def events(self, wildcards: YearAndBlock) -> list[str]:
-        """The event files that exist, sorted."""
+        """List the event files that exist, sorted."""
         return self.opinions([wildcards.year], [wildcards.block])["events"]
 
     def opinions(self, years: Iterable[str], blocks: Iterable[str]) -> dict[str, list[str]]:
-        """What people gave, by kind: events, overlap (blind), design (of the accuracy sample), references (said about it); sorted."""
+        """List files by kind: events, (blind) overlap, design (of the accuracy sample), references (decisions about it); sorted."""
         folder = UserFolder(Path(self.folder))
         files: dict[str, list[Path]] = {"events": [], "overlap": [], "design": [], "references": []}
         for year, block in product(years, blocks):
@@ -64,15 +64,15 @@ class UserFiles:
         return {kind: sorted(map(str, paths)) for kind, paths in files.items()}
 
     def samples_digest(self, wildcards: YearAndBlock) -> str:
-        """What the samples say; the same after a touch or another way of writing the same content."""
+        """Digest the content of the samples; the same after a touch or when the same content is written in another way."""
         return samples_digest(self.samples(wildcards), self.crs)
 
     def events_digest(self, wildcards: YearAndBlock) -> str:
-        """What the events say."""
+        """Digest the content of the events."""
         return events_digest(self.events(wildcards))
 
     def command(self, wildcards: YearAndBlock) -> str:
-        """What to type where there are no samples yet; empty where there are: params must not depend on how the run was called."""
+        """Return the command that makes candidates where there are no samples yet; else empty: params must not depend on the call."""
         if self.samples(wildcards):
             return ""
         return " ".join(["snakemake annotate", *(["--configfile", *self.configfiles] if self.configfiles else [])])
