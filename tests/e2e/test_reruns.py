@@ -22,7 +22,7 @@ def test_a_touch_a_remark_or_a_rewrite_with_the_same_content_reruns_nothing(clon
     for source in (clone.folder / "workflow").rglob("*.py"):
         source.write_text(source.read_text() + "\n# a remark\n")
     for name, old, new in (
-        ("core/raster.py", "The grid of an open dataset.", "The grid of a dataset that is open."),  # a docstring
+        ("core/raster.py", "Return the grid of an open dataset.", "Return the grid of a dataset that is open."),  # a docstring
         ("composite/sentinel2.py", "lower sentinel2.max_datatakes", "lower the number sentinel2.max_datatakes"),  # an error
         ("segment/features.py", "segments described", "segments have features"),  # a line of the log
     ):

@@ -70,7 +70,8 @@ RULES = {
     "pictures": tuple(f"pictures/*/*/{name}.png" for name in ("rgb", "s1", "hillshade", "segments", "source", "seams", "steps")),
     "label_pictures": ("pictures/*/*/probability.png", "pictures/*/*/mask.png"),
     "plots": tuple(
-        f"pictures/{name}.png" for name in ("class_share", "change", "radiometry", "metrics", "labels", "splits", "examples", "overview_*")
+        f"pictures/{name}.png"
+        for name in ("location", "class_share", "change", "radiometry", "metrics", "labels", "splits", "examples", "overview_*")
     ),
     "page": ("report.html",),
 }
