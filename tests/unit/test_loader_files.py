@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from smallmines.cli.main import app
 from smallmines.core.errors import UserError
+from smallmines.core.product import SPLITS
 from smallmines.loaders import folder
 from smallmines.loaders.terratorch import PRITHVI_BANDS, Training, split_files, terratorch_config
 from two_years import make_dataset, mask_of, values
@@ -38,7 +39,7 @@ def test_pairs_belong_together_and_the_splits_are_whole(made: Path) -> None:
     assert [str(mask_of(image)) for image in pairs["image"]] == pairs["mask"].tolist()
     known = pd.read_csv(made / "splits.csv", dtype={"tile_id": str})
     for year in (2016, 2022):
-        parts = {name: folder.read_pairs(made, name, [year]) for name in folder.SPLITS}
+        parts = {name: folder.read_pairs(made, name, [year]) for name in SPLITS}
         for name, part in parts.items():
             rows = known[(known["year"] == year) & (known["split"] == name)]
             assert sorted(part["tile_id"]) == sorted(rows["tile_id"])

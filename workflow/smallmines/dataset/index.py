@@ -20,10 +20,9 @@ from smallmines.core import raster
 from smallmines.core.errors import UserError
 from smallmines.core.files import read_json, split_tag, written
 from smallmines.core.log import logger
-from smallmines.core.product import KINDS, MASK_NODATA, patch_path
+from smallmines.core.product import BUFFER, KINDS, MASK_NODATA, SPLITS, patch_path
 from smallmines.dataset import stac
 from smallmines.dataset.assemble import read_list
-from smallmines.dataset.split_methods import BUFFER, NAMES
 from smallmines.dataset.splits import read_splits
 from smallmines.grid.lattice import Lattice
 from smallmines.labels.tables import PROVENANCES, VALIDATED
@@ -330,7 +329,7 @@ def contract() -> pa.DataFrameSchema:
         "tile_id": pa.Column(str, pa.Check.str_matches(r"^\S+$")),
         "year": pa.Column("int32"),
         "block": pa.Column(str),
-        "split": pa.Column(str, pa.Check.isin([*NAMES, BUFFER])),
+        "split": pa.Column(str, pa.Check.isin([*SPLITS, BUFFER])),
         "row": pa.Column("int64", pa.Check.ge(0)),
         "col": pa.Column("int64", pa.Check.ge(0)),
         **{name: number(name) for name in _NUMBERS},

@@ -15,9 +15,7 @@ import rasterio
 from numpy.typing import NDArray
 
 from smallmines.core.errors import UserError
-from smallmines.core.product import IMAGE, IMAGE_NODATA, MASK, PATCH_BANDS, PATCH_NAME, PatchFormat, parse_patch_name
-
-SPLITS = ("train", "val", "test")
+from smallmines.core.product import IMAGE, IMAGE_NODATA, MASK, PATCH_BANDS, PATCH_NAME, SPLITS, PatchFormat, parse_patch_name
 
 
 def read_splits(root: str | Path) -> pd.DataFrame:
