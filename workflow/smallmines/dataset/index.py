@@ -118,7 +118,7 @@ def write_index(
     rows = rows.merge(splits, on=["tile_id", "year"], validate="one_to_one").astype({"year": "int32"})
     table = gpd.read_parquet(sources.fishnet).astype({"block": str})
     table = table.merge(rows, on=["tile_id", "block"], how="inner", validate="one_to_many")
-    table = contract().validate(table[[*_COLUMNS, "geometry"]].sort_values(["year", "tile_id"], ignore_index=True))
+    table = contract().validate(table[[*COLUMNS, "geometry"]].sort_values(["year", "tile_id"], ignore_index=True))
     if len(table) != len(rows):
         raise UserError(f"{len(rows)} tiles and years in the fishnet", f"{len(table)}", "run again with --forcerun grid")
     with written(target) as beside:
@@ -138,7 +138,7 @@ def read_index(path: str | Path) -> gpd.GeoDataFrame:
 
     try:
         table = gpd.read_parquet(path)
-        rows = table[list(_COLUMNS)]
+        rows = table[list(COLUMNS)]
         west, south, east, north = np.array(table["proj:bbox"].tolist(), np.float64).reshape(-1, 4).T
         code, shape = table["proj:code"].iloc[0], table["proj:shape"].iloc[0]
     except (OSError, ValueError, KeyError, IndexError) as error:
@@ -312,7 +312,8 @@ _NUMBERS = (
     *KAPPAS,
 )
 _PATHS = ("image", "mask", "image_sha256", "mask_sha256")
-_COLUMNS = ("tile_id", "year", "block", "split", "row", "col", "released_id", *_NUMBERS, "scenes", "baselines", "radiometry", *_PATHS)
+COLUMNS = ("tile_id", "year", "block", "split", "row", "col", "released_id", *_NUMBERS, "scenes", "baselines", "radiometry", *_PATHS)
+"""Columns of the index before the geometry, see `write_index`."""
 
 
 def contract() -> pa.DataFrameSchema:
@@ -336,8 +337,3 @@ def contract() -> pa.DataFrameSchema:
         **{name: pa.Column(str) for name in _PATHS},
     }
     return pa.DataFrameSchema(columns, unique=["tile_id", "year"])
-
-
-def columns() -> tuple[str, ...]:
-    """Return the names of the index's columns, in order, the geometry last."""
-    return (*_COLUMNS, "geometry")
