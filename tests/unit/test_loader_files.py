@@ -66,7 +66,7 @@ def test_what_is_missing_or_twice_is_told(dataset: Path) -> None:
         folder.read_pairs(dataset, "validation")
     mask = dataset / "2022/MASK/MASK_GH_0003_2022.tif"
     shutil.copy(mask, mask.with_name("MASK_CI_0003_2022.tif"))
-    with pytest.raises(UserError, match="one mask a tile and year"):
+    with pytest.raises(UserError, match="one mask for each tile and year"):
         folder.read_pairs(dataset)
     mask.with_name("MASK_CI_0003_2022.tif").unlink()
     mask.rename(dataset / "2016/MASK" / mask.name)

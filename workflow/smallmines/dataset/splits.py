@@ -112,19 +112,19 @@ def read_splits(path: str | Path, tiles: pd.DataFrame) -> pd.DataFrame:
     Raises:
         UserError: other columns, an unknown split, or tiles and years missing, unknown or named twice.
     """
-    do = "mend the file, or make it again: smallmines splits make"
+    remedy = "correct the file, or make it again: smallmines splits make"
     try:
         table = pd.read_csv(path, dtype={"tile_id": str})[COLUMNS].astype({"year": int, "fold": int})
     except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"columns {', '.join(COLUMNS)} in {path}", str(error), do) from None
+        raise UserError(f"columns {', '.join(COLUMNS)} in {path}", str(error), remedy) from None
     if strange := sorted(set(table["split"].astype(str)) - {*SPLITS, BUFFER}):
-        raise UserError(f"splits {', '.join(SPLITS)} or {BUFFER} in {path}", ", ".join(strange[:5]), do)
+        raise UserError(f"splits {', '.join(SPLITS)} or {BUFFER} in {path}", ", ".join(strange[:5]), remedy)
     expected, listed = (set(zip(rows["tile_id"], rows["year"].astype(int), strict=True)) for rows in (tiles, table))
     twice = int(table.duplicated(["tile_id", "year"]).sum())
     if expected != listed or twice:
         example = next(iter(sorted(expected ^ listed)), "")
         found = f"{len(expected - listed)} missing, {len(listed - expected)} unknown, {twice} twice; e.g. {example}"
-        raise UserError(f"every tile and year once in {path}", found, do)
+        raise UserError(f"every tile and year once in {path}", found, remedy)
     return table.sort_values(["year", "tile_id"], ignore_index=True)
 
 
