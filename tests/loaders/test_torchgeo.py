@@ -137,6 +137,6 @@ def test_the_rest_of_the_package_is_not_needed() -> None:
     code = f"import sys; sys.path.append({here!r}); import torchvision_operators, smallmines.loaders.torchgeo; print(*sys.modules)"
     loaded = set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
     ours = {name for name in loaded if name.startswith("smallmines.")}
-    light = {"errors", "provenance", "released", "loaders", "loaders.folder", "loaders.torchgeo"}
+    light = {"core", "core.errors", "core.product", "loaders", "loaders.folder", "loaders.torchgeo"}
     assert ours == {f"smallmines.{name}" for name in light}
     assert not loaded & {"odc", "snakemake", "stackstac", "ee", "terratorch"}

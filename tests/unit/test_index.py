@@ -15,11 +15,11 @@ from smallmines.core import raster
 from smallmines.core.errors import UserError
 from smallmines.core.files import sha256
 from smallmines.dataset.index import (
+    COLUMNS,
     OPEN,
     PROVENANCES,
     IndexSources,
     accuracies,
-    columns,
     histograms,
     label_codes,
     read_index,
@@ -43,7 +43,7 @@ def index(results: Results) -> gpd.GeoDataFrame:
 
 
 def test_one_row_per_tile_in_order(index: gpd.GeoDataFrame) -> None:
-    assert tuple(index.columns) == columns()
+    assert tuple(index.columns) == (*COLUMNS, "geometry")
     assert index["tile_id"].tolist() == [f"{number:04d}" for number in range(1, 7)]
     assert index["year"].tolist() == [2016] * 6
     assert index.crs.to_epsg() == 32630

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from smallmines.cli.main import app
 from smallmines.core.errors import UserError
+from smallmines.core.product import SPLITS
 from smallmines.loaders import folder
 from smallmines.loaders.terratorch import PRITHVI_BANDS, Training, split_files, terratorch_config
 from two_years import make_dataset, mask_of, values
@@ -38,7 +39,7 @@ def test_pairs_belong_together_and_the_splits_are_whole(made: Path) -> None:
     assert [str(mask_of(image)) for image in pairs["image"]] == pairs["mask"].tolist()
     known = pd.read_csv(made / "splits.csv", dtype={"tile_id": str})
     for year in (2016, 2022):
-        parts = {name: folder.read_pairs(made, name, [year]) for name in folder.SPLITS}
+        parts = {name: folder.read_pairs(made, name, [year]) for name in SPLITS}
         for name, part in parts.items():
             rows = known[(known["year"] == year) & (known["split"] == name)]
             assert sorted(part["tile_id"]) == sorted(rows["tile_id"])
@@ -65,7 +66,7 @@ def test_what_is_missing_or_twice_is_told(dataset: Path) -> None:
         folder.read_pairs(dataset, "validation")
     mask = dataset / "2022/MASK/MASK_GH_0003_2022.tif"
     shutil.copy(mask, mask.with_name("MASK_CI_0003_2022.tif"))
-    with pytest.raises(UserError, match="one mask a tile and year"):
+    with pytest.raises(UserError, match="one mask for each tile and year"):
         folder.read_pairs(dataset)
     mask.with_name("MASK_CI_0003_2022.tif").unlink()
     mask.rename(dataset / "2016/MASK" / mask.name)

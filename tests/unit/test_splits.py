@@ -12,8 +12,8 @@ from released import on_the_lattice, released
 from sections import Splits
 from smallmines.config.parse import parse_config
 from smallmines.core.errors import UserError
+from smallmines.core.product import BUFFER
 from smallmines.dataset.split_methods import (
-    BUFFER,
     block_side,
     by_tile,
     correlogram,

@@ -112,7 +112,9 @@ def read_image(patch: Patch) -> tuple[NDArray[np.float64], bool]:
             numbers = list(source.indexes)
         else:
             raise UserError(
-                f"the {len(PATCH_BANDS)} bands of the dataset in {patch.image}", f"{source.count}", "compare images of one form"
+                f"the {len(PATCH_BANDS)} bands of the dataset in {patch.image}",
+                f"{source.count}",
+                "compare images with the bands of the dataset",
             )
         image = source.read(numbers).astype(np.float64)
         nodata = source.nodata
@@ -143,7 +145,7 @@ def read_mask(patch: Patch) -> NDArray[np.uint8]:
     labelled = np.isin(mask, (0, 1))
     if not (labelled | (mask == MASK_NODATA)).all():
         values = np.unique(mask[~labelled])[:5].tolist()
-        raise UserError(f"mask values 0, 1 and {MASK_NODATA} in {patch.mask}", f"{values}", "compare masks of the dataset's form")
+        raise UserError(f"mask values 0, 1 and {MASK_NODATA} in {patch.mask}", f"{values}", "compare masks with the values of the dataset")
     return np.where(labelled, mask, MASK_NODATA).astype(np.uint8)
 
 

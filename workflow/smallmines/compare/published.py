@@ -60,7 +60,7 @@ def read_published(files: Sequence[Path]) -> pd.DataFrame:
     if wrong.any():
         first = table.loc[wrong, list(COLUMNS)].iloc[0].tolist()
         raise UserError(
-            "rows like MASK_0001_2016.tif with 0 to 100 % of mining", f"{wrong.sum()} other rows, e.g. {first}", "mend the tables"
+            "rows like MASK_0001_2016.tif with 0 to 100 % of mining", f"{wrong.sum()} other rows, e.g. {first}", "correct the tables"
         )
     split = table["split"].fillna("").astype(str) if "split" in table else ""
     ids = names["tile_id"].map(lambda name: f"{int(name):04d}")

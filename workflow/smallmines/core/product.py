@@ -1,4 +1,4 @@
-"""Format of the product: bands, classes, nodata, file names and GeoTIFF form of the dataset's patches.
+"""Format of the product: bands, classes, nodata, splits, file names and GeoTIFF form of the dataset's patches.
 
 Imports only the standard library, so that the loaders of the published dataset can use it.
 """
@@ -60,12 +60,19 @@ S2 = slice(0, len(S2_BANDS))
 S1 = slice(len(S2_BANDS), len(S2_BANDS) + 2)
 """Positions of the Sentinel-2 and Sentinel-1 bands in an image; the elevation is the last band."""
 
+LARGEST_DB = 60
+"""Limit of the absolute backscatter in dB. A wrapped nodata value (55537) and linear power of corner reflectors lie beyond."""
+
 CLASSES = ("not_mining", "mining")
 """Class names; the position of a class is its value in the masks."""
 
 IMAGE_NODATA = -9999.0
 MASK_NODATA = 255
 """In a mask: no Sentinel-2 data, or a label left open."""
+
+SPLITS = ("train", "val", "test")
+BUFFER = "buffer"
+"""Stands in place of a split for tiles that are in none, because they lie too near to a tile of another split."""
 
 Kind = Literal["IMAGE", "MASK"]
 

@@ -127,7 +127,9 @@ def read_list(path: str | Path) -> dict[str, str]:
         checksum, _, name = line.partition("  ")
         if len(checksum) != 64 or not name or name in listed:
             raise UserError(
-                "lines of a SHA-256, two blanks and a new name", f"{line[:80]!r} in line {number} of {path}", f"delete {path} and run again"
+                "lines of a SHA-256, two spaces and a name that is not listed yet",
+                f"{line[:80]!r} in line {number} of {path}",
+                f"delete {path} and run again",
             )
         listed[name] = checksum
     return listed

@@ -20,10 +20,9 @@ from smallmines.core import raster
 from smallmines.core.errors import UserError
 from smallmines.core.files import read_json, split_tag, written
 from smallmines.core.log import logger
-from smallmines.core.product import KINDS, MASK_NODATA, patch_path
+from smallmines.core.product import BUFFER, KINDS, MASK_NODATA, SPLITS, patch_path
 from smallmines.dataset import stac
 from smallmines.dataset.assemble import read_list
-from smallmines.dataset.split_methods import BUFFER, NAMES
 from smallmines.dataset.splits import read_splits
 from smallmines.grid.lattice import Lattice
 from smallmines.labels.tables import PROVENANCES, VALIDATED
@@ -119,7 +118,7 @@ def write_index(
     rows = rows.merge(splits, on=["tile_id", "year"], validate="one_to_one").astype({"year": "int32"})
     table = gpd.read_parquet(sources.fishnet).astype({"block": str})
     table = table.merge(rows, on=["tile_id", "block"], how="inner", validate="one_to_many")
-    table = contract().validate(table[[*_COLUMNS, "geometry"]].sort_values(["year", "tile_id"], ignore_index=True))
+    table = contract().validate(table[[*COLUMNS, "geometry"]].sort_values(["year", "tile_id"], ignore_index=True))
     if len(table) != len(rows):
         raise UserError(f"{len(rows)} tiles and years in the fishnet", f"{len(table)}", "run again with --forcerun grid")
     with written(target) as beside:
@@ -139,7 +138,7 @@ def read_index(path: str | Path) -> gpd.GeoDataFrame:
 
     try:
         table = gpd.read_parquet(path)
-        rows = table[list(_COLUMNS)]
+        rows = table[list(COLUMNS)]
         west, south, east, north = np.array(table["proj:bbox"].tolist(), np.float64).reshape(-1, 4).T
         code, shape = table["proj:code"].iloc[0], table["proj:shape"].iloc[0]
     except (OSError, ValueError, KeyError, IndexError) as error:
@@ -313,7 +312,8 @@ _NUMBERS = (
     *KAPPAS,
 )
 _PATHS = ("image", "mask", "image_sha256", "mask_sha256")
-_COLUMNS = ("tile_id", "year", "block", "split", "row", "col", "released_id", *_NUMBERS, "scenes", "baselines", "radiometry", *_PATHS)
+COLUMNS = ("tile_id", "year", "block", "split", "row", "col", "released_id", *_NUMBERS, "scenes", "baselines", "radiometry", *_PATHS)
+"""Columns of the index before the geometry, see `write_index`."""
 
 
 def contract() -> pa.DataFrameSchema:
@@ -330,15 +330,10 @@ def contract() -> pa.DataFrameSchema:
         "tile_id": pa.Column(str, pa.Check.str_matches(r"^\S+$")),
         "year": pa.Column("int32"),
         "block": pa.Column(str),
-        "split": pa.Column(str, pa.Check.isin([*NAMES, BUFFER])),
+        "split": pa.Column(str, pa.Check.isin([*SPLITS, BUFFER])),
         "row": pa.Column("int64", pa.Check.ge(0)),
         "col": pa.Column("int64", pa.Check.ge(0)),
         **{name: number(name) for name in _NUMBERS},
         **{name: pa.Column(str) for name in _PATHS},
     }
     return pa.DataFrameSchema(columns, unique=["tile_id", "year"])
-
-
-def columns() -> tuple[str, ...]:
-    """Return the names of the index's columns, in order, the geometry last."""
-    return (*_COLUMNS, "geometry")

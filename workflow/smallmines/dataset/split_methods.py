@@ -10,16 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smallmines.core.errors import UserError
+from smallmines.core.product import BUFFER, SPLITS
 from smallmines.settings.splits import Splits
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Floats = NDArray[np.float64]
-
-NAMES = ("train", "val", "test")
-BUFFER = "buffer"
-"""Tiles that are in no split, because they lie too near to a tile of another one."""
 
 BINS = np.arange(0.0, 101.0, 10.0)
 """Bins of the class share in %, as in the released split: 0 to 10 inclusive, above 10 to 20 inclusive …"""
@@ -117,9 +114,9 @@ def make_splits(table: pd.DataFrame, settings: Splits) -> pd.DataFrame:
             chosen = balanced(group, percent, shares, settings.seed)
     if settings.buffer_tiles:
         chosen = with_buffer(tiles, chosen, settings.buffer_tiles)
-    if missing := sorted({name for name in NAMES if getattr(settings, name) > 0} - set(chosen)):
+    if missing := sorted({name for name in SPLITS if getattr(settings, name) > 0} - set(chosen)):
         raise UserError(
-            f"tiles for {', '.join(NAMES)}",
+            f"tiles for {', '.join(SPLITS)}",
             f"none for {', '.join(missing)}: {len(tiles)} tiles",
             "take smaller blocks (splits.block_tiles), no buffer, or another method",
         )

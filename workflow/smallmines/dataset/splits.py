@@ -14,8 +14,8 @@ from smallmines.core import raster
 from smallmines.core.errors import UserError
 from smallmines.core.files import write_json, written
 from smallmines.core.log import logger
-from smallmines.core.product import MASK_NODATA
-from smallmines.dataset.split_methods import BUFFER, NAMES, folds, leakage, make_splits
+from smallmines.core.product import BUFFER, MASK_NODATA, SPLITS
+from smallmines.dataset.split_methods import folds, leakage, make_splits
 from smallmines.grid.lattice import Lattice
 from smallmines.settings.splits import Method, Splits
 
@@ -112,19 +112,19 @@ def read_splits(path: str | Path, tiles: pd.DataFrame) -> pd.DataFrame:
     Raises:
         UserError: other columns, an unknown split, or tiles and years missing, unknown or named twice.
     """
-    do = "mend the file, or make it again: smallmines splits make"
+    remedy = "correct the file, or make it again: smallmines splits make"
     try:
         table = pd.read_csv(path, dtype={"tile_id": str})[COLUMNS].astype({"year": int, "fold": int})
     except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"columns {', '.join(COLUMNS)} in {path}", str(error), do) from None
-    if strange := sorted(set(table["split"].astype(str)) - {*NAMES, BUFFER}):
-        raise UserError(f"splits {', '.join(NAMES)} or {BUFFER} in {path}", ", ".join(strange[:5]), do)
+        raise UserError(f"columns {', '.join(COLUMNS)} in {path}", str(error), remedy) from None
+    if strange := sorted(set(table["split"].astype(str)) - {*SPLITS, BUFFER}):
+        raise UserError(f"splits {', '.join(SPLITS)} or {BUFFER} in {path}", ", ".join(strange[:5]), remedy)
     expected, listed = (set(zip(rows["tile_id"], rows["year"].astype(int), strict=True)) for rows in (tiles, table))
     twice = int(table.duplicated(["tile_id", "year"]).sum())
     if expected != listed or twice:
         example = next(iter(sorted(expected ^ listed)), "")
         found = f"{len(expected - listed)} missing, {len(listed - expected)} unknown, {twice} twice; e.g. {example}"
-        raise UserError(f"every tile and year once in {path}", found, do)
+        raise UserError(f"every tile and year once in {path}", found, remedy)
     return table.sort_values(["year", "tile_id"], ignore_index=True)
 
 
@@ -136,10 +136,10 @@ def described(table: pd.DataFrame) -> dict[str, Any]:
     """
     total = table["class_percent"].sum()
     return {
-        "rows": {name: int((table["split"] == name).sum()) for name in (*NAMES, BUFFER) if (table["split"] == name).any()},
+        "rows": {name: int((table["split"] == name).sum()) for name in (*SPLITS, BUFFER) if (table["split"] == name).any()},
         "mining_share": {
             name: _rounded(table.loc[table["split"] == name, "class_percent"].sum() / total if total else 0.0)
-            for name in NAMES
+            for name in SPLITS
             if (table["split"] == name).any()
         },
         "leakage": _leakage(table),

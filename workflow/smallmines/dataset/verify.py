@@ -20,7 +20,7 @@ from smallmines.core.errors import UserError
 from smallmines.core.files import read_json, sha256, write_json
 from smallmines.core.finding import Finding
 from smallmines.core.log import logger
-from smallmines.core.product import IMAGE, KINDS, MASK, MASK_NODATA, S1, PatchFormat, patch_name, patch_path
+from smallmines.core.product import IMAGE, KINDS, LARGEST_DB, MASK, MASK_NODATA, S1, PatchFormat, patch_name, patch_path
 from smallmines.dataset.assemble import read_list
 from smallmines.dataset.index import read_index
 from smallmines.dataset.patches import read_patch
@@ -35,9 +35,6 @@ if TYPE_CHECKING:
 
 SHOWN = 10
 """Number of findings shown on screen; the log has all."""
-
-LARGEST_DB = 60.0
-"""Limit in dB of the absolute backscatter. A wrapped nodata value (55537) and linear power of corner reflectors lie beyond."""
 
 
 @dataclass(frozen=True)

@@ -106,12 +106,12 @@ def write(examined: Examined, title: str, json_out: str | Path, page_out: str | 
     """Write findings as JSON and as one self-contained page with contact sheets of random and of the worst patches."""
     import jinja2
 
-    content = summary(examined)
-    write_json(json_out, content)
+    report = summary(examined)
+    write_json(json_out, report)
     loader = jinja2.FileSystemLoader(Path(__file__).with_name("templates"))
     environment = jinja2.Environment(loader=loader, undefined=jinja2.StrictUndefined, autoescape=True)
     sheets = [(heading, base64.b64encode(sheet).decode()) for heading, sheet in contact_sheets(examined)]
-    text = environment.get_template("doctor.html.j2").render(title=title, told=content, sheets=sheets, shown=12)
+    text = environment.get_template("doctor.html.j2").render(title=title, report=report, sheets=sheets, shown=12)
     with written(page_out) as beside:
         beside.write_text(text, encoding="utf-8")
 

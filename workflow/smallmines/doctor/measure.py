@@ -22,6 +22,7 @@ from smallmines.core.product import IMAGE_NODATA, MASK_NODATA, PATCH_BANDS, S2
 from smallmines.dataset.patches import read_patch
 from smallmines.dataset.pixel_counts import count_image, count_mask, count_pair
 from smallmines.doctor.phase_correlation import Floats, Spectra, centred, cross_power, spectrum
+from smallmines.sensors.radiometry import OFFSET, SUGGESTS_OFFSET
 from smallmines.settings.doctor import Doctor
 
 B02, B04, B08, B8A, B11, VH, DEM = (PATCH_BANDS.index(name) for name in ("B02", "B04", "B08", "B8A", "B11", "VH", "DEM"))
@@ -248,7 +249,7 @@ def cloud(pixels: NDArray[np.float32]) -> float:
 
     White: blue above 0.8 of the near infrared, both less the offset, and bright shortwave infrared.
     """
-    base = 1000.0 if np.quantile(pixels.min(axis=0), 0.01) >= 900 else 0.0
+    base = OFFSET if np.quantile(pixels.min(axis=0), 0.01) >= SUGGESTS_OFFSET else 0
     blue, near, short = (pixels[band] - base for band in (B02, B8A, B11))
     return float(((blue > 2500) & (blue > 0.8 * near) & (short > 1500)).mean())
 

@@ -15,9 +15,7 @@ import rasterio
 from numpy.typing import NDArray
 
 from smallmines.core.errors import UserError
-from smallmines.core.product import IMAGE, IMAGE_NODATA, MASK, PATCH_BANDS, PATCH_NAME, PatchFormat, parse_patch_name
-
-SPLITS = ("train", "val", "test")
+from smallmines.core.product import IMAGE, IMAGE_NODATA, MASK, PATCH_BANDS, PATCH_NAME, SPLITS, PatchFormat, parse_patch_name
 
 
 def read_splits(root: str | Path) -> pd.DataFrame:
@@ -36,7 +34,7 @@ def read_splits(root: str | Path) -> pd.DataFrame:
     else:
         raise UserError(f"splits.csv (or train_test_splits_<year>.csv) in {root}", "neither", "name the folder of a published dataset")
     if table.duplicated(["tile_id", "year"]).any():
-        raise UserError(f"each tile and year once in the splits of {root}", "some twice", "mend the table")
+        raise UserError(f"each tile and year once in the splits of {root}", "some twice", "correct the table")
     return table.sort_values(["year", "tile_id"], ignore_index=True)
 
 
@@ -86,7 +84,7 @@ def _files(root: Path, form: PatchFormat, column: str) -> pd.DataFrame:
         rows.append((parts.tile_id, int(year), str(path)))
     table = pd.DataFrame(rows, columns=["tile_id", "year", column]).astype({"tile_id": str, "year": int})
     if (twice := table[table.duplicated(["tile_id", "year"])]).size:
-        raise UserError(f"one {column} a tile and year in {root}", f"two, e.g. {twice[column].iloc[0]}", "move one elsewhere")
+        raise UserError(f"one {column} for each tile and year in {root}", f"two, e.g. {twice[column].iloc[0]}", "move one elsewhere")
     return table
 
 

@@ -34,8 +34,8 @@ import pandas as pd
 import rasterio
 
 from smallmines.core.errors import UserError
-from smallmines.core.product import CLASSES, IMAGE, MASK, PATCH_BANDS
-from smallmines.loaders.folder import SPLITS, require_bands
+from smallmines.core.product import CLASSES, IMAGE, MASK, PATCH_BANDS, SPLITS
+from smallmines.loaders.folder import require_bands
 
 NAMES: dict[str, str] = {
     "B02": "BLUE",

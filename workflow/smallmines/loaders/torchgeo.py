@@ -76,7 +76,7 @@ class SmallMinesDS(NonGeoDataset):
             raise UserError(f"one nodata_fill, or {len(self.bands)}", f"{np.size(nodata_fill)}", "give one number per band")
 
     def __len__(self) -> int:
-        """Number of pairs."""
+        """Return the number of pairs."""
         return len(self.pairs)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
