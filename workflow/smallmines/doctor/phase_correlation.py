@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from smallmines.core.phase_correlation import low_pass, peak_position, surroundings, taper
+
 Floats = NDArray[np.float64]
 Complex = NDArray[np.complex128]
 
@@ -48,8 +50,7 @@ def centred(values: Floats, valid: NDArray[np.bool_]) -> Floats:
 
 def spectrum(values: Floats) -> Complex:
     """Return the Fourier transform of a patch through a Hann window, its mean removed."""
-    taper = np.outer(np.hanning(values.shape[0]), np.hanning(values.shape[1]))
-    return np.fft.rfft2((values - values.mean()) * taper)
+    return np.fft.rfft2((values - values.mean()) * taper(values.shape))
 
 
 def cross_power(first: Complex, second: Complex) -> Complex:
@@ -82,19 +83,14 @@ def shift_of(cross: Complex, count: int, signed: bool = False) -> Shift:
     """
     height, width = cross.shape[0], 2 * (cross.shape[1] - 1)
     rows, cols = np.fft.fftfreq(height), np.fft.rfftfreq(width)
-    low_pass = np.exp(-((rows[:, None] ** 2 + cols[None] ** 2) / (2 * 0.15**2)))
-    low_pass[0, 0] = 0
-    surface = np.fft.irfft2(cross / max(count, 1) * low_pass, s=(height, width))
+    weights = low_pass(rows, cols)
+    weights[0, 0] = 0
+    surface = np.fft.irfft2(cross / max(count, 1) * weights, s=(height, width))
     strength = np.abs(surface) if signed else surface
-    top, left = np.unravel_index(int(strength.argmax()), strength.shape)
+    top, left = (int(index) for index in np.unravel_index(int(strength.argmax()), strength.shape))
     away = np.ones(strength.shape, bool)
-    away[np.ix_(np.arange(top - NEAR, top + NEAR + 1) % height, np.arange(left - NEAR, left + NEAR + 1) % width)] = False
+    away[surroundings(strength.shape, top, left, NEAR)] = False
     scatter = surface[away].std()
-    place = []
-    for at, line in ((int(top), strength[:, left]), (int(left), strength[top])):
-        before, here, after = (float(line[(at + step) % len(line)]) for step in (-1, 0, 1))
-        bend = before - 2 * here + after
-        part = 0.0 if bend == 0 else 0.5 * (before - after) / bend
-        place.append((at if at <= len(line) // 2 else at - len(line)) + part)
+    down, right = peak_position(strength, top, left)
     peak, other = float(strength[top, left]), float(strength[away].max(initial=0))
-    return Shift(place[0], place[1], peak / float(scatter) if scatter else 0.0, peak / other if other > 0 else 0.0)
+    return Shift(down, right, peak / float(scatter) if scatter else 0.0, peak / other if other > 0 else 0.0)
