@@ -161,7 +161,7 @@ def ordered(labels: NDArray[Any], count: int) -> Labels:
     """Renumber labels 1..count, each of which occurs, row-major by first pixel; 0 stays 0."""
     flat = labels.ravel()
     first = np.zeros(count + 1, np.int64)
-    first[flat[::-1]] = np.arange(flat.size - 1, -1, -1)  # the last assignment stands
+    first[flat[::-1]] = np.arange(flat.size - 1, -1, -1)  # the last assignment wins
     new = np.zeros(count + 1, np.uint32)
     new[1 + np.argsort(first[1:], kind="stable")] = np.arange(1, count + 1, dtype=np.uint32)
     renumbered: Labels = new[labels]
