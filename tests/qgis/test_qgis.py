@@ -16,7 +16,7 @@ from place import make_place
 from smallmines.annotation import qgis
 from smallmines.annotation.checkin import checkin
 from smallmines.annotation.checkout import checkout
-from smallmines.annotation.working_copy import GIVEN, RULE, TASK_GIVEN
+from smallmines.annotation.working_copy import EDITABLE, RULE, TASK_EDITABLE
 from system_packages import install
 
 pytestmark = pytest.mark.heavy
@@ -70,7 +70,7 @@ def test_style_form_and_index(looked):
         assert not any(layer["filled"])
         assert layer["maps"] == {"label": ["mining", "not_mining", "unsure"], "confidence": ["sure", "likely", "guess"]}
         assert layer["widgets"]["evidence_date"] == "DateTime"
-        assert set(layer["fields"]) - set(layer["read_only"]) == {*GIVEN, "fid"}
+        assert set(layer["fields"]) - set(layer["read_only"]) == {*EDITABLE, "fid"}
         assert layer["on_update"] == {"edited": qgis.NOW}
         assert layer["constraints"] == {"label": RULE}
         assert "probability" in layer["tip"]
@@ -78,7 +78,7 @@ def test_style_form_and_index(looked):
     tasks = told["tasks"]
     assert tasks["colours"] == qgis.STATES
     assert tasks["maps"] == {"status": ["open", "doing", "done"]}
-    assert set(tasks["fields"]) - set(tasks["read_only"]) == {*TASK_GIVEN, "fid"}
+    assert set(tasks["fields"]) - set(tasks["read_only"]) == {*TASK_EDITABLE, "fid"}
 
 
 def test_the_project_opens_where_it_was_moved_to(looked):

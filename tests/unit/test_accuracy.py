@@ -176,7 +176,7 @@ def test_a_sample_is_blind_drawn_once_and_never_a_label(place):
     assert place.events() == []
     decide_again(place)
     assert place.product(Layout.labels).read_bytes() == before
-    with pytest.raises(UserError, match="A01 has looked at all"):
+    with pytest.raises(UserError, match="A01 has labelled all"):
         sample(place, "A01")
     assert len(read(sample(place, "A02").path)) == len(copy)
 

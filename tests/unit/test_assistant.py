@@ -83,7 +83,7 @@ def test_known_prevalence_and_fixed_threshold(block, tmp_path):
 
 
 def test_an_estimate_is_at_least_what_was_sampled_as_mining(block, tmp_path, monkeypatch):
-    monkeypatch.setattr(prevalence, "estimate", lambda *_: 0.0)
+    monkeypatch.setattr(assistant, "estimate", lambda *_: 0.0)
     _, metrics = run(tmp_path, {"1": block})
     assert metrics["prevalence"]["estimate"] == 0
     assert metrics["prevalence"]["share"] == pytest.approx(60 / len(block.features), abs=1e-4)

@@ -107,7 +107,7 @@ def test_unfit_masks_are_refused(place, tmp_path):
     with pytest.raises(UserError, match="none"):
         masks_of(tmp_path, "2016")
     paths, _ = release(place, tmp_path / "beside", shift=3.0)
-    with pytest.raises(UserError, match=r"0\.30, 0\.00 pixels beside it"):
+    with pytest.raises(UserError, match=r"shifted by 0\.30, 0\.00 pixels"):
         import_masks(place, paths, set(), 50)
     raster.write(paths[0], np.full((TILE, TILE), 7, np.uint8), place.lattice.block("1")[:TILE, :TILE], 255, ["mask"])
     with pytest.raises(UserError, match="mask values 0, 1 and 255"):

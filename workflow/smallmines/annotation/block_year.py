@@ -1,4 +1,4 @@
-"""A block and year of a run: where its files lie, and all that is known of its segments."""
+"""A block and year of a run: paths of its files, and one table of all its segments."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Place:
-    """A block and year of a run, and where its files lie.
+    """A block and year of a run, and the paths of its files.
 
     Attributes:
         root: the repository.
@@ -55,16 +55,16 @@ class Place:
         return self.layout.user.path
 
     def product(self, path_of: Callable[[Layout, str, str], Path]) -> Path:
-        """A product of the block and year, e.g. `place.product(Layout.mask)`.
+        """Return the path of a product of the block and year, e.g. `place.product(Layout.mask)`.
 
         Raises:
-            UserError: it is not there, or the run has no such year or block.
+            UserError: the file is missing, or the run has no such year or block.
         """
         if self.year not in self.config.year_names or self.block not in self.config.blocks:
             raise UserError(
                 f"a year of {', '.join(self.config.year_names)} and a block of {', '.join(self.config.blocks)}",
                 f"{self.year}, block {self.block}",
-                "name others",
+                "choose others",
             )
         path = path_of(self.layout, self.year, self.block)
         if not path.is_file():
@@ -72,21 +72,21 @@ class Place:
         return path
 
     def events(self) -> list[event_files.Event]:
-        """All events of the block and year."""
+        """Read all events of the block and year."""
         return event_files.read_events(self.given()["events"])
 
     def given(self) -> dict[str, list[str]]:
-        """The files that people gave for the block and year, by kind, see `UserFiles.opinions`."""
+        """List the files that people made for the block and year, by kind, see `UserFiles.opinions`."""
         return UserFiles(str(self.user), self.config.grid.crs).opinions([self.year], [self.block])
 
     def references(self) -> list[event_files.Event]:
-        """All that people said about the accuracy sample of the block and year."""
+        """Read all events about the accuracy sample of the block and year."""
         return event_files.read_events(self.given()["references"])
 
     def segments(self) -> NDArray[np.uint32]:
-        """The label raster (row, column)."""
-        found: NDArray[np.uint32] = raster.read(self.product(Layout.segments))[0]
-        return found
+        """Read the label raster (row, column)."""
+        labels: NDArray[np.uint32] = raster.read(self.product(Layout.segments))[0]
+        return labels
 
     @cached_property
     def lattice(self) -> Lattice:
@@ -101,23 +101,27 @@ class Place:
         return read_lattice(path)
 
     def features(self) -> pd.DataFrame:
-        """The segments' table."""
+        """Read the table of features."""
         return read_features(self.product(Layout.features))
 
     def table(self) -> pd.DataFrame:
-        """One row per segment: features, probability and entropy, label, provenance, who; and predicted (0, 1)."""
+        """Return one row per segment: features, probability and entropy, label, provenance, who; and predicted (0, 1).
+
+        Raises:
+            UserError: a table is missing, or is of another segmentation.
+        """
         table = self.features()
-        said = read_table(self.product(Layout.probabilities), "probabilities")
-        decided = read_table(self.product(Layout.labels), "labels")
-        if not table["key"].equals(decided["key"]) or not table["segment"].equals(said["segment"]):
+        probabilities = read_table(self.product(Layout.probabilities), "probabilities")
+        labels = read_table(self.product(Layout.labels), "labels")
+        if not table["key"].equals(labels["key"]) or not table["segment"].equals(probabilities["segment"]):
             raise UserError("labels of the present segmentation", "labels of another", "run the workflow up to the masks again")
         threshold = read_json(self.product(Layout.forest_metrics))["threshold"]
-        mining, _ = decide.predicted(said["probability"].to_numpy(), table["clear_share"].to_numpy(), threshold)
+        mining, _ = decide.predicted(probabilities["probability"].to_numpy(), table["clear_share"].to_numpy(), threshold)
         return table.assign(
-            probability=said["probability"],
-            entropy=said["entropy"],
-            label=decided["label"],
-            provenance=decided["provenance"],
-            who=decided["who"],
+            probability=probabilities["probability"],
+            entropy=probabilities["entropy"],
+            label=labels["label"],
+            provenance=labels["provenance"],
+            who=labels["who"],
             predicted=mining.astype(np.int8),
         )

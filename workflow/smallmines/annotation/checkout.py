@@ -1,4 +1,4 @@
-"""Check-out: what of a block and year a person is asked to look at."""
+"""Check-out: choose the segments of a block and year that a person labels."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smallmines.annotation.block_year import Place
-from smallmines.annotation.checkout_files import CheckedOut, hand_out
+from smallmines.annotation.checkout_files import CheckedOut, write_checkout
 from smallmines.annotation.queue import draw_overlap, near_features, review_queue
 from smallmines.core import raster
 from smallmines.core.errors import UserError
@@ -25,128 +25,134 @@ if TYPE_CHECKING:
     import pandas as pd
     from sklearn.ensemble import RandomForestClassifier
 
-ASKED = 50_000
-"""Segments that the other blocks' forests are asked about, drawn by chance: all of a large block would take minutes."""
+PREDICTED = 50_000
+"""Segments that the forests of the other blocks predict, drawn at random: all of a large block would take minutes."""
 
 
 def checkout(
     place: Place, annotator: str, size: int | None = None, tiles: Sequence[str] = (), everything: bool = False, dry: bool = False
 ) -> CheckedOut:
-    """Hand out the person's part of the review queue and the blind overlap.
+    """Check out the person's part of the review queue and the blind overlap.
 
     Args:
         annotator: one of `labels.annotators`.
         size: segments of the round over all annotators, in place of `labels.queue.size`.
-        tiles: these tiles whole, in place of the queue.
+        tiles: all segments of these tiles, in place of the queue.
         everything: every segment of the block, in place of the queue.
         dry: write nothing.
 
     Raises:
-        UserError: an unknown annotator or tile, no labels yet, or a copy with edits that are not checked in.
+        UserError: an unknown annotator or tile, no labels yet, or a working copy with edits that are not checked in.
     """
     import pandas as pd
 
-    people = _require_known(place, annotator)
+    people = _require_annotator(place, annotator)
     table = place.table()
-    events = place.events()
     if unknown := sorted(set(tiles) - set(table["tile_id"])):
         raise UserError(f"tiles of block {place.block}", ", ".join(unknown), "see grid/fishnet.parquet for the tiles of each block")
-    own = {event.key for event in events if event.annotator == annotator}
-    done = table["key"].isin(own).to_numpy()
     if everything or tiles:
-        whole = table[np.ones(len(table), bool) if everything else table["tile_id"].isin(tiles).to_numpy()]
-        rows = pd.DataFrame({"segment": whole["segment"], "why": "tile", "order": np.arange(len(whole), dtype=float)})
+        chosen = table[np.ones(len(table), bool) if everything else table["tile_id"].isin(tiles).to_numpy()]
+        rows = pd.DataFrame({"segment": chosen["segment"], "why": "tile", "order": np.arange(len(chosen), dtype=float)})
         rows = rows.assign(blind=False, inclusion=1.0)
     else:
+        own = {event.key for event in place.events() if event.annotator == annotator}
+        decided = table.loc[table["key"].isin(own).to_numpy(), "segment"]
         queue = _queue(place, table, size)
-        mine = queue[np.arange(len(queue)) % len(people) == people.index(annotator)].reset_index(drop=True)
+        part = queue[np.arange(len(queue)) % len(people) == people.index(annotator)].reset_index(drop=True)
         blind = _overlap(place, table, dry) if len(people) > 1 else pd.DataFrame({"segment": [], "inclusion": []})
-        blind = blind[~blind["segment"].isin(table.loc[done, "segment"])]
-        mine = mine[~mine["segment"].isin(blind["segment"])]
-        # the overlap lies evenly between the others, and looks like them
-        parts = [
-            mine.assign(order=(np.arange(len(mine)) + 0.5) / max(len(mine), 1), blind=False, inclusion=1.0),
-            blind.assign(order=(np.arange(len(blind)) + 0.25) / max(len(blind), 1), blind=True, why="uncertainty")[
-                ["segment", "why", "order", "blind", "inclusion"]
-            ],
-        ]
-        rows = pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True).sort_values(["order", "segment"])
+        rows = _mixed(part, blind[~blind["segment"].isin(decided)])
     if rows.empty:
-        raise UserError("segments to look at", "none: people have decided on all", "check out tiles with --tiles to look at them again")
+        raise UserError("segments to label", "none: people have decided on all", "check out tiles with --tiles to label them again")
     rows = rows.assign(rank=np.arange(1, len(rows) + 1), opinions="")
-    return hand_out(place, _shown(table, rows), place.segments, annotator, "review", dry)
+    return write_checkout(place, _shown(table, rows), place.segments, annotator, "review", dry)
+
+
+def _mixed(queue: pd.DataFrame, blind: pd.DataFrame) -> pd.DataFrame:
+    """Spread the blind overlap evenly over a person's part of the queue; nothing shows which segments belong to it."""
+    import pandas as pd
+
+    queue = queue[~queue["segment"].isin(blind["segment"])]
+    parts = [
+        queue.assign(order=(np.arange(len(queue)) + 0.5) / max(len(queue), 1), blind=False, inclusion=1.0),
+        blind.assign(order=(np.arange(len(blind)) + 0.25) / max(len(blind), 1), blind=True, why="uncertainty")[
+            ["segment", "why", "order", "blind", "inclusion"]
+        ],
+    ]
+    return pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True).sort_values(["order", "segment"])
 
 
 def disputes(place: Place, annotator: str, dry: bool = False) -> CheckedOut:
-    """Hand out the segments about which people disagree, with what each of them said, to the one who settles it.
+    """Check out the disputed segments, with the decision of each person, to the one who adjudicates.
 
     Raises:
-        UserError: there are none, or a copy with edits that are not checked in.
+        UserError: there are none, or there is a working copy with edits that are not checked in.
     """
     import pandas as pd
 
     table, events = place.table(), place.events()
-    open_ = table[table["provenance"] == "disputed"]
-    if open_.empty:
-        raise UserError("segments about which people disagree", f"none in {place.year}, block {place.block}", "there is nothing to settle")
+    disputed = table[table["provenance"] == "disputed"]
+    if disputed.empty:
+        raise UserError(
+            "segments about which people disagree", f"none in {place.year}, block {place.block}", "there is nothing to adjudicate"
+        )
     words: dict[int, dict[str, str]] = {}
     for event in events:
-        what = ", ".join(part for part in (event.confidence, event.reason, event.evidence, event.evidence_date, event.note) if part)
-        words.setdefault(event.key, {})[event.annotator] = f"{event.annotator}: {event.label}" + (f" ({what})" if what else "")
-    # decisions that moved here from other segments hang on other keys: of them the labels alone are told
+        details = ", ".join(part for part in (event.confidence, event.reason, event.evidence, event.evidence_date, event.note) if part)
+        words.setdefault(event.key, {})[event.annotator] = f"{event.annotator}: {event.label}" + (f" ({details})" if details else "")
+    # decisions transferred from other segments have other keys: of these only the labels are shown
     moved = pd.read_csv(place.product(Layout.review)).set_index("segment")["why"].to_dict()
     opinions = [
         "; ".join(text for _, text in sorted(words[key].items())) if len(words.get(key, {})) > 1 else str(moved.get(segment, ""))
-        for segment, key in zip(open_["segment"].tolist(), open_["key"].tolist(), strict=True)
+        for segment, key in zip(disputed["segment"].tolist(), disputed["key"].tolist(), strict=True)
     ]
-    rows = pd.DataFrame({"segment": open_["segment"], "why": "dispute", "rank": np.arange(1, len(open_) + 1), "opinions": opinions})
-    return hand_out(place, _shown(table, rows.assign(blind=False, inclusion=1.0)), place.segments, annotator, "adjudication", dry)
+    rows = pd.DataFrame({"segment": disputed["segment"], "why": "dispute", "rank": np.arange(1, len(disputed) + 1), "opinions": opinions})
+    return write_checkout(place, _shown(table, rows.assign(blind=False, inclusion=1.0)), place.segments, annotator, "adjudication", dry)
 
 
 def sample(place: Place, annotator: str, dry: bool = False) -> CheckedOut:
-    """Hand out the pixels of the accuracy sample that the person has not looked at, without a word about the map.
+    """Check out the pixels of the accuracy sample that the person has not labelled; nothing shows the map's class.
 
-    The sample is drawn once, from the masks of that day, and kept in `accuracy/<year>/<block>.csv`: drawing again would allow to go on
-    until the figures please.
+    The sample is drawn once, from the masks of that day, and kept in `accuracy/<year>/<block>.csv`: with a second draw one could
+    choose the sample with the better figures.
 
     Raises:
-        UserError: an unknown annotator, no masks yet, nothing left to look at, or a copy with edits that are not checked in.
+        UserError: an unknown annotator, no masks yet, no pixel left, or a working copy with edits that are not checked in.
     """
     import pandas as pd
 
-    _require_known(place, annotator)
-    place.product(Layout.mask)  # refuses a year or block that is not the run's, and a run that has no masks
+    _require_annotator(place, annotator)
+    place.product(Layout.mask)  # raises for a year or block that the run lacks, and for a run without masks
     geobox = place.lattice.block(place.block)
     path = place.layout.user.accuracy_sample(place.year, place.block)
-    design = accuracy.read_design(path) if path.is_file() else _drawn(place, path, dry)
+    design = accuracy.read_design(path) if path.is_file() else _draw_sample(place, path, dry)
     col, row = (np.floor(axis).astype(np.int64) for axis in ~geobox.transform @ (design["x"].to_numpy(), design["y"].to_numpy()))
-    here = (row >= 0) & (row < geobox.shape.y) & (col >= 0) & (col < geobox.shape.x)
-    seen = {event.key for event in place.references() if event.annotator == annotator}
-    left = np.flatnonzero(here & ~design["key"].isin(seen).to_numpy())
+    inside = (row >= 0) & (row < geobox.shape.y) & (col >= 0) & (col < geobox.shape.x)
+    labelled = {event.key for event in place.references() if event.annotator == annotator}
+    left = np.flatnonzero(inside & ~design["key"].isin(labelled).to_numpy())
     if not len(left):
-        raise UserError("pixels to look at", f"none: {annotator} has looked at all of {path}", "see smallmines labels accuracy")
+        raise UserError("pixels to label", f"none: {annotator} has labelled all of {path}", "see smallmines labels accuracy")
     pixels = np.zeros(geobox.shape, np.uint32)
     pixels[row[left], col[left]] = np.arange(1, len(left) + 1)
     rows = design.iloc[left][["key", "tile_id", "x", "y", "inclusion"]].reset_index(drop=True)
     rows = rows.assign(segment=np.arange(1, len(left) + 1), rank=np.arange(1, len(left) + 1), why="accuracy", blind=True)
     rows = rows.assign(probability=np.nan, entropy=np.nan, **dict.fromkeys(("prediction", "previous", "opinions"), ""))
-    return hand_out(place, pd.DataFrame(rows), lambda: pixels, annotator, "accuracy", dry)
+    return write_checkout(place, pd.DataFrame(rows), lambda: pixels, annotator, "accuracy", dry)
 
 
-def _drawn(place: Place, path: Path, dry: bool) -> pd.DataFrame:
-    """Draw the accuracy sample of a block and year, and keep it."""
+def _draw_sample(place: Place, path: Path, dry: bool) -> pd.DataFrame:
+    """Draw the accuracy sample of a block and year and write its design."""
     probability = place.table()["probability"].to_numpy(np.float64)
     probability = np.concatenate([[0.0], probability])
     segments, mask = place.segments(), raster.read(place.product(Layout.mask))[0]
     stratum = accuracy.strata(mask, segments, probability)
     risk = accuracy.risk_of(stratum, segments, probability)
     seed = place.config.labels.seed + 1000 * int(place.year) + int(place.block)
-    found = accuracy.draw(stratum, risk, place.config.labels.accuracy, seed)
-    row, col = found["row"].to_numpy(), found["col"].to_numpy()
+    points = accuracy.draw(stratum, risk, place.config.labels.accuracy, seed)
+    row, col = points["row"].to_numpy(), points["col"].to_numpy()
     top, left = place.lattice.offset(place.block)
     x, y = place.lattice.block(place.block).transform @ (col + 0.5, row + 0.5)
     index = (row + top).astype(np.uint64) * np.uint64(place.lattice.geobox.shape.x) + (col + left).astype(np.uint64)
-    design = found[["stratum", "pixels", "inclusion"]].assign(key=splitmix64(index), x=x, y=y)
+    design = points[["stratum", "pixels", "inclusion"]].assign(key=splitmix64(index), x=x, y=y)
     design = design.assign(tile_id=tiles_at(place.lattice, place.block, row, col), mapped=mask[row, col])
     if not dry:
         with written(path) as beside:
@@ -154,28 +160,30 @@ def _drawn(place: Place, path: Path, dry: bool) -> pd.DataFrame:
     return design[accuracy.COLUMNS]
 
 
-def _require_known(place: Place, annotator: str) -> Sequence[str]:
+def _require_annotator(place: Place, annotator: str) -> Sequence[str]:
+    """Return the annotators of the run; refuse others."""
     people = place.config.labels.annotators
     if annotator not in people:
         raise UserError(
-            f"one of labels.annotators ({', '.join(people)})", annotator, "name one of them, or add the code to the configuration"
+            f"one of labels.annotators ({', '.join(people)})", annotator, "use one of them, or add the code to the configuration"
         )
     return people
 
 
 def _shown(table: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
-    """What a person gets to see of the segments in `rows` (segment, why, rank, opinions, blind, inclusion)."""
+    """Return what a person is shown of the segments in `rows` (segment, why, rank, opinions, blind, inclusion)."""
     picked = table.iloc[rows["segment"].to_numpy(np.int64) - 1].reset_index(drop=True)
     names = np.array(["not_mining", "mining", "unsure"], object)
-    # in the overlap nobody learns what others said
+    # in the overlap nobody learns the decisions of others
     hidden = rows["blind"].to_numpy(bool) | (picked["provenance"] == "predicted").to_numpy()
     previous = np.where(hidden, "", names[picked["label"].to_numpy()] + " (" + picked["provenance"].to_numpy(object).astype(str) + ")")
-    told = rows.drop(columns="segment").reset_index(drop=True)
+    own = rows.drop(columns="segment").reset_index(drop=True)
     shown = picked[["segment", "key", "tile_id", "x", "y", "probability", "entropy"]]
-    return shown.assign(prediction=names[picked["predicted"].to_numpy()], previous=previous, **{str(name): told[name] for name in told})
+    return shown.assign(prediction=names[picked["predicted"].to_numpy()], previous=previous, **{str(name): own[name] for name in own})
 
 
 def _queue(place: Place, table: pd.DataFrame, size: int | None) -> pd.DataFrame:
+    """Return the review queue of a round over all annotators."""
     import pandas as pd
 
     settings = place.config.labels.queue
@@ -193,7 +201,7 @@ def _queue(place: Place, table: pd.DataFrame, size: int | None) -> pd.DataFrame:
 
 
 def _other_forests(place: Place, table: pd.DataFrame) -> NDArray[np.float64] | None:
-    """Mean probability of mining by the forests of the run's other blocks, for `ASKED` segments; None: there are none."""
+    """Return the mean probability of mining by the forests of the other blocks, for `PREDICTED` segments; None: no other block."""
     from smallmines.labels.forest import matrix, predict
 
     paths = [place.layout.forest(place.year, block) for block in place.config.blocks if block != place.block]
@@ -201,20 +209,22 @@ def _other_forests(place: Place, table: pd.DataFrame) -> NDArray[np.float64] | N
     if not paths:
         return None
     waiting = np.flatnonzero((table["provenance"] == "predicted").to_numpy())
-    chosen = np.sort(np.random.default_rng(place.config.labels.seed).permutation(waiting)[:ASKED])
+    chosen = np.sort(np.random.default_rng(place.config.labels.seed).permutation(waiting)[:PREDICTED])
     x = matrix(table.iloc[chosen])[0]
-    found = np.full(len(table), np.nan)
+    probability = np.full(len(table), np.nan)
     if len(chosen):
-        found[chosen] = np.mean([predict(_forest(path, path.stat().st_mtime_ns), x, [0, 1], 1)[:, 1] for path in paths], axis=0).round(4)
-    return found
+        probability[chosen] = np.mean(
+            [predict(_forest(path, path.stat().st_mtime_ns), x, [0, 1], 1)[:, 1] for path in paths], axis=0
+        ).round(4)
+    return probability
 
 
 @functools.lru_cache(maxsize=8)
 def _forest(path: Path, changed: int) -> RandomForestClassifier:
-    """The forest in a model file; kept, since rounds of many blocks and annotators ask for each again and again.
+    """Read the forest of a model file; cached, since check-outs of many blocks and annotators need each again.
 
     Args:
-        changed: time of the file's last change: a forest trained anew is read anew.
+        changed: time of the file's last change, so that a new forest is read again.
     """
     import joblib
 
@@ -223,7 +233,7 @@ def _forest(path: Path, changed: int) -> RandomForestClassifier:
 
 
 def _mined_before(place: Place, count: int) -> NDArray[np.float64] | None:
-    """Share of each segment's pixels that the mask of the year before (of the run's) calls mining; None: there is no such mask."""
+    """Return the share of each segment's pixels that are mining in the mask of the run's year before; None: there is no such mask."""
     before = [year for year in place.config.year_names if int(year) < int(place.year)]
     path = place.layout.mask(before[-1] if before else "none", place.block)
     if not path.is_file():
@@ -231,23 +241,22 @@ def _mined_before(place: Place, count: int) -> NDArray[np.float64] | None:
     hits, pixels = np.zeros(count + 1), np.zeros(count + 1)
     with raster.opened(place.product(Layout.segments)) as ids, raster.opened(path) as mask:
         for window in raster.strips(ids.shape):
-            here = ids.read(1, window=window).ravel()
+            labels = ids.read(1, window=window).ravel()
             mined = mask.read(1, window=window).ravel() == 1
-            pixels += np.bincount(here, minlength=count + 1)
-            hits += np.bincount(here, mined, minlength=count + 1)
+            pixels += np.bincount(labels, minlength=count + 1)
+            hits += np.bincount(labels, mined, minlength=count + 1)
     share: NDArray[np.float64] = hits[1:] / np.maximum(pixels[1:], 1)
     return share
 
 
 def _overlap(place: Place, table: pd.DataFrame, dry: bool) -> pd.DataFrame:
-    """The blind overlap (segment, inclusion): drawn once and kept with people's files, so that all get the same."""
-
+    """Return the blind overlap (segment, inclusion): drawn once and kept with people's files, the same for all annotators."""
     folder = place.layout.user.overlap(place.year)
     kept = [read_overlap(path) for path in sorted(folder.glob(f"{place.block}-*.csv"))]
-    present = [known.merge(table[["segment", "key"]], on="key") for known in kept]
-    whole = [here for known, here in zip(kept, present, strict=True) if len(here) >= 0.5 * len(known)]
-    if whole:
-        return max(whole, key=len)[["segment", "inclusion"]].sort_values("segment", ignore_index=True)
+    present = [overlap.merge(table[["segment", "key"]], on="key") for overlap in kept]
+    usable = [rows for overlap, rows in zip(kept, present, strict=True) if len(rows) >= 0.5 * len(overlap)]
+    if usable:
+        return max(usable, key=len)[["segment", "inclusion"]].sort_values("segment", ignore_index=True)
     context = place.config.labels.overlap_near
     near = near_features(table, place.root / context, str(place.lattice.geobox.crs)) if context else None
     drawn = draw_overlap(table, place.config.labels.overlap, place.config.labels.seed, near)

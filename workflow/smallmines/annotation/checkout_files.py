@@ -1,4 +1,4 @@
-"""What a person is handed: a working copy and its base, a QGIS project, and files for Google Earth."""
+"""Write the files of a check-out: working copy and base, QGIS project, files for Google Earth."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from smallmines.annotation import qgis
 from smallmines.annotation.block_year import Place
 from smallmines.annotation.checkin import pending
-from smallmines.annotation.working_copy import GIVEN, About, Kind, copy_path, looks, polygons_of, shapes, write_base, write_copy
+from smallmines.annotation.working_copy import EDITABLE, About, Kind, copy_path, polygons_of, shapes, styles, write_base, write_copy
 from smallmines.core import raster
 from smallmines.core.errors import UserError
 from smallmines.core.files import written
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
 
 OUTLINES = 100_000
-"""A copy of more segments gets no files for Google Earth: hand out tiles instead."""
+"""A working copy of more segments gets no files for Google Earth; check out tiles instead."""
 
 
 @dataclass(frozen=True)
 class CheckedOut:
-    """What a check-out gave: where it lies and how much it is, by reason."""
+    """Result of a check-out: path and size of the working copy, number of segments by reason."""
 
     path: Path
     base: str
@@ -41,19 +41,19 @@ class CheckedOut:
     megabytes: float
 
 
-def hand_out(
+def write_checkout(
     place: Place, rows: pd.DataFrame, segments: Callable[[], NDArray[np.uint32]], annotator: str, kind: Kind, dry: bool
 ) -> CheckedOut:
     """Write base, working copy, project and task files.
 
     Args:
-        rows: what is handed out, in the order of the queue: segment, key, tile_id, x, y, rank, why, prediction (text), probability, entropy
-            (NaN: not shown), previous, opinions (texts), blind, inclusion.
-        segments: gives the label raster (row, column) in which they lie.
+        rows: segments that are checked out, in the order of the queue: segment, key, tile_id, x, y, rank, why, prediction (text),
+            probability, entropy (NaN: not shown), previous, opinions (texts), blind, inclusion.
+        segments: returns the label raster (row, column) of their ids.
         dry: write nothing.
 
     Raises:
-        UserError: there is a copy with edits that are not checked in.
+        UserError: there is a working copy with edits that are not checked in.
     """
     import geopandas as gpd
 
@@ -66,9 +66,9 @@ def hand_out(
         return CheckedOut(target, "", len(rows), rows["tile_id"].nunique(), reasons, 0.0)
     lattice = place.lattice
     geobox, crs = lattice.block(place.block), str(lattice.geobox.crs)
-    raster_, ids = segments(), rows["segment"].to_numpy(np.int64)
-    geometry = polygons_of(raster_, ids, geobox)
-    given = rows[["rank", "why"]].assign(
+    labels, ids = segments(), rows["segment"].to_numpy(np.int64)
+    geometry = polygons_of(labels, ids, geobox)
+    shown = rows[["rank", "why"]].assign(
         key=rows["key"].astype(str),
         tile_id=rows["tile_id"].astype(str),
         prediction=rows["prediction"],
@@ -76,31 +76,31 @@ def hand_out(
         entropy=rows["entropy"].astype(float).round(4),
         previous=rows["previous"],
     )
-    base = given.assign(
-        probability=given["probability"].fillna(-1.0),
+    base = shown.assign(
+        probability=shown["probability"].fillna(-1.0),
         x=rows["x"].astype(float),
         y=rows["y"].astype(float),
         blind=rows["blind"].astype(bool),
         inclusion=rows["inclusion"].astype(float),
-        footprint=footprint.encode(footprint.runs_of(raster_, ids), len(ids), geobox),
+        footprint=footprint.encode(footprint.runs_of(labels, ids), len(ids), geobox),
         shape=shapes(geometry),
     )
     about = write_base(place.user, about, base)
-    empty = {name: np.full(len(given), None, object) for name in GIVEN}
-    frame = gpd.GeoDataFrame({**empty, "edited": np.nan, **given, "opinions": rows["opinions"]}, geometry=geometry, crs=crs)
+    empty = {name: np.full(len(shown), None, object) for name in EDITABLE}
+    frame = gpd.GeoDataFrame({**empty, "edited": np.nan, **shown, "opinions": rows["opinions"]}, geometry=geometry, crs=crs)
     text = dict.fromkeys([*empty, "key", "tile_id", "why", "prediction", "previous", "opinions"], "string")
     frame = frame.astype({**text, "edited": "Int64", "rank": "int32"})
     tasks = _tasks(lattice, place.block, base, crs)
     write_copy(target, about, frame, tasks)
     _project(place, target, lattice, tasks)
-    shutil.rmtree(_tasks_folder(target), ignore_errors=True)  # of the copy before
+    shutil.rmtree(_tasks_folder(target), ignore_errors=True)  # of the previous copy
     if len(frame) <= OUTLINES:
         _google_earth(target, frame, tasks)
     return CheckedOut(target, about.base, len(frame), len(tasks), reasons, round(target.stat().st_size / 1e6, 1))
 
 
 def _tasks(lattice: Lattice, block: str, base: pd.DataFrame, crs: str) -> Any:
-    """One row per tile with segments of the copy, the most urgent first."""
+    """Return one row per tile with segments of the copy, the most urgent first."""
     import geopandas as gpd
     import shapely
 
@@ -119,7 +119,7 @@ def _tasks(lattice: Lattice, block: str, base: pd.DataFrame, crs: str) -> Any:
 
 
 def _project(place: Place, target: Path, lattice: Lattice, tasks: Any) -> None:
-    """The QGIS project of a working copy: true and false colour of every year, radar, hillshade, and what the configuration adds."""
+    """Write the QGIS project of a working copy: true and false colour of every year, radar, hillshade, layers of the configuration."""
     images = []
     for year in sorted(place.config.year_names, key=lambda name: name != place.year):  # the copy's year first
         s2, s1 = place.layout.s2(year, place.block), place.layout.s1(year, place.block)
@@ -138,7 +138,7 @@ def _project(place: Place, target: Path, lattice: Lattice, tasks: Any) -> None:
         qgis.write_project(
             beside,
             target,
-            looks(),
+            styles(),
             images,
             place.config.labels.map_layers,
             str(lattice.geobox.crs),
@@ -147,7 +147,7 @@ def _project(place: Place, target: Path, lattice: Lattice, tasks: Any) -> None:
 
 
 def _limits(path: Path, band: int) -> tuple[float, float]:
-    """Values shown black and full, from a thumbnail: the 2nd percentile, and the median plus six times its distance to that."""
+    """Return the values shown darkest and brightest: 2nd percentile of a thumbnail, and median plus six times its distance to that."""
     with raster.opened(path) as source:
         step = max(1, max(source.shape) // 500)
         values = source.read(band, out_shape=(source.height // step, source.width // step), masked=True).compressed()
@@ -161,7 +161,7 @@ def _tasks_folder(target: Path) -> Path:
 
 
 def _google_earth(target: Path, frame: Any, tasks: Any) -> None:
-    """A KMZ per task beside the copy (`<year>-<block>-tasks/<tile>.kmz`): outlines only, so that the imagery shows."""
+    """Write a KMZ per task beside the copy (`<year>-<block>-tasks/<tile>.kmz`): outlines only, so that the imagery is visible."""
     import pandas as pd
     import pyogrio
 
@@ -172,13 +172,13 @@ def _google_earth(target: Path, frame: Any, tasks: Any) -> None:
     with written(_tasks_folder(target)) as beside:
         beside.mkdir()
         by_tile = dict(tuple(lines.groupby("tile_id")))
-        for at in range(len(squares)):
-            tile = squares.iloc[[at]]
+        for number in range(len(squares)):
+            tile = squares.iloc[[number]]
             own = by_tile[tile["tile_id"].iloc[0]]
             named = pd.concat(
                 [
                     tile.assign(Name="tile " + tile["tile_id"])[["Name", "geometry"]],
-                    own.assign(Name=[f"{rank}: {said}" for rank, said in zip(own["rank"], own["prediction"], strict=True)])[
+                    own.assign(Name=[f"{rank}: {prediction}" for rank, prediction in zip(own["rank"], own["prediction"], strict=True)])[
                         ["Name", "geometry"]
                     ],
                 ]

@@ -1,4 +1,4 @@
-"""What people are asked to look at: a queue mixed from several reasons, spread over tiles, and a blind overlap for all."""
+"""Review queue of a round, mixed from several reasons and spread over tiles, and blind overlap for all annotators."""
 
 from __future__ import annotations
 
@@ -16,63 +16,66 @@ from smallmines.labels.tables import VALIDATED
 if TYPE_CHECKING:
     import pandas as pd
 
-Floats = NDArray[np.float64]
-
 NEAR_M = 300.0
-"""A negative within this distance of a predicted mine is worth an audit, in m; so near water or a settlement is near."""
+"""Distance in m within which a segment is near a mine (audit), or near water and settlements (overlap)."""
 
 CONFIDENT = 0.5
-"""An answer of less entropy (in bits) is a confident one."""
+"""A prediction with less entropy (in bits) is confident."""
 
 CROWDED = 4.0
 """No tile gives more than this many times its even share of a reason's segments, unless there are too few others."""
 
 
 def review_queue(
-    table: pd.DataFrame, settings: Queue, seed: int, again: NDArray[np.int64], others: Floats | None, mined_before: Floats | None
+    table: pd.DataFrame,
+    settings: Queue,
+    seed: int,
+    again: NDArray[np.int64],
+    others: NDArray[np.float64] | None,
+    mined_before: NDArray[np.float64] | None,
 ) -> pd.DataFrame:
-    """The segments to look at in one round, in order.
+    """Return the segments of one round, in order.
 
     Args:
         table: segment, key, area, x, y, tile_id, label, provenance, probability, entropy of a block, in segment order.
-        again: segments whose decision did not survive a new segmentation: always first.
-        others: probability by the forests of the other blocks, NaN where not asked, by segment; None: no other block.
-        mined_before: share of the segment that an earlier year's mask calls mining, by segment; None: no earlier year.
+        again: segments whose decisions could not be transferred to the present segmentation; they always come first.
+        others: by segment, probability by the forests of the other blocks, NaN where not predicted; None: no other block.
+        mined_before: by segment, share that is mining in the mask of the year before; None: no earlier year.
 
     Returns:
-        segment and why (transfer, uncertainty, disagreement, unmined, audit), at most `settings.size` rows; what one reason lacks
-        goes to uncertainty.
+        segment and why (transfer, uncertainty, disagreement, unmined, audit), at most `settings.size` rows; where a
+        reason has too few segments, uncertainty fills the rest.
     """
     import pandas as pd
 
     entropy, area = table["entropy"].to_numpy(np.float64), table["area"].to_numpy(np.float64)
     probability, label = table["probability"].to_numpy(np.float64), table["label"].to_numpy()
-    waiting = ~table["provenance"].isin(VALIDATED).to_numpy()
+    undecided = ~table["provenance"].isin(VALIDATED).to_numpy()
     race = np.random.default_rng(seed).exponential(size=len(table)) / area
-    nothing = np.full(len(table), -np.inf)
+    never = np.full(len(table), -np.inf)
     scores = {
         "transfer": np.where(table["segment"].isin(again), area, -np.inf),
         "uncertainty": np.where(entropy > 0, entropy * area, -np.inf),
     }
-    differs = nothing if others is None else np.where(np.abs(others - probability) >= 0.25, np.abs(others - probability) * area, -np.inf)
+    differs = never if others is None else np.where(np.abs(others - probability) >= 0.25, np.abs(others - probability) * area, -np.inf)
     scores["disagreement"] = differs
-    gone = nothing if mined_before is None else np.where((mined_before >= 0.5) & (label == 0), area, -np.inf)
+    gone = never if mined_before is None else np.where((mined_before >= 0.5) & (label == 0), area, -np.inf)
     scores["unmined"] = gone
     confident = entropy < CONFIDENT
     beside = confident & (label == 0) & _near_mines(table)
-    # every other place of the audit is for a negative beside a mine
+    # every other segment of the audit is a negative near a mine
     turn = np.where(beside, 2 * rank_within(1 - beside.astype(np.int64), race), 2 * rank_within(beside.astype(np.int64), race) + 1)
     scores["audit"] = np.where(confident, -turn.astype(np.float64), -np.inf)
 
     parts = {name: getattr(settings, name) for name in ("uncertainty", "disagreement", "unmined", "audit")}
     number = {name: round(settings.size * share / sum(parts.values())) for name, share in parts.items()}
     tile = np.unique(table["tile_id"].astype(str), return_inverse=True)[1]
-    left = waiting.copy()
+    left = undecided.copy()
     chosen: list[pd.DataFrame] = []
     for name in ("transfer", "unmined", "disagreement", "audit", "uncertainty"):
         wanted = settings.size if name == "transfer" else number[name]
         if name == "uncertainty":
-            wanted = settings.size - sum(len(one) for one in chosen)
+            wanted = settings.size - sum(len(rows) for rows in chosen)
         own = _best(np.where(left, scores[name], -np.inf), wanted, tile)
         left[own] = False
         chosen.append(
@@ -83,8 +86,8 @@ def review_queue(
     return queue.iloc[np.lexsort((queue["segment"], queue["turn"], first))][["segment", "why"]].reset_index(drop=True)
 
 
-def _best(score: Floats, number: int, tile: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Places of the highest scores, best first, no tile crowded; -inf is never chosen."""
+def _best(score: NDArray[np.float64], number: int, tile: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the positions of the highest scores, best first, spread over tiles (`CROWDED`); -inf is never chosen."""
     order = np.argsort(-score.round(6), kind="stable")
     order = order[np.isfinite(score[order])]
     if not len(order) or number <= 0:
@@ -96,7 +99,7 @@ def _best(score: Floats, number: int, tile: NDArray[np.int64]) -> NDArray[np.int
 
 
 def _near_mines(table: pd.DataFrame) -> NDArray[np.bool_]:
-    """Segments whose interior point lies near one of a segment that is labelled mining."""
+    """Return which segments have their interior point within `NEAR_M` of one of a segment labelled mining."""
     from scipy.spatial import cKDTree
 
     points = table[["x", "y"]].to_numpy(np.float64)
@@ -108,7 +111,7 @@ def _near_mines(table: pd.DataFrame) -> NDArray[np.bool_]:
 
 
 def draw_overlap(table: pd.DataFrame, number: int, seed: int, near: NDArray[np.bool_] | None = None) -> pd.DataFrame:
-    """Segments that all annotators label blind: even numbers from each predicted class, third of the entropy, and nearness.
+    """Draw the segments that all annotators label blind: equal numbers by predicted class, third of the entropy, and nearness.
 
     Args:
         near: whether each segment lies near water or settlements (see `near_features`); None: not known.
@@ -118,25 +121,25 @@ def draw_overlap(table: pd.DataFrame, number: int, seed: int, near: NDArray[np.b
     """
     import pandas as pd
 
-    still = ~table["provenance"].isin(VALIDATED).to_numpy()
-    waiting = table[still]
-    entropy = waiting["entropy"].to_numpy(np.float64)
+    undecided = ~table["provenance"].isin(VALIDATED).to_numpy()
+    rows = table[undecided]
+    entropy = rows["entropy"].to_numpy(np.float64)
     thirds = np.quantile(entropy, [1 / 3, 2 / 3]) if len(entropy) else np.zeros(2)
-    stratum = (waiting["label"] == 1).to_numpy(np.int64) * 3 + np.searchsorted(thirds, entropy, side="left")
-    stratum += 6 * (near[still] if near is not None else np.zeros(len(waiting), bool))
-    lots = np.random.default_rng(seed).uniform(size=len(waiting))
+    stratum = (rows["label"] == 1).to_numpy(np.int64) * 3 + np.searchsorted(thirds, entropy, side="left")
+    stratum += 6 * (near[undecided] if near is not None else np.zeros(len(rows), bool))
+    lots = np.random.default_rng(seed).uniform(size=len(rows))
     turn = rank_within(stratum, lots)
     drawn = np.sort(np.lexsort((stratum, turn))[:number])
     count, taken = np.bincount(stratum, minlength=12), np.bincount(stratum[drawn], minlength=12)
-    found = pd.DataFrame({"segment": waiting["segment"].to_numpy()[drawn], "stratum": stratum[drawn]})
-    return found.assign(inclusion=taken[stratum[drawn]] / count[stratum[drawn]])
+    overlap = pd.DataFrame({"segment": rows["segment"].to_numpy()[drawn], "stratum": stratum[drawn]})
+    return overlap.assign(inclusion=taken[stratum[drawn]] / count[stratum[drawn]])
 
 
 def near_features(table: pd.DataFrame, path: Path, crs: str) -> NDArray[np.bool_]:
-    """Which segments have their interior point within `NEAR_M` of a feature of a vector file (rivers, settlements …).
+    """Return which segments have their interior point within `NEAR_M` of a feature of a vector file (rivers, settlements …).
 
     Raises:
-        UserError: the file cannot be read, or says no CRS.
+        UserError: the file cannot be read, or has no CRS.
     """
     import pyogrio
     import shapely
@@ -144,12 +147,12 @@ def near_features(table: pd.DataFrame, path: Path, crs: str) -> NDArray[np.bool_
     try:
         layers = [pyogrio.read_dataframe(path, layer=layer, columns=[]) for layer, kind in pyogrio.list_layers(path) if kind is not None]
     except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as error:
-        raise UserError(f"a vector file at {path} (labels.overlap_near)", str(error), "restore the file or leave the key out") from None
+        raise UserError(f"a vector file at {path} (labels.overlap_near)", str(error), "restore the file or remove the key") from None
     if any(layer.crs is None for layer in layers):
         raise UserError(f"a CRS in {path}", "none", "write it with its CRS")
     shapes = np.concatenate([layer.to_crs(crs).geometry.to_numpy() for layer in layers]) if layers else np.array([], object)
     points = np.asarray(shapely.points(table["x"].to_numpy(np.float64), table["y"].to_numpy(np.float64)), object)
-    found = np.zeros(len(table), bool)
+    near = np.zeros(len(table), bool)
     if len(shapes):
-        found[shapely.STRtree(points).query(shapes, predicate="dwithin", distance=NEAR_M)[1]] = True
-    return found
+        near[shapely.STRtree(points).query(shapes, predicate="dwithin", distance=NEAR_M)[1]] = True
+    return near

@@ -1,7 +1,7 @@
-"""Released masks as people's files: label samples, and corrections where the labels of a run differ from them.
+"""Turn released masks into files that people would make: samples, and corrections where the labels of a run differ from the masks.
 
-Masks are placed by their own georeference, not by the number in their name. Nothing is taken from tiles that are held out: with them
-the result can be compared with the release without going in circles.
+Masks are located by their georeference, not by the number in their name. Nothing is taken from tiles that are held out, so that
+these allow an independent comparison with the release.
 """
 
 from __future__ import annotations
@@ -31,19 +31,23 @@ if TYPE_CHECKING:
 
 NAME = re.compile(r"MASK_(?:[A-Z]{2}_)?(\w+)_(\d{4})\.tif")
 UNKNOWN = 255
+"""Value where no mask gives a class."""
+
 ANNOTATOR = "imported"
-"""Name under which samples and corrections from masks go."""
+"""Annotator of samples and corrections from masks."""
 
 
 @dataclass(frozen=True)
 class Imported:
-    """What a folder of masks says about a block and year.
+    """Result of an import for a block and year.
 
     Attributes:
         masks: files that lie in the block.
-        samples, corrections: new; None where they were not asked for, or not possible: a sample file is there, no labels are there.
-        mixed: segments covered, but of both classes.
-        iou: of the labels with these corrections and the masks, over the tiles that are not held out; NaN without labels.
+        held_out: tiles of the block that are held out.
+        covered: segments covered by masks; mixed: of these, segments with both classes.
+        samples: number written; None where a sample file exists already.
+        corrections: number written; None where there are no labels yet.
+        iou: of the corrected labels and the masks, over the tiles that are not held out; NaN without labels.
     """
 
     masks: int
@@ -56,19 +60,19 @@ class Imported:
 
 
 def masks_of(folder: Path, year: str) -> list[Path]:
-    """The masks of a year in a folder, whatever its layout.
+    """List the masks of a year in a folder, at any depth.
 
     Raises:
         UserError: there are none.
     """
-    found = sorted(path for path in folder.rglob("*.tif") if (name := NAME.fullmatch(path.name)) and name[2] == year)
-    if not found:
+    paths = sorted(path for path in folder.rglob("*.tif") if (name := NAME.fullmatch(path.name)) and name[2] == year)
+    if not paths:
         raise UserError(f"files MASK_…_{year}.tif in {folder}", "none", "name the folder of the dataset, e.g. SmallMinesDS/2016")
-    return found
+    return paths
 
 
 def held_out(tiles: Sequence[str], named: Collection[str], fraction: float, seed: int) -> set[str]:
-    """Tiles that are held out: the named ones, and a share of all by chance, the same in every year.
+    """Return the tiles that are held out: the named ones, and a random share of all, the same in every year.
 
     Raises:
         UserError: a named tile is not in the fishnet.
@@ -82,9 +86,9 @@ def held_out(tiles: Sequence[str], named: Collection[str], fraction: float, seed
 def import_masks(place: Place, paths: Sequence[Path], held: Collection[str], number: int, dry: bool = False) -> Imported:
     """Write samples and corrections of a block and year from masks.
 
-    Samples are written where there are none yet: `number` segments of each class by chance. Corrections are written where there are
-    labels: a check-in under the name `imported` for each predicted segment whose label is another. Both only for segments that the masks
-    cover (`labels.transfer.covered`) purely enough (`labels.transfer.purity`) and that touch no tile that is held out.
+    Samples are written where there are none yet: `number` random segments of each class. Corrections are written where there are
+    labels: a check-in of the annotator `imported`, with one event for each predicted segment whose label differs. Both only for segments
+    that the masks cover (`labels.transfer.covered`) with one class (`labels.transfer.purity`) and that touch no tile that is held out.
 
     Raises:
         UserError: no segments yet, or a mask on another grid.
@@ -92,13 +96,13 @@ def import_masks(place: Place, paths: Sequence[Path], held: Collection[str], num
     segments = place.segments()
     features = place.features()
     geobox = place.lattice.block(place.block)
-    known, used = painted(paths, geobox)
+    mask, used = painted(paths, geobox)
     forbidden = _held_pixels(place, segments.shape, held)
     count = len(features)
-    known[forbidden] = UNKNOWN
+    mask[forbidden] = UNKNOWN
     area = np.bincount(segments.ravel(), minlength=count + 1)[1:]
-    mined = np.bincount(segments[known == 1], minlength=count + 1)[1:]
-    seen = mined + np.bincount(segments[known == 0], minlength=count + 1)[1:]
+    mined = np.bincount(segments[mask == 1], minlength=count + 1)[1:]
+    seen = mined + np.bincount(segments[mask == 0], minlength=count + 1)[1:]
     touches = np.bincount(segments[forbidden], minlength=count + 1)[1:] > 0
     rule = place.config.labels.transfer
     covered = (seen >= rule.covered * area) & (seen > 0) & ~touches
@@ -108,7 +112,7 @@ def import_masks(place: Place, paths: Sequence[Path], held: Collection[str], num
     samples = None
     if not only_file(place.layout.user.samples(place.year, place.block).parent, place.block, SUFFIXES):
         samples = _write_samples(place, features, np.where(pure, label, -1), number, dry)
-    corrections, iou = _write_corrections(place, features, segments, np.where(pure, label, -1), known, [path.parent for path in used], dry)
+    corrections, iou = _write_corrections(place, features, segments, np.where(pure, label, -1), mask, [path.parent for path in used], dry)
     if not dry and used:
         _write_record(place, used, held)
     own = place.lattice.cells_of(place.block)["tile_id"].isin(held)
@@ -116,7 +120,7 @@ def import_masks(place: Place, paths: Sequence[Path], held: Collection[str], num
 
 
 def painted(paths: Sequence[Path], geobox: GeoBox) -> tuple[NDArray[np.uint8], list[Path]]:
-    """The masks on a grid (row, column): 1, 0, 255 where none says anything; and those that lie in it.
+    """Paint masks on a grid (row, column): 1, 0, 255 where none gives a class; return that and the masks that lie in the grid.
 
     Raises:
         UserError: a mask in another CRS or resolution, not on whole pixels, or with other values.
@@ -125,29 +129,30 @@ def painted(paths: Sequence[Path], geobox: GeoBox) -> tuple[NDArray[np.uint8], l
     used = []
     for path in paths:
         with raster.opened(path) as source:
-            here = raster.geobox_of(source)
-            col, row = ~geobox.transform @ (here.transform.c, here.transform.f)
-            aligned = here.crs == geobox.crs and here.resolution == geobox.resolution
+            own = raster.geobox_of(source)
+            col, row = ~geobox.transform @ (own.transform.c, own.transform.f)
+            aligned = own.crs == geobox.crs and own.resolution == geobox.resolution
             if not aligned or abs(col - round(col)) > 0.01 or abs(row - round(row)) > 0.01:
                 raise UserError(
                     f"masks on the run's grid ({geobox.crs}, {geobox.resolution.x:g} m, whole pixels)",
-                    f"{path}: {here.crs}, {here.resolution.x:g} m, {col % 1:.2f}, {row % 1:.2f} pixels beside it",
+                    f"{path}: {own.crs}, {own.resolution.x:g} m, shifted by {col % 1:.2f}, {row % 1:.2f} pixels",
                     "set grid.anchor to a corner of the masks",
                 )
             top, left = round(row), round(col)
-            rows = slice(max(top, 0), min(top + here.shape.y, geobox.shape.y))
-            cols = slice(max(left, 0), min(left + here.shape.x, geobox.shape.x))
+            rows = slice(max(top, 0), min(top + own.shape.y, geobox.shape.y))
+            cols = slice(max(left, 0), min(left + own.shape.x, geobox.shape.x))
             if rows.start >= rows.stop or cols.start >= cols.stop:
                 continue
-            mask = source.read(1)
-        if strange := sorted(set(np.unique(mask).tolist()) - {0, 1, UNKNOWN}):
+            values = source.read(1)
+        if strange := sorted(set(np.unique(values).tolist()) - {0, 1, UNKNOWN}):
             raise UserError(f"mask values 0, 1 and 255 in {path}", f"{strange[:5]}", "name a folder of masks")
-        canvas[rows, cols] = mask[rows.start - top : rows.stop - top, cols.start - left : cols.stop - left]
+        canvas[rows, cols] = values[rows.start - top : rows.stop - top, cols.start - left : cols.stop - left]
         used.append(path)
     return canvas, used
 
 
 def _held_pixels(place: Place, shape: tuple[int, int], held: Collection[str]) -> NDArray[np.bool_]:
+    """Return the pixels of a block that lie in tiles that are held out."""
     cells = place.lattice.cells_of(place.block)
     side = place.lattice.tile_size
     forbidden = np.zeros(shape, bool)
@@ -158,7 +163,7 @@ def _held_pixels(place: Place, shape: tuple[int, int], held: Collection[str]) ->
 
 
 def _write_samples(place: Place, features: pd.DataFrame, label: NDArray[np.integer[Any]], number: int, dry: bool) -> int:
-    """Draw segments of each class and write `samples/<year>/<block>.csv`; returns how many."""
+    """Draw segments of each class and write `samples/<year>/<block>.csv`; return how many."""
     import pandas as pd
 
     rng = np.random.default_rng(place.config.labels.seed + int(place.year))
@@ -177,33 +182,33 @@ def _write_corrections(
     features: pd.DataFrame,
     segments: NDArray[np.uint32],
     label: NDArray[np.integer[Any]],
-    known: NDArray[np.uint8],
+    mask: NDArray[np.uint8],
     folders: Sequence[Path],
     dry: bool,
 ) -> tuple[int | None, float]:
-    """Write the corrections as a check-in; returns their number and the IoU of labels and masks with them."""
+    """Write the corrections as a check-in; return their number and the IoU of the corrected labels and the masks."""
     path = place.layout.labels(place.year, place.block)
     if not path.is_file():
         return None, float("nan")
     labels = tables.read(path, "labels")
     if not labels["key"].equals(features["key"]):
         raise UserError("labels of the present segmentation", "labels of another", "run the workflow up to the masks again")
-    now = labels["label"].to_numpy().astype(np.int64)
-    said = {event.key: event.label for event in place.events() if event.annotator == ANNOTATOR}
+    present = labels["label"].to_numpy().astype(np.int64)
+    imported = {event.key: event.label for event in place.events() if event.annotator == ANNOTATOR}
     names = np.array(["not_mining", "mining"], object)
-    fresh = labels["provenance"].isin(["predicted", "cloud", "imported"]).to_numpy() & (label >= 0) & (label != now)
-    chosen = np.flatnonzero(fresh)
-    chosen = chosen[[said.get(int(features["key"].iloc[at])) != names[label[at]] for at in chosen]]
+    differs = labels["provenance"].isin(["predicted", "cloud", "imported"]).to_numpy() & (label >= 0) & (label != present)
+    chosen = np.flatnonzero(differs)
+    chosen = chosen[[imported.get(int(features["key"].iloc[row])) != names[label[row]] for row in chosen]]
     if len(chosen) and not dry:
         event_files.write_events(
             place.layout.user.events(place.year, place.block), _events(place, features, segments, labels, label[chosen], chosen, folders)
         )
-    after = now.copy()
-    after[fresh] = label[fresh]
+    after = present.copy()
+    after[differs] = label[differs]
     mining = np.concatenate([[0], after])[segments]
-    valid = (known != UNKNOWN) & (segments > 0)
-    either = ((mining == 1) | (known == 1)) & valid
-    both = (mining == 1) & (known == 1) & valid
+    valid = (mask != UNKNOWN) & (segments > 0)
+    either = ((mining == 1) | (mask == 1)) & valid
+    both = (mining == 1) & (mask == 1) & valid
     return len(chosen), float(both.sum() / either.sum()) if either.any() else float("nan")
 
 
@@ -212,39 +217,41 @@ def _events(
     features: pd.DataFrame,
     segments: NDArray[np.uint32],
     labels: pd.DataFrame,
-    said: NDArray[np.integer[Any]],
+    corrected: NDArray[np.integer[Any]],
     chosen: NDArray[np.intp],
     folders: Sequence[Path],
 ) -> list[event_files.Event]:
+    """Return the events of the corrections."""
     ids = features["segment"].to_numpy(np.int64)[chosen]
-    prints = footprint.encode(footprint.runs_of(segments, ids), len(ids), place.lattice.block(place.block))
+    footprints = footprint.encode(footprint.runs_of(segments, ids), len(ids), place.lattice.block(place.block))
     when = dt.datetime.now(dt.UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     evidence = "masks in " + ", ".join(sorted({folder.name for folder in folders}))
     names = ("not_mining", "mining")
-    picked = features[["key", "x", "y"]].iloc[chosen].assign(said=said, was=labels["label"].to_numpy()[chosen].clip(0), text=prints)
+    picked = features[["key", "x", "y"]].iloc[chosen].assign(corrected=corrected, footprint=footprints)
+    picked["was"] = labels["label"].to_numpy()[chosen].clip(0)
     picked["probability"] = labels["probability"].to_numpy(np.float64)[chosen].round(4)
     return [
         event_files.Event(
             year=int(place.year),
             block=place.block,
-            key=int(one["key"]),
-            x=float(one["x"]),
-            y=float(one["y"]),
-            label=names[one["said"]],
+            key=int(row["key"]),
+            x=float(row["x"]),
+            y=float(row["y"]),
+            label=names[row["corrected"]],
             provenance="imported",
             annotator=ANNOTATOR,
             time=when,
             evidence=evidence,
-            predicted=names[one["was"]],
-            probability=float(one["probability"]),
-            footprint=one["text"],
+            predicted=names[row["was"]],
+            probability=float(row["probability"]),
+            footprint=row["footprint"],
         )
-        for one in picked.to_dict("records")
+        for row in picked.to_dict("records")
     ]
 
 
 def _write_record(place: Place, used: Sequence[Path], held: Collection[str]) -> None:
-    """`imported/<year>/<block>.csv`: which masks were read, and the tiles of the block that were held out."""
+    """Write `imported/<year>/<block>.csv`: the masks that were read, and the tiles of the block that were held out."""
     import pandas as pd
 
     tiles = sorted(set(place.lattice.cells_of(place.block)["tile_id"]) & set(held))

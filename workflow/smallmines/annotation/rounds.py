@@ -1,4 +1,4 @@
-"""When to stop: what each round of labelling still changed, and what the forest still learns from it."""
+"""Measure what each round of labelling changed and what the forest learned from it, and advise when to stop."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 ENOUGH = 0.005
-"""A smaller gain in F1 over the last two rounds is none."""
+"""Smallest gain in F1 over the last two rounds that counts."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,8 @@ class Round:
     """One round of a block and year, over all annotators.
 
     Attributes:
-        number: 0 is before people decided anything.
-        decisions: of this round; corrected: of these, those unlike the prediction.
+        number: 0 is before the first decision.
+        decisions: number in this round; corrected: of these, those that differ from the prediction.
         f1: of a forest trained on samples and all decisions so far, cross-validated over tiles on the samples, see `best_f1`.
     """
 
@@ -43,7 +43,7 @@ class Round:
 
 
 def rounds_of(events: Sequence[Event]) -> pd.DataFrame:
-    """Events of people with their round: the n-th working copy of each person is his n-th round.
+    """Number the events of people by round: the n-th working copy of each person is their n-th round.
 
     Returns:
         key, label (1, 0, -1), corrected (bool), round (1…), ordered by time.
@@ -66,7 +66,7 @@ def rounds_of(events: Sequence[Event]) -> pd.DataFrame:
 
 
 def progress(place: Place, threads: int = 1) -> list[Round]:
-    """The rounds of a block and year, with what the forest learned.
+    """Return the rounds of a block and year, with the F1 of a forest after each.
 
     Raises:
         UserError: there are no samples, segments or metrics yet.
@@ -84,52 +84,53 @@ def progress(place: Place, threads: int = 1) -> list[Round]:
     final[own] = samples["label"]
     decided = events[events["label"] >= 0].drop_duplicates("segment", keep="last")
     final[decided["segment"].to_numpy(np.int64) - 1] = decided["label"]
-    known = Training(x[own], final[own].astype(np.int8), samples["subclass"].to_numpy(object), tile[own])
-    folds = folds_of(known, settings)
-    found = []
+    training = Training(x[own], final[own].astype(np.int8), samples["subclass"].to_numpy(object), tile[own])
+    folds = folds_of(training, settings)
+    rounds = []
     for number in range(int(events["round"].max() if len(events) else 0) + 1):
         so_far = events[(events["round"] <= number) & (events["label"] >= 0)].drop_duplicates("segment", keep="last")
         label[own] = samples["label"]
         label[so_far["segment"].to_numpy(np.int64) - 1] = so_far["label"]
         probability = np.zeros(len(own))
         for _, test in folds:
-            train = np.flatnonzero((label >= 0) & ~np.isin(tile, np.unique(known.groups[test])))
-            probability[test] = predict(fit(x[train], label[train], params, settings.seed, threads), known.x[test], [0, 1], threads)[:, 1]
-        here = events[events["round"] == number]
-        found.append(Round(number, len(here), int(here["corrected"].sum()), best_f1(known.y, probability)))
-    return found
+            train = np.flatnonzero((label >= 0) & ~np.isin(tile, np.unique(training.groups[test])))
+            model = fit(x[train], label[train], params, settings.seed, threads)
+            probability[test] = predict(model, training.x[test], [0, 1], threads)[:, 1]
+        of_round = events[events["round"] == number]
+        rounds.append(Round(number, len(of_round), int(of_round["corrected"].sum()), best_f1(training.y, probability)))
+    return rounds
 
 
 def best_f1(y: NDArray[np.int8], probability: NDArray[np.float64]) -> float:
-    """F1 of mining at the threshold where it is best: the shares of the classes in training differ from round to round."""
+    """Return F1 of mining at its best threshold, since the class shares of the training samples differ between rounds."""
     from sklearn.metrics import precision_recall_curve
 
     precision, recall, _ = precision_recall_curve(y, probability)
     return float(np.max(2 * precision * recall / np.maximum(precision + recall, 1e-12)))
 
 
-def advice(found: Sequence[Round], differ: float) -> str:
-    """Whether another round is worth it, in words.
+def advice(rounds: Sequence[Round], differ: float) -> str:
+    """Advise in words whether another round is worthwhile.
 
     Args:
-        differ: share of the blind overlap in which two people differ, NaN where unknown.
+        differ: share of the blind overlap that two people label differently, NaN where unknown.
     """
-    if len(found) < 2:
+    if len(rounds) < 2:
         return "no round yet"
-    last = found[-1]
+    last = rounds[-1]
     share = last.corrected / max(last.decisions, 1)
     reasons = []
     if not share:
         reasons.append("the last round changed nothing")
     elif share <= differ:
         reasons.append(f"the last round changed {100 * share:.1f} % of what was looked at, and two people differ in {100 * differ:.1f} %")
-    if len(found) > 2 and (gain := last.f1 - found[-3].f1) < ENOUGH:
+    if len(rounds) > 2 and (gain := last.f1 - rounds[-3].f1) < ENOUGH:
         reasons.append(f"the forest gained {gain:+.3f} in F1 over the last two rounds")
     return f"enough: {'; '.join(reasons)}" if reasons else f"go on: the last round changed {100 * share:.1f} % of what was looked at"
 
 
 def differing(place: Place) -> float:
-    """Share of the blind overlap in which two people differ, the largest of all pairs; NaN where no two labelled it."""
+    """Return the share of the blind overlap that two people label differently, the largest of all pairs; NaN where no two labelled it."""
     import pandas as pd
 
     overlap = [read_overlap(path) for path in place.given()["overlap"]]

@@ -1,4 +1,4 @@
-"""Working copies: the GeoPackage that one person edits in QGIS, and its base, the record of what was handed out.
+"""Working copies: the GeoPackage that one person edits in QGIS, and its base, the record of what was checked out.
 
 Copies lie at `resources/user/<run>/work/<annotator>/<year>-<block>.gpkg`, bases at `…/bases/<year>/<block>/<id>.parquet`.
 """
@@ -27,20 +27,21 @@ if TYPE_CHECKING:
     import geopandas as gpd
     import pandas as pd
 
-GIVEN = ("label", "confidence", "reason", "evidence", "evidence_date", "note")
-"""What people fill in for a segment."""
+EDITABLE = ("label", "confidence", "reason", "evidence", "evidence_date", "note")
+"""Fields of a segment that people fill in."""
 
-SHOWN = ("key", "tile_id", "rank", "why", "prediction", "probability", "entropy", "previous", "opinions")
-"""What they see of it: content key (text), tile, place in the queue, reason, prediction, label in force, others' words in a dispute."""
+READ_ONLY = ("key", "tile_id", "rank", "why", "prediction", "probability", "entropy", "previous", "opinions")
+"""Fields of a segment that people see: content key (text), tile, rank in the queue, reason, prediction, label in force, and, in an
+adjudication, the decisions of the others."""
 
-TASK_GIVEN = ("status", "evidence", "evidence_date", "note")
-"""What people fill in for a tile."""
+TASK_EDITABLE = ("status", "evidence", "evidence_date", "note")
+"""Fields of a task (a tile) that people fill in."""
 
 RULE = (
     '"label" IS NULL OR "label" = \'unsure\' OR "label" = "prediction" OR '
     "(coalesce(\"evidence\", '') <> '' AND regexp_match(coalesce(\"evidence_date\", ''), '^[0-9]{4}-[0-9]{2}-[0-9]{2}$') > 0)"
 )
-"""A correction has its evidence and the evidence's date; a task's count for all its segments, so QGIS only warns."""
+"""A correction needs evidence and its date; those of its task count too, so QGIS only warns."""
 
 TIP = (
     '<b>[% coalesce("label", \'unseen\') %]</b><br>predicted [% "prediction" %], probability [% round("probability", 2) %]<br>'
@@ -50,17 +51,17 @@ TASK_TIP = '<b>tile [% "tile_id" %]</b>: [% "status" %]<br>[% "segments" %] segm
 
 
 AT_ONCE = 50_000
-"""Segments that are outlined at a time: the coordinates of all of a large block would take gigabytes."""
+"""Segments that are vectorised at a time: the coordinates of all of a large block would take gigabytes."""
 
 Kind = Literal["review", "adjudication", "accuracy"]
 
 
 @dataclass(frozen=True)
 class About:
-    """Whose copy it is, and of what.
+    """Origin of a working copy.
 
     Attributes:
-        base: id of the base; empty while it is being made.
+        base: id of the base; empty until it is written.
         kind: `review`; `adjudication` of disputed segments; `accuracy`: pixels of the accuracy sample.
     """
 
@@ -73,36 +74,36 @@ class About:
 
 
 def copy_path(user: Path, about: About) -> Path:
-    """Where a working copy lies."""
+    """Return the path of a working copy."""
     name = f"{about.year}-{about.block}" + {"review": "", "adjudication": "-disputes", "accuracy": "-accuracy"}[about.kind]
     return UserFolder(user).work / about.annotator / f"{name}.gpkg"
 
 
 def events_folder(user: Path, about: About) -> Path:
-    """Where what is said in a copy goes."""
+    """Return the folder of the events of a copy."""
     folder = UserFolder(user)
     return (folder.references if about.kind == "accuracy" else folder.events)(str(about.year), about.block)
 
 
 def base_path(user: Path, about: About) -> Path:
-    """Where its base lies."""
+    """Return the path of the base of a copy."""
     return UserFolder(user).base(str(about.year), about.block, about.base)
 
 
 def polygons_of(segments: NDArray[np.uint32], ids: NDArray[np.integer[Any]], geobox: GeoBox) -> NDArray[np.object_]:
-    """Outlines of some segments of a label raster as multipolygons, in the order of `ids`; each stands there once and has pixels."""
+    """Vectorise some segments of a label raster as multipolygons, in the order of `ids`, which are distinct and occur in the raster."""
     count = int(segments.max(initial=0)) + 1
     rows = np.repeat(np.arange(segments.shape[0], dtype=np.int32), segments.shape[1])
     first, last = np.zeros(count, np.int32), np.zeros(count, np.int32)
     last[segments.ravel()] = rows  # of several assignments the last stands
     first[segments.ravel()[::-1]] = rows[::-1]
     order = np.argsort(ids, kind="stable")
-    found = np.empty(len(ids), object)
+    polygons = np.empty(len(ids), object)
     for start in range(0, len(ids), AT_ONCE):
         some = order[start : start + AT_ONCE]
         top, bottom = int(first[ids[some]].min()), int(last[ids[some]].max()) + 1
-        found[some] = _outlines(segments[top:bottom], ids[some], geobox[top:bottom, :])
-    return found
+        polygons[some] = _outlines(segments[top:bottom], ids[some], geobox[top:bottom, :])
+    return polygons
 
 
 def _outlines(segments: NDArray[np.uint32], ids: NDArray[np.integer[Any]], geobox: GeoBox) -> NDArray[np.object_]:
@@ -111,9 +112,9 @@ def _outlines(segments: NDArray[np.uint32], ids: NDArray[np.integer[Any]], geobo
 
     place = np.zeros(max(int(segments.max(initial=0)), int(ids.max(initial=0))) + 1, np.int32)
     place[ids] = np.arange(1, len(ids) + 1)
-    asked = place[segments]
+    wanted = place[segments]
     lines, sizes, rings, owner = [], [], [], []
-    for shape, value in rasterio.features.shapes(asked, mask=asked > 0, connectivity=4, transform=geobox.transform):
+    for shape, value in rasterio.features.shapes(wanted, mask=wanted > 0, connectivity=4, transform=geobox.transform):
         outline = shape["coordinates"]
         lines += outline
         sizes += [len(line) for line in outline]
@@ -127,17 +128,17 @@ def _outlines(segments: NDArray[np.uint32], ids: NDArray[np.integer[Any]], geobo
 
 
 def shapes(geometry: NDArray[Any]) -> list[str]:
-    """A fingerprint of each outline, to tell whether it was edited."""
+    """Digest each outline, to detect whether it was edited."""
     import shapely
 
-    return [hashlib.sha256(one).hexdigest()[:16] if one else "" for one in shapely.to_wkb(shapely.normalize(geometry), byte_order=1)]
+    return [hashlib.sha256(wkb).hexdigest()[:16] if wkb else "" for wkb in shapely.to_wkb(shapely.normalize(geometry), byte_order=1)]
 
 
 def write_base(user: Path, about: About, table: pd.DataFrame) -> About:
-    """Write the record of what is handed out; returns `about` with its id.
+    """Write the base, the record of what is checked out; return `about` with the id of the base.
 
     Args:
-        table: columns of `SHOWN` without opinions, and x, y, blind, inclusion, footprint, shape.
+        table: columns of `READ_ONLY` without opinions, and x, y, blind, inclusion, footprint, shape.
     """
     import pandas as pd
     import pyarrow as pa
@@ -147,15 +148,15 @@ def write_base(user: Path, about: About, table: pd.DataFrame) -> About:
     named = About(**{**asdict(about), "base": digest([asdict(about), list(table.columns), content])})
     target = base_path(user, named)
     if not target.is_file():
-        known = pa.Table.from_pandas(table, preserve_index=False)
-        known = known.replace_schema_metadata({**(known.schema.metadata or {}), "about": json.dumps(asdict(named))})
+        arrow = pa.Table.from_pandas(table, preserve_index=False)
+        arrow = arrow.replace_schema_metadata({**(arrow.schema.metadata or {}), "about": json.dumps(asdict(named))})
         with written(target) as beside:
-            pq.write_table(known, beside)
+            pq.write_table(arrow, beside)
     return named
 
 
 def read_base(user: Path, about: About) -> pd.DataFrame:
-    """The record of what was handed out.
+    """Read the base of a working copy.
 
     Raises:
         UserError: there is none.
@@ -170,21 +171,21 @@ def read_base(user: Path, about: About) -> pd.DataFrame:
     return pd.read_parquet(path)
 
 
-def looks() -> dict[str, str]:
-    """The style of each layer of a working copy, see `qgis.style`."""
+def styles() -> dict[str, str]:
+    """Return the style of each layer of a working copy, see `qgis.style`."""
     return {
-        "segments": qgis.style([*GIVEN, "edited", *SHOWN], GIVEN, "label", qgis.COLOURS, "unseen", TIP, RULE),
-        "tasks": qgis.style(["tile_id", "segments", *TASK_GIVEN, "edited"], TASK_GIVEN, "status", qgis.STATES, "open", TASK_TIP),
+        "segments": qgis.style([*EDITABLE, "edited", *READ_ONLY], EDITABLE, "label", qgis.COLOURS, "unseen", TIP, RULE),
+        "tasks": qgis.style(["tile_id", "segments", *TASK_EDITABLE, "edited"], TASK_EDITABLE, "status", qgis.STATES, "open", TASK_TIP),
     }
 
 
 def write_copy(target: Path, about: About, segments: gpd.GeoDataFrame, tasks: gpd.GeoDataFrame) -> None:
-    """Write the GeoPackage with styles, stamps and where it comes from; at once or not at all."""
+    """Write the GeoPackage with styles, triggers that stamp the time of edits, and its origin; at once or not at all."""
     import pandas as pd
     import pyogrio
 
-    known = pd.DataFrame([{key: str(value) for key, value in asdict(about).items()}])
-    styles = pd.DataFrame(
+    origin = pd.DataFrame([{key: str(value) for key, value in asdict(about).items()}])
+    layer_styles = pd.DataFrame(
         [
             {
                 "f_table_catalog": "",
@@ -192,14 +193,14 @@ def write_copy(target: Path, about: About, segments: gpd.GeoDataFrame, tasks: gp
                 "f_table_name": name,
                 "f_geometry_column": "geom",
                 "styleName": "labelling",
-                "styleQML": qgis.qml(text),
+                "styleQML": qgis.qml(style),
                 "styleSLD": "",
                 "useAsDefault": True,
                 "description": "",
                 "owner": "",
                 "update_time": "2024-01-01T00:00:00Z",
             }
-            for name, text in looks().items()
+            for name, style in styles().items()
         ]
     )
     with written(target) as beside:
@@ -207,23 +208,23 @@ def write_copy(target: Path, about: About, segments: gpd.GeoDataFrame, tasks: gp
             pyogrio.write_dataframe(
                 frame, beside, layer=name, driver="GPKG", geometry_type="MultiPolygon", promote_to_multi=True, SPATIAL_INDEX="YES"
             )
-        for name, table in (("about", known), ("layer_styles", styles)):
+        for name, table in (("about", origin), ("layer_styles", layer_styles)):
             pyogrio.write_dataframe(table, beside, layer=name, driver="GPKG")
         with contextlib.closing(sqlite3.connect(beside)) as file, file:
-            for name, given in (("segments", GIVEN), ("tasks", TASK_GIVEN)):
-                # whoever edits by other means than QGIS's form is stamped too, with the time of saving
+            for name, fields in (("segments", EDITABLE), ("tasks", TASK_EDITABLE)):
+                # edits made without QGIS's form are stamped too, with the time of saving
                 file.execute(
-                    f"CREATE TRIGGER stamp_{name} AFTER UPDATE OF {', '.join(given)} ON {name} WHEN NEW.edited IS OLD.edited BEGIN "
+                    f"CREATE TRIGGER stamp_{name} AFTER UPDATE OF {', '.join(fields)} ON {name} WHEN NEW.edited IS OLD.edited BEGIN "
                     f"UPDATE {name} SET edited = CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER) WHERE fid = NEW.fid; END"
                 )
 
 
 @dataclass(frozen=True)
 class Edited:
-    """What a working copy says now.
+    """Present content of a working copy.
 
     Attributes:
-        segments: GIVEN, edited, key (uint64, 0 where unreadable), row (its fid), geometry.
+        segments: EDITABLE, edited, key (uint64, 0 where unreadable), row (its fid), geometry.
         tasks: tile_id, status, evidence, evidence_date, note, edited.
     """
 
@@ -233,10 +234,10 @@ class Edited:
 
 
 def snapshot(path: Path, target: Path) -> None:
-    """Copy a GeoPackage as it stands, with what a program that has it open has saved.
+    """Copy a GeoPackage consistently, with everything that a program which has it open has saved.
 
     Raises:
-        UserError: no such file, no database, or locked for longer than ten seconds.
+        UserError: no such file, not a database, or locked for longer than ten seconds.
     """
     if not path.is_file():
         raise UserError(f"a working copy at {path}", "no such file", "name the .gpkg that `smallmines labels checkout` wrote")
@@ -246,7 +247,7 @@ def snapshot(path: Path, target: Path) -> None:
             contextlib.closing(sqlite3.connect(target)) as copy,
         ):
             source.execute("BEGIN")
-            source.execute("SELECT count(*) FROM sqlite_master").fetchall()  # waits for a lock, and gives up; `backup` alone would not
+            source.execute("SELECT count(*) FROM sqlite_master").fetchall()  # waits for a lock with a timeout, unlike `backup`
             source.backup(copy)
             copy.execute("PRAGMA journal_mode=DELETE")
     except sqlite3.Error as error:
@@ -256,10 +257,10 @@ def snapshot(path: Path, target: Path) -> None:
 
 
 def read_copy(path: Path, name: str) -> Edited:
-    """Read a snapshot.
+    """Read a snapshot of a working copy.
 
     Args:
-        name: of the working copy, for messages.
+        name: path of the working copy, for messages.
 
     Raises:
         UserError: tables or columns are missing.
@@ -269,19 +270,19 @@ def read_copy(path: Path, name: str) -> Edited:
 
     needed: Mapping[str, tuple[str, ...]] = {
         "about": tuple(About.__dataclass_fields__),
-        "segments": (*GIVEN, "edited", "key"),
-        "tasks": ("tile_id", *TASK_GIVEN, "edited"),
+        "segments": (*EDITABLE, "edited", "key"),
+        "tasks": ("tile_id", *TASK_EDITABLE, "edited"),
     }
     try:
         layers = {layer for layer, _ in pyogrio.list_layers(path)}
-        lost = [f"table {layer}" for layer in needed if layer not in layers]
+        missing = [f"table {layer}" for layer in needed if layer not in layers]
         for layer in layers & set(needed):
             fields = set(pyogrio.read_info(path, layer=layer)["fields"])
-            lost += [f"column {column} of {layer}" for column in needed[layer] if column not in fields]
-        if lost:
+            missing += [f"column {column} of {layer}" for column in needed[layer] if column not in fields]
+        if missing:
             raise UserError(
                 f"the tables and columns of a working copy in {name}",
-                f"without {', '.join(lost)}",
+                f"without {', '.join(missing)}",
                 "check out again and copy the edits over",
             )
         about = pyogrio.read_dataframe(path, layer="about").iloc[0].to_dict()
@@ -290,13 +291,13 @@ def read_copy(path: Path, name: str) -> Edited:
     except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as error:
         raise UserError(f"a working copy at {name}", str(error), "check out again and copy the edits over") from None
     text = segments["key"].fillna("").astype(str)
-    good = text.str.fullmatch(r"\d{1,20}")
-    segments["key"] = np.array([int(one) if fine and int(one) < 2**64 else 0 for one, fine in zip(text, good, strict=True)], np.uint64)
-    for table, columns in ((segments, GIVEN), (tasks, TASK_GIVEN)):
+    digits = text.str.fullmatch(r"\d{1,20}")
+    segments["key"] = np.array([int(key) if valid and int(key) < 2**64 else 0 for key, valid in zip(text, digits, strict=True)], np.uint64)
+    for table, columns in ((segments, EDITABLE), (tasks, TASK_EDITABLE)):
         for column in columns:
             values = (
                 pd.to_datetime(table[column], errors="coerce").dt.strftime("%Y-%m-%d") if table[column].dtype.kind == "M" else table[column]
             )
             table[column] = values.fillna("").astype(str).str.strip()
-    known: dict[str, Any] = {name: about[name] for name in About.__dataclass_fields__}
-    return Edited(About(**{**known, "year": int(known["year"])}), segments.assign(row=segments.index).reset_index(drop=True), tasks)
+    origin: dict[str, Any] = {name: about[name] for name in About.__dataclass_fields__}
+    return Edited(About(**{**origin, "year": int(origin["year"])}), segments.assign(row=segments.index).reset_index(drop=True), tasks)

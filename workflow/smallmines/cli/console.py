@@ -49,22 +49,23 @@ def show(title: str, rows: list[dict[str, Any]], decimals: int = 3) -> None:
     numeric = [any(isinstance(row.get(key), int | float) for row in rows) for key in keys]
     longest = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = _blocks(names, cells, width)
-    for headers in ([[name] for name in names], [name.split() or [""] for name in names]):  # on one line, or a word a line
-        widths = [max(size, *map(len, header)) for size, header in zip(longest, headers, strict=True)]
-        if sum(widths) + 2 * (len(widths) - 1) <= width:
-            lines = _table(names, cells, widths, numeric)
+    whole, wrapped = [[name] for name in names], [name.split() for name in names]
+    for headers, gap in ((whole, 2), (wrapped, 2), (wrapped, 1)):
+        widths = [max([size, *map(len, header)]) for size, header in zip(longest, headers, strict=True)]
+        if sum(widths) + gap * (len(widths) - 1) <= width:
+            lines = _table(names, cells, widths, numeric, gap)
             break
     print("\n".join(line.rstrip() for line in lines))
 
 
-def _table(names: list[str], cells: list[list[str]], widths: list[int], numeric: list[bool]) -> list[str]:
-    """Format a line per row under wrapped headers; numbers are flush right."""
+def _table(names: list[str], cells: list[list[str]], widths: list[int], numeric: list[bool], gap: int) -> list[str]:
+    """Format a line per row under wrapped headers, columns `gap` spaces apart; numbers are flush right."""
     headers = [textwrap.wrap(name, size) if name else [""] for name, size in zip(names, widths, strict=True)]
     height = max(map(len, headers))
     padded = [[""] * (height - len(header)) + header for header in headers]
     lines = [*map(list, zip(*padded, strict=True)), ["─" * size for size in widths], *cells]
     return [
-        "  ".join(f"{cell:>{size}}" if right else f"{cell:<{size}}" for cell, size, right in zip(line, widths, numeric, strict=True))
+        (gap * " ").join(f"{cell:>{size}}" if right else f"{cell:<{size}}" for cell, size, right in zip(line, widths, numeric, strict=True))
         for line in lines
     ]
 

@@ -25,7 +25,7 @@ app = typer.Typer(
 Dry = Annotated[bool, typer.Option("--dry-run", "-n", help="Say what would happen, write nothing.")]
 
 
-def _made(run: str) -> Path:
+def _dataset_splits(run: str) -> Path:
     path = Layout(run).splits
     if not path.is_file():
         raise UserError(f"{path}", "no such file", "run the workflow first: snakemake --configfile …")
@@ -43,7 +43,7 @@ def show_splits(config: ConfigPath, json: Json = False) -> None:
 
     with plain_errors():
         run = read_config(config).run
-        _made(run)
+        _dataset_splits(run)
         report = read_json(Layout(run).split_report)
     rows = [
         {"split": name, "tiles_and_years": number, "share_of_mining": report["mining_share"].get(name)}
@@ -67,8 +67,8 @@ def freeze(config: ConfigPath) -> None:
 
     with plain_errors():
         run = read_config(config).run
-        made, target = _made(run), _frozen(run)
-        text = made.read_text(encoding="utf-8")
+        target = _frozen(run)
+        text = _dataset_splits(run).read_text(encoding="utf-8")
         if target.is_file() and target.read_text(encoding="utf-8") != text:
             raise UserError(f"no other splits at {target}", "there are", "move the file away, or run the workflow with it")
         with written(target) as beside:

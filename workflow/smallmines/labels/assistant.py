@@ -18,7 +18,7 @@ from smallmines.core.errors import UserError
 from smallmines.core.files import write_json, written
 from smallmines.core.log import logger
 from smallmines.core.product import CLASSES
-from smallmines.labels import prevalence, tables
+from smallmines.labels import tables
 from smallmines.labels.forest import (
     FEATURES,
     SCALES,
@@ -34,6 +34,7 @@ from smallmines.labels.forest import (
     training_of,
     tune,
 )
+from smallmines.labels.prevalence import estimate, types_of
 from smallmines.segment.features import read_features
 from smallmines.settings.assistant import Assistant
 
@@ -146,17 +147,14 @@ def assist(
     x, without_dem = matrix(table)
     probabilities = predict(model, x, [0, 1], threads)
 
-    area = table["area"].to_numpy(np.float64)
-    clear = table["clear_share"].to_numpy() >= tables.CLEAR
-    if not clear.any():
-        clear[:] = True
-    clear_segments = ClearSegments(x[clear], area[clear], probabilities[clear])
-    own = samples_by_block[block]
+    clear = clear_segments(table, x, probabilities)
+    area, own = table["area"].to_numpy(np.float64), samples_by_block[block]
     sampled = np.isin(table["segment"], own.loc[own["label"] == 1, "segment"])
-    share = find_prevalence(training, tuned.params, clear_segments, round(float(area[sampled].sum() / area.sum()), 4), settings, threads)
-    threshold = find_threshold(clear_segments, share, settings)
-    clear_share = float(clear_segments.area.sum() / area.sum())
-    result = Result(block, list(segments), training, tuned, model, len(table), without_dem, clear_share, share, threshold)
+    sampled_share = round(float(area[sampled].sum() / area.sum()), 4)
+    prevalence = find_prevalence(training, tuned.params, clear, sampled_share, settings, threads)
+    threshold = find_threshold(clear, prevalence, settings)
+    clear_share = float(clear.area.sum() / area.sum())
+    result = Result(block, list(segments), training, tuned, model, len(table), without_dem, clear_share, prevalence, threshold)
 
     write_json(outputs.metrics, metrics(result, settings))
     predicted = table[["segment"]].assign(probability=probabilities[:, 1].astype(np.float32), entropy=entropy(probabilities[:, 1]))
@@ -172,6 +170,14 @@ def assist(
             "dem_fill": dem_median(table),
         },
     )
+
+
+def clear_segments(table: pd.DataFrame, x: NDArray[np.float32], probabilities: NDArray[np.float64]) -> ClearSegments:
+    """Select the segments of a block that count in shares of the area; see `ClearSegments`."""
+    clear = table["clear_share"].to_numpy() >= tables.CLEAR
+    if not clear.any():
+        clear[:] = True
+    return ClearSegments(x[clear], table["area"].to_numpy(np.float64)[clear], probabilities[clear])
 
 
 def read_samples(block: str, paths: Mapping[str, str], settings: Assistant) -> dict[str, pd.DataFrame]:
@@ -209,10 +215,10 @@ def find_prevalence(
     `sampled_share` is used.
     """
     if settings.prevalence == "estimate":
-        estimate = estimate_prevalence(training, params, clear, settings, threads)
+        estimated = estimate_prevalence(training, params, clear, settings, threads)
         predicted_at_half = round(clear.predicted_share(0.5), 4)
-        share = round(float(np.sqrt(estimate.share * predicted_at_half)), 4)
-        details = {**estimate.details, "predicted_at_half": predicted_at_half}
+        share = round(float(np.sqrt(estimated.share * predicted_at_half)), 4)
+        details = {**estimated.details, "predicted_at_half": predicted_at_half}
         if share < sampled_share:
             logger.warning(
                 "estimated prevalence %.4f is below the %.4f sampled as mining, which is used; better set assistant.prevalence",
@@ -238,7 +244,7 @@ def estimate_prevalence(training: Training, params: Params, clear: ClearSegments
     """
     from sklearn.model_selection import StratifiedKFold
 
-    types = prevalence.types_of(training.x, training.y, training.subclass, settings.seed)
+    types = types_of(training.x, training.y, training.subclass, settings.seed)
     some = slice(None, None, -(-len(clear.x) // ENOUGH))
     shares = {}
     for name, code in (("of_types", types.code), ("of_two_classes", 1 - training.y.astype(np.int64))):
@@ -249,14 +255,14 @@ def estimate_prevalence(training: Training, params: Params, clear: ClearSegments
         else:
             model = fit(training.x, code, params, settings.seed, threads)
             everywhere = predict(model, clear.x[some], list(range(int(code.max()) + 1)), threads)
-        shares[name] = round(prevalence.estimate(out_of_fold, code, everywhere, clear.area[some]), 4)
+        shares[name] = round(estimate(out_of_fold, code, everywhere, clear.area[some]), 4)
     return Prevalence(max(shares.values()), {"source": "estimate", **shares, "types_from": types.source, "types": types.number})
 
 
-def find_threshold(clear: ClearSegments, share: Prevalence, settings: Assistant) -> Threshold:
+def find_threshold(clear: ClearSegments, prevalence: Prevalence, settings: Assistant) -> Threshold:
     """Return the threshold of the configuration, or the one at which the predicted share of the area matches the prevalence."""
     if settings.threshold == "match_prevalence":
-        value = matching_threshold(clear.probabilities[:, 1], clear.area, share.share)
+        value = matching_threshold(clear.probabilities[:, 1], clear.area, prevalence.share)
     else:
         value = settings.threshold
     predicted = {level: clear.predicted_share(level) for level in sorted({value, 0.5})}

@@ -301,17 +301,17 @@ def join(samples: Samples, segments: NDArray[np.uint32], own: NDArray[np.bool_],
     unseen = pd.DataFrame({"sample": np.setdiff1d(np.arange(len(home)), links["sample"]), "segment": 0, "share": 0.0})
     links = pd.concat([links, unseen], ignore_index=True)
     links = links.join(samples.table.assign(label=samples.table["label"].map(LABELS)), on="sample")
-    good = links[(links["segment"] > 0) & (links["share"] >= 0.5)]
-    lowest, highest = (good.groupby("segment")["label"].agg(how) for how in ("min", "max"))
+    covering = links[(links["segment"] > 0) & (links["share"] >= 0.5)]
+    lowest, highest = (covering.groupby("segment")["label"].agg(name) for name in ("min", "max"))
     conflict = lowest.index[lowest != highest]
-    kept = good[~good["segment"].isin(conflict)]
+    kept = covering[~covering["segment"].isin(conflict)]
     refused = pd.concat(
         [
             links[links["segment"] == 0].assign(why="no segment there: no Sentinel-2 data, or a polygon without a pixel centre"),
-            links[(links["segment"] > 0) & (links["share"] < 0.5) & ~links["segment"].isin(good["segment"])].assign(
+            links[(links["segment"] > 0) & (links["share"] < 0.5) & ~links["segment"].isin(covering["segment"])].assign(
                 why="the polygon covers less than half of the segment"
             ),
-            good[good["segment"].isin(conflict)].assign(why="conflicting labels on the segment"),
+            covering[covering["segment"].isin(conflict)].assign(why="conflicting labels on the segment"),
         ]
     ).sort_values(["number", "segment", "why"])
     refused = refused.assign(what="sample", which=refused["number"].astype(str))
@@ -349,11 +349,11 @@ def _coverage(polygons: NDArray[Any], segments: NDArray[np.uint32], own: NDArray
     tree = shapely.STRtree(polygons)
     pairs, counts = [np.empty((0, 2), np.int64)], [np.empty(0, np.int64)]
     for window in raster.strips(segments.shape) if len(polygons) else ():
-        here = raster.window_geobox(geobox, window)
-        near = polygons[tree.query(shapely.box(*here.extent.boundingbox))]
+        strip = raster.window_geobox(geobox, window)
+        near = polygons[tree.query(shapely.box(*strip.extent.boundingbox))]
         if not len(near):
             continue
-        touched = rasterio.features.rasterize(near, out_shape=here.shape, transform=here.transform, all_touched=True, dtype="uint8")
+        touched = rasterio.features.rasterize(near, out_shape=strip.shape, transform=strip.transform, all_touched=True, dtype="uint8")
         top = int(window.row_off)
         row, col = np.nonzero(touched.astype(bool) & own[top : top + touched.shape[0]])
         x, y = geobox.transform @ (col + 0.5, row + top + 0.5)

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from smallmines.core.files import read_json
-from smallmines.dataset.split_methods import BUFFER, NAMES
+from smallmines.core.product import BUFFER, SPLITS
 
 SENSORS = {"s2": "Sentinel-2", "s1": "Sentinel-1"}
 CLASSES = {1: "mining", 0: "not mining"}
@@ -113,7 +113,7 @@ def split_shares(index: pd.DataFrame) -> list[SplitShare]:
     labelled = 100 - index["mask_nodata_percent"].to_numpy()
     table = index[["split", "year", "mining_percent"]].assign(labelled=labelled, mining=index["mining_percent"].fillna(0) * labelled)
     shares = []
-    for split in (*NAMES, BUFFER):
+    for split in (*SPLITS, BUFFER):
         for year, rows in table[table["split"] == split].groupby("year"):
             mining, whole = float(rows["mining"].sum()), float(table.loc[table["year"] == year, "mining"].sum())
             share = mining / max(float(rows["labelled"].sum()), 1e-9)

@@ -1,7 +1,7 @@
-"""The table of a block's segments: one row per segment of the label raster, by raster arithmetic.
+"""Compute the table of features of a block: one row per segment of the label raster, by raster arithmetic.
 
-Labels are uint32, 1..n in row-major order of each segment's first pixel, 0 outside, and each is one piece (see
-`smallmines.segmentation`). No step loops over segments or pixels; rasters are read in strips.
+Labels are uint32, 1..n in row-major order of each segment's first pixel, 0 outside, and each segment is connected (see
+`smallmines.segment.segmentation`). No step loops over segments or pixels; rasters are read in strips.
 """
 
 from __future__ import annotations
@@ -55,14 +55,14 @@ def describe(
             raster.require_grid(source, lattice.block(block))
         table = features(labels, s2, clear_source, heights, lattice, block)
     with written(features_out) as beside:
-        checked = features_schema().validate(table)
-        checked.attrs[TAG] = of_packages(TABLES)
-        checked.to_parquet(beside, index=False)
+        validated = features_schema().validate(table)
+        validated.attrs[TAG] = of_packages(TABLES)
+        validated.to_parquet(beside, index=False)
     logger.info("block %s: %d segments described, %d without elevation", block, len(table), int(table["DEM"].isna().sum()))
 
 
 def features(labels: Labels, s2: DatasetReader, clear: DatasetReader, dem: DatasetReader, lattice: Lattice, block: str) -> pd.DataFrame:
-    """The rows of `describe`, from labels (row, column) and open rasters on the block's grid."""
+    """Return the rows of `describe`, from labels (row, column) and open rasters on the block's grid."""
     import pandas as pd
 
     count = int(labels.max(initial=0))
@@ -81,17 +81,17 @@ def features(labels: Labels, s2: DatasetReader, clear: DatasetReader, dem: Datas
 
 
 def strip_sums(labels: Labels, count: int, s2: DatasetReader, clear: DatasetReader, dem: DatasetReader) -> dict[str, NDArray[np.float64]]:
-    """Per segment 1..count the sums of each Sentinel-2 band, of clear pixels, of heights and of pixels with a height, (count,).
+    """Return, per segment 1..count, the sums of each Sentinel-2 band, of clear pixels, of heights and of pixels with a height, (count,).
 
     Sums are float64 in raster order, strip by strip: exact for integers, and the same on every machine for heights.
     """
     bands = dict(zip(S2_BANDS, raster.band_indices(s2, S2_BANDS), strict=True))
     sums = {name: np.zeros(count + 1) for name in (*S2_BANDS, "clear", "DEM", "DEM pixels")}
     for window in raster.strips(labels.shape):
-        here = labels[window.toslices()].ravel()
+        segment = labels[window.toslices()].ravel()
 
-        def add(name: str, values: NDArray[Any], here: Labels = here) -> None:
-            part = np.bincount(here, weights=values)
+        def add(name: str, values: NDArray[Any], segment: Labels = segment) -> None:
+            part = np.bincount(segment, weights=values)
             sums[name][: len(part)] += part
 
         cube = s2.read(list(bands.values()), window=window)
@@ -99,19 +99,19 @@ def strip_sums(labels: Labels, count: int, s2: DatasetReader, clear: DatasetRead
             add(name, values.ravel())
         add("clear", clear.read(1, window=window).ravel() > 0)
         height = dem.read(1, window=window).ravel()
-        known = np.isfinite(height)
-        add("DEM", np.where(known, height, 0))
-        add("DEM pixels", known)
+        valid = np.isfinite(height)
+        add("DEM", np.where(valid, height, 0))
+        add("DEM pixels", valid)
     return {name: values[1:] for name, values in sums.items()}
 
 
 def interior_points(labels: Labels, count: int) -> NDArray[np.int64]:
-    """The row-major index of each segment's pixel whose centre is farthest from the segment's edge; of equals the first, (count,).
+    """Return the row-major index of each segment's pixel whose centre is farthest from the segment's edge; of equals the first, (count,).
 
     The edge is the outline of the segment's pixels, the raster's frame included. From a pixel's centre, the nearest point of such an
     outline is the middle or the end of a pixel side. These lie, like the centres, on the points of a raster of half pixels, so the
     Euclidean distance transform of its outline points gives the exact squared distance, an integer in half pixels. The outline of
-    other segments does no harm: to reach it a straight line leaves the own segment first.
+    other segments does not matter: a straight line to it leaves the own segment first.
     """
     distance = squared_distances(labels).ravel()
     flat = labels.ravel()
@@ -121,14 +121,14 @@ def interior_points(labels: Labels, count: int) -> NDArray[np.int64]:
 
 
 def first_index(flat: NDArray[Any], indices: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """The first of the ascending `indices` at which each label 0..count occurs in `flat` (-1 where it does not), (count + 1,)."""
+    """Return the first of the ascending `indices` at which each label 0..count occurs in `flat` (-1 where it does not), (count + 1,)."""
     first = np.full(count + 1, -1, np.int64)
-    first[flat[indices][::-1]] = indices[::-1]  # the last assignment stands
+    first[flat[indices][::-1]] = indices[::-1]  # the last assignment wins
     return first
 
 
 def squared_distances(labels: Labels) -> NDArray[np.int32]:
-    """Squared distance of each pixel's centre to the nearest outline of a segment, in half pixels, (row, column)."""
+    """Return the squared distance of each pixel's centre to the nearest outline of a segment, in half pixels, (row, column)."""
     from scipy import ndimage
 
     height, width = labels.shape
@@ -148,7 +148,7 @@ def squared_distances(labels: Labels) -> NDArray[np.int32]:
 
 
 def content_keys(labels: Labels, count: int, lattice: Lattice, block: str) -> NDArray[np.uint64]:
-    """Sum, modulo 2^64, of `splitmix64` over the segment's pixel indices row · W + column on the run's whole lattice, (count,)."""
+    """Sum, modulo 2^64, `splitmix64` over the segment's pixel indices row · W + column on the run's whole lattice, (count,)."""
     top, left = lattice.offset(block)
     width = np.uint64(lattice.geobox.shape.x)
     keys = np.zeros(count + 1, np.uint64)
@@ -161,7 +161,7 @@ def content_keys(labels: Labels, count: int, lattice: Lattice, block: str) -> ND
 
 
 def splitmix64(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """The finaliser of SplitMix64 (Steele, Lea, Flood 2014, doi 10.1145/2660193.2660195) at state `values`, modulo 2^64."""
+    """Apply the finaliser of SplitMix64 (Steele, Lea, Flood 2014, doi 10.1145/2660193.2660195) at state `values`, modulo 2^64."""
     mixed = values + np.uint64(0x9E3779B97F4A7C15)
     mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -169,17 +169,21 @@ def splitmix64(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 
 def tiles_at(lattice: Lattice, block: str, row: NDArray[np.int64], col: NDArray[np.int64]) -> NDArray[np.object_]:
-    """The tile_id at each pixel (row, column in the block's grid); None outside the block's own cells."""
+    """Return the tile_id at each pixel (row, column in the block's grid); None outside the block's own cells."""
     _, _, height, width = lattice.windows[block]
     cells = lattice.cells_of(block)
     names = np.full((height, width), None, object)
     names[cells["y"] // lattice.tile_size, cells["x"] // lattice.tile_size] = cells["tile_id"]
-    found: NDArray[np.object_] = names[row // lattice.tile_size, col // lattice.tile_size]
-    return found
+    tile_ids: NDArray[np.object_] = names[row // lattice.tile_size, col // lattice.tile_size]
+    return tile_ids
 
 
 def features_schema() -> Any:
-    """The contract of `features.parquet` (pandera): every column in order, with its type and range; unknown columns are refused."""
+    """Return the schema of `features.parquet` (pandera): every column in order, with type and range; no other columns.
+
+    segment: id, 1..n. area: in pixels. B02…B12: mean of the band. DEM: mean height in m, null without a height. x, y: interior point
+    in the grid's CRS. key: content key. tile_id: tile of the interior point. clear_share: share of the pixels seen clearly.
+    """
     from smallmines.core.optional import pandera
 
     pa = pandera()
@@ -209,7 +213,7 @@ def read_features(path: str | Path) -> pd.DataFrame:
     """Read and validate `features.parquet`.
 
     Raises:
-        UserError: the file is not as `features_schema` says.
+        UserError: the file does not match `features_schema`.
     """
     import pandas as pd
     import pandera.errors

@@ -1,12 +1,12 @@
-"""Mean-shift segmentation with Orfeo ToolBox (OTB), as three chained applications.
+"""Run the mean-shift segmentation of Orfeo ToolBox (OTB) as three chained applications.
 
 MeanShiftSmoothing (without mode search, which is not reproducible), LSMSSegmentation and LSMSSmallRegionsMerging
 (Michel, Youssefi, Grizonnet 2015, doi 10.1109/TGRS.2014.2330857) rather than LargeScaleMeanShift, which takes three
 times the time and five times the memory, or SmallRegionsMerging, which takes ten times the memory.
 
-OTB is called in this process through its Python API `otbApplication` where that can be imported, and as `otbcli_*`
-otherwise: one table of parameters for both, and the same bytes from both. It is looked for in the folder `OTB_ROOT`
-(an unpacked binary release) where that is set, else on PATH and in the Python's site-packages.
+OTB runs in this process through its Python API `otbApplication` where that can be imported, and as programs `otbcli_*`
+otherwise; both get the same parameters and give the same bytes. It is searched in the folder `OTB_ROOT` (an unpacked binary
+release) where that is set, else on PATH and in the site-packages of Python.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ from smallmines.core.log import logger
 from smallmines.settings.segmentation import Segmentation
 
 FAR = 65535
-"""Value of masked pixels in the image that OTB sees. Farther from every reflectance than any range radius, so that a masked
-pixel never enters a mean and its region is the last that a small segment would join (0 is too near to dark water)."""
+"""Value of masked pixels in the image that OTB reads. Farther from every reflectance than any range radius, so that a masked
+pixel never enters a mean and a small segment joins its region last (0 is too near to dark water)."""
 
 MERGING_TILE_PX = 512
 """Largest side of the merging's tiles: of 10 M pieces on 3840 × 3840 px it took 74 s, 94 s with 1349 px and 173 s in one tile."""
 
 LAST_LINES = 12
-"""Lines of a failing application that go into the error."""
+"""Last lines of a failing application that an error quotes."""
 
 INSTALL = "install Orfeo ToolBox: sudo apt-get install otb-bin (or set OTB_ROOT to an unpacked release of OTB)"
 
@@ -57,11 +57,11 @@ Value = str | int | float | bool | Path | Image
 
 @dataclass(frozen=True)
 class Resources:
-    """What a job may use.
+    """Resources of a job.
 
     Attributes:
         threads: threads of ITK, the library under OTB.
-        ram_mb: memory that OTB plans a streamed tile with (`-ram`); see `resources`.
+        ram_mb: memory in MB with which OTB plans its streamed tiles (`-ram`); see `resources`.
         tile_px: side of the tiles of the segmentation and the merging, in pixels.
     """
 
@@ -71,7 +71,7 @@ class Resources:
 
 
 def resources(threads: int, mem_mb: int, bands: int) -> Resources:
-    """Shares of a job's memory: half for OTB's plan, which it exceeds by up to 45 % (measured), the rest for labels and Python.
+    """Divide a job's memory: half for OTB's plan, which it exceeds by up to 45 % (measured), the rest for labels and Python.
 
     Tiles are as large as an eighth of the memory holds at 24 bytes per pixel and band (image, copies and padding), within 256 to 2048 px.
     """
@@ -81,7 +81,7 @@ def resources(threads: int, mem_mb: int, bands: int) -> Resources:
 
 
 PROGRAM = "otbcli_MeanShiftSmoothing"
-"""The program that is looked for; the others come with it."""
+"""Program by which OTB is found; the others come with it."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Orfeo:
     Attributes:
         backend: `python` or `cli`.
         run: runs one application with its parameters; raises UserError where it fails.
-        version: of Orfeo ToolBox, as its programs say it; `unknown` where they do not.
+        version: of Orfeo ToolBox, as its programs report it; else `unknown`.
     """
 
     backend: Literal["python", "cli"]
@@ -100,10 +100,10 @@ class Orfeo:
 
 
 def find(backend: Literal["auto", "python", "cli"], threads: int) -> Orfeo:
-    """OTB by the asked way; `auto` is `python` where otbApplication can be imported, else `cli`.
+    """Find OTB; backend `auto` is `python` where otbApplication can be imported, else `cli`.
 
     Raises:
-        UserError: OTB is not there, with the command that installs it.
+        UserError: OTB is not installed; names the command that installs it.
     """
     os.environ.update(_environment(threads))
     problem = ""
@@ -123,7 +123,7 @@ def find(backend: Literal["auto", "python", "cli"], threads: int) -> Orfeo:
 
 
 def smoothing(image: Path, smooth: Path, position: Path, settings: Segmentation, limits: Resources) -> dict[str, Value]:
-    """Parameters of MeanShiftSmoothing: `image` (any bands) to `smooth` (its bands, float32) and `position` (2 bands, float32)."""
+    """Return parameters of MeanShiftSmoothing: `image` (any bands) to `smooth` (its bands, float32) and `position` (2 bands, float32)."""
     return {
         "in": image,
         "fout": Image(smooth, "float"),
@@ -138,7 +138,7 @@ def smoothing(image: Path, smooth: Path, position: Path, settings: Segmentation,
 
 
 def segmentation(smooth: Path, position: Path, labels: Path, settings: Segmentation, limits: Resources) -> dict[str, Value]:
-    """Parameters of LSMSSegmentation: neighbours within both radii share a label (uint32, 1.., ids depend on the tiles)."""
+    """Return parameters of LSMSSegmentation: neighbours within both radii share a label (uint32, 1.., ids depend on the tiles)."""
     return {
         "in": smooth,
         "inpos": position,
@@ -153,7 +153,7 @@ def segmentation(smooth: Path, position: Path, labels: Path, settings: Segmentat
 
 
 def merging(smooth: Path, labels: Path, merged: Path, settings: Segmentation, limits: Resources) -> dict[str, Value]:
-    """Parameters of LSMSSmallRegionsMerging: segments below the minimum size join the neighbour nearest in mean (uint32)."""
+    """Return parameters of LSMSSmallRegionsMerging: segments below the minimum size join the neighbour nearest in mean (uint32)."""
     return {
         "in": smooth,
         "inseg": labels,
@@ -170,7 +170,7 @@ def _root() -> Path | None:
 
 
 def _programs() -> Path | None:
-    """The folder of OTB's programs; None: they are on PATH."""
+    """Return the folder of OTB's programs; None: they are on PATH."""
     root = _root()
     return root / "bin" if root else None
 
@@ -186,7 +186,7 @@ def _version() -> str:
 
 
 def _environment(threads: int) -> dict[str, str]:
-    """Variables that ITK and OTB's GDAL read once, when they are first used in a process."""
+    """Return the variables that ITK and OTB's GDAL read once, when they are first used in a process."""
     values = {"ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": str(threads), "GDAL_CACHEMAX": GDAL_CACHE_MB, "OTB_LOGGER_LEVEL": "WARNING"}
     root = _root()
     places = [str(root / "lib/otb/applications")] if root else sorted(glob.glob("/usr/lib/*/otb/applications"))
@@ -196,10 +196,10 @@ def _environment(threads: int) -> dict[str, str]:
 
 
 def _import_api() -> Any:
-    """The module otbApplication; with `OTB_ROOT`, only the one in there.
+    """Import otbApplication; with `OTB_ROOT`, only from that folder.
 
     Raises:
-        ImportError: it is not there, or has none of the applications.
+        ImportError: it is not installed, or has none of the applications.
     """
     root = _root()
     if root:
@@ -216,7 +216,7 @@ def _import_api() -> Any:
 
 
 def _run_api(api: Any, application: str, parameters: Mapping[str, Value]) -> None:
-    """Run an application in this process; what it prints (from C++) goes to the log."""
+    """Run an application in this process; its output (from C++) goes to the log."""
     lines: list[str] = []
     problem = ""
     with _printed(lines):
@@ -236,7 +236,7 @@ def _run_api(api: Any, application: str, parameters: Mapping[str, Value]) -> Non
                 else:
                     app.SetParameterString(key, str(value))
             if app.ExecuteAndWriteOutput() != 0:
-                problem = "it did not end well"
+                problem = "it returned an error"
         except RuntimeError as error:
             problem = str(error)
     for line in lines:
@@ -247,7 +247,7 @@ def _run_api(api: Any, application: str, parameters: Mapping[str, Value]) -> Non
 
 @contextmanager
 def _printed(lines: list[str]) -> Iterator[None]:
-    """Add what this process prints meanwhile on its file descriptors 1 and 2 to `lines`."""
+    """Append what this process writes to file descriptors 1 and 2 inside the block to `lines`."""
     sys.stdout.flush()
     sys.stderr.flush()
     kept = os.dup(1), os.dup(2)
@@ -262,12 +262,12 @@ def _printed(lines: list[str]) -> Iterator[None]:
                 os.dup2(old, number)
                 os.close(old)
             file.seek(0)
-            said = re.split(r"[\r\n\b]+", file.read().decode(errors="replace"))
-            lines.extend(line for line in said if line.strip() and "% [" not in line)  # progress bars stay out
+            printed = re.split(r"[\r\n\b]+", file.read().decode(errors="replace"))
+            lines.extend(line for line in printed if line.strip() and "% [" not in line)  # no progress bars
 
 
 def _run_cli(folder: Path | None, application: str, parameters: Mapping[str, Value]) -> None:
-    """Run an application as a program; what it prints goes to the log line by line."""
+    """Run an application as a program; its output goes to the log line by line."""
     command = [str(folder / f"otbcli_{application}") if folder else f"otbcli_{application}"]
     for key, value in parameters.items():
         command.append(f"-{key}")
@@ -293,7 +293,7 @@ def _run_cli(folder: Path | None, application: str, parameters: Mapping[str, Val
 def _failure(application: str, lines: list[str]) -> UserError:
     last = [line.strip() for line in lines if line.strip()][-LAST_LINES:]
     return UserError(
-        f"OTB's {application} to end well",
+        f"OTB's {application} to succeed",
         " | ".join(last) or "no message",
-        "read the job's log; where memory ran out, give the rule more (--set-resources segment:mem_mb=8000)",
+        "read the job's log; if memory ran out, give the rule more (--set-resources segment:mem_mb=8000)",
     )

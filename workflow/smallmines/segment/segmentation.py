@@ -103,9 +103,9 @@ def masked_image(composite: str | Path, geobox: GeoBox, own: NDArray[np.bool_], 
         chosen = [index - 1 for index in raster.band_indices(source, bands)]
         for window in raster.strips(own.shape):
             cube = source.read(window=window)
-            here = valid[window.toslices()]
-            here &= (cube != 0).all(axis=0)
-            image.write(np.where(here, cube[chosen], np.uint16(orfeo.FAR)), window=window)
+            with_data = valid[window.toslices()]
+            with_data &= (cube != 0).all(axis=0)
+            image.write(np.where(with_data, cube[chosen], np.uint16(orfeo.FAR)), window=window)
     return valid
 
 
@@ -118,7 +118,7 @@ def mean_shift(
     Masked regions keep labels there, since OTB does not treat 0 as a segment.
     """
     folder = image.parent
-    smooth, position, split, whole, merged = (folder / f"{name}.tif" for name in ("smooth", "position", "split", "whole", "merged"))
+    smooth, position, split, numbered, merged = (folder / f"{name}.tif" for name in ("smooth", "position", "split", "numbered", "merged"))
     logger.info("smoothing")
     otb.run("MeanShiftSmoothing", orfeo.smoothing(image, smooth, position, settings, limits))
     image.unlink()
@@ -129,10 +129,10 @@ def mean_shift(
     split.unlink()
     if settings.min_size > 1:
         labels[~valid] = labels.max() + np.uint32(1)
-        raster.write(whole, pieces(labels), geobox, None, ["segment"], zlevel=1)
+        raster.write(numbered, pieces(labels), geobox, None, ["segment"], zlevel=1)
         del labels
         logger.info("merging small segments")
-        otb.run("LSMSSmallRegionsMerging", orfeo.merging(smooth, whole, merged, settings, limits))
+        otb.run("LSMSSmallRegionsMerging", orfeo.merging(smooth, numbered, merged, settings, limits))
         labels = raster.read(merged)[0].astype(np.uint32, copy=False)
     labels[~valid] = 0
     return pieces(labels)
@@ -161,7 +161,7 @@ def ordered(labels: NDArray[Any], count: int) -> Labels:
     """Renumber labels 1..count, each of which occurs, row-major by first pixel; 0 stays 0."""
     flat = labels.ravel()
     first = np.zeros(count + 1, np.int64)
-    first[flat[::-1]] = np.arange(flat.size - 1, -1, -1)  # the last assignment stands
+    first[flat[::-1]] = np.arange(flat.size - 1, -1, -1)  # the last assignment wins
     new = np.zeros(count + 1, np.uint32)
     new[1 + np.argsort(first[1:], kind="stable")] = np.arange(1, count + 1, dtype=np.uint32)
     renumbered: Labels = new[labels]
