@@ -88,7 +88,9 @@ def main() -> None:
     arguments = parser.parse_args()
     for folder in arguments.folders:
         if (before := planned(folder, arguments.config)) != ([], 0):
-            raise SystemExit(f"expected  a finished run in {folder}\nfound     {before}\ndo        snakemake --configfile {arguments.config}")
+            raise SystemExit(
+                f"expected  a finished run in {folder}\nfound     {before}\ndo        snakemake --configfile {arguments.config}"
+            )
     print("| edit |" + "".join(f" {folder.name}: rules | jobs |" for folder in arguments.folders))
     print("| --- |" + " --- | --- |" * len(arguments.folders))
     for edit in EDITS:
