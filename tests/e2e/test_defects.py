@@ -78,8 +78,8 @@ def _chromium() -> str | None:
     return next((path for name in names if (path := shutil.which(name))), None)
 
 
-FRAME = """<html><body style="margin:0"><pre id="measured"></pre><iframe src="page.html" style="border:0;width:{width}px;height:900px"></iframe>
-<script>addEventListener("message", event => document.getElementById("measured").textContent = event.data)</script></body></html>"""
+FRAME = """<html><body style="margin:0"><pre id="size"></pre><iframe src="page.html" style="border:0;width:{width}px;height:900px"></iframe>
+<script>addEventListener("message", event => document.getElementById("size").textContent = event.data)</script></body></html>"""
 """A frame can be as narrow as a phone, a window cannot."""
 
 PROBE = """<script>addEventListener("load", () => {
@@ -102,7 +102,7 @@ def test_the_pages_open_in_a_browser(miniature: Workspace, chromium: str, tmp_pa
         capture_output=True, text=True, timeout=120, check=True,
     )  # fmt: skip
     assert "CONSOLE" not in done.stderr
-    message = re.search(r'<pre id="measured">(.+?)</pre>', done.stdout, re.DOTALL)
+    message = re.search(r'<pre id="size">(.+?)</pre>', done.stdout, re.DOTALL)
     assert message is not None
     known = json.loads(html.unescape(message[1]))
     assert known["inner"] == width
