@@ -1,4 +1,4 @@
-"""Small static STAC archives out of arrays, for tests: one item a call."""
+"""Build small static STAC archives from arrays, one item per call."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TWENTY = ("B05", "B06", "B07", "B8A", "B11", "B12", "SCL")
 
 
 def grid(x: float, y: float, shape: tuple[int, int], pixel: float = 10.0, crs: str = UTM) -> GeoBox:
-    """A north-up grid from its north-west corner."""
+    """Return a north-up grid from its north-west corner."""
     return GeoBox(shape, Affine(pixel, 0, x, 0, -pixel, y), crs)
 
 
@@ -29,20 +29,20 @@ Blocks = Mapping[str, tuple[int, int, int, int]]
 
 
 def write_grid(path: Path, whole: GeoBox, tile: int, blocks: Blocks, outside: Sequence[tuple[int, int]] = ()) -> Path:
-    """A `grid/grid.json` whose blocks are windows of cells (row, col, rows, cols); they may overlap, a cell is its first one's."""
+    """Write a `grid/grid.json` whose blocks are windows of cells (row, col, rows, cols); a cell belongs to the first block over it."""
     cells = []
     for row in range(whole.shape.y // tile):
         for col in range(whole.shape.x // tile):
             owners = [name for name, (top, left, rows, cols) in blocks.items() if top <= row < top + rows and left <= col < left + cols]
             if owners and (row, col) not in outside:
                 cells.append([f"{len(cells) + 1:04d}", row, col, owners[0]])
-    known = {"crs": str(whole.crs), "shape": list(whole.shape), "transform": list(whole.transform[:6]), "tile_size": tile}
-    write_json(path, known | {"windows": {name: list(window) for name, window in blocks.items()}, "cells": cells})
+    lattice = {"crs": str(whole.crs), "shape": list(whole.shape), "transform": list(whole.transform[:6]), "tile_size": tile}
+    write_json(path, lattice | {"windows": {name: list(window) for name, window in blocks.items()}, "cells": cells})
     return path
 
 
 class ArchiveBuilder:
-    """Collects items under a folder; `save` writes the catalogue and returns its path."""
+    """Writes items below a folder; `save` writes the catalogue and returns its path."""
 
     def __init__(self, folder: Path) -> None:
         self.catalogue = Catalogue(folder)

@@ -1,4 +1,4 @@
-"""A made-up block: tiles of 32 px, square segments of 4 × 4 px, two classes that overlap; written as the stages before would."""
+"""A synthetic block as the first stages write it: tiles of 32 px, square segments of 4 × 4 px, two overlapping classes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CRS = "EPSG:32630"
 
 @dataclass(frozen=True)
 class Block:
-    """Where the made-up block lies, and its tables."""
+    """Folder and tables of the synthetic block."""
 
     folder: Path
     lattice: Lattice
@@ -41,7 +41,7 @@ class Block:
 
 
 def make_block(folder: Path, rows: int = 4, cols: int = 5, share: float = 0.1, seed: int = 0, contrast: float = 500.0) -> Block:
-    """One block of `rows` × `cols` tiles but the last, which belongs to block 2; the first segment has no data."""
+    """Make a block of `rows` × `cols` tiles without the last, which belongs to block 2; the first segment has no data."""
     cells = [(f"{number + 1:04d}", row, col, "1") for number, (row, col) in enumerate((r, c) for r in range(rows) for c in range(cols))]
     cells[-1] = (*cells[-1][:3], "2")
     write_json(
@@ -64,7 +64,7 @@ def make_block(folder: Path, rows: int = 4, cols: int = 5, share: float = 0.1, s
     coarse[coarse == 0] = -1
     _, ids = np.unique(coarse, return_inverse=True)
     segments = ids.reshape(own.shape).astype(np.uint32)
-    first = np.array([np.flatnonzero(segments.ravel() == one)[0] for one in range(1, segments.max() + 1)])
+    first = np.array([np.flatnonzero(segments.ravel() == number)[0] for number in range(1, segments.max() + 1)])
     row, col = np.divmod(first, own.shape[1])
     count = len(first)
     truth = (rng.random(count) < share).astype(np.int8)

@@ -1,4 +1,4 @@
-"""Shared fixtures: where the package, the repository and the real imagery are, and a miniature on which the whole workflow ran."""
+"""Shared fixtures: repository, real imagery, and a miniature with a finished run."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from sharing import once  # noqa: E402
 from workspace import SAME_ARITHMETIC, Workspace  # noqa: E402
 
 LONG = ("e2e/", "golden/", "unit/test_world", "real/test_triples", "loopback/", "real/", "rules/")
-"""Files to begin with, so that no worker ends with a long one alone."""
+"""Files that run first, so that no worker ends with a long one."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the long files first; within them the order stays."""
+    """Put the long files first; the order within files stays."""
 
     def place(item: pytest.Item) -> int:
         name = item.path.relative_to(REPOSITORY / "tests").as_posix()
@@ -33,13 +33,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def repository() -> Path:
-    """The root of the repository."""
+    """Root of the repository."""
     return REPOSITORY
 
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """The folder of real imagery (`SHARED_DATA`, default `../shared/data`); tests that need it are skipped where it is absent."""
+    """Folder of real imagery (`SHARED_DATA`, default `../shared/data`); tests that need it are skipped if it is missing."""
     folder = Path(os.environ.get("SHARED_DATA", REPOSITORY.parent / "shared" / "data"))
     if not (folder / "README.md").is_file():
         pytest.skip(f"no real imagery at {folder} (set SHARED_DATA)")
@@ -48,9 +48,9 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope="session")
 def miniature(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
-    """A dozen tiles in two years with their archive made and everything run once. Only to be read: edits belong in a `clone`.
+    """A finished run of a dozen tiles in two years. It is read-only; edits belong in a `clone`.
 
-    The workers of a session share one. In the end it must be as it was.
+    The workers of a session share one. It must be unchanged in the end.
     """
 
     def make(folder: Path) -> None:
@@ -63,13 +63,13 @@ def miniature(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 
 def state(workspace: Workspace) -> dict[str, tuple[int, int, int]]:
-    """Inode, size and time of every file of a workspace that a test may not change."""
+    """Return inode, size and time of every file of a workspace that tests must not change."""
     parts = (workspace.results, workspace.folder / "resources", workspace.folder / "workflow")
     files = ((path, path.stat()) for part in parts for path in part.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
-    return {str(path): (known.st_ino, known.st_size, known.st_mtime_ns) for path, known in files}
+    return {str(path): (stat.st_ino, stat.st_size, stat.st_mtime_ns) for path, stat in files}
 
 
 @pytest.fixture
 def clone(miniature: Workspace, tmp_path: Path) -> Workspace:
-    """A finished miniature of the test's own, with nothing to be done."""
+    """A finished miniature for one test, up to date."""
     return miniature.clone(tmp_path / "clone")

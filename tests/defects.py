@@ -1,4 +1,4 @@
-"""Defects put into a copy of a sound dataset, and what the doctor must say of each."""
+"""Defects for copies of a sound dataset, and the doctor's findings that each must cause."""
 
 from __future__ import annotations
 
@@ -25,11 +25,10 @@ class Defect:
     """A defect.
 
     Attributes:
-        name: in words.
-        spoil: puts it into a dataset's folder.
-        family, check: the finding that must come (check: how it begins).
-        also: families and checks whose findings may come with it, since the defect is theirs too.
-        documents: keep checksums, facts and documents, which tell of any change (else they are taken away first).
+        spoil: adds the defect to a dataset's folder.
+        family, check: finding that it must cause (check: beginning of its name).
+        also: families and checks of findings that it may cause as well.
+        documents: keep checksums, facts and documents, which show any change; else they are removed first.
     """
 
     name: str
@@ -41,7 +40,7 @@ class Defect:
 
 
 def prepare(source: Path, folder: Path, documents: bool) -> Path:
-    """A copy to spoil; without `documents` only patches, index, splits and labels.json are left, so that no checksum helps."""
+    """Copy a dataset; without `documents`, only patches, index, splits and labels.json are kept, so that no checksum shows the change."""
     shutil.copytree(source, folder, copy_function=shutil.copyfile)
     if not documents:
         for path in [*folder.glob("SHA256SUMS"), *folder.glob("*/*.sha256"), folder / "facts.json", folder / "croissant.json"]:
@@ -50,14 +49,14 @@ def prepare(source: Path, folder: Path, documents: bool) -> Path:
 
 
 def patches(folder: Path, kind: str, year: str = "*", tiles: slice = slice(None)) -> list[Path]:
-    """Paths of images or masks, by year and tile."""
+    """Return the paths of images or masks, by year and tile."""
     return sorted(folder.glob(f"{year}/{kind}/*.tif"))[tiles]
 
 
 def rewrite(
     path: Path, change: Callable[[np.ndarray], np.ndarray] = lambda array: array, tags: dict[str, str] | None = None, **profile: Any
 ) -> None:
-    """Write a patch anew with other pixels or another form."""
+    """Rewrite a patch with other pixels, tags or profile."""
     with rasterio.open(path) as source:
         array, old, bands, known = source.read(), source.profile, source.descriptions, source.tags()
     array = change(array)
@@ -71,12 +70,12 @@ def rewrite(
 
 
 def images(change: Callable[[np.ndarray], np.ndarray], year: str = "*", tiles: slice = slice(None), **profile: Any) -> Spoil:
-    """A spoiler of images."""
+    """Return a function that changes images."""
     return lambda folder: [rewrite(path, change, **profile) for path in patches(folder, "IMAGE", year, tiles)]
 
 
 def masks(change: Callable[[np.ndarray], np.ndarray], year: str = "*", tiles: slice = slice(None), **profile: Any) -> Spoil:
-    """A spoiler of masks."""
+    """Return a function that changes masks."""
     return lambda folder: [rewrite(path, change, **profile) for path in patches(folder, "MASK", year, tiles)]
 
 
@@ -93,7 +92,7 @@ def bands(which: Any, change: Callable[[np.ndarray], np.ndarray]) -> Callable[[n
 
 
 def shifted(which: Any, down: int, right: int) -> Callable[[np.ndarray], np.ndarray]:
-    """Some bands moved by whole pixels, what leaves on one side coming in on the other."""
+    """Move some bands by whole pixels, wrapping around."""
 
     def moved(image: np.ndarray) -> np.ndarray:
         out = image.copy()
@@ -106,7 +105,7 @@ def shifted(which: Any, down: int, right: int) -> Callable[[np.ndarray], np.ndar
 S2 = slice(0, 10)
 FEW = slice(0, 4)
 INDEX = (("documents", "index"),)
-"""A defect of the masks shows in the index's shares, too."""
+"""Findings of defects of the masks, which the shares in the index show, too."""
 
 
 def half_a_pixel(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""A made-up `results/<run>` folder: two blocks, six tiles, one year, with every kind of gap; small enough for unit tests."""
+"""A synthetic `results/<run>` folder for unit tests: two blocks, six tiles, one year, with every kind of gap."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ITEMS = ("S2A_MSIL2A_20160105T103422_N0500_R108_T30NXN_20210528T081650", "S2A_MS
 
 @dataclass(frozen=True)
 class Results:
-    """Where the made-up products are."""
+    """Paths of the synthetic products."""
 
     folder: Path
     lattice: Lattice
@@ -65,8 +65,8 @@ def make_grid(folder: Path, side: int = SIDE, cells: list[tuple[str, int, int, s
         row, col = int(own["row"].min()), int(own["col"].min())
         windows[str(name)] = [row, col, int(own["row"].max()) + 1 - row, int(own["col"].max()) + 1 - col]
     geobox = GeoBox((rows * side, cols * side), Affine(10, 0, 600000, 0, -10, 700000), "EPSG:32630")
-    known = {"crs": "EPSG:32630", "transform": list(geobox.transform)[:6], "shape": list(geobox.shape), "tile_size": side}
-    write_json(folder / "grid" / "grid.json", {**known, "windows": windows, "cells": table.values.tolist()})
+    grid = {"crs": "EPSG:32630", "transform": list(geobox.transform)[:6], "shape": list(geobox.shape), "tile_size": side}
+    write_json(folder / "grid" / "grid.json", {**grid, "windows": windows, "cells": table.values.tolist()})
     size = side * 10.0
     left, top = 600000 + table["col"].to_numpy() * size, 700000 - table["row"].to_numpy() * size
     fishnet = gpd.GeoDataFrame(table, geometry=shapely.normalize(shapely.box(left, top - size, left + size, top)), crs="EPSG:32630")
@@ -86,7 +86,7 @@ def make_results(folder: Path, side: int = SIDE, cells: list[tuple[str, int, int
 
 
 def make_block(files: BlockFiles, lattice: Lattice, block: str, random: np.random.Generator) -> None:
-    """One block: smooth terrain, round mines; S2 gap in its first tile, S1 and DEM gaps, an open label, an unclear patch."""
+    """Write one block: smooth terrain, round mines, gaps in S2 (first tile), S1 and DEM, an open label, an unclear area."""
     geobox, own, side = lattice.block(block), lattice.own(block), lattice.tile_size
     height, width = geobox.shape
     y, x = np.mgrid[:height, :width].astype(np.float32)
@@ -137,7 +137,7 @@ def make_segments(
 
 
 def worth(year: str) -> dict[str, object]:
-    """What `labels.json` says of a year."""
+    """Return the content of `labels.json` for a year."""
 
     def estimate(value: float) -> dict[str, float]:
         return {"value": value, "low": value - 0.05, "high": value + 0.05}
@@ -162,7 +162,7 @@ def worth(year: str) -> dict[str, object]:
 
 
 def publish(results: Results, country: str = "GH", year: str = YEAR) -> Path:
-    """Patches, assembled folder and index of made-up results; returns the dataset's folder."""
+    """Write patches, assembled folder and index of synthetic results; return the dataset's folder."""
     from smallmines.dataset.assemble import assemble
     from smallmines.dataset.index import IndexSources, write_index
     from smallmines.dataset.patches import Composites, PatchSet, write_images, write_masks

@@ -1,4 +1,4 @@
-"""A made-up run with labels, as far as people's verbs need it: `make_block`'s segments with keys, probabilities and decided labels."""
+"""A synthetic run with labels for the annotation verbs: `make_block`'s segments with keys, probabilities and decided labels."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ YEARS = ("2016", "2022")
 
 
 def make_place(root: Path, year: str = "2016", **labels: object) -> Place:
-    """One block and year: segments of 4 × 4 px, probabilities near the truth, no people yet."""
+    """Make one block and year: segments of 4 × 4 px, probabilities near the truth, no labels of people."""
     config = parse_config(
         {
             "run": "made",
@@ -43,10 +43,12 @@ def make_place(root: Path, year: str = "2016", **labels: object) -> Place:
     rng = np.random.default_rng(1)
     probability = np.clip(block.truth * 0.5 + rng.uniform(0, 0.5, len(features)), 0.01, 0.99).round(4).astype(np.float32)
     entropy = -(probability * np.log2(probability) + (1 - probability) * np.log2(1 - probability))
-    said = pd.DataFrame({"segment": features["segment"], "probability": probability, "entropy": entropy.astype(np.float32).clip(0, 1)})
+    probabilities = pd.DataFrame(
+        {"segment": features["segment"], "probability": probability, "entropy": entropy.astype(np.float32).clip(0, 1)}
+    )
     for name in ("assistant", "people"):
         (place.results / name / year / "1").mkdir(parents=True)
-    tables.write(place.results / "assistant" / year / "1/probabilities.parquet", said, "probabilities")
+    tables.write(place.results / "assistant" / year / "1/probabilities.parquet", probabilities, "probabilities")
     write_json(place.results / "assistant" / year / "1/metrics.json", {"threshold": 0.5})
     empty = pd.DataFrame({"segment": [], "label": [], "subclass": [], "tile_id": [], "who": []})
     kinds = {"segment": "uint32", "label": "int8", "subclass": object, "tile_id": object, "who": object}
@@ -63,40 +65,31 @@ def make_place(root: Path, year: str = "2016", **labels: object) -> Place:
 
 
 def decide_again(place: Place) -> pd.DataFrame:
-    """What the rules `decisions` and `decide` do after a check-in; returns the labels."""
-    folder = place.results / "people" / place.year / place.block
-    segments = place.results / "segments" / place.year / place.block
-    said = place.results / "assistant" / place.year / place.block
-    events = sorted(str(path) for path in (place.user / "events" / place.year / place.block).glob("*.jsonl"))
-    outputs = decisions.Outputs(folder / "decisions.parquet", folder / "lineage.csv", folder / "review.csv")
-    decisions.check_events(events, place.year, place.block, segments / "features.parquet", segments / "segments.tif", Transfer(), outputs)
-    target = place.results / "labels" / place.year / f"{place.block}.parquet"
-    decide.decide(
-        segments / "features.parquet",
-        folder / "samples.parquet",
-        outputs.decisions,
-        said / "probabilities.parquet",
-        said / "metrics.json",
-        target,
-    )
+    """Run the rules `decisions` and `labels` after a check-in; return the labels."""
+    layout, at = place.layout, (place.year, place.block)
+    features, target = layout.features(*at), layout.labels(*at)
+    events = sorted(str(path) for path in layout.user.events(*at).glob("*.jsonl"))
+    outputs = decisions.Outputs(layout.decisions(*at), layout.review(*at).with_name("lineage.csv"), layout.review(*at))
+    decisions.check_events(events, *at, features, layout.segments(*at), Transfer(), outputs)
+    decide.decide(features, layout.samples(*at), outputs.decisions, layout.probabilities(*at), layout.forest_metrics(*at), target)
     return pd.read_parquet(target)
 
 
 def read_truth(place: Place) -> NDArray[np.bool_]:
-    """Which pixels of a made-up place are mined."""
+    """Return which pixels of a synthetic place are mined."""
     folder = place.root / "truth again"
     folder.mkdir(exist_ok=True)
-    found: NDArray[np.bool_] = np.r_[0, make_block(folder).truth].astype(bool)[place.segments()]
-    return found
+    mined: NDArray[np.bool_] = np.r_[0, make_block(folder).truth].astype(bool)[place.segments()]
+    return mined
 
 
 def read(copy: Path, layer: str = "segments") -> pd.DataFrame:
-    """A layer of a working copy, by fid."""
+    """Read a layer of a working copy, by fid."""
     return pyogrio.read_dataframe(copy, layer=layer, fid_as_index=True, read_geometry=False)
 
 
 def edit(copy: Path, statement: str, *values: object) -> None:
-    """Run SQL on a working copy as GDAL and QGIS would: spatial triggers need functions that plain SQLite lacks."""
+    """Run SQL on a working copy as GDAL and QGIS do; the spatial triggers need functions that plain SQLite lacks."""
     with sqlite3.connect(copy) as file:
         for name, size in (("ST_IsEmpty", 1), ("ST_MinX", 1), ("ST_MaxX", 1), ("ST_MinY", 1), ("ST_MaxY", 1)):
             file.create_function(name, size, lambda shape: 0 if shape else 1)

@@ -1,4 +1,4 @@
-"""What the digests of code (`smallmines.core.rerun`) rely on: each function yields what breaks it in the syntax tree of a module."""
+"""Rules that the digests of code (`smallmines.core.rerun`) rely on: each function yields breaches in a module's syntax tree."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ OUTSIDE_MODULES = {f"smallmines.{name.removesuffix('.py').replace('/', '.')}" fo
 DYNAMIC = {"importlib", "import_module", "__import__", "exec", "eval", "compile", "runpy", "pkgutil", "globals", "imp"}
 SELF_READING = {"__doc__", "getdoc", "getsource", "getsourcelines", "getcomments", "inspect", "__loader__", "__spec__", "co_consts"}
 CHANGING = {"append", "add", "extend", "insert", "pop", "popitem", "remove", "discard", "update", "setdefault", "clear", "write", "unlink"}
-"""Methods that change what they are called on; a message calls none of them."""
+"""Methods that change their object; messages must not call them."""
 
 
 def breaches(tree: ast.Module, is_script: bool = False) -> list[str]:
-    """All that a module does against the rules, with its lines."""
-    found = [*_outside_names(tree, is_script), *_messages(tree), *_dynamic(tree)]
-    return sorted({f"line {getattr(node, 'lineno', 0)}: {what}" for node, what in found})
+    """Return all breaches of a module, with their lines."""
+    all_breaches = [*_outside_names(tree, is_script), *_messages(tree), *_dynamic(tree)]
+    return sorted({f"line {getattr(node, 'lineno', 0)}: {breach}" for node, breach in all_breaches})
 
 
 def _parents(tree: ast.Module) -> dict[ast.AST, ast.AST]:
@@ -25,7 +25,7 @@ def _parents(tree: ast.Module) -> dict[ast.AST, ast.AST]:
 
 
 def _outside_names(tree: ast.Module, is_script: bool) -> Iterator[tuple[ast.AST, str]]:
-    """Names of modules outside the digest, used for anything but to raise, to catch, to log and to frame a job."""
+    """Names of modules outside the digest that are used for more than raising, catching, logging and running a job."""
     parents = _parents(tree)
     names: dict[str, str] = {}
     for node in ast.walk(tree):
@@ -46,7 +46,7 @@ def _outside_names(tree: ast.Module, is_script: bool) -> Iterator[tuple[ast.AST,
 
 
 def _is_error_use(node: ast.Name, parents: dict[ast.AST, ast.AST]) -> bool:
-    """In a `raise`, a handler's type, an annotation, `isinstance`, `suppress`, or built by a function that returns such an error."""
+    """Return whether a name is in a `raise`, the type of a handler, an annotation, `isinstance`, `suppress`, or a returned error."""
     child: ast.AST = node
     while (parent := parents.get(child)) is not None:
         if isinstance(parent, ast.Raise):
@@ -69,7 +69,7 @@ def _is_error_use(node: ast.Name, parents: dict[ast.AST, ast.AST]) -> bool:
 
 
 def _is_log_use(node: ast.Name, parents: dict[ast.AST, ast.AST]) -> bool:
-    """The logger of a logging call that is a statement of its own."""
+    """Return whether a name is the logger of a logging call that is a statement."""
     method = parents[node]
     call = parents.get(method)
     return (
@@ -82,13 +82,13 @@ def _is_log_use(node: ast.Name, parents: dict[ast.AST, ast.AST]) -> bool:
 
 
 def _is_frame_use(node: ast.Name, parents: dict[ast.AST, ast.AST]) -> bool:
-    """`with job(…):`."""
+    """Return whether a name is used as `with job(…):`."""
     call = parents[node]
     return isinstance(call, ast.Call) and isinstance(parents.get(call), ast.withitem)
 
 
 def _messages(tree: ast.Module) -> Iterator[tuple[ast.AST, str]]:
-    """Messages that do more than speak."""
+    """Messages with side effects."""
     for node in ast.walk(tree):
         logs = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and ast.unparse(node.func.value) == LOGGER
         if logs or isinstance(node, ast.Raise):
@@ -100,7 +100,7 @@ def _messages(tree: ast.Module) -> Iterator[tuple[ast.AST, str]]:
 
 
 def _dynamic(tree: ast.Module) -> Iterator[tuple[ast.AST, str]]:
-    """Imports that cannot be followed, and code that reads itself."""
+    """Imports that cannot be traced, and code that reads itself."""
     parents = _parents(tree)
     for node in ast.walk(tree):
         names: list[str] = []
@@ -124,7 +124,7 @@ def _dynamic(tree: ast.Module) -> Iterator[tuple[ast.AST, str]]:
 
 
 def _names_a_neighbour(node: ast.AST, parents: dict[ast.AST, ast.AST]) -> bool:
-    """Whether `__file__` is used as `Path(__file__).with_name("<constant>")`, which the digest finds."""
+    """Return whether `__file__` is used as `Path(__file__).with_name("<constant>")`, which the digest finds."""
     path = parents[node]
     method = parents.get(path)
     call = parents.get(method) if method is not None else None

@@ -1,4 +1,4 @@
-"""Sections of the configuration as the rules hand them on."""
+"""Settings of rules from sections of the configuration."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ SENSORS = {Sentinel2: "s2", Sentinel1: "s1", Elevation: "dem"}
 
 
 def asked(section: Sentinel2 | Sentinel1 | Elevation) -> Search:
-    """What `search` reads of a sensor's section."""
+    """Return the settings of `search` from a sensor's section."""
     return settings_of(section, SEARCH[SENSORS[type(section)]])
 
 
 def fetching(section: Sentinel2 | Sentinel1 | Elevation) -> Fetch:
-    """What `fetch` reads of a sensor's section."""
+    """Return the settings of `fetch` from a sensor's section."""
     return settings_of(section, FETCH[SENSORS[type(section)]])
 
 
 def cache(folder: str | Path, reading: int = 1) -> Cache:
-    """A cache of pixels."""
+    """Return a pixel cache."""
     return Cache(Path(folder), reading)
 
 
 def _of(section: type[BaseModel], kind: type[T]) -> Callable[..., T]:
-    """Makes what the rules hand on, from keys of a section and its defaults."""
+    """Return a function that makes settings from keys of a section and its defaults."""
     return lambda **keys: settings_of(section(**keys), kind)
 
 

@@ -1,4 +1,4 @@
-"""What all workers of a test session share."""
+"""Folders that all workers of a test session share."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 
 def once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
-    """A folder that all workers of a session share: the first that asks makes what is in it, and the others wait."""
+    """Return a folder that all workers of a session share; the first worker fills it, and the others wait."""
     base = tmp_path_factory.getbasetemp()
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
     done = folder.with_suffix(".done")

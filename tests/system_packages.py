@@ -1,4 +1,4 @@
-"""Packages of the system that heavy tests need."""
+"""System packages that heavy tests need."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LOCK = Path("/tmp/smallmines-apt.lock")
 
 
 def install(*packages: str) -> None:
-    """Install packages with apt, as root on Debian or Ubuntu, one worker at a time; else skip the test and say the command."""
+    """Install packages with apt, as root on Debian or Ubuntu, one worker at a time; else skip the test with the command."""
     if os.geteuid() or not Path("/usr/bin/apt-get").exists():
         pytest.skip(f"only root on Debian or Ubuntu can install what is missing here: apt-get install {' '.join(packages)}")
     with LOCK.open("w") as lock:

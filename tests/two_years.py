@@ -1,4 +1,4 @@
-"""A small published dataset of two years in which every mask is different, for the tests of the loaders."""
+"""A small published dataset of two years with distinct masks, for tests of the loaders."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ SIDE = 64
 YEARS = (2016, 2022)
 
 DEMO = (Path(__file__).parents[1] / "results/demo/dataset").resolve()
-"""The miniature, where `make demo` has made it."""
+"""The miniature, if `make demo` has made it."""
 
 
 def make_dataset(folder: Path) -> Path:
-    """Six tiles in two years; the second year has the splits the other way round. Returns the published folder."""
+    """Publish six tiles in two years, with the splits of the second year in reverse order; return the folder."""
     tables = []
     for year in YEARS:
         dataset = publish(make_results(folder, side=SIDE, year=str(year)), year=str(year))
@@ -36,18 +36,18 @@ def make_dataset(folder: Path) -> Path:
 
 
 def values(path: str | Path) -> NDArray[np.generic]:
-    """All bands of a file."""
+    """Read all bands of a file."""
     with rasterio.open(path) as source:
         return source.read()
 
 
 def band(path: str | Path, name: str) -> NDArray[np.generic]:
-    """The band that the file itself calls by this name."""
+    """Read the band with this description."""
     with rasterio.open(path) as source:
         return source.read(source.descriptions.index(name) + 1)
 
 
 def mask_of(image: str | Path) -> Path:
-    """Where the mask of an image is, by its name."""
+    """Return the path of the mask of an image, from its name."""
     path = Path(image)
     return path.parents[1] / "MASK" / path.name.replace("IMG_", "MASK_")

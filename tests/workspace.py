@@ -1,4 +1,4 @@
-"""A copy of the repository in a folder of its own, in which tests run the real commands as a user would."""
+"""A copy of the repository in a new folder, where tests run the real commands."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ MINIATURE_TILES = 12
 SAME_ARITHMETIC = (
     {"NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR", "OPENBLAS_CORETYPE": "Haswell"} if platform.machine() == "x86_64" else {}
 )
-"""Environment in which every x86-64 CPU with AVX2 computes the same: with AVX-512, numpy's log10 and exp differ in the last digit, so that
-some made-up reflectances are rounded to another integer and all segments are others."""
+"""Environment in which all x86-64 CPUs with AVX2 give the same numbers. With AVX-512, numpy's log10 and exp differ in the last digit, so
+that some reflectances of the miniature are rounded to another integer and all segments change."""
 SHIPPED = ("Snakefile", "workflow", "config", "profiles", "envs")
 MADE = ("results", "logs", "benchmarks", ".snakemake", "resources/automatic/pixels")
-"""What a run leaves behind."""
+"""Folders that a run writes."""
 
 LINKED = ("results", "resources/automatic")
-"""What `clone` shares as hard links: the workflow replaces these files and never opens one again to write."""
+"""Folders that `clone` shares as hard links: the workflow replaces these files and never writes into them."""
 
 
 @dataclass(frozen=True)
 class Workspace:
-    """A working folder with the workflow in it, the config file of its run, and what its commands find in their environment."""
+    """A working folder with the workflow, the config file of its run, and environment variables of its commands."""
 
     folder: Path
     config: str
@@ -37,7 +37,7 @@ class Workspace:
 
     @staticmethod
     def make(repository: Path, folder: Path, config: str, run: str) -> Workspace:
-        """Copy what a clone would hold of the workflow."""
+        """Copy the files of the workflow that a clone has."""
         for name in SHIPPED:
             source = repository / name
             if source.is_dir():
@@ -47,10 +47,10 @@ class Workspace:
         return Workspace(folder, config, run)
 
     def clone(self, folder: Path, finished: bool = True) -> Workspace:
-        """Copy this workspace; not `finished`: only what a run starts from.
+        """Copy this workspace; without `finished`, only the inputs of a run.
 
-        Results, archive and cached pixels are hard links. People's files, the code, logs and Snakemake's records, which are written in
-        place, are copies with their times, so that nothing is to be done there.
+        Results, archive and cached pixels are hard links. People's files, code, logs and Snakemake's records, which are written in
+        place, are copied with their times, so that the copy is up to date.
         """
         left_out = set() if finished else {self.folder / name for name in MADE}
         linked = [self.folder / name for name in LINKED]
@@ -67,25 +67,25 @@ class Workspace:
 
     @staticmethod
     def miniature(repository: Path, folder: Path, cores: int = 2) -> Workspace:
-        """The small miniature of a repository: its archive made and the whole workflow run once, with the same arithmetic everywhere."""
-        made = replace(Workspace.make(repository, folder, "small.yaml", "small"), environment=SAME_ARITHMETIC)
+        """Make the small miniature of a repository and run the whole workflow once, with the same arithmetic on every machine."""
+        workspace = replace(Workspace.make(repository, folder, "small.yaml", "small"), environment=SAME_ARITHMETIC)
         shutil.copy2(repository / "tests/e2e/small.yaml", folder / "small.yaml")
-        made.world("make", "--config", "small.yaml", "--tiles", str(MINIATURE_TILES))
-        made.snakemake("--set-threads", "assistant=1", "segment=1", cores=cores)
-        return made
+        workspace.world("make", "--config", "small.yaml", "--tiles", str(MINIATURE_TILES))
+        workspace.snakemake("--set-threads", "assistant=1", "segment=1", cores=cores)
+        return workspace
 
     def snakemake(self, *words: str, cores: int | None = 2, succeeds: bool = True) -> str:
-        """Run Snakemake here; its whole output. No `cores`: a profile among the words says how much runs at a time."""
+        """Run Snakemake; return its output. Without `cores`, a profile among the words limits the jobs."""
         limit = [] if cores is None else ["--cores", str(cores)]
         command = [sys.executable, "-m", "snakemake", *words, *limit, "--configfile", self.config]
         return self._call(command, succeeds)
 
     def smallmines(self, *words: str, succeeds: bool = True) -> str:
-        """Run a verb here; its whole output."""
+        """Run a verb; return its output."""
         return self._call([sys.executable, "-m", "smallmines.cli", *words], succeeds)
 
     def world(self, *words: str) -> str:
-        """Run a verb of the miniature Earth here; its whole output."""
+        """Run a verb of the miniature Earth; return its output."""
         return self._call([sys.executable, "-m", "miniature.cli", *words], succeeds=True)
 
     def _call(self, command: list[str], succeeds: bool) -> str:
@@ -97,27 +97,27 @@ class Workspace:
         return done.stdout
 
     def planned(self, *words: str) -> dict[str, int]:
-        """Number of jobs a run would do, by rule; nothing to be done: an empty dict."""
+        """Return the number of planned jobs by rule; empty if the run is up to date."""
         return job_counts(self.snakemake("-n", *words))
 
     @property
     def results(self) -> Path:
-        """Where the run's products are."""
+        """Folder of the run's products."""
         return self.folder / "results" / self.run
 
     @property
     def user(self) -> Path:
-        """Where people's files are."""
+        """Folder of people's files."""
         return self.folder / "resources" / "user" / self.run
 
 
 def messages(text: str) -> list[str]:
-    """The lines `Job N: …` of a dry run, without the number, sorted."""
+    """Return the lines `Job N: …` of a dry run, without the number, sorted."""
     return sorted(re.findall(r"^Job \d+: (.+)$", text, re.MULTILINE))
 
 
 def job_counts(text: str) -> dict[str, int]:
-    """The table `Job stats` of a dry run as {rule: jobs}, without the aggregate `all` and `total`."""
+    """Return the table `Job stats` of a dry run as {rule: jobs}, without `all` and `total`."""
     table = re.search(r"^Job stats:\n.*\n[- ]+\n((?:\S+ +\d+\n)+)", text, re.MULTILINE)
     rows = [line.split() for line in table.group(1).splitlines()] if table else []
     return {name: int(count) for name, count in rows if name not in ("all", "total")}

@@ -1,6 +1,6 @@
-"""How hard a place is: figures of its imagery, and what a per-pixel forest gets on tiles it has not seen.
+"""Measure the difficulty of a place: statistics of its imagery and segments, and accuracy of a per-pixel forest on unseen tiles.
 
-The same figures for the made world, from its archive's files, and for real images beside it.
+The figures are computed for the miniature Earth, from the files of its archive, and for real images.
 
 Usage: PYTHONPATH=tests python tests/bench/difficulty.py --config CONFIG [--images FOLDER] [--picture PNG] [--json FILE]
 """
@@ -49,11 +49,11 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float32]
 
 MOST_TILES = 160
-"""Tiles that a large world is measured on, evenly spread."""
+"""Largest number of tiles that are measured, evenly spread."""
 WINDOW = 8
-"""Tiles along the side of the window that is segmented, at most."""
+"""Largest side in tiles of the window that is segmented."""
 REAL: dict[str, tuple[str, int]] = {"Tanzania": ("38D_378R_2_3", 4), "Brazil": ("282D_485L_3_3", 6)}
-"""Real images in TerraMesh's layout: their ids, and the land-cover class that plays the mines."""
+"""Real images in TerraMesh's layout: id, and the land-cover class in place of mines."""
 REAL_BANDS = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B11", "B12")
 REAL_TILE = 28
 
@@ -65,9 +65,9 @@ class Tiles:
     Attributes:
         cube: (tile, band, row, column) reflectance × 10000.
         height: (tile, row, column) in m.
-        truth: (tile, row, column) True where the class to be found is.
-        valid: (tile, row, column) True where the ground is seen.
-        window: (band, row, column), the tiles that are segmented, side by side; 0 where the ground is not seen.
+        truth: (tile, row, column), True for the positive class.
+        valid: (tile, row, column), True where the ground is visible.
+        window: (band, row, column), adjacent tiles that are segmented; 0 where the ground is not visible.
     """
 
     cube: Floats
@@ -78,7 +78,7 @@ class Tiles:
 
 
 def world_tiles(config: Config, year: str, root: str | Path = ".") -> Tiles:
-    """Tiles of a made world on the clearest date of a year. Specks of false cloud count as seen, clouds and their rims do not.
+    """Read tiles of a miniature Earth on the clearest date of a year. Specks of false cloud count as visible, clouds and their rims do not.
 
     Raises:
         UserError: the world has not been made.
@@ -100,7 +100,7 @@ def world_tiles(config: Config, year: str, root: str | Path = ".") -> Tiles:
 
 
 def _lattice(config: Config, root: Path) -> Lattice:
-    """The run's lattice, laid over the world's area of interest."""
+    """Return the run's lattice over the area of interest of the world."""
     import geopandas as gpd
 
     path = root / "resources/user" / config.run / "aoi.gpkg"
@@ -113,7 +113,7 @@ def _lattice(config: Config, root: Path) -> Lattice:
 
 
 def clearest(items: Sequence[Item], config: Config, year: str) -> list[Item]:
-    """The items of the datatake with the lowest cloud cover of those in the year's dates that see everything."""
+    """Return the items of the datatake with the lowest cloud cover among those within the year's dates that cover everything."""
     epoch = config.years[int(year)]
     takes: dict[str, list[Item]] = {}
     for item in items:
@@ -123,7 +123,7 @@ def clearest(items: Sequence[Item], config: Config, year: str) -> list[Item]:
 
 
 def _seen(scenes: Sequence[Item], box: GeoBox) -> tuple[NDArray[np.uint16], NDArray[np.bool_]]:
-    """Numbers without offset (band, row, column), at least 1 where there are data, and where the ground is seen."""
+    """Read digital numbers without offset (band, row, column), at least 1 where there is data, and where the ground is visible."""
     settings = Sentinel2()
     dilation, opening, margin = cloud_reach(settings.cloud_dilation_px, settings.cloud_opening_px, box)
     wide = box.pad(margin)
@@ -144,30 +144,30 @@ def _onto(href: str, box: GeoBox) -> NDArray[Any]:
 
 
 def _height(hrefs: Sequence[str], box: GeoBox) -> Floats:
-    found = np.zeros(tuple(box.shape), np.float32)
+    height = np.zeros(tuple(box.shape), np.float32)
     for href in hrefs:
         with rasterio.open(href) as source:
-            np.copyto(found, onto(source, box, "bilinear"), where=found == 0)
-    return found
+            np.copyto(height, onto(source, box, "bilinear"), where=height == 0)
+    return height
 
 
 def _window(lattice: Lattice) -> GeoBox:
-    """The square of tiles, at most `WINDOW` wide, with most of the run's tiles in it."""
+    """Return the square, at most `WINDOW` tiles wide, with most of the run's tiles."""
     cells, side = lattice.cells, lattice.tile_size
-    known = np.zeros((int(cells["row"].max()) + 1, int(cells["col"].max()) + 1), np.int64)
-    known[cells["row"], cells["col"]] = 1
-    wide = min(WINDOW, *known.shape)
-    total = np.pad(known.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+    present = np.zeros((int(cells["row"].max()) + 1, int(cells["col"].max()) + 1), np.int64)
+    present[cells["row"], cells["col"]] = 1
+    wide = min(WINDOW, *present.shape)
+    total = np.pad(present.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
     inside = total[wide:, wide:] - total[:-wide, wide:] - total[wide:, :-wide] + total[:-wide, :-wide]
     row, col = np.unravel_index(int(inside.argmax()), inside.shape)
     return lattice.geobox[int(row) * side : int(row + wide) * side, int(col) * side : int(col + wide) * side]
 
 
 def real_tiles(folder: str | Path, name: str, positive: int) -> Tiles:
-    """Tiles of 28 px of a real image in TerraMesh's layout (`S2L2A/<name>.tif`, `DEM/…`, `LULC/…`).
+    """Read tiles of 28 px of a real image in TerraMesh's layout (`S2L2A/<name>.tif`, `DEM/…`, `LULC/…`).
 
     Args:
-        positive: land-cover code of the class to be found.
+        positive: land-cover code of the positive class.
     """
     files = {kind: Path(folder) / kind / f"{name}.tif" for kind in ("S2L2A", "DEM", "LULC")}
     image = raster.read(files["S2L2A"])[[REAL_BANDS.index(band) for band in S2_BANDS]]
@@ -180,23 +180,23 @@ def real_tiles(folder: str | Path, name: str, positive: int) -> Tiles:
 
 
 def _cut(image: NDArray[Any], side: int) -> NDArray[Any]:
-    """(band, row, column) as (tile, band, row, column)."""
+    """Cut (band, row, column) into (tile, band, row, column)."""
     bands, height, width = image.shape
     parts = image.reshape(bands, height // side, side, width // side, side)
     return parts.transpose(1, 3, 0, 2, 4).reshape(-1, bands, side, side)
 
 
 def difficulty(tiles: Tiles, settings: Segmentation, seed: int = 0, trees: int = 100, pixels: int = 60_000) -> dict[str, Any]:
-    """The figures of a place.
+    """Return the figures of a place.
 
-    The forest sees ten bands and the elevation, learns on every other tile (`pixels` of them, `trees` trees) and predicts the rest
-    at probability 0.5.
+    The forest has `trees` trees and uses ten bands and the elevation. It is trained on `pixels` pixels of every other tile and predicts
+    the other tiles at probability 0.5.
     """
     valid = tiles.valid
     bands = tiles.cube.transpose(1, 0, 2, 3)
     spread = np.linalg.eigvalsh(np.cov(bands[:, valid].astype(np.float64)))[::-1]
     share = np.array([truth[seen].mean() for truth, seen in zip(tiles.truth, valid, strict=True) if seen.any()])
-    found = {
+    imagery = {
         "mean_dn": [round(float(band[valid].mean(dtype=np.float64)) + 1000) for band in bands],
         "sd_dn": [round(float(band[valid].std(dtype=np.float64))) for band in bands],
         "lag1": [round(lag1(band, valid), 3) for band in bands],
@@ -206,17 +206,17 @@ def difficulty(tiles: Tiles, settings: Segmentation, seed: int = 0, trees: int =
         "empty_tiles": round(float((share == 0).mean()), 3),
         "fullest_tile": round(float(share.max()), 3),
     }
-    return found | segment_figures(tiles.window, settings) | forest_figures(tiles, rng_of(seed, 120), trees, pixels)
+    return imagery | segment_figures(tiles.window, settings) | forest_figures(tiles, rng_of(seed, 120), trees, pixels)
 
 
 def lag1(band: Floats, valid: NDArray[np.bool_]) -> float:
-    """Correlation of valid pixels with their valid right neighbours, over (tile, row, column)."""
+    """Return the correlation of valid pixels with their valid right neighbours, over (tile, row, column)."""
     both = valid[..., 1:] & valid[..., :-1]
     return float(np.corrcoef(band[..., 1:][both], band[..., :-1][both])[0, 1])
 
 
 def segment_figures(window: NDArray[np.uint16], settings: Segmentation) -> dict[str, Any]:
-    """Segments per million pixels that have data, and their median size, at some settings of the segmentation."""
+    """Return the number of segments per million valid pixels and their median size."""
     from affine import Affine
 
     geobox = GeoBox(window.shape[1:], Affine(10, 0, 600000, 0, -10, 700000), "EPSG:32630")
@@ -231,7 +231,7 @@ def segment_figures(window: NDArray[np.uint16], settings: Segmentation) -> dict[
 
 
 def forest_figures(tiles: Tiles, rng: Generator, trees: int, pixels: int) -> dict[str, Any]:
-    """IoU, precision and recall of a per-pixel forest on the tiles it has not learnt from."""
+    """Return IoU, precision and recall of a per-pixel forest on tiles that it was not trained on."""
     from sklearn.ensemble import RandomForestClassifier
 
     features = np.concatenate([tiles.cube, tiles.height[:, None]], axis=1)
@@ -244,29 +244,29 @@ def forest_figures(tiles: Tiles, rng: Generator, trees: int, pixels: int) -> dic
     chosen = rng.choice(len(y), min(pixels, len(y)), replace=False)
     forest = RandomForestClassifier(trees, min_samples_leaf=3, max_features="sqrt", random_state=0, n_jobs=-1).fit(x[chosen], y[chosen])
     unseen, truth = rows(slice(1, None, 2))
-    called = forest.predict(unseen)
-    counts = np.bincount(truth.astype(np.int64) * 2 + called, minlength=4)
+    predicted = forest.predict(unseen)
+    counts = np.bincount(truth.astype(np.int64) * 2 + predicted, minlength=4)
     return {f"forest_{key}": value for key, value in figures(*counts).items() if key in ("iou", "precision", "recall")}
 
 
 def places(config: Config, images: str | Path | None, root: str | Path = ".") -> Iterator[tuple[str, Tiles]]:
-    """The years of a made world and, with `images`, the real ones, by name."""
+    """Yield name and tiles of the years of a miniature Earth and, with `images`, of the real images."""
     for year in config.year_names:
         yield year, world_tiles(config, year, root)
     for name, (image, positive) in REAL.items() if images else ():
         yield name, real_tiles(str(images), image, positive)
 
 
-def picture(found: dict[str, Tiles], target: str | Path) -> None:
-    """Crops of the windows in natural colours, one stretch for all, as PNG."""
+def picture(places: dict[str, Tiles], target: str | Path) -> None:
+    """Draw crops of the windows in natural colours with one stretch."""
     from smallmines.report import canvas
 
-    made = canvas.figure(4.2 * len(found), 4.6)
-    for axes, (name, tiles) in zip(np.ravel(made.subplots(1, len(found))), found.items(), strict=True):
+    figure = canvas.figure(4.2 * len(places), 4.6)
+    for axes, (name, tiles) in zip(np.ravel(figure.subplots(1, len(places))), places.items(), strict=True):
         crop = tiles.window[[2, 1, 0], :224, :224].astype(np.float32)
         colours = (crop / np.float32(3000)).clip(0, 1).transpose(1, 2, 0) ** np.float32(1 / canvas.GAMMA)
         canvas.show(axes, colours, name, 10)
-    canvas.save(made, target)
+    canvas.save(figure, target)
 
 
 def main(
@@ -278,7 +278,7 @@ def main(
     json: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file too.")] = None,
     seed: Annotated[int, typer.Option(min=0)] = 0,
 ) -> None:
-    """Measure how hard a made world is: its imagery, its segments, and a per-pixel forest on tiles it has not seen."""
+    """Measure the difficulty of a miniature Earth: imagery, segments, and a per-pixel forest on unseen tiles."""
     with plain_errors():
         settings = read_config(config)
         tiles = dict(places(settings, images))

@@ -1,4 +1,4 @@
-"""The doctor on a sound dataset, on a copy of it per defect, and on a dataset of full size made of its patches.
+"""Measure the doctor: detection of each defect on a copy of a sound dataset, and time on a dataset of full size.
 
 Usage: PYTHONPATH=tests python tests/bench/doctor.py DATASET [--full]
 """
@@ -23,12 +23,12 @@ from smallmines.doctor.examine import examine
 TILES = 2135
 
 
-def told(findings: list[Finding]) -> set[tuple[str, str]]:
-    return {(one.family, one.check) for one in findings if one.severity != "note"}
+def checks_of(findings: list[Finding]) -> set[tuple[str, str]]:
+    return {(finding.family, finding.check) for finding in findings if finding.severity != "note"}
 
 
 def table(dataset: Path) -> None:
-    before = told(examine(dataset, Doctor(), 2).findings)
+    before = checks_of(examine(dataset, Doctor(), 2).findings)
     print(f"sound: {sorted(before) or 'nothing found'}\n")
     print("| defect | finding | found | false alarms |\n| --- | --- | --- | --- |")
     found_all, false_all = 0, 0
@@ -36,18 +36,22 @@ def table(dataset: Path) -> None:
         with tempfile.TemporaryDirectory() as folder:
             copy = prepare(dataset, Path(folder) / "dataset", defect.documents)
             defect.spoil(copy)
-            after = told(examine(copy, Doctor(), 2).findings)
+            after = checks_of(examine(copy, Doctor(), 2).findings)
         hit = any(family == defect.family and check.startswith(defect.check) for family, check in after)
-        known = [(defect.family, defect.check), *defect.also, *before]
-        false = [one for one in sorted(after) if not any(one[0] == family and one[1].startswith(check) for family, check in known)]
-        said = ", ".join(map(": ".join, false)) or "–"
-        print(f"| {defect.name} | {defect.family}: {defect.check} | {'yes' if hit else '**no**'} | {said} |", flush=True)
+        expected = [(defect.family, defect.check), *defect.also, *before]
+        false = [
+            (family, check)
+            for family, check in sorted(after)
+            if not any(family == other and check.startswith(name) for other, name in expected)
+        ]
+        alarms = ", ".join(map(": ".join, false)) or "–"
+        print(f"| {defect.name} | {defect.family}: {defect.check} | {'yes' if hit else '**no**'} | {alarms} |", flush=True)
         found_all, false_all = found_all + hit, false_all + len(false)
     print(f"\n{len(DEFECTS)} defects, {found_all} found, {false_all} false alarms")
 
 
 def full(dataset: Path) -> None:
-    """A dataset of 2135 tiles and two years of the given one's patches, each turned and flipped another way, on a lattice of its own."""
+    """Examine a dataset of 2135 tiles in two years, made of rotated patches of another dataset on a new lattice."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for year in ("2016", "2022"):
@@ -72,12 +76,12 @@ def full(dataset: Path) -> None:
         most = [0]
 
         def watch(_: int) -> None:
-            most[0] = max(most[0], sum(one.memory_info().rss for one in (own, *own.children(recursive=True))))
+            most[0] = max(most[0], sum(process.memory_info().rss for process in (own, *own.children(recursive=True))))
 
-        found = examine(folder, Doctor(), 2, watch)
+        examined = examine(folder, Doctor(), 2, watch)
         watch(0)
-        print(f"{len(found.measured.table)} pairs: {time.time() - start:.0f} s, {most[0] / 1e6:.0f} MB over all processes")
-        print(sorted(told(found.findings)))
+        print(f"{len(examined.measured.table)} pairs: {time.time() - start:.0f} s, {most[0] / 1e6:.0f} MB over all processes")
+        print(sorted(checks_of(examined.findings)))
 
 
 if __name__ == "__main__":

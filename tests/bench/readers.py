@@ -1,7 +1,7 @@
-"""How long three readers take to bring the same Sentinel-2 pixels onto the grid of a block, and how much memory.
+"""Measure time and memory of three readers that bring the same Sentinel-2 pixels onto the grid of a block.
 
-`python tests/bench/readers.py results/bench` (part of `make bench`): all bands of one datatake's items over block 1, two threads where
-a reader has threads. Each reader runs in a process of its own; their pixels are compared.
+`python tests/bench/readers.py results/bench` (part of `make bench`) reads all bands of the items of one datatake over block 1, with two
+threads where a reader has threads. Each reader runs in its own process; the pixels are compared.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ READERS = ("warpedvrt", "stackstac", "odc-stac", "stackstac, defaults")
 
 
 def parts(reader: str, href: str, geobox: Any) -> Iterator[np.ndarray]:
-    """A file on the grid, nearest, in strips of 1024 rows (odc-stac and stackstac compute a strip of their lazy array)."""
+    """Yield a file on the grid, nearest, in strips of 1024 rows (odc-stac and stackstac compute strips of a lazy array)."""
     import rasterio
 
     if reader == "warpedvrt":
@@ -51,19 +51,19 @@ def parts(reader: str, href: str, geobox: Any) -> Iterator[np.ndarray]:
         item = pystac.Item.from_dict(item_of(href))
         item.set_self_href(str(Path(href).resolve().with_suffix(".json")))
         cube = odc.stac.load([item], bands=["band"], geobox=geobox, chunks={"x": 1024, "y": 1024})["band"][0]
-    else:  # what a newcomer would write: float64, NaN outside
+    else:  # stackstac with its defaults: float64, NaN outside
         import stackstac
 
         box = geobox.boundingbox.bbox
-        known = {"assets": ["band"], "epsg": geobox.crs.epsg, "resolution": abs(geobox.transform.a), "bounds": tuple(box)}
-        cube = stackstac.stack([item_of(href)], **known, xy_coords="center")[0, 0]
+        options = {"assets": ["band"], "epsg": geobox.crs.epsg, "resolution": abs(geobox.transform.a), "bounds": tuple(box)}
+        cube = stackstac.stack([item_of(href)], **options, xy_coords="center")[0, 0]
     for strip in strips(tuple(geobox.shape), 1024):
         rows = slice(strip.row_off, strip.row_off + strip.height)
         yield np.nan_to_num(cube[rows].compute(scheduler="threads", num_workers=2).to_numpy()).astype(np.uint16)
 
 
 def item_of(href: str) -> dict[str, Any]:
-    """A STAC item of one file, as the readers want it."""
+    """Return a STAC item of one file, as the readers need it."""
     import rasterio
     from odc.geo.geobox import GeoBox
 
@@ -92,8 +92,8 @@ def item_of(href: str) -> dict[str, Any]:
     }
 
 
-def one(reader: str, results: Path) -> None:
-    """Read everything with one reader; prints digest, seconds and peak memory."""
+def read_all(reader: str, results: Path) -> None:
+    """Read everything with one reader; print digest, seconds and peak memory."""
     geobox = read_lattice(results / "grid/grid.json").block("1")
     manifest = read_json(next(results.glob("manifests/*/s2.json")))
     items = [item for item in manifest["chosen"] if item["rank"] == 1]
@@ -111,18 +111,19 @@ def one(reader: str, results: Path) -> None:
 
 
 def main() -> None:
-    """All readers, each in a process, as a table."""
+    """Run all readers, each in a process, and print a table."""
     if len(sys.argv) == 3:
-        one(sys.argv[2], Path(sys.argv[1]))
+        read_all(sys.argv[2], Path(sys.argv[1]))
         return
     print("reader               seconds  ratio  MB    Mpx   pixels")
     first: list[Any] | None = None
     for reader in READERS:
         done = subprocess.run([sys.executable, __file__, sys.argv[1], reader], capture_output=True, text=True, check=True)
-        found = json.loads(done.stdout.splitlines()[-1])
-        first = first or found
-        same = "the same" if found[0] == first[0] else "DIFFERENT"
-        print(f"{reader:20} {found[1]:7.1f} {found[1] / first[1]:6.1f} {found[2]:5d} {found[3] / 1e6:6.0f}   {same}", flush=True)
+        measured = json.loads(done.stdout.splitlines()[-1])
+        first = first or measured
+        same = "the same" if measured[0] == first[0] else "DIFFERENT"
+        _, seconds, peak, pixels = measured
+        print(f"{reader:20} {seconds:7.1f} {seconds / first[1]:6.1f} {peak:5d} {pixels / 1e6:6.0f}   {same}", flush=True)
 
 
 if __name__ == "__main__":

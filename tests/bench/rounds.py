@@ -1,9 +1,9 @@
-"""Rounds of simulated annotators on the miniature: do the masks come nearer to the truth, do the intervals hold what they promise.
+"""Measure rounds of simulated annotators on the miniature: IoU of the masks after each round, and coverage of the intervals.
 
 Usage: PYTHONPATH=tests python tests/bench/rounds.py CONFIG PICTURE [ROUNDS] [SHARE]
 
-Every round is check-out, edits, check-in and adjudication through real working copies of all blocks of the last year; once by the review
-queue and once in random order. It works on a copy of people's files and of what depends on them; nothing of the run is changed.
+Every round is check-out, edits, check-in and adjudication with real working copies of all blocks of the last year, once in the order of
+the review queue and once in random order. It works on a copy of people's files and of what depends on them; the run is not changed.
 """
 
 from __future__ import annotations
@@ -40,15 +40,15 @@ ORDERS = {"queue": checkout.review_queue, "random order": None}
 
 
 def places(config: Any, year: str, root: Path) -> list[Place]:
-    """The blocks of a year, without people's decisions, in a folder of their own."""
+    """Return the blocks of a year without decisions, in a new folder."""
     results = root / "results" / config.run
     results.mkdir(parents=True)
     for name in ("composites", "grid", "segments", "assistant"):
         (results / name).symlink_to(Path("results").absolute() / config.run / name)
     (root / "resources").mkdir()
     (root / "resources/automatic").symlink_to(Path("resources/automatic").absolute())
-    found = [Place(config, year, block, root) for block in config.blocks]
-    for place in found:
+    blocks = [Place(config, year, block, root) for block in config.blocks]
+    for place in blocks:
         folder = results / "people" / year / place.block
         folder.mkdir(parents=True)
         (folder / "samples.parquet").symlink_to(Path("results").absolute() / config.run / f"people/{year}/{place.block}/samples.parquet")
@@ -59,26 +59,26 @@ def places(config: Any, year: str, root: Path) -> list[Place]:
                     Path("results").absolute() / config.run / f"masks/{before}/{place.block}.tif"
                 )
         decide_again(place)
-    return found
+    return blocks
 
 
 def truth_of(place: Place) -> NDArray[np.bool_]:
-    """The true mask of a block."""
+    """Read the true mask of a block."""
     with raster.opened(annotators.truth_path(place.config, place.year, place.root)) as source:
         window = window_in(raster.geobox_of(source), place.lattice.block(place.block))
         return np.asarray(source.read(1, window=rasterio.windows.Window.from_slices(*window)) == 1)
 
 
 def mask_of(place: Place, segments: NDArray[np.uint32]) -> NDArray[np.uint8]:
-    """The mask by the labels as they are: 0, 1, 255 open or outside."""
+    """Return the mask of the present labels: 0, 1, 255 open or outside."""
     label = pd.read_parquet(place.product(Layout.labels))["label"].to_numpy(int) % 256
     return np.concatenate([[255], label]).astype(np.uint8)[segments]
 
 
-def iou(found: list[Place]) -> float:
-    """IoU of mining over all blocks; what is open is left out, as in training."""
+def iou(blocks: list[Place]) -> float:
+    """Return the IoU of mining over all blocks, without open labels, as in training."""
     both = either = 0
-    for place in found:
+    for place in blocks:
         mask, truth = mask_of(place, place.segments()), truth_of(place)
         valid = mask != 255
         both += int(((mask == 1) & truth & valid).sum())
@@ -87,60 +87,59 @@ def iou(found: list[Place]) -> float:
 
 
 def by_chance(table: pd.DataFrame, settings: Any, seed: int, *_: Any) -> pd.DataFrame:
-    """A queue in random order."""
+    """Return a queue in random order."""
     waiting = np.flatnonzero((table["provenance"] == "predicted").to_numpy())
     chosen = np.random.default_rng(seed + len(waiting)).permutation(waiting)[: settings.size]
     return pd.DataFrame({"segment": table["segment"].to_numpy()[chosen], "why": "uncertainty"})
 
 
-def corrected_of(found: list[Place]) -> dict[int, float]:
-    """Share of each round's decisions that changed the prediction, over all blocks."""
-    table = pd.concat([rounds_of(place.events()) for place in found])
+def corrected_of(blocks: list[Place]) -> dict[int, float]:
+    """Return the share of each round's decisions that changed the prediction, over all blocks."""
+    table = pd.concat([rounds_of(place.events()) for place in blocks])
     return {int(number): float(own["corrected"].mean()) for number, own in table.groupby("round")}
 
 
 def rounds(config: Any, year: str, number: int, share: float) -> Iterator[dict[str, Any]]:
-    """A row per order and round."""
+    """Yield a row per order and round."""
     for order, queue in ORDERS.items():
         checkout.review_queue = queue or by_chance
         with tempfile.TemporaryDirectory() as folder:
-            found = places(config, year, Path(folder))
-            before, seen = iou(found), set[str]()
+            blocks = places(config, year, Path(folder))
+            before, seen = iou(blocks), set[str]()
             none = float("nan")
             yield {"order": order, "round": 0, "looked_at": 0, "corrected_%": none, "IoU": before, "points_per_100": none}
             for step in range(1, number + 1):
-                for place in found:
+                for place in blocks:
                     annotators.label(place, share / (1 - share * (step - 1)), step)
                     decide_again(place)
                     annotators.settle_disputes(place)
                     decide_again(place)
-                events = [event for place in found for event in place.events()]
-                changed, known = corrected_of(found), len(seen)
+                events = [event for place in blocks for event in place.events()]
+                changed, earlier = corrected_of(blocks), len(seen)
                 seen |= {event.hash for event in events}
-                now = iou(found)
+                now = iou(blocks)
                 row = {
                     "order": order,
                     "round": step,
                     "looked_at": len(events),
                     "corrected_%": 100 * changed[step],
                     "IoU": now,
-                    "points_per_100": 100 * 100 * (now - before) / (len(seen) - known),
+                    "points_per_100": 100 * 100 * (now - before) / (len(seen) - earlier),
                 }
                 before = now
                 print(row, flush=True)
                 yield row
             if queue:
-                for place in found:
+                for place in blocks:
                     print(f"block {place.block}: {advice(progress(place, 2), differing(place))}", flush=True)
     checkout.review_queue = ORDERS["queue"]
 
 
 def held(config: Any, year: str) -> list[dict[str, Any]]:
-    """How often, over `SEEDS` draws, the intervals hold the kappa that the error rates imply, and the true area of mining."""
+    """Return how often, over `SEEDS` draws, the intervals contain the kappa implied by the error rates, and the true area of mining."""
     with tempfile.TemporaryDirectory() as folder:
-        found = places(config, year, Path(folder))
         blocks = []
-        for place in found:
+        for place in places(config, year, Path(folder)):
             table, segments, truth = place.table(), place.segments(), truth_of(place)
             share = annotators.true_share_of(place, table["key"].to_numpy(np.uint64))
             mask = mask_of(place, segments)
@@ -157,10 +156,10 @@ def held(config: Any, year: str) -> list[dict[str, Any]]:
             drawn = accuracy.draw(stratum, risk, config.labels.accuracy, seed * 10 + number)
             at = drawn["row"], drawn["col"]
             points.append(drawn.assign(reference=truth[at].astype(int), mapped=mask[at].astype(int)))
-            points[-1]["stratum"] = [f"{number}/{one}" for one in drawn["stratum"]]
-        found_area = accuracy.accuracy(pd.concat(points, ignore_index=True), 0.01)
-        areas.append(found_area.mining_ha.low <= true <= found_area.mining_ha.high)
-        right.append(found_area.overall.low <= exact <= found_area.overall.high)
+            points[-1]["stratum"] = [f"{number}/{name}" for name in drawn["stratum"]]
+        estimates = accuracy.accuracy(pd.concat(points, ignore_index=True), 0.01)
+        areas.append(estimates.mining_ha.low <= true <= estimates.mining_ha.high)
+        right.append(estimates.overall.low <= exact <= estimates.overall.high)
         kappas.append(kappa_holds(config, year, blocks, seed))
     return [
         {"interval": name, "holds": int(sum(values)), "of": SEEDS}
@@ -169,7 +168,7 @@ def held(config: Any, year: str) -> list[dict[str, Any]]:
 
 
 def kappa_holds(config: Any, year: str, blocks: list[Any], seed: int) -> bool:
-    """One draw of the blind overlap of all blocks, labelled by two who err."""
+    """Return whether the interval of kappa holds for one draw of the blind overlap, labelled by two annotators with errors."""
     errors, events, overlaps, mines = Errors(), [], [], []
     rng = np.random.default_rng(seed)
     for number, (table, truth, *_) in enumerate(blocks):
@@ -181,13 +180,13 @@ def kappa_holds(config: Any, year: str, blocks: list[Any], seed: int) -> bool:
         for key in drawn["key"].tolist():
             for who in ("A01", "A02"):
                 mining = rng.random() >= errors.omit if truth[key] else rng.random() < errors.commit
-                said = "mining" if mining else "not_mining"
-                events.append(Event(int(year), str(number), key, 0.0, 0.0, said, "corrected", who, "2026-01-01T00:00:00Z", blind=True))
-    (found,) = agreements(events, pd.concat(overlaps, ignore_index=True), seed)
+                label = "mining" if mining else "not_mining"
+                events.append(Event(int(year), str(number), key, 0.0, 0.0, label, "corrected", who, "2026-01-01T00:00:00Z", blind=True))
+    (agreement,) = agreements(events, pd.concat(overlaps, ignore_index=True), seed)
     share = float(np.mean(mines))
     both = share * (1 - errors.omit) ** 2 + (1 - share) * errors.commit**2
-    one = share * (1 - errors.omit) * errors.omit + (1 - share) * errors.commit * (1 - errors.commit)
-    return bool(found.low <= float(kappa(np.array([1 - both - 2 * one, one, one, both]))) <= found.high)
+    single = share * (1 - errors.omit) * errors.omit + (1 - share) * errors.commit * (1 - errors.commit)
+    return bool(agreement.low <= float(kappa(np.array([1 - both - 2 * single, single, single, both]))) <= agreement.high)
 
 
 def main() -> None:

@@ -1,9 +1,9 @@
-"""What becomes of people's decisions when the parameters of the segmentation change: shares moved, sent to review, and wrong.
+"""Measure the transfer of decisions to a segmentation with other parameters: shares moved, sent to review, and wrong.
 
 Usage: PYTHONPATH=tests python tests/bench/transfer.py CONFIG YEAR BLOCK [TRIPLES]
 
-On a block of the miniature, and on the real images in the folder TRIPLES (`…/terramesh`), where a land-cover class plays the mines. A
-third of the segments are decided by their true majority; then Orfeo ToolBox segments again with other parameters.
+It uses a block of the miniature and, with the folder TRIPLES (`…/terramesh`), real images whose mines are a land-cover class. A third
+of the segments are decided by their true majority; then Orfeo ToolBox segments again with other parameters.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ DECIDED = 3
 
 
 def moved(name: str, results: Path, year: str, block: str, truth: NDArray[np.bool_], settings: Segmentation) -> list[dict[str, Any]]:
-    """A row for each change of the parameters."""
+    """Return a row for each change of the parameters."""
     grid = results / "grid/grid.json"
     lattice = read_lattice(grid)
     before = raster.read(results / f"segments/{year}/{block}/segments.tif")[0]
@@ -63,20 +63,20 @@ def moved(name: str, results: Path, year: str, block: str, truth: NDArray[np.boo
             area = np.bincount(after.ravel())[1:]
             table = pd.DataFrame({"segment": np.arange(1, len(area) + 1, dtype=np.uint32), "area": area})
             table["key"] = content_keys(after, len(area), lattice, block)
-            found = settle(events, table, lambda after=after: after, lattice.block(block), Transfer())  # type: ignore[misc]
-            fates = found.lineage["fate"].value_counts() / len(events)
-            ids = found.decisions["segment"].to_numpy(np.int64)
+            transferred = settle(events, table, lambda after=after: after, lattice.block(block), Transfer())  # type: ignore[misc]
+            fates = transferred.lineage["fate"].value_counts() / len(events)
+            ids = transferred.decisions["segment"].to_numpy(np.int64)
             mined = np.bincount(after.ravel(), truth.ravel(), minlength=len(area) + 1)[ids] / area[ids - 1]
-            wrong = (mined >= 0.5) != (found.decisions["label"].to_numpy() == 1)
+            wrong = (mined >= 0.5) != (transferred.decisions["label"].to_numpy() == 1)
             shares = {f"{fate}_%": 100 * float(fates.get(fate, 0)) for fate in ("kept", "moved", "review", "lost")}
-            review = {"to_review": int(found.review["segment"].nunique()), "labelled": len(ids)}
+            review = {"to_review": int(transferred.review["segment"].nunique()), "labelled": len(ids)}
             rows.append({"place": name, "change": change, "segments": len(area), **shares, **review, "wrong_%": 100 * float(wrong.mean())})
             print(rows[-1], flush=True)
     return rows
 
 
 def decided(segments: NDArray[np.uint32], truth: NDArray[np.bool_], lattice: Lattice, year: int, block: str) -> list[Event]:
-    """Every third segment, by its true majority."""
+    """Decide every third segment by its true majority."""
     count = int(segments.max())
     area = np.bincount(segments.ravel(), minlength=count + 1)
     mined = np.bincount(segments.ravel(), truth.ravel(), minlength=count + 1) / np.maximum(area, 1) >= 0.5
@@ -87,16 +87,16 @@ def decided(segments: NDArray[np.uint32], truth: NDArray[np.bool_], lattice: Lat
         Event(
             year,
             block,
-            int(keys[one - 1]),
+            int(keys[segment - 1]),
             0.0,
             0.0,
-            "mining" if mined[one] else "not_mining",
+            "mining" if mined[segment] else "not_mining",
             "confirmed",
             "A01",
             "2026-01-01T00:00:00Z",
             footprint=text,
         )
-        for one, text in zip(ids.tolist(), prints, strict=True)
+        for segment, text in zip(ids.tolist(), prints, strict=True)
     ]
 
 

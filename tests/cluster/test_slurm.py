@@ -1,4 +1,4 @@
-"""The miniature through `profiles/slurm` on a real Slurm of one node: the same bytes as on this machine, without it."""
+"""Test the miniature with `profiles/slurm` on a real Slurm of one node: the same bytes as without Slurm."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ HERE = {
     "plots",
     "page",
 }
-"""Rules of the miniature that run where snakemake runs."""
+"""Rules of the miniature that are not submitted."""
 
 
 @pytest.fixture(scope="module")
 def one_node() -> Iterator[None]:
-    """A Slurm of one node; skipped, with the script's reason, without root or apt, and where another slurm.conf is."""
+    """A Slurm of one node; skipped with the script's reason without root or apt, and if another slurm.conf exists."""
     was_up = slurm("status").returncode == 0
     brought = slurm("up")
     if brought.returncode in (3, 4):
@@ -70,7 +70,7 @@ def test_slurm_and_one_machine_make_the_same_bytes(one_node: None, miniature: Wo
 
 
 def controller_log() -> str:
-    """What Slurm's controller says it did."""
+    """Log of Slurm's controller."""
     return Path("/var/lib/smallmines-slurm/log/slurmctld.log").read_text()
 
 

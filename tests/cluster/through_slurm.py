@@ -1,4 +1,4 @@
-"""A run through `profiles/slurm` on the one-node Slurm, compared with a run on this machine. `make demo-slurm` runs this file."""
+"""Compare a run with `profiles/slurm` on a one-node Slurm with a local run. `make demo-slurm` runs this file."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ ONE_NODE = (
     "--latency-wait=5",
     "--max-threads=1",
 )
-"""The shipped profile, and what is different on a cluster of one small node that has no accounting."""
+"""The shipped profile, and the settings for a cluster of one small node without accounting."""
 
 
 def slurm(verb: str) -> subprocess.CompletedProcess[str]:
-    """Bring the one-node Slurm `up` or `down`, or ask for its `status`."""
+    """Start (`up`) or stop (`down`) the one-node Slurm, or return its `status`."""
     return subprocess.run([ONE_NODE_SLURM, verb], text=True, capture_output=True, check=False)
 
 
 def submitted(output: str) -> dict[str, list[int]]:
-    """Slurm's job ids by rule, from what Snakemake printed."""
+    """Slurm's job ids by rule, from Snakemake's output."""
     found = defaultdict(list)
     for number, rule in re.findall(r"has been submitted with SLURM jobid (\d+) \(log: .*?/rule_(\w+)/", output):
         found[rule].append(int(number))
@@ -42,27 +42,27 @@ def submitted(output: str) -> dict[str, list[int]]:
 
 
 def ran_here(output: str) -> dict[str, int]:
-    """Number of jobs by rule that finished without having been submitted, without the aggregate `all`."""
+    """Number of jobs by rule that were not submitted, without the aggregate `all`."""
     jobs = Counter(re.findall(r"^Finished jobid: \d+ \(Rule: (\w+)\)$", output, re.MULTILINE))
     jobs -= Counter({rule: len(numbers) for rule, numbers in submitted(output).items()} | {"all": 1})
     return dict(sorted(jobs.items()))
 
 
 def checksums(dataset: Path) -> dict[str, str]:
-    """SHA-256 of every file below a folder, by its path in there."""
+    """SHA-256 of every file below a folder by its relative path."""
     files = sorted(path for path in dataset.rglob("*") if path.is_file())
     return {path.relative_to(dataset).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def compare(local: dict[str, str], cluster: dict[str, str]) -> str:
-    """One line on how two datasets compare."""
+    """One line that compares two datasets."""
     names = sorted(local.keys() | cluster.keys())
     differing = [name for name in names if local.get(name) != cluster.get(name)]
     return f"{len(names)} files, {len(differing)} of them differ" + (f", the first is {differing[0]}" if differing else "")
 
 
 def main() -> None:
-    """Run the demo through the profile in the folder `.demo-slurm`; print job ids and the comparison with a local run."""
+    """Run the demo with the profile in the folder `.demo-slurm`; print job ids and the comparison with a local run."""
     print(slurm("status").stdout)
     folder, local = REPOSITORY / ".demo-slurm", REPOSITORY / "results/demo/dataset"
     shutil.rmtree(folder, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Edits of a finished miniature, and checksums of what it made."""
+"""Edits of a finished miniature, and checksums of its patches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Another place, order and number of cores: the same bytes."""
+"""Test that products do not depend on folder, order of jobs and number of cores."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.heavy, pytest.mark.matrix]
 
 
 def test_another_clone_on_one_core_in_another_order_gives_the_same_bytes(miniature: Workspace, tmp_path: Path) -> None:
-    """Every product but those that tell where the archive lies, also made from the last block to the first, with one thread."""
+    """All products but those with paths of the archive are the same if made from the last block to the first, with one thread."""
     other = miniature.clone(tmp_path / "another clone", finished=False)
     for target in ("segments_2022_2", "masks_2022_1", "patches_2016_2", "annotate_2016_1"):
         other.snakemake(target, cores=1)
@@ -26,7 +26,7 @@ def test_another_clone_on_one_core_in_another_order_gives_the_same_bytes(miniatu
 
 
 def products(workspace: Workspace) -> dict[str, str]:
-    """SHA-256 of every product of a run by its path, but of the lists of the archive's items, which hold paths of the machine."""
+    """SHA-256 of every product of a run by its path, without lists of the archive's items, which contain paths of the machine."""
     files = (path for path in sorted(workspace.results.rglob("*")) if path.is_file() and path.name != ".snakemake_timestamp")
     named = {path.relative_to(workspace.results).as_posix(): path for path in files}
     return {name: sha256(path) for name, path in named.items() if name.split("/")[0] not in ("manifests", "fetched", "tune")}

@@ -1,4 +1,4 @@
-"""The doctor on the miniature, and on a copy of it for each defect; the report in a browser."""
+"""Test the doctor on the miniature and on a copy of it per defect, and the pages in a browser."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ from workspace import Workspace
 pytestmark = [pytest.mark.e2e, pytest.mark.heavy]
 
 
-def told(findings: list[Finding]) -> set[tuple[str, str]]:
-    return {(one.family, one.check) for one in findings if one.severity != "note"}
+def checks_of(findings: list[Finding]) -> set[tuple[str, str]]:
+    return {(finding.family, finding.check) for finding in findings if finding.severity != "note"}
 
 
 @pytest.fixture(scope="module")
 def before(miniature: Workspace) -> set[tuple[str, str]]:
-    """What the doctor says of the miniature as it is."""
-    return told(examine(miniature.results / "dataset", Doctor(), 2).findings)
+    """Checks with a finding on the miniature as it is."""
+    return checks_of(examine(miniature.results / "dataset", Doctor(), 2).findings)
 
 
 def test_the_miniature_is_sound(miniature: Workspace, before: set[tuple[str, str]]) -> None:
     assert before == set()
     known = json.loads((miniature.results / "doctor.json").read_text())
     assert known["counts"]["error"] == 0
-    assert {(one["family"], one["check"]) for one in known["findings"] if one["severity"] != "note"} == before
+    assert {(finding["family"], finding["check"]) for finding in known["findings"] if finding["severity"] != "note"} == before
 
 
 FAMILIES = [defect.family for defect in DEFECTS]
-"""In CI: the first defect of each family and every fifth; `make faults`: all."""
+"""CI tests the first defect of each family and every fifth; `make faults` tests all."""
 
 
 @pytest.mark.parametrize(
@@ -52,20 +52,25 @@ FAMILIES = [defect.family for defect in DEFECTS]
 def test_each_defect_is_found_and_nothing_else(miniature: Workspace, before: set[tuple[str, str]], defect: Defect, tmp_path: Path) -> None:
     folder = prepare(miniature.results / "dataset", tmp_path / "dataset", defect.documents)
     defect.spoil(folder)
-    after = told(examine(folder, Doctor(), 2).findings)
+    after = checks_of(examine(folder, Doctor(), 2).findings)
     assert any(family == defect.family and check.startswith(defect.check) for family, check in after), sorted(after)
-    known = [(defect.family, defect.check), *defect.also, *before]
-    assert not [one for one in sorted(after) if not any(one[0] == family and one[1].startswith(check) for family, check in known)]
+    expected = [(defect.family, defect.check), *defect.also, *before]
+    unexpected = [
+        (family, check)
+        for family, check in sorted(after)
+        if not any(family == other and check.startswith(name) for other, name in expected)
+    ]
+    assert not unexpected
 
 
 @pytest.fixture(scope="module")
 def chromium() -> str:
-    """A Chromium; installs it where this may."""
-    if not (found := _chromium()):
+    """Path of Chromium, which is installed if possible."""
+    if not (path := _chromium()):
         install("chromium")
-        found = _chromium()
-    assert found is not None
-    return found
+        path = _chromium()
+    assert path is not None
+    return path
 
 
 def _chromium() -> str | None:
@@ -73,9 +78,9 @@ def _chromium() -> str | None:
     return next((path for name in names if (path := shutil.which(name))), None)
 
 
-FRAME = """<html><body style="margin:0"><pre id="told"></pre><iframe src="page.html" style="border:0;width:{width}px;height:900px"></iframe>
-<script>addEventListener("message", event => document.getElementById("told").textContent = event.data)</script></body></html>"""
-"""A window cannot be as narrow as a phone, a frame can."""
+FRAME = """<html><body style="margin:0"><pre id="size"></pre><iframe src="page.html" style="border:0;width:{width}px;height:900px"></iframe>
+<script>addEventListener("message", event => document.getElementById("size").textContent = event.data)</script></body></html>"""
+"""A frame can be as narrow as a phone, a window cannot."""
 
 PROBE = """<script>addEventListener("load", () => {
   const images = [...document.images].map(i => [i.alt, i.naturalWidth, i.getBoundingClientRect().width]);
@@ -97,9 +102,9 @@ def test_the_pages_open_in_a_browser(miniature: Workspace, chromium: str, tmp_pa
         capture_output=True, text=True, timeout=120, check=True,
     )  # fmt: skip
     assert "CONSOLE" not in done.stderr
-    told = re.search(r'<pre id="told">(.+?)</pre>', done.stdout, re.DOTALL)
-    assert told is not None
-    known = json.loads(html.unescape(told[1]))
+    message = re.search(r'<pre id="size">(.+?)</pre>', done.stdout, re.DOTALL)
+    assert message is not None
+    known = json.loads(html.unescape(message[1]))
     assert known["inner"] == width
     assert known["wide"] <= width, "nothing sticks out"
     assert len(known["images"]) >= figures

@@ -1,4 +1,4 @@
-"""People's mistakes: what the workflow says, and that the dataset stays as it was. Every test has a clone of its own."""
+"""Test mistakes in people's files: messages, and that the dataset stays as it was. Each test has its own clone."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.heavy]
 
 
 def test_bad_samples_stop_at_the_labels_and_leave_the_dataset_intact(clone: Workspace) -> None:
-    """A mistake in each block and year: every one is told, with its own reason."""
+    """With a mistake in each block and year, each is reported with its reason."""
     before = patches(clone)
     tables = {name: gpd.read_file(clone.user / f"samples/{name}.gpkg") for name in ("2016/1", "2016/2", "2022/1")}
     for name in (*tables, "2022/2"):

@@ -1,4 +1,4 @@
-"""The work of two people on the miniature, from checkout to adjudication, and simulated corrections. Every test has a clone of its own."""
+"""Test the work of two people on the miniature, from checkout to adjudication, and simulated corrections. Each test has its own clone."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_corrections_improve_the_masks(clone: Workspace) -> None:
 
 
 def test_people_check_out_edit_and_check_in(clone: Workspace) -> None:
-    """Two people label their queues by the truth, one of them errs in the overlap; a third settles that."""
+    """Two people label their queues from the truth, one with errors in the overlap; a third one settles the disputes."""
     before = patches(clone)
     where = ("--config", "small.yaml", "--year", "2016", "--block", "1")
     copies = {who: clone.user / f"work/{who}/2016-1.gpkg" for who in ("A01", "A02")}
@@ -81,7 +81,7 @@ def test_people_check_out_edit_and_check_in(clone: Workspace) -> None:
 
 
 def accuracy_and_gates(clone: Workspace, where: tuple[str, ...]) -> None:
-    """Somebody who knows the truth looks at the accuracy sample; then a gate is missed, and the published folder stays as it was."""
+    """The accuracy sample is interpreted from the truth; then a gate fails, and the published folder stays as it was."""
     clone.smallmines("labels", "sample", *where, "--annotator", "A02")
     copy = clone.user / "work/A02/2016-1-accuracy.gpkg"
     centres = gpd.read_file(copy, layer="segments", fid_as_index=True).geometry.centroid
@@ -124,12 +124,12 @@ def accuracy_and_gates(clone: Workspace, where: tuple[str, ...]) -> None:
 
 
 def truth_of(workspace: Workspace, year: str) -> Path:
-    """The true mask of a year."""
+    """Path of the true mask of a year."""
     return truth_path(read_config(workspace.folder / "small.yaml"), year, workspace.folder)
 
 
 def label_by_truth(workspace: Workspace, copy: Path, year: str, wrong_overlap: bool) -> None:
-    """Fill in a working copy by the true majority of each segment; the other way round in every other segment of the overlap."""
+    """Fill in a working copy from the true majority of each segment, with the other label in every second segment of the overlap."""
     table = read(copy)
     segments = pd.read_parquet(workspace.results / f"segments/{year}/1/features.parquet").set_index("key")["segment"]
     keys = table["key"].astype(np.uint64)

@@ -1,4 +1,4 @@
-"""The products of the miniature: layout, pixels, and masks held against the known truth."""
+"""Test the products of the miniature: layout, pixels, and masks against the truth."""
 
 from __future__ import annotations
 

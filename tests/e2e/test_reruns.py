@@ -1,4 +1,4 @@
-"""What an edit makes again in a finished miniature, and nothing else. Every test has a clone of its own."""
+"""Test which jobs an edit of a finished miniature reruns, and no others. Each test has its own clone."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_one_edited_label_changes_its_masks_and_nothing_else(clone: Workspace) -
 
 
 def test_frozen_splits_count_in_a_run_that_makes_masks_again(clone: Workspace) -> None:
-    """What a job that comes after masks takes from people must not wait for the next run."""
+    """An edit of people's files that only jobs after the masks read takes effect in the same run."""
     clone.smallmines("splits", "freeze", "--config", "small.yaml")
     edit_one_label(clone, "2016", "2")
     planned = clone.planned()

@@ -1,6 +1,6 @@
-"""Content of a product as named arrays: what its checksum covers, and how two versions of it differ.
+"""Content of a product as named arrays, its checksum, and the differences of two versions.
 
-Content is pixels, cells, values and text. Tags, compression, file times and file bytes are not.
+Content is pixels, cells, values and text, but not tags, compression, file times and file bytes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Content:
     """Content of one file.
 
     Attributes:
-        unit: what the elements of the arrays are: pixels, cells, values or lines.
+        unit: elements of the arrays: pixels, cells, values or lines.
         arrays: values by name: bands of a raster, columns of a table, keys of a JSON, arrays of a model.
         header: properties as text by name: grid and nodata of a raster, types of columns.
     """
@@ -35,7 +35,7 @@ class Content:
     header: dict[str, str] = field(default_factory=dict)
 
     def checksum(self) -> str:
-        """Sixteen hex digits of the SHA-256 of header and arrays; every NaN counts as the same, and -0 as 0."""
+        """Return 16 hex digits of the SHA-256 of header and arrays; all NaN are equal, and -0 is 0."""
         digest = hashlib.sha256(json.dumps(self.header, sort_keys=True).encode())
         for name in sorted(self.arrays):
             array = self.arrays[name]
@@ -56,7 +56,7 @@ class LeftOut:
     Attributes:
         product: pattern of the product's name.
         key: pattern of the key's path, as `a.b[0].c`.
-        reason: why they are not compared.
+        reason: reason why they are not compared.
     """
 
     product: str
@@ -84,11 +84,11 @@ REPLACED = (
     (re.compile(r"data:image/\w+;base64,[A-Za-z0-9+/=]+"), "<picture>"),
     (re.compile(r"\bseal [0-9a-f]{16}\b"), "seal <sha256>"),
 )
-"""What stands in for text that depends on file bytes, times or folders."""
+"""Replacements of text that depends on file bytes, times or folders."""
 
 
 def read(path: Path, name: str) -> Content:
-    """Content of a file; `name` of its product says what to leave out."""
+    """Read the content of a file; the name of its product decides what is left out."""
     suffix = path.suffix.lower()
     if suffix == ".tif":
         return _raster(path)
@@ -105,7 +105,7 @@ def read(path: Path, name: str) -> Content:
 
 
 def together(contents: Mapping[str, Content]) -> Content:
-    """Content of several files as one, names preceded by those of the files."""
+    """Join the contents of several files, with the names of the files before those of arrays."""
     arrays = {f"{name} {part}": array for name, content in contents.items() for part, array in content.arrays.items()}
     header = {f"{name} {key}": text for name, content in contents.items() for key, text in content.header.items()}
     return Content("values", arrays, header)
@@ -139,7 +139,7 @@ def _table(path: Path) -> Content:
     import pyarrow.parquet as pq
 
     if path.suffix == ".csv":
-        frames = {"": pd.read_csv(path, dtype=str, keep_default_na=False)}  # types of a CSV are a guess: its text counts
+        frames = {"": pd.read_csv(path, dtype=str, keep_default_na=False)}  # the text of a CSV counts, since types are guessed
     elif path.suffix == ".gpkg":
         frames = {f"{layer}: ": gpd.read_file(path, layer=layer) for layer in gpd.list_layers(path)["name"]}
     else:
@@ -170,13 +170,13 @@ def _as_json(value: Any) -> Any:
 
 
 def _values(document: Any, name: str) -> Content:
-    left_out = [one.key for one in LEFT_OUT if fnmatchcase(name, one.product)]
+    left_out = [entry.key for entry in LEFT_OUT if fnmatchcase(name, entry.product)]
     values = {key: value for key, value in _flat(document) if not any(fnmatchcase(key, pattern) for pattern in left_out)}
     return Content("values", {key: _texts([_replaced(json.dumps(value, ensure_ascii=False))]) for key, value in values.items()})
 
 
 def _flat(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    """Each value of a nested document with the path of its key; an empty list or mapping is a value."""
+    """Yield each value of a nested document with the path of its key; empty lists and mappings are values."""
     if isinstance(value, dict) and value:
         for name, inner in value.items():
             yield from _flat(inner, f"{key}.{name}" if key else str(name))
@@ -188,7 +188,7 @@ def _flat(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _model(path: Path, name: str) -> Content:
-    """Trees of a forest as arrays, and what is stored with it; not the pickle, whose bytes depend on versions."""
+    """Read the trees of a forest as arrays, and the values stored with it; the bytes of the pickle depend on versions."""
     import joblib
 
     stored = joblib.load(path)
@@ -214,15 +214,15 @@ def _replaced(text: str) -> str:
 
 @dataclass(frozen=True)
 class Difference:
-    """How two versions of a product differ.
+    """Differences of two versions of a product.
 
     Attributes:
-        unit: of the elements: pixels, cells, values or lines.
-        differing, compared: numbers of elements. A pixel counts once, however many bands differ.
-        rows: rows of a table in which a cell differs.
-        largest: largest absolute difference of two numbers, 0 where none is comparable.
+        unit: elements: pixels, cells, values or lines.
+        differing, compared: numbers of elements. A pixel counts once, even if several bands differ.
+        rows: number of table rows in which a cell differs.
+        largest: largest absolute difference of two numbers, 0 if no numbers differ.
         place: name of the array with the largest difference, or of the first that differs.
-        notes: what cannot be counted: other shapes, types, grids, arrays on one side alone.
+        notes: differences that are not counted: shapes, types, grids, arrays in one version only.
     """
 
     unit: str
@@ -243,12 +243,12 @@ class Difference:
 
 
 def compare(old: Content, new: Content) -> Difference:
-    """Differences of two contents of one product."""
+    """Compare two contents of a product."""
     keys = sorted({*old.header, *new.header})
     notes = [f"{key}: {old.header.get(key)} → {new.header.get(key)}" for key in keys if old.header.get(key) != new.header.get(key)]
     shared = [name for name in old.arrays if name in new.arrays]
-    for side, one, other in (("gone", old, new), ("new", new, old)):
-        alone = [name for name in one.arrays if name not in other.arrays]
+    for side, content, other in (("gone", old, new), ("new", new, old)):
+        alone = [name for name in content.arrays if name not in other.arrays]
         if alone:
             notes.append(f"{len(alone)} {side}: {_some(alone)}")
     masks: dict[str, Array] = {}
@@ -283,7 +283,7 @@ def _unequal(a: Array, b: Array) -> Array:
 
 
 def _largest(a: Array, b: Array) -> float:
-    """Largest absolute difference of the pairs in which both are numbers."""
+    """Return the largest absolute difference of pairs of numbers."""
     pairs = zip(map(_number, a.ravel().tolist()), map(_number, b.ravel().tolist()), strict=True)
     steps = [abs(x - y) for x, y in pairs if x is not None and y is not None]
     return float(max((step for step in steps if step == step), default=0.0))

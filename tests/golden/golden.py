@@ -1,6 +1,6 @@
-"""Checksums of the content of every product of the small miniature, held against those in the repository.
+"""Compare checksums of every product of the small miniature with those in the repository.
 
-`run` makes the miniature, `check` says which products differ, `explain` how, `accept` takes changes over with their reason. See
+`run` makes the miniature, `check` lists products that differ, `explain` shows how, and `accept` records changes with their reason. See
 docs/golden.md.
 """
 
@@ -78,7 +78,7 @@ RULES = {
 """Patterns of the products of each rule, in the order of the workflow. `world` is `miniature make`, which makes the inputs."""
 
 NOT_PRODUCTS = {".snakemake_timestamp": "Snakemake's mark in a folder that is an output, empty"}
-"""Names of files under results/ that are no products, with the reason."""
+"""Names of files under results/ that are not products, with the reason."""
 
 WITHOUT_OTB = frozenset(
     (
@@ -104,22 +104,22 @@ class Product:
     """One product: a file, or the files of one scene of the archive or the pixel cache.
 
     Attributes:
-        rule: that makes it.
-        files: by name within the product; one file has the name "".
+        rule: rule that makes it.
+        files: paths by name within the product; a single file has the name "".
     """
 
     rule: str
     files: dict[str, Path] = field(default_factory=dict)
 
     def content(self, name: str) -> Content:
-        """Content of all its files; `name` is the product's."""
+        """Return the content of all files of the product called `name`."""
         if list(self.files) == [""]:
             return read(self.files[""], name)
         return together({part: read(path, f"{name}/{part}") for part, path in sorted(self.files.items())})
 
 
 def rules_of(name: str) -> list[str]:
-    """Rules with a pattern that the name of a product matches: exactly one for every product."""
+    """Return the rules whose patterns match the name of a product: exactly one for every product."""
     return [rule for rule, patterns in RULES.items() if any(_matches(name, pattern) for pattern in patterns)]
 
 
@@ -130,29 +130,29 @@ def _matches(name: str, pattern: str) -> bool:
 
 
 def products(results: Path) -> dict[str, Product]:
-    """Products of a finished run by name: files under results/<run>, its world, and the pixels that its blocks were made from.
+    """Return the products of a finished run by name: files under results/<run>, its world, and the pixels of its blocks.
 
     Raises:
         ValueError: a file belongs to no rule of `RULES`, or to several.
     """
     folder, run = results.resolve().parents[1], results.resolve().name
-    found = {name: {"": path} for name, path in _files(results)}
+    files_of = {name: {"": path} for name, path in _files(results)}
     world = {"archive": f"resources/automatic/{run}/archive", "truth": f"resources/automatic/{run}/truth", "user": f"resources/user/{run}"}
     for part, place in world.items():
         for name, path in _files(folder / place):
             collection, _, file = name.rpartition("/")
-            grouped = part == "archive" and "/" in collection  # one product an item: it has up to 14 files
-            found.setdefault(f"world/{part}/{collection if grouped else name}", {})[file if grouped else ""] = path
+            grouped = part == "archive" and "/" in collection  # one product per item, which has up to 14 files
+            files_of.setdefault(f"world/{part}/{collection if grouped else name}", {})[file if grouped else ""] = path
     for _, path in _files(results / "fetched"):
         fetched = json.loads(path.read_text(encoding="utf-8"))
         for item in fetched["items"]:
             files = {f"block {fetched['block']} {band}.tif": folder / file for band, file in item["files"].items()}
-            found.setdefault(f"pixels/{item['id']}", {}).update(files)
-    rules = {name: rules_of(name) for name in found}
+            files_of.setdefault(f"pixels/{item['id']}", {}).update(files)
+    rules = {name: rules_of(name) for name in files_of}
     wrong = [f"{name} ({', '.join(of) or 'no rule'})" for name, of in rules.items() if len(of) != 1]
     if wrong:
         raise ValueError(f"not of exactly one rule in RULES of {Path(__file__).name}: {'; '.join(wrong)}")
-    return {name: Product(rules[name][0], found[name]) for name in sorted(found)}
+    return {name: Product(rules[name][0], files_of[name]) for name in sorted(files_of)}
 
 
 def _files(folder: Path) -> list[tuple[str, Path]]:
@@ -165,16 +165,16 @@ Checksums = dict[str, dict[str, str]]
 
 
 def checksums(results: Path) -> Checksums:
-    """Checksums of all products of a finished run."""
-    found: Checksums = {rule: {} for rule in RULES}
+    """Return the checksums of all products of a finished run."""
+    by_rule: Checksums = {rule: {} for rule in RULES}
     for name, product in products(results).items():
-        found[product.rule][name] = product.content(name).checksum()
-    return {rule: names for rule, names in found.items() if names}
+        by_rule[product.rule][name] = product.content(name).checksum()
+    return {rule: names for rule, names in by_rule.items() if names}
 
 
 @dataclass(frozen=True)
 class Machine:
-    """What pixels may depend on besides the code and the locked libraries.
+    """Properties of a machine that pixels may depend on besides the code and the locked libraries.
 
     Attributes:
         otb: version of Orfeo ToolBox.
@@ -186,7 +186,7 @@ class Machine:
 
     @staticmethod
     def here() -> Machine:
-        """This machine."""
+        """Return the properties of this machine."""
         done = subprocess.run(
             [sys.executable, "-c", ARITHMETIC], env=os.environ | SAME_ARITHMETIC, text=True, capture_output=True, check=True
         )
@@ -206,32 +206,32 @@ def _otb_version() -> str:
     command = shutil.which("otbcli_MeanShiftSmoothing", path=f"{root}/bin" if root else None)
     if command is None:
         return "none"
-    told = subprocess.run([command, "-version"], text=True, capture_output=True, check=False)
-    return (told.stdout + told.stderr).strip().rpartition("version ")[2] or "unknown"
+    done = subprocess.run([command, "-version"], text=True, capture_output=True, check=False)
+    return (done.stdout + done.stderr).strip().rpartition("version ")[2] or "unknown"
 
 
 @dataclass(frozen=True)
 class Record:
-    """Content of products.json: checksums, and the machine they were made on."""
+    """Content of products.json: checksums, and the machine that made the products."""
 
     machine: Machine
     rules: Checksums
 
     @staticmethod
     def read(path: Path = RECORD) -> Record:
-        """The record of the repository."""
+        """Read the record of the repository."""
         document = json.loads(path.read_text(encoding="utf-8"))
         return Record(Machine(**document["machine"]), document["rules"])
 
     def write(self, path: Path = RECORD) -> None:
-        """Write the record, one product a line."""
+        """Write the record, one product per line."""
         document = {"machine": vars(self.machine), "rules": self.rules}
         path.write_text(json.dumps(document, indent=0, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A product that is not as recorded: it differs, is missing, or is new."""
+    """A product that differs from the record, is missing, or is new."""
 
     name: str
     rule: str
@@ -242,7 +242,7 @@ class Finding:
 
 
 def findings(recorded: Checksums, found: Checksums) -> list[Finding]:
-    """Products that differ, are missing or are new, in the order of the workflow."""
+    """Return the products that differ, are missing or are new, in the order of the workflow."""
     listed = []
     for rule in dict.fromkeys((*RULES, *recorded)):
         old, new = recorded.get(rule, {}), found.get(rule, {})
@@ -253,13 +253,13 @@ def findings(recorded: Checksums, found: Checksums) -> list[Finding]:
 
 
 def incomparable(finding: Finding, recorded: Machine, here: Machine) -> bool:
-    """Whether the machine may explain a difference: other arithmetic may change all products, another OTB those that come after it."""
+    """Return whether the machine may explain a difference: other arithmetic can change all products, another OTB those after it."""
     otb = here.otb != recorded.otb and finding.rule not in WITHOUT_OTB
     return finding.kind == "differs" and (otb or here.arithmetic != recorded.arithmetic)
 
 
 class Refusal(Exception):
-    """What cannot be done, and why."""
+    """An action that is refused, with the reason."""
 
 
 def accept(
@@ -271,11 +271,11 @@ def accept(
     record: Path = RECORD,
     log: Path = LOG,
 ) -> dict[str, int]:
-    """Take over the checksums of rules whose products changed, and write down why.
+    """Record the checksums of products that changed, and the reason.
 
     Args:
-        rules: whose products may have changed; none: of all rules.
-        new_machine: take over this machine's OTB and arithmetic, too.
+        rules: rules whose products may have changed; none: all rules.
+        new_machine: record this machine's OTB and arithmetic, too.
 
     Returns:
         Number of products that changed, by rule.
@@ -285,10 +285,10 @@ def accept(
     """
     if not reason.strip():
         raise Refusal("expected a reason: --reason '…'")
-    known = Record.read(record) if record.exists() else Record(here, {})
-    if here != known.machine and not new_machine:
-        raise Refusal(f"the record was made with {vars(known.machine)}, this machine has {vars(here)}: see --new-machine")
-    changed = Counter(finding.rule for finding in findings(known.rules, found))
+    recorded = Record.read(record) if record.exists() else Record(here, {})
+    if here != recorded.machine and not new_machine:
+        raise Refusal(f"the record was made with {vars(recorded.machine)}, this machine has {vars(here)}: see --new-machine")
+    changed = Counter(finding.rule for finding in findings(recorded.rules, found))
     unnamed = sorted(set(changed) - set(rules)) if rules else []
     if unnamed:
         raise Refusal(f"products of rules that were not named changed, too: {', '.join(f'{rule} ({changed[rule]})' for rule in unnamed)}")
@@ -307,7 +307,7 @@ def _log(path: Path, reason: str, changed: dict[str, int]) -> None:
 
 
 def recorded_commit(record: Path = RECORD) -> str:
-    """The commit that last changed the record: what it makes is what is recorded.
+    """Return the commit that last changed the record.
 
     Raises:
         Refusal: git does not know it, or the record has changes that are not committed.
@@ -322,7 +322,7 @@ def recorded_commit(record: Path = RECORD) -> str:
 
 @contextmanager
 def reference(commit: str) -> Iterator[Path]:
-    """Products of the miniature as a commit makes them on this machine, in a temporary folder until the block ends."""
+    """Make the products of the miniature with the code of a commit, in a temporary folder that is removed when the block ends."""
     with tempfile.TemporaryDirectory(prefix="golden-") as temporary:
         tree, folder = Path(temporary) / "commit", Path(temporary) / "run"
         _git("worktree", "add", "--detach", str(tree), commit)
@@ -342,7 +342,7 @@ def _git(*words: str) -> str:
 
 
 def explanations(results: Path, other: Path, names: Sequence[str] | None = None) -> Iterator[str]:
-    """How products differ from those of another run: a line for each that differs, of `names` or of all."""
+    """Yield a line for each product, of `names` or of all, that differs from that of another run."""
     new, old = products(results), products(other)
     for name in names if names is not None else sorted({*old, *new}, key=lambda name: (list(RULES).index((old | new)[name].rule), name)):
         rule = (old | new)[name].rule
@@ -427,7 +427,7 @@ def accept_verb(
 
 
 def main() -> None:
-    """Run a verb; a refusal is told without a traceback."""
+    """Run a verb; refusals are printed without a traceback."""
     try:
         app()
     except Refusal as refusal:

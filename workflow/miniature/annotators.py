@@ -1,4 +1,4 @@
-"""Simulated annotators: they fill in working copies as people do in QGIS, by the truth, and err."""
+"""Simulated annotators, who fill in working copies as people do in QGIS: from the truth, with errors."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ if TYPE_CHECKING:
 
 FIRST_DAY = dt.datetime(2024, 3, 4, 8, 0, tzinfo=dt.UTC)
 SECONDS = 6
-"""A label takes them this long."""
+"""Time per label."""
 
 ADJUDICATOR = "J01"
 
 
 @dataclass(frozen=True)
 class Errors:
-    """How a simulated annotator errs.
+    """Errors of a simulated annotator.
 
     Attributes:
-        omit: share of mines that are called something else; commit: the other way round.
-        unsure: a segment is left unsure where between this share and its complement of it is mined; 0.5: never.
+        omit: share of mining segments that get the other label; commit: share of other segments that get the label mining.
+        unsure: segments get the label unsure if their mined share is between this share and its complement; 0.5: never.
     """
 
     omit: float = 0.10
@@ -48,12 +48,12 @@ class Errors:
 
 
 def correct(config: Config, share: float = 0.1, seed: int = 0, root: str | Path = ".") -> list[Path]:
-    """One round of corrections in every year and block: disputes of the last round are settled, then each annotator labels his part.
+    """Run one round of corrections in every year and block: settle the disputes of the last round, then let each annotator label.
 
-    The first annotator also looks at the accuracy sample, once, without error.
+    The first annotator also interprets the accuracy sample, once, without error.
 
     Args:
-        share: of the segments that only the forest has labelled, over all annotators.
+        share: share of the segments with a predicted label that each annotator gets.
 
     Returns:
         The event files.
@@ -62,21 +62,25 @@ def correct(config: Config, share: float = 0.1, seed: int = 0, root: str | Path 
         UserError: the run has no labels yet, or there is no truth.
     """
     places = [Place(config, year, block, Path(root)) for year in config.year_names for block in config.blocks]
-    done = [one for place in places for one in [*settle_disputes(place), *label(place, share, seed), *look_at_sample(place)]]
-    return [one.file for one in done if one.file]
+    return [
+        checked_in.file
+        for place in places
+        for checked_in in (*settle_disputes(place), *label(place, share, seed), *look_at_sample(place))
+        if checked_in.file
+    ]
 
 
 def settle_disputes(place: Place) -> list[CheckedIn]:
-    """A third person settles what people disagree about, without error."""
+    """Let a third person settle all disputes, without error."""
     if not (place.table()["provenance"] == "disputed").any():
         return []
-    given = disputes(place, ADJUDICATOR)
-    fill_in(place, given.path, Errors(0, 0, 0.5), 0)
-    return [checkin(place.user, given.path)]
+    copy = disputes(place, ADJUDICATOR).path
+    fill_in(place, copy, Errors(0, 0, 0.5), 0)
+    return [checkin(place.user, copy)]
 
 
 def label(place: Place, share: float, seed: int, errors: Errors = Errors()) -> list[CheckedIn]:
-    """Every annotator of the configuration checks out, labels all he got, and checks in."""
+    """Let every annotator of the configuration check out a working copy, label all of it, and check it in."""
     waiting = int((place.table()["provenance"] == "predicted").sum())
     copies = [checkout(place, who, max(1, round(share * waiting))).path for who in place.config.labels.annotators]
     for number, copy in enumerate(copies):
@@ -85,15 +89,15 @@ def label(place: Place, share: float, seed: int, errors: Errors = Errors()) -> l
 
 
 def look_at_sample(place: Place) -> list[CheckedIn]:
-    """The first annotator says of every pixel of the accuracy sample what it truly is; nothing where he has done so before."""
+    """Let the first annotator label every pixel of the accuracy sample, without error; does nothing if that was done before."""
     if place.given()["references"]:
         return []
-    given = sample(place, place.config.labels.annotators[0])
-    points = read_design(place.given()["design"][0]).set_index("key").loc[read_segments(given.path)["key"].astype(np.uint64).tolist()]
+    copy = sample(place, place.config.labels.annotators[0]).path
+    points = read_design(place.given()["design"][0]).set_index("key").loc[read_segments(copy)["key"].astype(np.uint64).tolist()]
     with raster.opened(truth_path(place.config, place.year, place.root)) as source:
         mined = np.array([value[0] == 1 for value in source.sample(zip(points["x"], points["y"], strict=True))])
-    write_labels(place, given.path, np.where(mined, "mining", "not_mining"))
-    return [checkin(place.user, given.path)]
+    write_labels(place, copy, np.where(mined, "mining", "not_mining"))
+    return [checkin(place.user, copy)]
 
 
 def fill_in(place: Place, copy: Path, errors: Errors, seed: int) -> None:
@@ -103,13 +107,13 @@ def fill_in(place: Place, copy: Path, errors: Errors, seed: int) -> None:
     events = place.events()
     rng = rng_of(seed, 110, int(place.year), int(place.block), len(events))
     chance = rng.uniform(size=len(table))
-    says = np.where(share >= 0.5, chance >= errors.omit, chance < errors.commit)
-    names = np.where(np.minimum(share, 1 - share) > errors.unsure, "unsure", np.where(says, "mining", "not_mining"))
+    mining = np.where(share >= 0.5, chance >= errors.omit, chance < errors.commit)
+    names = np.where(np.minimum(share, 1 - share) > errors.unsure, "unsure", np.where(mining, "mining", "not_mining"))
     write_labels(place, copy, names)
 
 
 def write_labels(place: Place, copy: Path, names: NDArray[np.str_]) -> None:
-    """Write labels into a working copy, in the order of its queue; the times follow the last decision of the block."""
+    """Write labels into a working copy in the order of its queue; times begin a day after the last decision of the block."""
     table, events = read_segments(copy), place.events()
     begin = max([FIRST_DAY, *(event.instant + dt.timedelta(days=1) for event in events[-1:])])
     stamps = [int((begin.timestamp() + SECONDS * number) * 1000) for number in range(len(table))]
@@ -117,12 +121,12 @@ def write_labels(place: Place, copy: Path, names: NDArray[np.str_]) -> None:
     rows = [(str(name), "simulated", day, stamp, fid) for name, stamp, fid in zip(names, stamps, table["fid"].tolist(), strict=True)]
     with contextlib.closing(sqlite3.connect(copy)) as file, file:
         for name in ("ST_IsEmpty", "ST_MinX", "ST_MaxX", "ST_MinY", "ST_MaxY"):
-            file.create_function(name, 1, lambda shape: 0 if shape else 1)  # the triggers of the spatial index name them
+            file.create_function(name, 1, lambda shape: 0 if shape else 1)  # the triggers of the spatial index call these
         file.executemany("UPDATE segments SET label = ?, evidence = ?, evidence_date = ?, edited = ? WHERE fid = ?", rows)
 
 
 def read_segments(copy: Path) -> pd.DataFrame:
-    """fid and key of the segments of a working copy, in the order of the queue."""
+    """Read fid and key of the segments of a working copy, in the order of the queue."""
     import pandas as pd
 
     with contextlib.closing(sqlite3.connect(copy)) as file:
@@ -130,14 +134,14 @@ def read_segments(copy: Path) -> pd.DataFrame:
 
 
 def true_share_of(place: Place, keys: NDArray[np.uint64]) -> NDArray[np.float64]:
-    """Share of truly mined pixels in the segments of these content keys."""
+    """Return the share of truly mined pixels in the segments with these content keys."""
     features = place.features()
     ids = features.set_index("key")["segment"].reindex(keys.tolist()).to_numpy(np.int64)
     return true_share(place.product(Layout.segments), truth_path(place.config, place.year, place.root), ids)
 
 
 def true_share(segments: Path, truth: Path, ids: NDArray[np.integer]) -> NDArray[np.float64]:
-    """Share of truly mined pixels in each of the segments `ids`."""
+    """Return the share of truly mined pixels in each of the segments `ids`."""
     with raster.opened(segments) as source, raster.opened(truth) as true:
         window = window_in(raster.geobox_of(true), raster.geobox_of(source))
         numbers = source.read(1).ravel()
@@ -148,5 +152,5 @@ def true_share(segments: Path, truth: Path, ids: NDArray[np.integer]) -> NDArray
 
 
 def truth_path(config: Config, year: str, root: str | Path = ".") -> Path:
-    """Where the true mask of a year lies."""
+    """Return the path of the true mask of a year."""
     return Layout(config.run, Path(root)).true_mask(year)

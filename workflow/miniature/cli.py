@@ -1,4 +1,4 @@
-"""The verbs of the miniature Earth: `miniature make`, `miniature score`, `miniature correct`."""
+"""Command line of the miniature Earth: `miniature make`, `miniature score`, `miniature correct`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from smallmines.core.layout import Layout
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="The miniature Earth: a small made-up archive with known truth.")
 app.callback()(version_option)
 
-Seed = Annotated[int, typer.Option(min=0, help="Another seed, another world.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of the world.")]
 Tiles = Annotated[int, typer.Option(min=1, help="Number of tiles of 128 × 128 px.")]
 
 
@@ -47,7 +47,7 @@ def make(
     )
     console.print(f"truth in {made.layout.truth}")
     if made.forgotten:
-        console.print(f"{made.layout.results} was made of an earlier world and is gone")
+        console.print(f"{made.layout.results} was made from an earlier world and was removed")
     if made.tiles != tiles:
         console.print(f"{made.tiles} tiles is as near to {tiles} as this outline comes")
     if made.written:
@@ -83,10 +83,10 @@ def score(
 @app.command("correct")
 def correct(
     config: ConfigPath,
-    share: Annotated[float, typer.Option(min=0, max=1, help="Part of the review queue that is looked at.")] = 0.1,
+    share: Annotated[float, typer.Option(min=0, max=1, help="Share of the review queue that is labelled.")] = 0.1,
     seed: Seed = 0,
 ) -> None:
-    """Let simulated annotators, who err, label a round of working copies, and a third settle what they disagreed about in the last."""
+    """Let simulated annotators label a round of working copies, with errors; a third one settles the disputes of the last round."""
     from miniature import annotators
 
     with plain_errors():

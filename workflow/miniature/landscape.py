@@ -1,7 +1,7 @@
-"""The land of the miniature Earth: its hills, rivers, villages and mines, one class per 10 m pixel and year.
+"""Land of the miniature Earth: hills, rivers, villages and mines, one class per 10 m pixel and year.
 
-Everything depends on seed, outline and size alone. Lengths in pixels are pixels of 10 m. What flows or joins (rivers, villages,
-roads) is kept as cells of 80 m and lines for the whole world, all else is made window by window into layers on disk.
+All depends on seed, outline and size alone. Lengths in pixels are pixels of 10 m. Rivers, villages and roads are kept as cells of
+80 m and lines for the whole world; everything else is computed window by window into layers on disk.
 """
 
 from __future__ import annotations
@@ -33,34 +33,34 @@ CLASSES = (
     "pond",
     "regrowth",
 )
-"""Classes of the land; a class's position is its code."""
+"""Classes of the land; the position of a class is its code."""
 CODE = {name: code for code, name in enumerate(CLASSES)}
 MINING = ("pit", "tailings", "pond")
 
 SHARES = (0.055, 0.0766)
 """True share of mining in the first and the last year (SmallMinesDS: 5.493 % and 7.655 %)."""
 FAR = 160
-"""Pixels beyond which distances to streams and roads are not told apart; with a halo as wide they are exact."""
+"""Largest distance to streams and roads in pixels; a halo as wide makes distances exact."""
 SMALLEST = 25
-"""Pixels of the smallest mine."""
+"""Size of the smallest mine in pixels."""
 PLOT = 9
-"""Side in pixels of the squares in each of which one plot (a field of about 0.8 ha) has its middle."""
+"""Side in pixels of the squares that contain the centre of one plot (a field of about 0.8 ha) each."""
 SAMPLES = 1_000_000
-"""Pixels, about, from which shares of the world are estimated."""
+"""Approximate number of pixels from which shares of the world are estimated."""
 CANOPY = {"forest": 16.0, "fallow": 5.0, "roof": 3.0, "regrowth": 2.0}
-"""Height in m of what stands on the ground."""
+"""Height of the canopy or roof in m."""
 
 Index = slice | NDArray[np.intp]
 
 
 @dataclass(frozen=True)
 class Land:
-    """What is on the ground.
+    """Land of all years.
 
     Attributes:
         elevation: height of the ground in m, float32.
-        cover: per year class code (uint8) and, in the highest bit, whether people would call it mining.
-        texture: variation within the classes, per year: three fields of mean 0 and sd 1 (brightness, greenness, moisture).
+        cover: class code by year (uint8); the highest bit is the truth, mining or not.
+        texture: variation within the classes by year: three fields of mean 0 and sd 1 (brightness, greenness, moisture).
     """
 
     where: Place
@@ -69,15 +69,15 @@ class Land:
     texture: dict[str, tuple[Texture, Texture, Texture]]
 
     def classes(self, year: str, window: Window) -> NDArray[np.uint8]:
-        """Class codes of a window, (row, column)."""
+        """Return the class codes of a window, (row, column)."""
         return np.asarray(self.cover[year][window.at] & 127, np.uint8)
 
     def truth(self, year: str, window: Window) -> NDArray[np.bool_]:
-        """Where people would call it mining in a window. Vegetation islands are left out, smaller ones kept."""
+        """Return where a window is mining, as people delineate it: without large islands of vegetation, with small ones."""
         return np.asarray(self.cover[year][window.at] > 127)
 
     def canopy(self, year: str, window: Window) -> Field:
-        """Height in m of what stands on the ground of a window."""
+        """Return the height of canopy and roofs in a window in m."""
         return _TALL[self.classes(year, window)]
 
 
@@ -86,18 +86,18 @@ _TALL = np.array([CANOPY.get(name, 0.0) for name in CLASSES], np.float32)
 
 @dataclass(frozen=True)
 class Texture:
-    """Patchiness at several scales: stands of 400 m, plots of 80 m, groups of pixels; part of it the same in all years."""
+    """Variation at several scales: stands of 400 m, plots of 80 m, groups of pixels; part of it is the same in all years."""
 
     parts: tuple[tuple[float, Noise], ...]
 
     def __call__(self, window: Window) -> Field:
-        """The field in a window, mean 0 and sd 1."""
+        """Return the field in a window, mean 0 and sd 1."""
         total = sum(weight * field(*window.at) for weight, field in self.parts)
         return np.asarray(total / np.sqrt(sum(weight**2 for weight, _ in self.parts)), np.float32)
 
 
 def texture(shape: tuple[int, int], seed: int, number: int, index: int) -> Texture:
-    """One of the three textures of a year: 0.8 of it common to all years, 0.6 its own."""
+    """Make one of the three textures of a year: weight 0.8 for the part common to all years, 0.6 for its own."""
     parts = []
     for share, keys in ((0.8, (20, index)), (0.6, (21, number, index))):
         rng = rng_of(seed, *keys)
@@ -107,7 +107,7 @@ def texture(shape: tuple[int, int], seed: int, number: int, index: int) -> Textu
 
 
 def make_land(where: Place, years: Sequence[str], seed: int, scratch: Scratch) -> Land:
-    """Grow the land of all years, which share everything but the mines, the colour of the rivers and part of the texture."""
+    """Make the land of all years; mines, colour of the rivers and part of the texture differ between years."""
     shape = where.shape
     hills = noise(shape, rng_of(seed, 10), 150, 3.6)
     rivers = drained(hills, shape, rng_of(seed, 11))
@@ -146,14 +146,14 @@ def make_land(where: Place, years: Sequence[str], seed: int, scratch: Scratch) -
 
 
 def _sampled(shape: tuple[int, int]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Rows and columns of an even sample of the world, about `SAMPLES` pixels."""
+    """Return rows and columns of a regular sample of the world, about `SAMPLES` pixels."""
     step = max(1, int(np.sqrt(shape[0] * shape[1] / SAMPLES)))
     rows, cols = (np.arange(step // 2, size, step, dtype=np.intp) for size in shape)
     return rows, cols
 
 
 def _distance(of: Shapes, window: Window) -> Field:
-    """Distance in pixels to what is burnt, at most `FAR`."""
+    """Return the distance to shapes in pixels, at most `FAR`."""
     from scipy.ndimage import distance_transform_edt
 
     outer = window.wider(FAR)
@@ -176,7 +176,7 @@ def _ground(hills: Noise, rivers: Rivers, distance: Layer, shape: tuple[int, int
 
 
 def _mines(where: Place, distance: Layer, years: int, seed: int, scratch: Scratch) -> list[Layer]:
-    """The mined ground of each year: clusters along the streams that grow, while some are reclaimed."""
+    """Make the mined ground of each year: clusters along streams, which grow; some are reclaimed."""
     from scipy.ndimage import label
 
     shape = where.shape
@@ -198,7 +198,7 @@ def _mines(where: Place, distance: Layer, years: int, seed: int, scratch: Scratc
                 found = np.where(reclaimed(y, x) > 1.25, -np.inf, np.where(before[at], np.inf, found))
             return np.asarray(found, np.float32)
 
-        # 1.05: the main river's channel, islands and specks take about a twentieth away again
+        # 1.05: the main river, islands and specks remove about a twentieth
         least = float(np.quantile(score(rows, cols, drift, before)[inside], 1 - 1.05 * share))
 
         def mined(window: Window, drift: Noise, before: Layer | None, least: float) -> NDArray[np.bool_]:
@@ -214,7 +214,7 @@ def _mines(where: Place, distance: Layer, years: int, seed: int, scratch: Scratc
 
 
 def _per_cell(mine: Layer, grid: tuple[int, int]) -> NDArray[np.float64]:
-    """Mined pixels in each cell of the drainage network, (row, column)."""
+    """Count mined pixels in each cell of the drainage network, (row, column)."""
     counts = np.zeros(grid)
 
     def count(window: Window) -> tuple[Window, NDArray[np.float64]]:
@@ -232,7 +232,7 @@ def _per_cell(mine: Layer, grid: tuple[int, int]) -> NDArray[np.float64]:
 def _digger(
     shape: tuple[int, int], seed: int
 ) -> Callable[[NDArray[np.uint8], NDArray[np.bool_], Window], tuple[NDArray[np.uint8], NDArray[np.bool_]]]:
-    """What lays pits, tailings, ponds and islands of vegetation into the mined ground of a window, and tells the true mask."""
+    """Return a function that adds pits, tailings, ponds and vegetation to the mined ground of a window and returns the true mask."""
     from scipy.ndimage import binary_opening
 
     ponds, heaps, islands = (
@@ -256,7 +256,7 @@ def _digger(
 def _cover(
     shape: tuple[int, int], hills: Noise, distance: Layer, to_road: Layer, villages: Villages, roads: Shapes, seed: int
 ) -> Callable[[Window], NDArray[np.uint8]]:
-    """Everything but mines and rivers: forest, fields in plots, villages, roads, bare land, sand-winning, ponds."""
+    """Return a function for all classes but mines and rivers: forest, plots, villages, roads, bare land, sand winning, ponds."""
     from scipy.special import ndtr
 
     stands, edges = noise(shape, rng_of(seed, 50), 80, 3.2), noise(shape, rng_of(seed, 51), 12, 2.6)
@@ -301,7 +301,7 @@ def _cover(
 
 
 class Plots:
-    """Fields: each pixel belongs to the nearest plot, of which one lies in each square of the world; borders are bent."""
+    """Fields: each square of the world has one plot, and a pixel belongs to the nearest; borders are bent."""
 
     def __init__(self, shape: tuple[int, int], seed: int) -> None:
         squares = tuple(-(-size // PLOT) + 6 for size in shape)
@@ -311,7 +311,7 @@ class Plots:
         self._bend = [noise(shape, rng, 5, 4.0) for _ in range(2)]
 
     def chance(self, window: Window) -> Field:
-        """A uniform number (0 to 1) for each plot, at the pixels of a window."""
+        """Return the uniform random number (0 to 1) of each pixel's plot in a window."""
         y = np.arange(window.rows.start, window.rows.stop, dtype=np.float32)[:, None] + 1.6 * self._bend[0](*window.at)
         x = np.arange(window.cols.start, window.cols.stop, dtype=np.float32)[None] + 1.6 * self._bend[1](*window.at)
         row, col = (np.floor(part / PLOT).astype(np.intp) + 3 for part in (y, x))
@@ -329,13 +329,13 @@ class Plots:
 
 @dataclass(frozen=True)
 class Villages:
-    """Middles (row, column) and radii of the villages, in pixels."""
+    """Centres (row, column) and radii of the villages, in pixels."""
 
     centres: NDArray[np.float64]
     radii: NDArray[np.float64]
 
     def density(self, window: Window) -> Field:
-        """How built-up a window is, 0 to 1."""
+        """Return the density of buildings in a window, 0 to 1."""
         density = np.zeros(window.size, np.float32)
         for (y, x), radius in zip(self.centres, self.radii, strict=True):
             reach = int(3 * radius)
@@ -349,7 +349,7 @@ class Villages:
 
 
 def _settle(shape: tuple[int, int], distance: Layer, rng: np.random.Generator) -> tuple[Villages, Shapes]:
-    """The villages and the roads that join them."""
+    """Make the villages and the roads that connect them."""
     import shapely
     from scipy.sparse.csgraph import minimum_spanning_tree
     from scipy.spatial.distance import cdist

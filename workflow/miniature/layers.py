@@ -1,4 +1,4 @@
-"""Whole-world arrays on disk, made window by window: what bounds the memory of a world of any size."""
+"""Arrays of the whole world on disk, computed window by window, so that memory does not grow with the world."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.errors import NotGeoreferencedWarning
 
-# rasterio hushes this one itself while it burns, but not in several threads at a time
+# rasterio suppresses this warning in rasterize, but not in several threads at once
 warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
 
 SIDE = 1024
-"""Side in pixels of a window; a multiple of 256, so that windows are whole tiles of the files."""
+"""Side of a window in pixels; a multiple of 256, so that windows consist of whole tiles of the files."""
 
 Array = NDArray[Any]
 T = TypeVar("T")
@@ -33,8 +33,8 @@ class Window:
     """A rectangle of the world.
 
     Attributes:
-        rows, cols: its pixels.
-        shape: of the whole world.
+        rows, cols: slices of the world.
+        shape: rows and columns of the world.
     """
 
     rows: slice
@@ -43,7 +43,7 @@ class Window:
 
     @property
     def at(self) -> tuple[slice, slice]:
-        """Index of the window in a whole array."""
+        """Index of the window in an array of the world."""
         return self.rows, self.cols
 
     @property
@@ -52,23 +52,23 @@ class Window:
         return self.rows.stop - self.rows.start, self.cols.stop - self.cols.start
 
     def wider(self, halo: int) -> Window:
-        """The window with `halo` pixels more on each side, within the world."""
+        """Return the window with `halo` more pixels on each side, cut to the world."""
         rows, cols = (slice(max(0, part.start - halo), min(size, part.stop + halo)) for part, size in zip(self.at, self.shape, strict=True))
         return Window(rows, cols, self.shape)
 
     def inside(self, outer: Window) -> tuple[slice, slice]:
-        """Index of this window in an array of the window `outer`."""
+        """Return the index of this window in an array of the window `outer`."""
         rows, cols = (slice(mine.start - its.start, mine.stop - its.start) for mine, its in zip(self.at, outer.at, strict=True))
         return rows, cols
 
     def halved(self) -> Window:
-        """The window on the grid of pixels of twice the size (edges at even numbers)."""
+        """Return the window on the grid of pixels of twice the size; its edges must be even."""
         rows, cols = (slice(part.start // 2, part.stop // 2) for part in self.at)
         return Window(rows, cols, (self.shape[0] // 2, self.shape[1] // 2))
 
 
 def windows(shape: tuple[int, int], rows: slice | None = None, cols: slice | None = None) -> list[Window]:
-    """The windows of the world's fixed division that touch some rows and columns (default: all), cut to them, row by row."""
+    """Return the windows that cover some rows and columns (default: all), row by row; they are cut from a fixed division of the world."""
     rows, cols = rows or slice(0, shape[0]), cols or slice(0, shape[1])
     tops, lefts = (range(part.start // SIDE * SIDE, part.stop, SIDE) for part in (rows, cols))
     return [
@@ -82,30 +82,30 @@ def windows(shape: tuple[int, int], rows: slice | None = None, cols: slice | Non
     ]
 
 
-def in_threads(work: Callable[[T], R], todo: list[T]) -> Iterator[R]:
-    """`work` on each of `todo` in as many threads as there are processors; results in order, few of them waiting at a time."""
+def in_threads(work: Callable[[T], R], items: list[T]) -> Iterator[R]:
+    """Call `work` on each item in as many threads as there are processors; yield the results in order, holding few at a time."""
     threads = len(os.sched_getaffinity(0))
     with ThreadPoolExecutor(threads) as pool:
-        running = deque(pool.submit(work, one) for one in todo[: threads + 1])
-        for one in [*todo[threads + 1 :], None]:
-            while running and (one is None or len(running) > threads):
-                yield running.popleft().result()
-            if one is not None:
-                running.append(pool.submit(work, one))
+        running = deque(pool.submit(work, item) for item in items[: threads + 1])
+        for item in items[threads + 1 :]:
+            yield running.popleft().result()
+            running.append(pool.submit(work, item))
+        while running:
+            yield running.popleft().result()
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A whole-world array in a file, (row, column) or (band, row, column).
+    """An array of the whole world in a file, (row, column) or (band, row, column).
 
-    Reading and writing map the file for as long as it takes: a mapping that stayed would count as memory of the process.
+    The file is mapped only while it is read or written, since a lasting mapping counts as memory of the process.
     """
 
     path: Path
     shape: tuple[int, ...]
 
     def __getitem__(self, index: Any) -> Array:
-        """A copy of a part."""
+        """Return a copy of a part."""
         return np.array(np.load(self.path, mmap_mode="r")[index])
 
     def __setitem__(self, index: Any, values: Array) -> None:
@@ -115,7 +115,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Scratch:
-    """A folder for whole-world arrays that lives as long as the world is made.
+    """A temporary folder for arrays of the whole world.
 
     Attributes:
         shape: rows and columns of the world.
@@ -125,7 +125,7 @@ class Scratch:
     shape: tuple[int, int]
 
     def filled(self, name: str, dtype: type, values: Callable[[Window], Array], bands: int | None = None) -> Layer:
-        """A new layer whose windows are `values`, computed in threads."""
+        """Return a new layer whose windows are computed by `values`, in threads."""
         layer = Layer(self.folder / f"{name}.npy", self.shape if bands is None else (bands, *self.shape))
         np.lib.format.open_memmap(layer.path, mode="w+", dtype=dtype, shape=layer.shape)
 
@@ -139,14 +139,14 @@ class Scratch:
 
 @contextmanager
 def scratch(beside: Path, shape: tuple[int, int]) -> Iterator[Scratch]:
-    """A scratch folder below `beside`, removed when the block ends."""
+    """Yield a scratch folder below `beside`, removed when the block ends."""
     beside.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".world-", dir=beside) as folder:
         yield Scratch(Path(folder), shape)
 
 
 class Shapes:
-    """Geometries in pixel coordinates (column, row) that are burnt window by window."""
+    """Geometries in pixel coordinates (column, row), rasterised window by window."""
 
     def __init__(self, shapes: Array) -> None:
         import shapely
@@ -155,22 +155,22 @@ class Shapes:
         self._tree = shapely.STRtree(shapes)
 
     def burn(self, window: Window) -> NDArray[np.bool_]:
-        """Pixels of the window whose centres lie in a geometry."""
+        """Return which pixels of a window have their centre in a geometry."""
         import shapely
         from rasterio.features import rasterize
         from rasterio.transform import Affine
 
         box = shapely.box(window.cols.start, window.rows.start, window.cols.stop, window.rows.stop)
-        found = self._shapes[np.sort(self._tree.query(box))]
-        if not len(found):
+        touching = self._shapes[np.sort(self._tree.query(box))]
+        if not len(touching):
             return np.zeros(window.size, bool)
-        # a row and a column more, since GDAL takes the identity for no transform at all
+        # one more row and column, since GDAL takes the identity for a missing transform
         origin, (height, width) = Affine.translation(window.cols.start - 1, window.rows.start - 1), window.size
-        return np.asarray(rasterize(list(found), (height + 1, width + 1), transform=origin, dtype="uint8")[1:, 1:] > 0)
+        return np.asarray(rasterize(list(touching), (height + 1, width + 1), transform=origin, dtype="uint8")[1:, 1:] > 0)
 
 
 def bilinear(coarse: Array, step: int, window: Window) -> NDArray[np.float32]:
-    """A grid of cells of `step` pixels at the pixels of a window, linear between the middles of the cells, float32."""
+    """Interpolate a grid of cells of `step` pixels at the pixels of a window, linearly between the centres of the cells, float32."""
 
     def place(part: slice, size: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
         at = (np.arange(part.start, part.stop) + 0.5) / step - 0.5

@@ -15,7 +15,7 @@ from rasterio.windows import Window as RasterWindow
 from miniature import optical, people, radar
 from miniature.landscape import CLASSES, Land, make_land
 from miniature.layers import Scratch, scratch, windows
-from miniature.place import place
+from miniature.place import Epoch, place
 from miniature.spectra import backscatter, reflectance, surface
 from miniature.stac import Catalogue
 from smallmines.config.sections import Config
@@ -27,8 +27,14 @@ from smallmines.core.product import S2_BANDS
 
 @dataclass(frozen=True)
 class Made:
-    """What `make_world` left behind: paths of the run, whether they are new, tiles, items, people's files new and kept, and
-    whether the results of an earlier world were removed."""
+    """Result of `make_world`.
+
+    Attributes:
+        new: whether archive and truth were written.
+        tiles, items: their numbers.
+        written, kept: people's files that were written, and that were kept as they were.
+        forgotten: whether the results of an earlier world were removed.
+    """
 
     layout: Layout
     new: bool
@@ -48,15 +54,17 @@ def make_world(
     tell: Callable[[str], None] = lambda _: None,
     aoi: str | Path | None = None,
 ) -> Made:
-    """Make the world of a config below `root`, window by window, in memory that does not grow with it.
+    """Make the world of a config below `root`, window by window; memory does not grow with its size.
 
-    `resources/automatic/<run>/{archive,truth}` are left alone where they were made by the same recipe, else replaced as a
-    whole; what the workflow made of the old world, `results/<run>`, is then removed, so that it is made again. People's files under
-    `resources/user/<run>/` that exist are kept unless `force`. The same arguments give the same bytes.
+    `resources/automatic/<run>/{archive,truth}` are kept if the same recipe made them, else replaced as a whole; then the products of
+    the old world, `results/<run>`, are removed. Existing files of people in `resources/user/<run>/` are kept unless `force`. The same
+    arguments give the same bytes.
 
     Args:
-        tiles: number of tiles wanted; the nearest that the outline can reach.
-        aoi: a vector file whose outline the area gets, see `place`; None: made up.
+        tiles: number of tiles; the nearest that the outline allows is taken.
+        force: overwrite people's files.
+        tell: called with the name of each step, `expected_steps` times.
+        aoi: vector file with the outline of the area, see `place`; None: made up.
 
     Raises:
         UserError: fewer tiles than blocks; an unusable AOI.
@@ -83,16 +91,16 @@ def make_world(
 
 
 def recipe_of(config: Config, tiles: int, seed: int, aoi: str | Path | None = None) -> str:
-    """Digest of all that the world depends on: grid, years, outline, size, seed and the code of this package."""
+    """Return a digest of all that the world depends on: grid, years, outline, size, seed and the code of this package."""
     sources = [sha256(path) for path in sorted(Path(__file__).parent.glob("*.py"))]
     years = {year: epoch.model_dump(mode="json") for year, epoch in config.years.items()}
     return digest([config.grid.model_dump(mode="json"), years, tiles, seed, aoi and sha256(aoi), sources])
 
 
 def _forget(layout: Layout) -> None:
-    """Remove what was made from an earlier world of the run: its items have the same names and other pixels.
+    """Remove the products of an earlier world of the run, whose items have the same names and other pixels.
 
-    Snakemake would not notice: results that are there need no manifest, and the catalogue that lists the items reads the same.
+    Snakemake does not notice the change: existing results need no manifest, and the catalogue that lists the items is the same.
     """
     for item in layout.archive.glob("*/*/"):
         shutil.rmtree(layout.root / PIXELS / item.name, ignore_errors=True)
@@ -100,7 +108,7 @@ def _forget(layout: Layout) -> None:
 
 
 def _write_archive(config: Config, land: Land, layout: Layout, seed: int, layers: Scratch, tell: Callable[[str], None]) -> int:
-    """Write all items; their number."""
+    """Write all items; return their number."""
     years, geobox = config.year_names, land.where.geobox
     items = 0
     with _replaced(layout.archive) as folder:
@@ -109,12 +117,12 @@ def _write_archive(config: Config, land: Land, layout: Layout, seed: int, layers
         for _ in radar.write_elevation(catalogue, rough, geobox, seed):
             items += 1
         for number, year in enumerate(years):
-            epoch = config.years[int(year)]
+            epoch = Epoch(config.years[int(year)], number, len(years), geobox, seed)
             ground, lit = reflectance(land, year, seed, layers), surface(land, year, layers, 0.3)
-            for item in optical.write_year(catalogue, ground, lit, geobox, epoch, number, len(years), seed):
+            for item in optical.write_year(catalogue, ground, lit, epoch):
                 tell(item)
                 items += 1
-            for item in radar.write_year(catalogue, backscatter(land, year, layers), land.elevation, geobox, epoch, number, seed):
+            for item in radar.write_year(catalogue, backscatter(land, year, layers), land.elevation, epoch):
                 tell(item)
                 items += 1
         catalogue.close()
@@ -122,7 +130,7 @@ def _write_archive(config: Config, land: Land, layout: Layout, seed: int, layers
 
 
 def expected_steps(config: Config) -> int:
-    """How often `make_world` tells something: land, samples, and the Sentinel items of each year."""
+    """Return the number of steps that `make_world` reports: land, samples, and the Sentinel items of each year."""
     years = len(config.years)
     return 2 + years * (12 + 6) + (years > 1)
 
@@ -151,7 +159,7 @@ def _write_truth(folder: Path, land: Land, known: dict[str, str | int]) -> None:
 
 @contextmanager
 def _replaced(target: Path) -> Iterator[Path]:
-    """A new folder beside `target` that takes its place when the block ends well."""
+    """Replace a folder: yield a new one beside `target`, which takes its place on success."""
     target.parent.mkdir(parents=True, exist_ok=True)
     new, old = (target.with_name(f".{target.name}.{kind}{os.getpid()}") for kind in ("new", "old"))
     try:

@@ -1,8 +1,8 @@
-"""Random fields over the whole world that are made window by window, the same whatever the windows.
+"""Random fields over the whole world, computed window by window; the result does not depend on the windows.
 
-A field is the sum of two independent parts of its spectrum: long waves on a coarse grid over the world, interpolated where they
-are wanted, and short waves from a periodic tile (10 km), different in size from field to field, so that no pattern repeats. Memory is
-that of the coarse grid (a 64th of the world) and the tile, whatever the size of the world.
+A field is the sum of two independent parts of its spectrum: long waves on a coarse grid over the world, which are interpolated, and
+short waves from a periodic tile (10 km), whose size differs between fields so that no pattern repeats. The memory is that of the
+coarse grid (a 64th of the world) and of the tile.
 """
 
 from __future__ import annotations
@@ -17,32 +17,32 @@ Field = NDArray[np.float32]
 Index = slice | NDArray[np.intp]
 
 STEP = 8
-"""Pixels of 10 m along the side of a cell of the coarse grid."""
+"""Side in pixels of a cell of the coarse grid."""
 LONG = 16.0
-"""Scale in pixels from which a field has long waves worth a coarse grid."""
+"""Scale in pixels from which on a field has a coarse grid."""
 TILE = 1024
-"""Side in pixels of the periodic tile, about."""
+"""Approximate side in pixels of the periodic tile."""
 
 
 def rng_of(seed: int, *keys: int) -> np.random.Generator:
-    """The random stream of one thing: independent of every other and of the order in which they are made."""
+    """Return a random stream that is independent of all others and of the order of use."""
     return np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, *keys])))
 
 
 @dataclass(frozen=True)
 class Noise:
-    """A random field of mean 0 and sd 1 (of the process; a window's own figures vary).
+    """A random field of mean 0 and standard deviation 1 (of the process; values of a window vary).
 
     Attributes:
         tile: short waves, periodic, float32 (row, column).
-        coarse: long waves at every `STEP`-th pixel from 2 cells before the first one, float32; None where there are none.
+        coarse: long waves at every `STEP`-th pixel, from 2 cells before the first one, float32; None: no long waves.
     """
 
     tile: Field
     coarse: Field | None
 
     def __call__(self, rows: Index, cols: Index) -> Field:
-        """The field at some rows and columns of the world (slices with start and stop, or indices ≥ 0), float32 (row, column)."""
+        """Return the field at some rows and columns of the world (slices with start and stop, or indices ≥ 0), float32 (row, column)."""
         y, x = _indices(rows), _indices(cols)
         out = self.tile[np.ix_(y % self.tile.shape[0], x % self.tile.shape[1])]
         if self.coarse is not None:
@@ -51,7 +51,7 @@ class Noise:
 
 
 def noise(shape: tuple[int, int], rng: np.random.Generator, scale: float, beta: float = 3.0) -> Noise:
-    """A field for a world of `shape`: flat spectrum for waves longer than `scale` pixels, power ∝ k^−beta for shorter ones.
+    """Make a field for a world of `shape`: flat spectrum for waves longer than `scale` pixels, power ∝ k^−beta for shorter ones.
 
     Args:
         scale: in pixels; 0 gives white noise.
@@ -64,7 +64,7 @@ def noise(shape: tuple[int, int], rng: np.random.Generator, scale: float, beta: 
     tile_shape = (scipy.fft.next_fast_len(side, real=True), scipy.fft.next_fast_len(side + 37, real=True))
     if scale < LONG:
         return Noise(_spectral(tile_shape, rng, lambda k2: _power(k2, scale, beta)), None)
-    cut = np.float32((5 * STEP) ** 2)  # cubic interpolation is true to waves longer than five cells
+    cut = np.float32((5 * STEP) ** 2)  # cubic interpolation reproduces waves longer than five cells
     cells = tuple(-(-side // STEP) + 6 for side in shape)
     padded = tuple(scipy.fft.next_fast_len(int(side + min(side, 2 * scale / STEP)), real=True) for side in cells)
     # density per (cycle/px)²: both parts are scaled by the same total, so that they add up to sd 1
@@ -75,12 +75,12 @@ def noise(shape: tuple[int, int], rng: np.random.Generator, scale: float, beta: 
 
 
 def _power(k2: Field, scale: float, beta: float) -> Field:
-    """Spectral density at squared wave numbers (cycles per pixel)², not normalised."""
+    """Return the spectral density at squared wave numbers (cycles per pixel)², not normalised."""
     return np.asarray((1 + k2 * np.float32((2.2 * scale) ** 2)) ** np.float32(-beta / 2), np.float32)
 
 
 def _variance(scale: float, beta: float) -> float:
-    """Integral of `_power` over the square of wave numbers |k| ≤ 1/2, by a fine grid near 0 and a coarse one elsewhere."""
+    """Integrate `_power` over the square of wave numbers |k| ≤ 1/2, on a grid that is fine near 0."""
     edges = np.concatenate([[0], np.geomspace(1e-6, 0.5, 400)])
     k, width = (edges[1:] + edges[:-1]) / 2, np.diff(edges)
     k2 = (k[:, None] ** 2 + k[None] ** 2).astype(np.float32)
@@ -90,9 +90,9 @@ def _variance(scale: float, beta: float) -> float:
 def _spectral(
     shape: tuple[int, ...], rng: np.random.Generator, power: Callable[[Field], Field], step: int = 1, total: float | None = None
 ) -> Field:
-    """A periodic Gaussian field with spectral density `power` on a grid of `step` pixels.
+    """Return a periodic Gaussian field with spectral density `power` on a grid of `step` pixels.
 
-    Scaled to sd 1 (of the process), or, with `total`, to the share of the variance `total` that its waves hold.
+    It is scaled to standard deviation 1 (of the process) or, with `total`, to the share of the variance `total` that its waves hold.
     """
     import scipy.fft
 
@@ -100,16 +100,16 @@ def _spectral(
     ky = scipy.fft.fftfreq(shape[0], step).astype(np.float32)[:, None]
     kx = scipy.fft.rfftfreq(shape[1], step).astype(np.float32)[None]
     density = power(ky * ky + kx * kx)
-    # every wave but the first and the last column of the half spectrum stands for two
+    # each column of the half spectrum stands for two waves, the first and the last for one
     weight = np.full(density.shape[1], 2.0)
     weight[0] = 1.0
     if shape[1] % 2 == 0:
         weight[-1] = 1.0
     mean_power = float((density * weight).sum(dtype=np.float64)) / (shape[0] * shape[1])
-    wanted = 1.0 if total is None else mean_power / step**2 / total
+    variance = 1.0 if total is None else mean_power / step**2 / total
     spectrum *= np.sqrt(density)
     field = scipy.fft.irfft2(spectrum, s=shape)
-    field *= np.float32(np.sqrt(wanted / mean_power))
+    field *= np.float32(np.sqrt(variance / mean_power))
     return np.ascontiguousarray(field, np.float32)
 
 
@@ -118,7 +118,7 @@ def _indices(index: Index) -> NDArray[np.intp]:
 
 
 def _interpolated(coarse: Field, rows: NDArray[np.intp], cols: NDArray[np.intp]) -> Field:
-    """Cubic convolution (Keys 1981, a = −1/2) of the coarse grid, whose cell (2, 2) is pixel (0, 0)."""
+    """Interpolate the coarse grid, whose cell (2, 2) is pixel (0, 0), by cubic convolution (Keys 1981, a = −1/2)."""
     row, row_weights = _weights(rows)
     col, col_weights = _weights(cols)
     first, last = int(col.min()), int(col.max()) + 4
@@ -132,7 +132,7 @@ def _interpolated(coarse: Field, rows: NDArray[np.intp], cols: NDArray[np.intp])
 
 
 def _weights(pixels: NDArray[np.intp]) -> tuple[NDArray[np.intp], list[Field]]:
-    """First of the four cells that each pixel needs, and their weights."""
+    """Return the first of the four cells that each pixel needs, and the weights of the four."""
     cell, rest = np.divmod(pixels, STEP)
     t = (rest / STEP).astype(np.float32)
     t2, t3 = t * t, t * t * t

@@ -1,4 +1,4 @@
-"""What people give on the miniature Earth before anything runs: the area of interest, and samples with a few errors."""
+"""People's files of the miniature Earth before a run: area of interest, and samples with a few errors."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ KINDS: dict[str, tuple[tuple[str, ...], int]] = {
     "tailings": (("tailings",), 70),
     "pond": (("pond",), 40),
 }
-"""Sample subclasses: the classes they are drawn from, and how many points a block and year get of each at most."""
+"""Subclasses of samples: classes that they are drawn from, and largest number of points per block and year."""
 LABEL_ERROR = 0.015
 """Share of the samples with the wrong label."""
 
 
 def write_people(user: UserFolder, where: Place, land: Land, years: Sequence[str], seed: int, force: bool) -> tuple[list[Path], list[Path]]:
-    """Write `aoi.gpkg` and `samples/<year>/<block>.gpkg`; returns the paths written and those kept as they were."""
+    """Write area of interest and samples; return the paths that were written and those that were kept as they were."""
     new: list[Path] = []
     kept: list[Path] = []
     if _free(user.aoi, force, kept):
@@ -57,18 +57,18 @@ def write_people(user: UserFolder, where: Place, land: Land, years: Sequence[str
 
 
 def _free(stem: Path, force: bool, kept: list[Path]) -> bool:
-    """Whether a people's file may be written: none of that name in any format, or `force`, which removes them."""
-    there = sorted(stem.parent.glob(f"{stem.name}.*"))
+    """Return whether a file of people may be written: there is none of that name in any format, or `force`, which removes it."""
+    existing = sorted(stem.parent.glob(f"{stem.name}.*"))
     if force:
-        for path in there:
+        for path in existing:
             path.unlink()
     else:
-        kept.extend(there)
-    return force or not there
+        kept.extend(existing)
+    return force or not existing
 
 
 def _write_layer(path: Path, table: gpd.GeoDataFrame, layer: str) -> None:
-    """Write a GeoPackage whose bytes depend on its content alone (it would else carry the time)."""
+    """Write a GeoPackage with reproducible bytes, without the time of writing."""
     import pyogrio
 
     pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": "2024-01-01T00:00:00.000Z"})
@@ -80,12 +80,12 @@ def _write_layer(path: Path, table: gpd.GeoDataFrame, layer: str) -> None:
 
 
 def draw_samples(where: Place, land: Land, year: str, number: int, seed: int) -> dict[str, gpd.GeoDataFrame]:
-    """Points on the ground of each block, as people would set them: inside what they mean, seldom at its edge.
+    """Draw sample points of each block as people set them: inside an object, away from its edge.
 
-    Every pixel draws a lot; of each kind and block those with the lowest are taken, so that windows can be gone through one by one.
+    Every pixel has a random number; of each kind and block the pixels with the lowest are taken, which works window by window.
 
     Returns:
-        By block: label (mining | not_mining), subclass, geometry (points in the grid's CRS); a few labels are wrong.
+        By block: label (mining | not_mining), subclass, geometry (points in the grid's CRS); a share `LABEL_ERROR` of the labels is wrong.
     """
     import pandas as pd
 
@@ -94,9 +94,9 @@ def draw_samples(where: Place, land: Land, year: str, number: int, seed: int) ->
     lots = noise(where.shape, rng_of(seed, 100, number), 0)
     parts: list[pd.DataFrame] = []
     offered = np.zeros((len(blocks), len(KINDS)), np.int64)
-    for found in in_threads(lambda window: _offers(where, land, year, window, block_of, lots), windows(where.shape)):
-        np.add.at(offered, (found["block"], found["kind"]), 1)
-        parts.append(_lowest(found))
+    for offers in in_threads(lambda window: _offers(where, land, year, window, block_of, lots), windows(where.shape)):
+        np.add.at(offered, (offers["block"], offers["kind"]), 1)
+        parts.append(_lowest(offers))
     table = _lowest(pd.concat(parts, ignore_index=True))
     most = np.array([most for _, most in KINDS.values()])
     wanted = np.minimum(most, np.maximum(1, offered // 6))
@@ -109,7 +109,7 @@ def draw_samples(where: Place, land: Land, year: str, number: int, seed: int) ->
 
 
 def _offers(where: Place, land: Land, year: str, window: Window, block_of: NDArray[np.integer], lots: Noise) -> pd.DataFrame:
-    """Pixels of a window that people might set a point in: block, kind, pixel (of the world, row by row), mining, lot."""
+    """Return the pixels of a window that may get a point: block, kind, pixel (index in the world), mining, lot (random number)."""
     import pandas as pd
     from scipy.ndimage import uniform_filter
 
@@ -136,7 +136,7 @@ def _offers(where: Place, land: Land, year: str, window: Window, block_of: NDArr
 
 
 def _lowest(offers: pd.DataFrame) -> pd.DataFrame:
-    """Of each block and kind the offers with the lowest lots, as many as any kind may need, in the order of their lots."""
+    """Return the offers with the lowest lots of each block and kind, as many as any kind needs, in the order of their lots."""
     most = max(most for _, most in KINDS.values())
     ordered = offers.sort_values(["block", "kind", "lot", "pixel"], ignore_index=True)
     return ordered[ordered.groupby(["block", "kind"]).cumcount() < most].reset_index(drop=True)

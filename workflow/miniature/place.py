@@ -1,4 +1,4 @@
-"""Where the world lies: its outline, made up or given, the run's tiles under it, and the grid of the world."""
+"""Place of the world: its outline, made up or given, the run's tiles that it touches, and the grid of the world."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from odc.geo.geobox import GeoBox
 
 from miniature.layers import Window
 from miniature.noise import rng_of
-from smallmines.config.sections import Config, Grid
+from smallmines.config.sections import Config, Grid, Year
 from smallmines.core.errors import UserError
 from smallmines.grid.make import blocks_of, fishnet, polygon
 from smallmines.settings.grid import Grid as Lattice
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 MARGIN = 64
 """Pixels of land around the run's lattice, so that scenes reach beyond the area of interest."""
 CENTRE = (610600.0, 690000.0)
-"""Easting and northing of the middle of a made-up area: the meridian 2° W of EPSG:32630, where two real DEM tiles meet."""
+"""Easting and northing of the centre of a made-up area in EPSG:32630, on the meridian 2° W, where two real DEM tiles meet."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where the world lies.
+    """Place of the world.
 
     Attributes:
         aoi: the area of interest, in the grid's CRS.
@@ -48,31 +48,53 @@ class Place:
         return self.geobox.shape.y, self.geobox.shape.x
 
     def tiles(self, rows: slice | NDArray[np.intp], cols: slice | NDArray[np.intp]) -> NDArray[np.int32]:
-        """Position in `cells` of the tile of each pixel, −1 outside, (row, column); slices or indices of the world."""
-        known = np.full((int(self.cells["row"].max()) + 1, int(self.cells["col"].max()) + 1), -1, np.int32)
-        known[self.cells["row"], self.cells["col"]] = np.arange(len(self.cells))
-        known = np.pad(known, 1, constant_values=-1)
+        """Return the position in `cells` of each pixel's tile, (row, column), −1 outside.
+
+        Args:
+            rows, cols: slices or indices of the world.
+        """
+        positions = np.full((int(self.cells["row"].max()) + 1, int(self.cells["col"].max()) + 1), -1, np.int32)
+        positions[self.cells["row"], self.cells["col"]] = np.arange(len(self.cells))
+        positions = np.pad(positions, 1, constant_values=-1)
         y, x = (np.arange(part.start, part.stop) if isinstance(part, slice) else part for part in (rows, cols))
-        found: NDArray[np.int32] = known[np.ix_((y - MARGIN) // self.tile_size + 1, (x - MARGIN) // self.tile_size + 1)]
-        return found
+        of_pixels: NDArray[np.int32] = positions[np.ix_((y - MARGIN) // self.tile_size + 1, (x - MARGIN) // self.tile_size + 1)]
+        return of_pixels
 
     def in_tiles(self, window: Window) -> NDArray[np.bool_]:
-        """Pixels of a window that lie in tiles."""
+        """Return which pixels of a window lie in tiles."""
         return self.tiles(*window.at) >= 0
 
 
+@dataclass(frozen=True)
+class Epoch:
+    """A year of the world.
+
+    Attributes:
+        dates: first and last day of the acquisitions.
+        number: position among the years, from 0.
+        count: number of years.
+        geobox: grid of the world.
+    """
+
+    dates: Year
+    number: int
+    count: int
+    geobox: GeoBox
+    seed: int
+
+
 def window_in(outer: GeoBox, inner: GeoBox) -> tuple[slice, slice]:
-    """Rows and columns of `outer` that `inner`, on the same lattice, covers."""
+    """Return the rows and columns of `outer` that `inner`, on the same lattice, covers."""
     row = round((inner.transform.f - outer.transform.f) / outer.transform.e)
     col = round((inner.transform.c - outer.transform.c) / outer.transform.a)
     return slice(row, row + inner.shape.y), slice(col, col + inner.shape.x)
 
 
 def place(config: Config, tiles: int, seed: int, aoi: str | Path | None = None) -> Place:
-    """An area that touches `tiles` cells of the config's lattice (the nearest count it can reach).
+    """Make an area that touches `tiles` cells of the config's lattice, or the nearest number that the outline allows.
 
     Args:
-        aoi: a vector file whose outline is taken, shrunk about its centre where it touches more tiles; None: an irregular one is
+        aoi: vector file with the outline, which is shrunk about its centre if it touches more tiles; None: an irregular outline is
             made up.
 
     Raises:
@@ -86,26 +108,27 @@ def place(config: Config, tiles: int, seed: int, aoi: str | Path | None = None) 
     def area(size: float) -> tuple[gpd.GeoDataFrame, gpd.GeoDataFrame]:
         import geopandas as gpd
 
-        found = gpd.GeoDataFrame({"name": ["miniature Earth"]}, geometry=[_scaled(outline, size, made_up=aoi is None)], crs=grid.crs)
-        return found, fishnet(found, settings_of(grid, Lattice))
+        scaled = gpd.GeoDataFrame({"name": ["miniature Earth"]}, geometry=[_scaled(outline, size, made_up=aoi is None)], crs=grid.crs)
+        return scaled, fishnet(scaled, settings_of(grid, Lattice))
 
     low, high = 0.0, largest
     best = area(high)
     for _ in range(48 if len(best[1]) > tiles or aoi is None else 0):
         middle = (low + high) / 2
-        found = area(middle)
-        if abs(len(found[1]) - tiles) < abs(len(best[1]) - tiles):
-            best = found
-        if len(found[1]) == tiles:
+        candidate = area(middle)
+        count = len(candidate[1])
+        if abs(count - tiles) < abs(len(best[1]) - tiles):
+            best = candidate
+        if count == tiles:
             break
-        low, high = (middle, high) if len(found[1]) < tiles else (low, middle)
+        low, high = (middle, high) if count < tiles else (low, middle)
     touched, cells = best
     cells["block"] = blocks_of(cells, grid.blocks, grid.block_seed).astype(str)
     return Place(touched, cells, _world_grid(cells, grid), grid.tile_size)
 
 
 def _outline(seed: int) -> Any:
-    """An irregular polygon of radius about 1 around (0, 0)."""
+    """Return an irregular polygon around (0, 0) with a radius of about 1."""
     import shapely
 
     rng = rng_of(seed, 1)
@@ -120,14 +143,14 @@ def _given(path: str | Path, grid: Grid) -> Any:
     import geopandas as gpd
 
     try:
-        found = gpd.read_file(path)
-    except Exception as error:  # the drivers raise several kinds, all of them "this file cannot be read"
+        table = gpd.read_file(path)
+    except Exception as error:  # drivers raise various exceptions for unreadable files
         raise UserError(f"an area of interest GDAL can read at {path}", str(error), "check --aoi") from error
-    return polygon(found, grid.crs)
+    return polygon(table, grid.crs)
 
 
 def _scaled(outline: Any, size: float, made_up: bool) -> Any:
-    """A made-up outline of a size in metres around `CENTRE`; a given one shrunk about its centre, untouched at size 1."""
+    """Scale a made-up outline to a size in metres around `CENTRE`, or a given one about its centre; size 1 leaves it as it is."""
     import shapely
 
     if made_up:

@@ -14,6 +14,7 @@ from rasterio.windows import Window as RasterWindow
 
 from miniature.layers import Layer, Window, in_threads, windows
 from miniature.noise import Field, Noise, noise, rng_of
+from miniature.place import Epoch
 from miniature.stac import Catalogue, Raster, cogs, corners, lonlat, write_cog
 from smallmines.config.sections import Year
 
@@ -23,18 +24,24 @@ NODATA = -32768.0
 ENL = 4.4
 """Equivalent number of looks of a GRD high-resolution scene."""
 SHIFT = 3.7
-"""Metres by which the scenes' own grids lie east and south of the lattice."""
+"""Offset in metres of the scenes' grids, east and south of the lattice."""
 OVERLAP = 8
-"""Rows that two slices of a pass share on one date: fewer than twice the usual border erosion. On the other date they abut."""
+"""Rows that the two slices of a pass share on one date, fewer than twice the default border erosion. On the other date they abut."""
 SPECKLE = (1.5, 4.0)
 """Scale in pixels and exponent of the speckle's correlation."""
 STEP_DB = 0.3
-"""Level step of the southern slice at the join."""
+"""Step in level of the southern slice at the join, in dB."""
 
 
 @dataclass(frozen=True)
 class Pass:
-    """One overpass: its date, direction and what part of the world's width it covers, in one or two slices."""
+    """An overpass of Sentinel-1.
+
+    Attributes:
+        orbit: relative orbit.
+        east: part of the world's width that it covers, from the west.
+        overlap: rows that its slices share.
+    """
 
     number: int
     start: dt.datetime
@@ -47,61 +54,59 @@ class Pass:
 
     @property
     def absolute_orbit(self) -> int:
-        """A plausible absolute orbit: relative orbits repeat every 175 (12 days)."""
+        """A plausible absolute orbit; relative orbits repeat after 175 (12 days)."""
         return (self.start.date() - dt.date(2014, 4, 3)).days // 12 * 175 + self.orbit
 
 
 def passes(year: Year) -> list[Pass]:
-    """Two dates of a descending orbit that covers everything in two slices, two of an ascending one that covers the west."""
+    """Return two overpasses of a descending orbit that covers everything in two slices, and two of an ascending one over the west."""
     days = (year.end - year.start).days + 1
     plan = ((2, "descending", 155), (14, "descending", 155), (8, "ascending", 147), (20, "ascending", 147))
-    found = []
+    overpasses = []
     for index, (day, state, orbit) in enumerate(plan):
         date = year.start + dt.timedelta(days=day * days // 31)
         down = state == "descending"
         clock = dt.time(5, 55, 12) if down else dt.time(18, 18, 40)
         east, slices, level = (1.0, 2, 0.0) if down else (0.6, 1, -0.7)
-        found.append(Pass(index, dt.datetime.combine(date, clock), state, orbit, east, slices, level, OVERLAP * (index == 0)))
-    return found
+        overpasses.append(Pass(index, dt.datetime.combine(date, clock), state, orbit, east, slices, level, OVERLAP * (index == 0)))
+    return overpasses
 
 
-def write_year(
-    catalogue: Catalogue, power: tuple[Layer, Layer], elevation: Layer, geobox: GeoBox, year: Year, number: int, seed: int
-) -> Iterator[str]:
-    """Write every Sentinel-1 slice of an epoch, window by window; yields what was written.
+def write_year(catalogue: Catalogue, power: tuple[Layer, Layer], elevation: Layer, epoch: Epoch) -> Iterator[str]:
+    """Write every Sentinel-1 slice of a year, window by window; yield their ids.
 
-    In the first epoch the borders carry fringes of zeros that are not flagged as nodata; in later epochs zeros lie inside one slice,
+    In the first year the borders have fringes of zeros that are not flagged as nodata; in later years one slice has zeros inside,
     and one item's JSON has a wrong `proj:transform` (the file's header is right).
 
     Args:
         power: mean γ0 of VV and VH, float32 (row, column), linear.
         elevation: float32 (row, column) in m.
     """
-    shape = (geobox.shape.y, geobox.shape.x)
-    for one in passes(year):
-        rng = rng_of(seed, 80, number, one.number)
+    shape, seed, number = (epoch.geobox.shape.y, epoch.geobox.shape.x), epoch.seed, epoch.number
+    for overpass in passes(epoch.dates):
+        rng = rng_of(seed, 80, number, overpass.number)
         wander = noise(shape, rng, 60, 3.0)
         speckle = (noise(shape, rng, *SPECKLE), noise(shape, rng, *SPECKLE))
-        for part in range(one.slices):
-            border = noise(shape, rng_of(seed, 81, number, one.number, part), 40, 3.0) if number == 0 else None
-            holes = noise(shape, rng_of(seed, 82, number), 25, 3.0) if number > 0 and (one.number, part) == (1, 0) else None
-            scene = Slice(one, part, Outline(shape, one, part), power, elevation, wander, speckle, border, holes)
-            yield _write_slice(catalogue, scene, geobox, number)
+        for part in range(overpass.slices):
+            border = noise(shape, rng_of(seed, 81, number, overpass.number, part), 40, 3.0) if number == 0 else None
+            holes = noise(shape, rng_of(seed, 82, number), 25, 3.0) if number > 0 and (overpass.number, part) == (1, 0) else None
+            scene = Slice(overpass, part, Outline(shape, overpass, part), power, elevation, wander, speckle, border, holes)
+            yield _write_slice(catalogue, scene, epoch.geobox, number)
 
 
 @dataclass(frozen=True)
 class Slice:
-    """One slice of a pass, asked window by window.
+    """A slice of a pass, computed window by window.
 
     Attributes:
         part: 0 for the northern or only slice, 1 for the southern one.
-        wander: of the level, standard normal.
-        speckle: of VV and VH, standard normal.
-        border: of the width of the fringe of zeros; None: no fringe.
-        holes: its zero crossings become lines of zeros; None: none.
+        wander: variation of the level, standard normal.
+        speckle: speckle of VV and VH, standard normal.
+        border: variation of the width of the fringe of zeros; None: no fringe.
+        holes: field whose zero crossings become lines of zeros; None: none.
     """
 
-    one: Pass
+    overpass: Pass
     part: int
     outline: Outline
     power: tuple[Layer, Layer]
@@ -112,7 +117,7 @@ class Slice:
     holes: Noise | None
 
     def __call__(self, window: Window) -> tuple[Window, list[Field]]:
-        """The window, and γ0 of VV and VH in it: linear power, 0 in fringe and holes, nodata outside."""
+        """Return the window, and γ0 of VV and VH in it: linear power, 0 in fringe and holes, nodata outside."""
         inside, zeros = self.outline(window), np.zeros(window.size, bool)
         if self.border is not None:
             zeros = _fringe(self.outline, window, self.border)
@@ -127,15 +132,15 @@ class Slice:
         return window, values
 
     def _level(self, window: Window) -> Field:
-        """Level in dB from the pass, the slope towards the sensor, and the slice."""
+        """Return the level in dB from the pass, the slope towards the sensor, and the slice."""
         outer = window.wider(1)
         slope = np.gradient(self.elevation[outer.at], 10.0, axis=1)[window.inside(outer)]
-        side = 1 if self.one.orbit_state == "ascending" else -1
-        return np.asarray(self.one.level_db + STEP_DB * self.part + np.clip(5.0 * side * slope, -2.0, 2.0), np.float32)
+        side = 1 if self.overpass.orbit_state == "ascending" else -1
+        return np.asarray(self.overpass.level_db + STEP_DB * self.part + np.clip(5.0 * side * slope, -2.0, 2.0), np.float32)
 
 
 def looks(normal: Field) -> Field:
-    """Speckle of intensity, mean 1 and `ENL` looks, from a standard normal field: gamma-distributed, and correlated like the field."""
+    """Turn a standard normal field into intensity speckle: gamma-distributed, mean 1, `ENL` looks, correlated like the field."""
     from scipy.special import gammaincinv, ndtr
 
     nodes = np.linspace(-6, 6, 2049)
@@ -143,7 +148,7 @@ def looks(normal: Field) -> Field:
 
 
 def _on_own_grid(field: Layer, window: Window) -> Field:
-    """The mean power at the centres of the scenes' own pixels, `SHIFT` metres east and south, linear between pixels."""
+    """Return the mean power at the centres of the scenes' pixels, `SHIFT` metres east and south, by bilinear interpolation."""
     height, width = window.size
     rows, cols = (slice(part.start, min(part.stop + 1, size)) for part, size in zip(window.at, window.shape, strict=True))
     values = field[rows, cols]
@@ -154,30 +159,30 @@ def _on_own_grid(field: Layer, window: Window) -> Field:
 
 
 class Outline:
-    """The pixels of a slice: a slanted strip; two slices meet along a slanted line, on some dates with an overlap.
+    """Outline of a slice: a slanted strip; two slices meet along a slanted line, on some dates with an overlap.
 
-    Left and right border are columns c = c0 + c1 · row, top and bottom rows r = r0 + r1 · column.
+    The left and right borders are columns c = c0 + c1 · row, the top and bottom ones rows r = r0 + r1 · column.
     """
 
-    def __init__(self, shape: tuple[int, int], one: Pass, part: int) -> None:
+    def __init__(self, shape: tuple[int, int], overpass: Pass, part: int) -> None:
         height, width = shape
         self.shape = shape
-        self.left, self.right = (14.0, 14 / height), (one.east * width - (30 if one.east == 1 else 0), 14 / height)
+        self.left, self.right = (14.0, 14 / height), (overpass.east * width - (30 if overpass.east == 1 else 0), 14 / height)
         self.top, self.bottom = (26.0, -12 / width), (height - 14.0, -12 / width)
         join = 0.47 * height + 0.05 * width / 2
-        if one.slices == 2 and part == 0:
-            self.bottom = (join + one.overlap / 2, -0.05)
-        elif one.slices == 2:
-            self.top = (join - one.overlap / 2, -0.05)
+        if overpass.slices == 2 and part == 0:
+            self.bottom = (join + overpass.overlap / 2, -0.05)
+        elif overpass.slices == 2:
+            self.top = (join - overpass.overlap / 2, -0.05)
 
     def __call__(self, window: Window) -> NDArray[np.bool_]:
-        """Pixels of a window inside the slice."""
+        """Return which pixels of a window are inside the slice."""
         rows, cols = np.arange(window.rows.start, window.rows.stop)[:, None], np.arange(window.cols.start, window.cols.stop)[None]
         (a, b), (c, d), (e, f), (g, h) = self.left, self.right, self.top, self.bottom
         return np.asarray((cols >= a + b * rows) & (cols < c + d * rows) & (rows >= e + f * cols) & (rows < g + h * cols))
 
     def ring(self) -> NDArray[np.float64]:
-        """The corners (4, 2) as (column, row), counter-clockwise from the upper left."""
+        """Return the corners (4, 2) as (column, row), counter-clockwise from the upper left."""
         corners = []
         for (c0, c1), (r0, r1) in (
             (self.left, self.top),
@@ -190,7 +195,7 @@ class Outline:
         return np.array(corners)
 
     def area(self, margin: int) -> tuple[slice, slice]:
-        """Rows and columns around the slice and a margin."""
+        """Return the rows and columns around the slice and a margin."""
         cols, rows = self.ring().T
         return tuple(  # type: ignore[return-value]
             slice(max(0, int(part.min()) - margin), min(size, int(np.ceil(part.max())) + margin + 1))
@@ -199,7 +204,7 @@ class Outline:
 
 
 def _fringe(outline: Outline, window: Window, width: Noise) -> NDArray[np.bool_]:
-    """Uneven borders, 1 to 12 px wide, just outside the valid pixels."""
+    """Return an uneven border, 1 to 12 px wide, just outside the valid pixels."""
     from scipy.ndimage import distance_transform_edt
 
     outer = window.wider(13)
@@ -212,23 +217,23 @@ def _fringe(outline: Outline, window: Window, width: Noise) -> NDArray[np.bool_]
 
 
 def _write_slice(catalogue: Catalogue, scene: Slice, world: GeoBox, number: int) -> str:
-    one, part = scene.one, scene.part
+    overpass, part = scene.overpass, scene.part
     area = scene.outline.area(13 if scene.border is not None else 0)
     own = world[area]
     own = GeoBox(own.shape, Affine.translation(SHIFT, -SHIFT) @ own.transform, own.crs)
-    start = one.start + dt.timedelta(seconds=25 * part)
+    start = overpass.start + dt.timedelta(seconds=25 * part)
     end = start + dt.timedelta(seconds=25)
-    datatake = f"{one.absolute_orbit * 7 % 0xFFFFFF:06X}"
-    item = f"S1A_IW_GRDH_1SDV_{start:%Y%m%dT%H%M%S}_{end:%Y%m%dT%H%M%S}_{one.absolute_orbit:06d}_{datatake}_rtc"
+    datatake = f"{overpass.absolute_orbit * 7 % 0xFFFFFF:06X}"
+    item = f"S1A_IW_GRDH_1SDV_{start:%Y%m%dT%H%M%S}_{end:%Y%m%dT%H%M%S}_{overpass.absolute_orbit:06d}_{datatake}_rtc"
     files = [catalogue.folder(S1, item) / f"{name}.tif" for name in ("vv", "vh")]
     with cogs({path: Raster(own, "float32", NODATA) for path in files}) as opened:
         for window, values in in_threads(scene, windows(scene.outline.shape, *area)):
             at = RasterWindow(window.cols.start - area[1].start, window.rows.start - area[0].start, window.size[1], window.size[0])
             for path, value in zip(files, values, strict=True):
                 opened[path].write(value, 1, window=at)
-    told = own.transform
-    if number > 0 and one.number == 0 and part == 0:
-        told = Affine.translation(480.0, -320.0) @ told
+    transform = own.transform
+    if number > 0 and overpass.number == 0 and part == 0:
+        transform = Affine.translation(480.0, -320.0) @ transform  # wrong on purpose
     corners = Affine.translation(SHIFT, -SHIFT) @ world.transform @ scene.outline.ring().T
     catalogue.add(
         S1,
@@ -240,15 +245,15 @@ def _write_slice(catalogue: Catalogue, scene: Slice, world: GeoBox, number: int)
             "end_datetime": end.strftime("%Y-%m-%dT%H:%M:%S.000Z"),
             "platform": "SENTINEL-1A",
             "constellation": "Sentinel-1",
-            "sat:orbit_state": one.orbit_state,
-            "sat:relative_orbit": one.orbit,
-            "sat:absolute_orbit": one.absolute_orbit,
+            "sat:orbit_state": overpass.orbit_state,
+            "sat:relative_orbit": overpass.orbit,
+            "sat:absolute_orbit": overpass.absolute_orbit,
             "sar:instrument_mode": "IW",
             "sar:polarizations": ["VV", "VH"],
             "sar:looks_equivalent_number": ENL,
             "proj:code": str(world.crs),
             "proj:shape": list(own.shape),
-            "proj:transform": list(told),
+            "proj:transform": list(transform),
         },
         {"vv": {}, "vh": {}},
     )
@@ -256,12 +261,12 @@ def _write_slice(catalogue: Catalogue, scene: Slice, world: GeoBox, number: int)
 
 
 def write_elevation(catalogue: Catalogue, surface: Layer, geobox: GeoBox, seed: int) -> Iterator[str]:
-    """Write the DEM tiles of 1″ that the world touches, named as GLO-30 names them and cropped to the world.
+    """Write the DEM tiles of 1″ that the world touches, with the names of GLO-30 and cropped to the world.
 
-    Tiles meet at whole degrees; pixel centres lie on whole seconds.
+    Tiles meet at whole degrees; pixel centres are at whole seconds.
 
     Args:
-        surface: float32 (row, column) in m: the ground and a part of the canopy.
+        surface: ground and a part of the canopy in m, float32 (row, column).
     """
     ring = np.array(lonlat(corners(geobox), str(geobox.crs)))
     (west, south), (east, north) = ring.min(axis=0).tolist(), ring.max(axis=0).tolist()
@@ -297,7 +302,7 @@ def write_elevation(catalogue: Catalogue, surface: Layer, geobox: GeoBox, seed: 
 
 
 def _heights(surface: Layer, geobox: GeoBox, lons: NDArray[np.float64], lats: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The smoothed surface at some longitudes and latitudes, (latitude, longitude); edges go on beyond the world."""
+    """Return the smoothed surface at some longitudes and latitudes, (latitude, longitude); edge values continue beyond the world."""
     from pyproj import Transformer
     from scipy.ndimage import gaussian_filter, map_coordinates
 

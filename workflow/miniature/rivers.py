@@ -1,4 +1,4 @@
-"""The drainage of the miniature Earth: every cell of 80 m drains to the border, so every stream does."""
+"""Drainage of the miniature Earth: every cell of 80 m, and so every stream, drains to the border."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ COARSE = 8
 """Side in pixels of a cell of the drainage network; divides the side of a window."""
 
 STREAM = 220
-"""Cells of the drainage network (of 80 m) from which on a stream is drawn: 1.4 km²."""
+"""Cells of 80 m upstream from which on a stream is drawn: 1.4 km²."""
 
 
 @dataclass(frozen=True)
 class Rivers:
-    """The drainage tree: each coarse cell, row by row, and the cell it drains into.
+    """Drainage tree of the coarse cells, in rows.
 
     Attributes:
         parent: index of the next cell downstream; an outlet's own index.
@@ -37,7 +37,7 @@ class Rivers:
     xy: NDArray[np.float64]
 
     def channels(self, chosen: NDArray[np.bool_]) -> NDArray[np.object_]:
-        """The channels that leave the chosen cells, as polygons in pixels; wider where more land drains into them."""
+        """Return the channels that leave the chosen cells as polygons in pixels; channels are wider where more land drains into them."""
         import shapely
 
         lines = shapely.linestrings(np.stack([self.xy[chosen], self.xy[self.parent[chosen]]], axis=1))
@@ -45,18 +45,18 @@ class Rivers:
         return np.asarray(shapely.buffer(lines, half_width, quad_segs=3), object)
 
     def fall(self) -> Field:
-        """Metres along the water to the outlet, smoothed over divides, (row, column) of the cells."""
+        """Return the distance to the outlet along the water in m, smoothed over divides, (row, column) of the cells."""
         from scipy.ndimage import gaussian_filter
 
         return np.asarray(gaussian_filter(self.length.reshape(self.grid), 5), np.float32)
 
     def downstream(self, source: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Sum of a number per cell, (row, column), over all cells upstream of each."""
+        """Return the sum of a number per cell, (row, column), over all cells upstream of each cell."""
         return accumulated(source.ravel(), self.parent, self.depth)
 
 
 def drained(hills: Noise, shape: tuple[int, int], rng: np.random.Generator) -> Rivers:
-    """Drain the land: each cell follows the cheapest way to an outlet at the border, where high ground costs more.
+    """Drain the land: each cell follows the cheapest path to an outlet at the border; high ground costs more.
 
     A shortest-path tree has no pits, so every stream reaches the border.
     """
@@ -92,7 +92,7 @@ def drained(hills: Noise, shape: tuple[int, int], rng: np.random.Generator) -> R
 
 
 def _to_outlet(step: NDArray[Any], parent: NDArray[np.intp]) -> NDArray[Any]:
-    """Sum of `step` along the way to the outlet, by pointer doubling."""
+    """Return the sum of `step` along the path to the outlet, by pointer doubling."""
     total, jump = step.copy(), parent.copy()
     while (jump != jump[jump]).any():
         total = total + np.where(jump != np.arange(jump.size), total[jump], 0)
@@ -101,7 +101,7 @@ def _to_outlet(step: NDArray[Any], parent: NDArray[np.intp]) -> NDArray[Any]:
 
 
 def accumulated(value: NDArray[np.float64], parent: NDArray[np.intp], depth: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Sum of `value` over all cells upstream, level by level from the farthest."""
+    """Return the sum of `value` over all cells upstream, level by level from the farthest."""
     total = value.copy()
     order = np.argsort(depth, kind="stable")
     edges = np.searchsorted(depth[order], np.arange(1, depth.max() + 2))

@@ -1,4 +1,4 @@
-"""How good the masks are against the truth, and how hard the world is."""
+"""Accuracy of a run's masks against the truth of the miniature Earth."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def score(config: Config, root: str | Path = ".") -> pd.DataFrame:
-    """The masks of a run against the truth, and the masks that the assistant's prediction alone would have given.
+    """Compare a run's masks with the truth, and also the masks that the prediction alone gives.
 
     Pixels with 255 in a mask do not count.
 
@@ -53,10 +53,11 @@ def score(config: Config, root: str | Path = ".") -> pd.DataFrame:
 
 
 def seen_mines(config: Config, root: str | Path = ".") -> pd.DataFrame:
-    """How many of the true mine pixels of a run's tiles have a valid observation, and how many of these only because they are stable.
+    """Count the true mine pixels of a run's tiles with a valid observation.
 
     Returns:
-        One row per year and one for all: year, mine pixels, valid, stable (shares of them).
+        One row per year and one for all: year, mine_pixels, valid (share with a valid observation), stable (share that is valid only
+        because it is stable).
 
     Raises:
         UserError: a composite or the truth is missing.
@@ -74,23 +75,24 @@ def seen_mines(config: Config, root: str | Path = ".") -> pd.DataFrame:
             clear = raster.read(required(layout.clear(year, block)), box)[0]
             counts[year] += np.bincount(clear[mined], minlength=3)[:3]
     counts["all"] = np.sum(list(counts.values()), axis=0)
-    shares = {year: count / max(1, int(count.sum())) for year, count in counts.items()}
-    return pd.DataFrame(
-        {"year": year, "mine_pixels": int(counts[year].sum()), "valid": round(float(one[1] + one[2]), 4), "stable": round(float(one[2]), 4)}
-        for year, one in shares.items()
-    )
+    rows = []
+    for year, count in counts.items():
+        _, observed, stable = count / max(1, int(count.sum()))
+        pixels = int(count.sum())
+        rows.append({"year": year, "mine_pixels": pixels, "valid": round(float(observed + stable), 4), "stable": round(float(stable), 4)})
+    return pd.DataFrame(rows)
 
 
 def truth_of(config: Config, year: str, geobox: GeoBox, root: str | Path = ".") -> NDArray[np.uint8]:
-    """The true mask on a grid, uint8 (row, column), 1 mining."""
+    """Read the true mask on a grid, uint8 (row, column), 1 mining."""
     with raster.opened(required(truth_path(config, year, root))) as true:
         rows, cols = window_in(raster.geobox_of(true), geobox)
-        found: NDArray[np.uint8] = true.read(1, window=Window.from_slices(rows, cols))
-        return found
+        mask: NDArray[np.uint8] = true.read(1, window=Window.from_slices(rows, cols))
+        return mask
 
 
 def required(path: Path) -> Path:
-    """The path itself.
+    """Return the path of an existing file.
 
     Raises:
         UserError: there is no such file.
@@ -101,13 +103,13 @@ def required(path: Path) -> Path:
 
 
 def final_mask(layout: Layout, year: str, block: str) -> tuple[NDArray[np.uint8], GeoBox]:
-    """The mask of a block as the run made it, uint8 (row, column), and its grid."""
+    """Read the mask of a block, uint8 (row, column), and its grid."""
     with raster.opened(required(layout.mask(year, block))) as source:
         return source.read(1), raster.geobox_of(source)
 
 
 def predicted_mask(layout: Layout, year: str, block: str) -> tuple[NDArray[np.uint8], GeoBox]:
-    """The mask of a block as it would be without any sample or event of its own, uint8 (row, column), and its grid."""
+    """Return the mask that the prediction alone gives for a block, uint8 (row, column), and its grid."""
     from smallmines.labels import tables
     from smallmines.labels.decide import labels
     from smallmines.labels.mask import lookup, masked
@@ -127,21 +129,21 @@ def predicted_mask(layout: Layout, year: str, block: str) -> tuple[NDArray[np.ui
 
 
 def confusion(mask: NDArray[np.uint8], truth: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Pixels that are true negative, false positive, false negative, true positive; 255 in the mask is left out."""
+    """Count true negative, false positive, false negative and true positive pixels; 255 in the mask is left out."""
     valid = mask != 255
     return np.bincount(truth[valid].astype(np.int64) * 2 + mask[valid], minlength=4)
 
 
 def figures(true_negative: int, false_positive: int, false_negative: int, true_positive: int) -> dict[str, Any]:
-    """IoU, precision, recall and F1 of the mining class (0 where undefined), and shares of the area."""
-    found, real = true_positive + false_positive, true_positive + false_negative
-    pixels = found + false_negative + true_negative
+    """Return IoU, precision, recall and F1 of mining (0 if undefined), and shares of the area."""
+    predicted, real = true_positive + false_positive, true_positive + false_negative
+    pixels = predicted + false_negative + true_negative
     return {
-        "iou": round(float(true_positive / max(found + false_negative, 1)), 4),
-        "precision": round(float(true_positive / max(found, 1)), 4),
+        "iou": round(float(true_positive / max(predicted + false_negative, 1)), 4),
+        "precision": round(float(true_positive / max(predicted, 1)), 4),
         "recall": round(float(true_positive / max(real, 1)), 4),
-        "f1": round(float(2 * true_positive / max(found + real, 1)), 4),
-        "predicted_share": round(float(found / max(pixels, 1)), 4),
+        "f1": round(float(2 * true_positive / max(predicted + real, 1)), 4),
+        "predicted_share": round(float(predicted / max(pixels, 1)), 4),
         "true_share": round(float(real / max(pixels, 1)), 4),
         "pixels": int(pixels),
     }

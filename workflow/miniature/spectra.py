@@ -1,4 +1,4 @@
-"""How the land looks: mean reflectance and backscatter of each class, and how they vary within it."""
+"""Reflectance and backscatter of the land: class means and variation within classes."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ VARIATION: dict[str, tuple[float, float, float]] = {
     "pond": (0.24, 0.14, 0.09),
     "regrowth": (0.14, 0.22, 0.08),
 }
-"""Standard deviations within a class: of brightness (share of the mean), of the vegetation fraction, of moisture."""
+"""Standard deviations within a class of brightness (share of the mean), vegetation fraction and moisture."""
 
 GREEN = tuple(leaf - soil for leaf, soil in zip(MEANS["fallow"], MEANS["bare_land"], strict=True))
-"""What more vegetation does to a spectrum; bare soil has it as −1."""
+"""Change of reflectance × 10000 per unit of the vegetation fraction."""
 WET = (-0.35, -0.4, -0.45, -0.45, -0.4, -0.4, -0.4, -0.45, -1.1, -1.35)
-"""What more moisture does, as a share of a band's mean (strongest where water absorbs)."""
+"""Change per unit of moisture as a share of a band's mean, strongest where water absorbs."""
 
 BACKSCATTER: dict[str, tuple[float, float]] = {
     "forest": (-7.2, -12.6),
@@ -72,18 +72,18 @@ BACKSCATTER: dict[str, tuple[float, float]] = {
 BLUR = 0.9
 """Standard deviation in pixels of the Gaussian point-spread function."""
 REACH = 4
-"""Pixels from which on the point spread is cut off."""
+"""Radius in pixels of the point-spread function."""
 NOISE = 0.018
-"""Noise of each band for itself, as a share of the class's mean."""
+"""Standard deviation of the independent noise of each band, as a share of the class mean."""
 GRAIN = (0.0, 3.0)
 """Scale in pixels and exponent of that noise."""
 
 
 def reflectance(land: Land, year: str, seed: int, scratch: Scratch) -> Layer:
-    """Surface reflectance × 10000 of a year, uint16 (10, row, column) in the order of `S2_BANDS`, on flat ground without haze.
+    """Return surface reflectance × 10000 of a year, uint16 (10, row, column) in the order of `S2_BANDS`, on flat ground without haze.
 
-    Pure class means are varied by three fields (so that a few components hold most of a class's covariance), blurred by the
-    point-spread function (so that edges are mixed), and given a small noise of their own per band.
+    Class means are varied by three fields (so that few components hold most of a class's covariance), blurred by the point-spread
+    function (so that edges are mixed), and given independent noise per band.
     """
     from scipy.ndimage import gaussian_filter
 
@@ -110,7 +110,7 @@ def reflectance(land: Land, year: str, seed: int, scratch: Scratch) -> Layer:
 
 
 def backscatter(land: Land, year: str, scratch: Scratch) -> tuple[Layer, Layer]:
-    """Mean γ0 of a year as linear power, float32 (VV, VH), before speckle."""
+    """Return the mean γ0 of a year as linear power, float32 (VV, VH), without speckle."""
     from scipy.ndimage import gaussian_filter
 
     def power(window: Window, levels: Field) -> Field:
@@ -129,7 +129,7 @@ def backscatter(land: Land, year: str, scratch: Scratch) -> tuple[Layer, Layer]:
 
 
 def surface(land: Land, year: str, scratch: Scratch, share: float) -> Layer:
-    """Height in m of the ground and a share of what stands on it, float32."""
+    """Return the height of the ground and a share of the canopy in m, float32."""
 
     def height(window: Window) -> Field:
         return np.asarray(land.elevation[window.at] + np.float32(share) * land.canopy(year, window), np.float32)

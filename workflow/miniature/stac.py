@@ -31,7 +31,7 @@ NOTE = "Made up: a miniature Earth for tests and demonstrations, not an observat
 
 @dataclass(frozen=True)
 class Raster:
-    """A file of one band to be written: its grid, type, nodata value, and whether overviews may average."""
+    """A one-band file to write; `continuous` values may be averaged in overviews."""
 
     geobox: GeoBox
     dtype: str
@@ -41,9 +41,9 @@ class Raster:
 
 @contextmanager
 def cogs(files: Mapping[Path, Raster]) -> Iterator[dict[Path, DatasetWriter]]:
-    """Open files to be filled window by window; when the block ends well, each is a COG.
+    """Open files to be written window by window; each becomes a COG when the block succeeds.
 
-    COGs have 256 px tiles, deflate and two overviews (nearest for classes). Until then the pixels lie beside them, not compressed.
+    COGs have 256 px tiles, deflate and two overviews (nearest for classes). Until then the pixels are in uncompressed files beside them.
     """
     import rasterio
 
@@ -51,11 +51,11 @@ def cogs(files: Mapping[Path, Raster]) -> Iterator[dict[Path, DatasetWriter]]:
     try:
         with ExitStack() as stack:
             opened = {}
-            for path, one in files.items():
+            for path, file in files.items():
                 path.parent.mkdir(parents=True, exist_ok=True)
-                height, width = one.geobox.shape
-                profile = {"height": height, "width": width, "count": 1, "dtype": one.dtype, "nodata": one.nodata}
-                profile |= {"crs": str(one.geobox.crs), "transform": one.geobox.transform, "driver": "GTiff", "BIGTIFF": "IF_SAFER"}
+                height, width = file.geobox.shape
+                profile = {"height": height, "width": width, "count": 1, "dtype": file.dtype, "nodata": file.nodata}
+                profile |= {"crs": str(file.geobox.crs), "transform": file.geobox.transform, "driver": "GTiff", "BIGTIFF": "IF_SAFER"}
                 if min(height, width) >= 256:
                     profile |= {"tiled": True, "blockxsize": 256, "blockysize": 256}
                 opened[path] = stack.enter_context(rasterio.open(plain[path], "w", **profile))
@@ -85,13 +85,13 @@ def _to_cog(source: Path, target: Path, continuous: bool) -> None:
 
 
 def write_cog(path: Path, array: NDArray[Any], geobox: GeoBox, nodata: float | None, continuous: bool = True) -> None:
-    """Write one band, (row, column), as a COG; see `cogs`."""
+    """Write one band, (row, column), as a COG, see `cogs`."""
     with cogs({path: Raster(geobox, str(array.dtype), nodata, continuous)}) as opened:
         opened[path].write(array, 1)
 
 
 def lonlat(points: NDArray[np.float64], crs: str) -> list[list[float]]:
-    """A ring of projected points (n, 2) as [longitude, latitude], closed, seven digits."""
+    """Return a ring of projected points (n, 2) as [longitude, latitude], closed, rounded to seven digits."""
     from pyproj import Transformer
 
     lon, lat = Transformer.from_crs(crs, "EPSG:4326", always_xy=True).transform(points[:, 0], points[:, 1])
@@ -100,24 +100,24 @@ def lonlat(points: NDArray[np.float64], crs: str) -> list[list[float]]:
 
 
 def corners(geobox: GeoBox) -> NDArray[np.float64]:
-    """The four corners of a grid, (4, 2), counter-clockwise from the north-west."""
+    """Return the four corners of a grid, (4, 2), counter-clockwise from the north-west."""
     west, south, east, north = geobox.boundingbox.bbox
     return np.array([[west, north], [west, south], [east, south], [east, north]])
 
 
 @dataclass
 class Catalogue:
-    """Collects items below `root` and writes catalogue and collections at the end.
+    """A static catalogue below `root`: items are written when added, collections and catalog.json at the end.
 
     Attributes:
-        collections: id → item ids, with their times and bounds.
+        collections: time and bounds of each item, by collection and item id.
     """
 
     root: Path
     collections: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def folder(self, collection: str, item: str) -> Path:
-        """Where an item's files lie."""
+        """Return the folder of an item."""
         return self.root / collection / item
 
     def add(
@@ -129,7 +129,7 @@ class Catalogue:
         properties: Mapping[str, Any],
         assets: Mapping[str, Mapping[str, Any]],
     ) -> None:
-        """Write an item's JSON beside its assets; hrefs are file names."""
+        """Write the JSON of an item beside its assets; hrefs are file names."""
         lon, lat = zip(*ring, strict=True)
         bbox = [min(lon), min(lat), max(lon), max(lat)]
         stamp = when.strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
