@@ -11,7 +11,7 @@ stage = @printf '%s\t%s\n' "$(1)" "$$(date +%s)" >>$(STAGES)
 unexport PYTHONDONTWRITEBYTECODE
 RUN_DEMO = $(BIN)/snakemake $(1) --cores $(CORES) --set-threads assistant=1 segment=1 --configfile $(DEMO)
 
-.PHONY: help setup demo demo-slurm demo-archives bench test test-heavy test-loaders loaders-full faults exactness lint format report figures figures-qgis rounds otb-python clean
+.PHONY: help setup demo demo-slurm demo-archives bench test test-heavy test-loaders loaders-full faults exactness lint generated format report figures figures-qgis rounds otb-python docs-check clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -84,6 +84,11 @@ lint: setup ## formatting, types, workflow lint
 	$(BIN)/snakemake --lint --configfile $(DEMO)
 	$(BIN)/snakemake --lint
 
+generated: setup ## rewrite the files that are made from code: schema and table of the configuration's keys, sources of the rules
+	$(BIN)/smallmines config schema --out workflow/schemas/config.schema.json
+	$(BIN)/smallmines config keys --out config/README.md
+	$(BIN)/python tests/rules/list_sources.py
+
 format: setup ## reformat the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -110,6 +115,9 @@ figures-qgis: setup ## the pictures of a working copy in QGIS, from a finished d
 
 rounds: setup ## rounds of simulated annotators on a finished demo against the truth, and whether intervals hold (about 8 minutes)
 	PYTHONPATH=tests $(BIN)/python tests/bench/rounds.py $(DEMO) docs/images/rounds.png
+
+docs-check: setup ## the commands of README and docs against a finished demo, and what they print
+	$(BIN)/python tests/docs_check.py
 
 clean: ## remove what demo and benchmark made, and the tools' caches (people's files of other runs stay)
 	rm -rf .demo-slurm .demo-archives $(foreach run,demo bench,$(addsuffix /$(run),results logs benchmarks resources/automatic resources/user)) .pytest_cache .mypy_cache .ruff_cache .hypothesis

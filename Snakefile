@@ -7,12 +7,13 @@ from snakemake.utils import min_version
 min_version("9.27")
 sys.path.insert(0, f"{workflow.basedir}/workflow")
 
-from smallmines.config.sections import parse_config
+from smallmines.config.parse import parse_config
 from smallmines.core.errors import UserError
 from smallmines.core.files import only_file
 from smallmines.core.rerun import FROZEN, code
+from smallmines.preflight.check import check_before_run
 
-# Jobs import less, see workflow/smallmines/__init__.py.
+# Makes imports in jobs faster, see workflow/smallmines/__init__.py.
 os.environ.update(SMALLMINES_JOB="1")
 
 if not workflow.overwrite_configfiles:
@@ -41,11 +42,11 @@ wildcard_constraints:
     kind="IMAGE|MASK",
 
 
-# Used with --sdm apptainer only; built from envs/smallmines.def.
+# For --sdm apptainer only; built from envs/smallmines.def.
 container: "smallmines.sif"
 
 
-# Not submitted by a cluster executor: they take seconds, or need the internet, which compute nodes often lack. No effect on one machine.
+# Run on the login node of a cluster: these rules take seconds or need internet access.
 localrules:
     boundaries,
     grid,
@@ -69,6 +70,11 @@ if not cfg.submit_downloads:
     localrules:
         search,
         fetch,
+
+
+# Checks what the planned jobs need. A dry run does not call it.
+onstart:
+    check_before_run(cfg, {job.rule.name for job in workflow.dag.needrun_jobs()})
 
 
 include: "workflow/rules/common.smk"

@@ -15,7 +15,7 @@ import rasterio
 from affine import Affine
 
 from smallmines.core.files import sha256
-from smallmines.dataset.patches import IMAGE_NODATA, MASK_NODATA
+from smallmines.core.product import IMAGE_NODATA, MASK_NODATA
 
 Spoil = Callable[[Path], object]
 

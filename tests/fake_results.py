@@ -164,14 +164,15 @@ def worth(year: str) -> dict[str, object]:
 def publish(results: Results, country: str = "GH", year: str = YEAR) -> Path:
     """Patches, assembled folder and index of made-up results; returns the dataset's folder."""
     from smallmines.dataset.assemble import assemble
-    from smallmines.dataset.index import write_index
-    from smallmines.dataset.patches import write_images, write_masks
+    from smallmines.dataset.index import IndexSources, write_index
+    from smallmines.dataset.patches import Composites, PatchSet, write_images, write_masks
 
     files = results.files(year)
     for (_, block), one in files.items():
         where = results.folder / "patches" / year / block
-        write_images(one.s2, one.s1, one.dem, results.lattice, year, block, country, "abc", where / "IMAGE")
-        write_masks(one.masks, results.lattice, year, block, country, "def", where / "MASK")
+        composites = Composites(one.s2, one.s1, one.dem)
+        write_images(composites, PatchSet(results.lattice, year, block, country, "abc"), where / "IMAGE")
+        write_masks(one.masks, PatchSet(results.lattice, year, block, country, "def"), where / "MASK")
     lists = [results.folder / "dataset" / year / f"{kind}.sha256" for kind in ("IMAGE", "MASK")]
     for kind, target in zip(("IMAGE", "MASK"), lists, strict=True):
         folders = {block: results.folder / "patches" / year / block / kind for _, block in files}
@@ -185,9 +186,9 @@ def publish(results: Results, country: str = "GH", year: str = YEAR) -> Path:
         {"tile_id": cells["tile_id"], "year": int(year), "split": [names[number % 3] for number in range(len(cells))], "fold": 1}
     )
     rows.to_csv(dataset / "splits.csv", index=False)
-    about = (dataset / "labels.json", dataset / "splits.csv")
+    sources = IndexSources(files, lists, fishnet, dataset / "labels.json", dataset / "splits.csv")
     windows = {year: [f"{year}-01-01", f"{year}-01-31"]}
-    write_index(files, lists, fishnet, results.lattice, country, *about, windows, "made-up", dataset / "index.parquet")
+    write_index(sources, results.lattice, country, windows, "made-up", dataset / "index.parquet")
     document(dataset, lists, windows, country)
     return dataset
 
@@ -197,7 +198,7 @@ def document(dataset: Path, lists: list[Path], windows: dict[str, list[str]], co
     from smallmines.config.sections import Publish
     from smallmines.core.files import read_json
     from smallmines.dataset.documents import DOCUMENTS, write_documents
-    from smallmines.dataset.facts import band_statistics, gather
+    from smallmines.dataset.facts import FactSources, band_statistics, gather
     from smallmines.dataset.index import read_index
     from smallmines.dataset.seal import write_sums
     from smallmines.dataset.stac import write_catalogue
@@ -208,7 +209,7 @@ def document(dataset: Path, lists: list[Path], windows: dict[str, list[str]], co
     leakage = {"twins": None, "neighbours": None, "r2": None, "auc": None}
     labels, splits = read_json(dataset / "labels.json"), {"source": "frozen", "leakage": leakage}
     software = {"versions": {"gdal": ["3.10.3"], "otb": ["8.1.1"]}, "mixed": {}, "unknown": {}}
-    facts = gather(index, labels, splits, statistics, windows, software, about, "made-up", country)
+    facts = gather(FactSources(index, labels, splits, statistics, windows, software), about, "made-up", country)
     write_documents(facts, about, dataset)
     write_catalogue(index, windows, "made-up", about, facts, dataset / "stac/collection.json")
     files = [dataset / name for name in (*DOCUMENTS, "index.parquet", "labels.json", "splits.csv", "stac/collection.json")]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from block_of_segments import CRS, make_block
 from sections import Transfer
 from smallmines.annotation.block_year import Place
-from smallmines.config.sections import parse_config
+from smallmines.config.parse import parse_config
 from smallmines.core import raster
 from smallmines.core.files import write_json
 from smallmines.labels import decide, decisions, tables

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from smallmines.archive.fetch import Cache
 from smallmines.config import sections
-from smallmines.config.sections import Elevation, Sentinel1, Sentinel2
+from smallmines.config.imagery import Elevation, Sentinel1, Sentinel2
 from smallmines.settings import aoi, assistant, candidates, doctor, grid, samples, segmentation, splits, transfer
 from smallmines.settings.fetch import FETCH, Fetch
 from smallmines.settings.parameters import settings_of

@@ -21,12 +21,13 @@ from odc.geo.geobox import GeoBox
 
 from miniature.noise import rng_of
 from miniature.score import figures, truth_of
-from smallmines.archive.catalogue import Item, read_catalogue
+from smallmines.archive.catalogue import read_catalogue
 from smallmines.archive.providers import provider_of
 from smallmines.archive.read import onto
 from smallmines.cli.console import ConfigPath, plain_errors, read_config, show
 from smallmines.composite.sentinel2 import near_cloud
-from smallmines.config.sections import Config, Sentinel2
+from smallmines.config.imagery import Sentinel2
+from smallmines.config.sections import Config
 from smallmines.core import raster
 from smallmines.core.errors import UserError
 from smallmines.core.files import write_json
@@ -35,6 +36,7 @@ from smallmines.grid.lattice import Lattice, lattice_of
 from smallmines.grid.make import blocks_of, fishnet, lattice_json
 from smallmines.segment import orfeo
 from smallmines.segment.segmentation import masked_image, mean_shift
+from smallmines.sensors.manifest import Item
 from smallmines.sensors.radiometry import baseline_of, has_offset, to_radiometry
 from smallmines.sensors.scl import SCL, cloud_reach
 from smallmines.settings.grid import Grid

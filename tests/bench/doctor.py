@@ -17,8 +17,8 @@ from affine import Affine
 
 from defects import DEFECTS, prepare
 from sections import Doctor
+from smallmines.core.finding import Finding
 from smallmines.doctor.examine import examine
-from smallmines.doctor.folder import Finding
 
 TILES = 2135
 

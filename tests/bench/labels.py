@@ -26,6 +26,7 @@ from smallmines.annotation.checkin import checkin
 from smallmines.annotation.checkout import checkout
 from smallmines.cli.console import read_config, show
 from smallmines.core import raster
+from smallmines.core.layout import Layout
 from smallmines.grid.lattice import read_lattice
 from smallmines.labels.transfer import settle
 from smallmines.segment.features import content_keys
@@ -73,7 +74,7 @@ def main() -> None:
 
 def transferred(place: Place) -> int:
     """Settle the decisions on today's segments divided by a lattice; the number of segments that took a label."""
-    segments = raster.read(place.product("segments", "segments.tif"))[0]
+    segments = raster.read(place.product(Layout.segments))[0]
     rows, cols = np.indices(segments.shape, np.int32, sparse=True)
     cell = (rows // SIDE) * (segments.shape[1] // SIDE + 1) + cols // SIDE
     joint = np.where(segments > 0, segments.astype(np.int64) // 2 * cell.max() + cell, 0)

@@ -20,7 +20,7 @@ from smallmines.cli.console import read_config, show
 from smallmines.dataset.split_methods import block_side, by_tile, leakage, make_splits
 from smallmines.dataset.splits import METHODS, class_shares, compared, described, with_folds
 from smallmines.grid.lattice import read_lattice
-from smallmines.report.plots import splits_plot
+from smallmines.report.maps import splits_plot
 from smallmines.settings.parameters import settings_of
 from smallmines.settings.splits import Splits
 

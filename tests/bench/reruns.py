@@ -39,7 +39,7 @@ EDITS = (
     Edit("limit of the doctor", ("config.py",), "        800,\n", "        790,\n"),
     Edit("check of the doctor", ("doctor/radiometry.py",), "> limits.stripe_ratio", ">= limits.stripe_ratio"),
     Edit("row of a provider", ("archive/providers.py",), 'collection="sentinel-2-l2a"', 'collection="sentinel-2-l2a-c2"'),
-    Edit("plot", ("report/plots.py",), "Values by band: median", "Values of bands: median"),
+    Edit("plot", ("report/plots.py",), "Sentinel-2, DN", "Sentinel-2 in DN"),
     Edit("rule of the masks", ("mask.py",), "(clear == 0)", "(clear < 1)"),
     Edit("forest", ("assistant.py",), "CHUNK = 50_000", "CHUNK = 60_000"),
     Edit("writer of the patches", ("patches.py",), '"interleave": "band"', '"interleave": "pixel"'),

@@ -30,6 +30,7 @@ from smallmines.annotation.queue import draw_overlap
 from smallmines.annotation.rounds import advice, differing, progress, rounds_of
 from smallmines.cli.console import read_config, show
 from smallmines.core import raster
+from smallmines.core.layout import Layout
 from smallmines.labels import accuracy
 from smallmines.labels.agreement import agreements, kappa
 from smallmines.labels.event_files import Event
@@ -70,7 +71,7 @@ def truth_of(place: Place) -> NDArray[np.bool_]:
 
 def mask_of(place: Place, segments: NDArray[np.uint32]) -> NDArray[np.uint8]:
     """The mask by the labels as they are: 0, 1, 255 open or outside."""
-    label = pd.read_parquet(place.product("labels", ".parquet"))["label"].to_numpy(int) % 256
+    label = pd.read_parquet(place.product(Layout.labels))["label"].to_numpy(int) % 256
     return np.concatenate([[255], label]).astype(np.uint8)[segments]
 
 

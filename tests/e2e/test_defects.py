@@ -13,8 +13,8 @@ import pytest
 
 from defects import DEFECTS, Defect, prepare
 from sections import Doctor
+from smallmines.core.finding import Finding
 from smallmines.doctor.examine import examine
-from smallmines.doctor.folder import Finding
 from system_packages import install
 from workspace import Workspace
 

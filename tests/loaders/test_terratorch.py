@@ -17,8 +17,9 @@ from terratorch.cli_tools import build_lightning_cli
 from terratorch.datasets import GenericNonGeoSegmentationDataset
 from terratorch.registry import BACKBONE_REGISTRY
 
-from smallmines.loaders.folder import BANDS, band_statistics, read_pairs
-from smallmines.loaders.terratorch import NAMES, PRITHVI_BANDS, split_files, terratorch_config
+from smallmines.core.product import PATCH_BANDS
+from smallmines.loaders.folder import band_statistics, read_pairs
+from smallmines.loaders.terratorch import NAMES, PRITHVI_BANDS, Training, split_files, terratorch_config
 from two_years import DEMO, YEARS, band, make_dataset, mask_of, values
 
 pytestmark = pytest.mark.loaders
@@ -39,7 +40,7 @@ def statistics(root: Path) -> pd.DataFrame:
 def configured(root: Path, statistics: pd.DataFrame, folder: Path, years: list[int] | None = None, **settings: Any) -> Path:
     files = split_files(read_pairs(root, years=years), folder)
     small = {"pretrained": False, "batch_size": 2, "workers": 0}
-    return terratorch_config(root, files, statistics, folder / "config.yaml", **{**small, **settings})
+    return terratorch_config(root, files, statistics, folder / "config.yaml", Training(**{**small, **settings}))
 
 
 def parsed(config: Path) -> Any:
@@ -90,7 +91,7 @@ def check_batches(root: Path, statistics: pd.DataFrame, years: list[int] | None,
 
 
 def test_gaps_and_unknown_pixels_after_the_normaliser(root: Path, statistics: pd.DataFrame, tmp_path: Path) -> None:
-    data = parsed(configured(root, statistics, tmp_path, bands=BANDS)).datamodule
+    data = parsed(configured(root, statistics, tmp_path, bands=PATCH_BANDS)).datamodule
     gaps = unknown = 0
     for split in STAGES:
         for batch in loader(data, split):
@@ -116,7 +117,7 @@ def test_the_loss_ignores_unknown_pixels(root: Path, statistics: pd.DataFrame, t
     assert task.criterion.weight.tolist() == pytest.approx([0.1, 0.9])
 
 
-@pytest.mark.parametrize(("model", "bands"), [("unet", BANDS), ("prithvi_eo_v2_tiny_tl", PRITHVI_BANDS)])
+@pytest.mark.parametrize(("model", "bands"), [("unet", PATCH_BANDS), ("prithvi_eo_v2_tiny_tl", PRITHVI_BANDS)])
 def test_a_model_trains_on_it(root: Path, statistics: pd.DataFrame, tmp_path: Path, model: str, bands: tuple[str, ...]) -> None:
     config = configured(root, statistics, tmp_path, model=model, bands=bands)
     run = ["fit", "--config", str(config), "--trainer.accelerator", "cpu", "--trainer.fast_dev_run", "true"]

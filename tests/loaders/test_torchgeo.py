@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 from torchgeo.datasets import DatasetNotFoundError, NonGeoDataset, RGBBandsMissingError
 
 from smallmines.core.errors import UserError
-from smallmines.loaders.folder import BANDS
+from smallmines.core.product import PATCH_BANDS
 from smallmines.loaders.torchgeo import SmallMinesDS
 from two_years import DEMO, SIDE, band, make_dataset, mask_of, values
 
@@ -36,7 +36,7 @@ def any_root(request: pytest.FixtureRequest, root: Path) -> Path:
     return root if request.param == "made" else DEMO
 
 
-@pytest.mark.parametrize("bands", [BANDS, ("VV", "B02", "DEM", "B8A"), ("B12",)])
+@pytest.mark.parametrize("bands", [PATCH_BANDS, ("VV", "B02", "DEM", "B8A"), ("B12",)])
 def test_bands_are_those_of_the_file_and_masks_belong_to_images(any_root: Path, bands: tuple[str, ...]) -> None:
     dataset = SmallMinesDS(any_root, None, bands=bands, nodata_fill=-7)
     assert isinstance(dataset, NonGeoDataset)

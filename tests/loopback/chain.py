@@ -18,7 +18,7 @@ from smallmines.archive.coverage import coverage, require
 from smallmines.archive.fetch import fetch
 from smallmines.archive.search import search
 from smallmines.composite import elevation, sentinel1, sentinel2
-from smallmines.config.sections import Elevation, Sentinel1, Sentinel2
+from smallmines.config.imagery import Elevation, Sentinel1, Sentinel2
 from smallmines.core.files import read_json
 from smallmines.grid.make import make_grid
 
@@ -73,12 +73,9 @@ class Place:
         self.search(sensor, settings, year)
         fetched = self.fetch(sensor, settings, year, block)
         image, stats = self.folder / f"{sensor}-{year}-{block}.tif", self.folder / f"{sensor}-{year}-{block}.json"
-        if sensor == "s2":
-            outputs = {"image": image, "source": self.folder / "source.tif", "clear_mask": self.folder / "clear.tif", "stats": stats}
-            sentinel2.composite(block, self.grid(), fetched, settings, outputs)
-        else:
-            made = sentinel1.composite if sensor == "s1" else elevation.composite
-            made(block, self.grid(), fetched, settings, image, stats)
+        outputs = {"image": image, "source": self.folder / "source.tif", "clear_mask": self.folder / "clear.tif", "stats": stats}
+        composite = {"s2": sentinel2, "s1": sentinel1, "dem": elevation}[sensor].composite
+        composite(block, self.grid(), fetched, settings, outputs)
         return image
 
 

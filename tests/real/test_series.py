@@ -22,7 +22,7 @@ from sections import asked, cache, fetching
 from smallmines.archive.fetch import fetch
 from smallmines.archive.search import search
 from smallmines.composite.sentinel2 import composite
-from smallmines.config.sections import Sentinel2
+from smallmines.config.imagery import Sentinel2
 from smallmines.core.files import read_json
 from smallmines.core.product import S2_BANDS
 

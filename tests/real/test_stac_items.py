@@ -9,8 +9,9 @@ from typing import Any
 import pystac
 import pytest
 
-from smallmines.archive.catalogue import _item
-from smallmines.archive.choice import orbit_of, pass_of, radiometry_of, scene_of
+from smallmines.archive.catalogue import item_of
+from smallmines.archive.choose_sentinel1 import orbit_of, pass_of
+from smallmines.archive.choose_sentinel2 import product_of, radiometry_of
 from smallmines.archive.providers import METADATA, provider_of
 from smallmines.core.product import S2_BANDS
 
@@ -36,12 +37,12 @@ def radiometry(folder: Path, name: str) -> dict[str, tuple[int, bool]]:
     """Baseline and offset of each item, by id, without reading any file."""
     provider, found = provider_of("s2", name), {}
     for one in features(folder, SENTINEL2[name]):
-        item = _item(pystac.Item.from_dict(one), provider)
+        item = item_of(pystac.Item.from_dict(one), provider)
         item.hrefs.pop(METADATA, None)
-        scene = scene_of(item, provider)
-        assert scene is not None
+        product = product_of(item, provider)
+        assert product is not None
         assert {*S2_BANDS, "SCL", "AOT"} <= set(item.hrefs)
-        found[item.id] = radiometry_of(item, scene.baseline, provider)[:2]
+        found[item.id] = radiometry_of(item, product.baseline, provider)[:2]
     return found
 
 
@@ -55,7 +56,7 @@ def test_the_copernicus_data_space_is_believed_by_name_not_by_its_constant_offse
     one = features(folder, ["cdse/item_*T35UPU*.json"])[0]
     assert one["assets"]["B02_10m"]["raster:offset"] == -0.1
     old = json.loads(json.dumps(one).replace("N0500", "N0214").replace('"05.00"', '"02.14"'))
-    item = _item(pystac.Item.from_dict(old), provider)
+    item = item_of(pystac.Item.from_dict(old), provider)
     item.hrefs.pop(METADATA)
     assert old["assets"]["B02_10m"]["raster:offset"] == -0.1, "which it says of every baseline"
     assert radiometry_of(item, 214, provider)[:2] == (214, False)
@@ -72,11 +73,11 @@ def test_the_planetary_computer_has_its_baseline_in_the_product_name(shared_data
     for name in ("s2:processing_baseline", "s2:product_uri"):
         one["properties"].pop(name)
     provider = provider_of("s2", "planetary_computer")
-    item = _item(pystac.Item.from_dict(one), provider)
+    item = item_of(pystac.Item.from_dict(one), provider)
     item.hrefs.pop(METADATA)
-    scene = scene_of(item, provider)
-    assert scene is not None
-    assert scene.baseline == 212, "from the path of a file, where the metadata are missing"
+    product = product_of(item, provider)
+    assert product is not None
+    assert product.baseline == 212, "from the path of a file, where the metadata are missing"
 
 
 def test_earth_search_says_which_pixels_lost_the_offset_and_lists_scenes_twice(shared_data: Path) -> None:
@@ -85,7 +86,7 @@ def test_earth_search_says_which_pixels_lost_the_offset_and_lists_scenes_twice(s
     assert found["S2A_32TMT_20200302_1_L2A"] == (500, False), "baseline 05.00, but the offset was taken off"
     provider = provider_of("s2", "earth_search")
     doubles = features(shared_data / "stac", ["earth-search/item*0302*"])
-    twins = [scene_of(_item(pystac.Item.from_dict(one), provider), provider) for one in doubles]
+    twins = [product_of(item_of(pystac.Item.from_dict(one), provider), provider) for one in doubles]
     assert twins[0]
     assert twins[1]
     assert (twins[0].datatake, twins[0].tile) == (twins[1].datatake, twins[1].tile) == ("S2A_20200302T102021", "T32TMT")
@@ -95,7 +96,7 @@ def test_earth_search_says_which_pixels_lost_the_offset_and_lists_scenes_twice(s
 def test_sentinel1_and_elevation_of_the_planetary_computer(shared_data: Path) -> None:
     radar = provider_of("s1", "planetary_computer")
     items = [
-        _item(pystac.Item.from_dict(one), radar) for one in features(shared_data / "stac", ["planetary-computer/sentinel-1-rtc-pc.json"])
+        item_of(pystac.Item.from_dict(one), radar) for one in features(shared_data / "stac", ["planetary-computer/sentinel-1-rtc-pc.json"])
     ]
     assert {orbit_of(item) for item in items} == {("descending", 51)}
     assert {pass_of(item) for item in items} == {"S1A_053498"}, "slices of one pass"
@@ -103,6 +104,7 @@ def test_sentinel1_and_elevation_of_the_planetary_computer(shared_data: Path) ->
     assert items[0].grids["VV"]["proj:shape"] == [12949, 27526]
     heights = provider_of("dem", "planetary_computer")
     tiles = [
-        _item(pystac.Item.from_dict(one), heights) for one in features(shared_data / "stac", ["planetary-computer/cop-dem-glo-30-pc.json"])
+        item_of(pystac.Item.from_dict(one), heights)
+        for one in features(shared_data / "stac", ["planetary-computer/cop-dem-glo-30-pc.json"])
     ]
     assert all(tile.hrefs["DEM"].startswith("https://elevationeuwest.blob.core.windows.net/copernicus-dem/") for tile in tiles)

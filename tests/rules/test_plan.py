@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import geopandas as gpd
+import list_sources
 import numpy as np
 import pytest
 import shapely
@@ -14,7 +15,7 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 
 from smallmines.core import raster
-from smallmines.core.rerun import code, data_files, sources
+from smallmines.core.rerun import code
 from smallmines.grid.lattice import read_lattice
 from workspace import Workspace, job_counts
 
@@ -54,16 +55,10 @@ def test_every_rule_declares_what_a_cluster_needs(repository: Path) -> None:
                     assert directive in rule, f"rule {name} has no {directive}"
 
 
-def test_sources_of_each_rule_are_the_listed_ones(repository: Path) -> None:
-    """A change here is a change of what reruns what: look at it before updating sources.yaml."""
-    known = yaml.safe_load((repository / "tests/rules/sources.yaml").read_text())
-    library = repository / "workflow/smallmines"
-    found = {}
-    for script in SCRIPTS:
-        modules = sources(script.stem)
-        reached = {*modules, *(file for module in modules for file in data_files(module))}
-        found[script.stem] = sorted(path.relative_to(library).as_posix() for path in reached if path.is_relative_to(library))
-    assert found == known
+def test_sources_of_each_rule_are_the_listed_ones() -> None:
+    """A change here is a change of what reruns what: look at it before you run `make generated`."""
+    assert yaml.safe_load(list_sources.LIST.read_text()) == list_sources.sources_of_rules()
+    assert list_sources.LIST.read_text() == list_sources.text()
 
 
 def test_rules_right_of_the_masks_know_nothing_of_satellites_and_left_of_the_labels_nothing_of_labels() -> None:
@@ -85,6 +80,16 @@ def test_unknown_keys_stop_the_plan(repository: Path, tmp_path: Path) -> None:
     (tmp_path / "wrong.yaml").write_text(yaml.safe_dump(values))
     output = workspace.snakemake("-n", succeeds=False)
     assert "segmentation.spatialr: unknown key, the nearest known one is `spatial_radius`" in output
+
+
+def test_a_run_is_checked_before_its_first_job_and_a_plan_is_not(repository: Path, tmp_path: Path) -> None:
+    workspace = Workspace.make(repository, tmp_path, "config/demo.yaml", "demo")
+    output = workspace.snakemake("grid", succeeds=False)
+    assert "one area of interest at resources/user/demo/aoi.gpkg" in output
+    assert "nothing was run" in output
+    assert "Traceback" not in output
+    assert not (tmp_path / "logs").exists()
+    assert workspace.planned("grid") == {"grid": 1}, "the folder is not left locked"
 
 
 @pytest.mark.heavy

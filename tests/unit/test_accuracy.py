@@ -14,6 +14,7 @@ from smallmines.annotation.checkin import checkin
 from smallmines.annotation.checkout import sample
 from smallmines.core import raster
 from smallmines.core.errors import UserError
+from smallmines.core.layout import Layout
 from smallmines.labels import accuracy as measure
 from smallmines.labels import decisions
 from smallmines.labels.event_files import Event, read_events, write_events
@@ -152,15 +153,15 @@ def interpret(place, annotator, says="not_mining"):
 
 def files_of(place):
     products = {
-        "features": [str(place.product("segments", "features.parquet"))],
-        "labels": [str(place.product("labels", ".parquet"))],
-        "masks": [str(place.product("masks", ".tif"))],
+        "features": [str(place.product(Layout.features))],
+        "labels": [str(place.product(Layout.labels))],
+        "masks": [str(place.product(Layout.mask))],
     }
     return by_place([("2016", "1")], products, place.given())
 
 
 def test_a_sample_is_blind_drawn_once_and_never_a_label(place):
-    before = place.product("labels", ".parquet").read_bytes()
+    before = place.product(Layout.labels).read_bytes()
     given = sample(place, "A01")
     copy = read(given.path)
     assert len(copy) == len(measure.read_design(place.user / "accuracy/2016/1.csv")) >= 120
@@ -174,7 +175,7 @@ def test_a_sample_is_blind_drawn_once_and_never_a_label(place):
     assert {event.provenance for event in place.references()} == {"reference"}
     assert place.events() == []
     decide_again(place)
-    assert place.product("labels", ".parquet").read_bytes() == before
+    assert place.product(Layout.labels).read_bytes() == before
     with pytest.raises(UserError, match="A01 has labelled all"):
         sample(place, "A01")
     assert len(read(sample(place, "A02").path)) == len(copy)
@@ -213,7 +214,7 @@ def test_the_figures_are_those_of_people_who_know_the_truth(place, tmp_path):
     inside = place.segments() > 0
     area = (truth & inside).sum() * 0.01
     assert known["accuracy"]["mining_ha"]["low"] - 1e-6 <= area <= known["accuracy"]["mining_ha"]["high"] + 1e-6
-    mask = raster.read(place.product("masks", ".tif"))[0]
+    mask = raster.read(place.product(Layout.mask))[0]
     assert known["accuracy"]["overall"]["value"] == pytest.approx(((mask == 1) == truth)[inside].mean(), abs=0.06)
     published = pd.read_csv(tmp_path / "points.csv")
     assert len(published) == known["accuracy"]["settled"] == known["accuracy"]["points"]

@@ -1,4 +1,4 @@
-"""The configuration: what is accepted, what is refused and how, and the checked-in schema."""
+"""The configuration: accepted and refused values, messages, schema and table of the keys."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from smallmines.config.documentation import keys_table, schema
-from smallmines.config.sections import parse_config
+from smallmines.config.parse import parse_config
 from smallmines.core.errors import UserError
 from smallmines.core.product import PATCH_BANDS
 
@@ -42,7 +42,7 @@ def test_every_key_is_described_and_the_readme_says_the_same(repository: Path) -
 
 
 @pytest.mark.parametrize(
-    ("path", "value", "told"),
+    ("path", "value", "message"),
     [
         (("sentinel2", "radiometrie"), "native", "the nearest known one is `radiometry`"),
         (("grid", "anchor", "xx"), 1, "the nearest known one is `x`"),
@@ -57,7 +57,7 @@ def test_every_key_is_described_and_the_readme_says_the_same(repository: Path) -
         (("run",), "../up", "run"),
     ],
 )
-def test_refusals_name_the_key(path: tuple[Any, ...], value: Any, told: str) -> None:
+def test_refusals_name_the_key(path: tuple[Any, ...], value: Any, message: str) -> None:
     values: dict[str, Any] = yaml.safe_load(yaml.safe_dump(MINIMAL))
     section = values
     for part in path[:-1]:
@@ -65,7 +65,7 @@ def test_refusals_name_the_key(path: tuple[Any, ...], value: Any, told: str) -> 
     section[path[-1]] = value
     with pytest.raises(UserError, match="expected") as caught:
         parse_config(values)
-    assert told in caught.value.found
+    assert message in caught.value.found
 
 
 def test_dates_in_the_wrong_order() -> None:

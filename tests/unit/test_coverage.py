@@ -11,10 +11,11 @@ from archive_builder import grid, write_grid
 from miniature.stac import corners, lonlat
 from sections import cache
 from smallmines.archive.coverage import coverage, expected_bytes, require, share_under
-from smallmines.archive.fetch import Wanted
+from smallmines.archive.fetch import PixelFile
 from smallmines.core.errors import UserError
-from smallmines.core.files import read_json, write_json
+from smallmines.core.files import read_json
 from smallmines.report.coverage import picture
+from smallmines.sensors.manifest import Manifest, ManifestItem, Query, Sentinel1Entry, write_manifest
 from smallmines.settings.fetch import FetchSentinel1
 
 WHOLE = grid(600000, 700000, (128, 256))
@@ -22,16 +23,18 @@ WHOLE = grid(600000, 700000, (128, 256))
 
 def manifest(folder: Path, *parts: Any) -> Path:
     """Scenes over parts of the area, of a remote archive."""
-    chosen = [
-        {
-            "id": f"scene{number}",
-            "geometry": {"type": "Polygon", "coordinates": [lonlat(corners(part), str(part.crs))]},
-            "hrefs": {"VV": f"https://example.org/{number}/vv.tif", "VH": f"https://example.org/{number}/vh.tif"},
-        }
-        for number, part in enumerate(parts)
-    ]
+    chosen = tuple(
+        ManifestItem(
+            Sentinel1Entry(f"scene{number}", number, f"S1A_{number:06d}", number, "2016-01-03T05:55:12Z", "S1A", "descending", 155),
+            {"type": "Polygon", "coordinates": [lonlat(corners(part), str(part.crs))]},
+            {"VV": f"https://example.org/{number}/vv.tif", "VH": f"https://example.org/{number}/vh.tif"},
+        )
+        for number, part in enumerate(parts, 1)
+    )
     path = folder / "manifest.json"
-    write_json(path, {"provider": "planetary_computer", "chosen": chosen, "rejected": [{"id": "x", "reason": "bands missing: VH"}]})
+    query = Query("sentinel-1-rtc", "2016", {}, {})
+    rejected = {"x": "bands missing: VH"}
+    write_manifest(path, Manifest("s1", "planetary_computer", None, "2025-01-01T00:00:00Z", None, query, chosen, rejected))
     return path
 
 
@@ -65,11 +68,11 @@ def test_uncovered_ground_is_refused_with_block_share_and_reasons(tmp_path: Path
 
 def test_the_expected_size_follows_area_share_and_resolution(tmp_path: Path) -> None:
     big = grid(600000, 700000, (4000, 4000))
-    ten, twenty = (Wanted("a", band, "https://example.org/a.tif", big, 0, tmp_path) for band in ("B02", "B05"))
+    ten, twenty = (PixelFile("a", band, "https://example.org/a.tif", big, 0, tmp_path) for band in ("B02", "B05"))
     assert expected_bytes(ten, "s2", 1.0) == pytest.approx(1.1 * (4000 + 1024) ** 2)
     assert expected_bytes(twenty, "s2", 1.0) == pytest.approx(1.1 * (2000 + 1024) ** 2)
     assert expected_bytes(ten, "s2", 0.25) == pytest.approx(1.1 * (2000 + 1024) ** 2)
-    local = Wanted("a", "B02", "archive/a.tif", big, 0, tmp_path)
+    local = PixelFile("a", "B02", "archive/a.tif", big, 0, tmp_path)
     assert expected_bytes(local, "s2", 1.0) == pytest.approx(1.1 * 4000**2)
     half = {"type": "Polygon", "coordinates": [lonlat(corners(big[:, :2000]), str(big.crs))]}
     assert share_under(half, big) == pytest.approx(0.5, abs=1e-3)

@@ -18,7 +18,7 @@ from sections import Doctor
 from smallmines.cli.main import app
 from smallmines.core.errors import UserError
 from smallmines.core.product import PATCH_BANDS
-from smallmines.doctor import apart, documents, geometry, labels, measure
+from smallmines.doctor import documents, geometry, labels, leakage, measure, phase_correlation
 from smallmines.doctor.examine import examine, summary, write
 from smallmines.doctor.folder import read_folder
 
@@ -74,13 +74,13 @@ def test_no_folder_and_no_patch(tmp_path: Path) -> None:
 @given(down=st.floats(-6, 6), right=st.floats(-6, 6), seed=st.integers(0, 5))
 def test_a_shift_is_measured_to_a_fifth_of_a_pixel(down: float, right: float, seed: int) -> None:
     random = np.random.default_rng(seed)
-    spectra = measure.Spectra()
+    spectra = phase_correlation.Spectra()
     for _ in range(4):
         ground = ndimage.gaussian_filter(random.normal(size=(160, 160)), 1.5)
         moved = ndimage.shift(ground, (down, right), order=3, mode="wrap") + random.normal(0, 0.03, ground.shape)
-        one, two = (measure._spectrum(one[16:144, 16:144]) for one in (ground, moved))
-        spectra.add(("years", "all"), measure._cross(one, two))
-    found = measure.shift_of(spectra.sums["years", "all"], 4)
+        one, two = (phase_correlation.spectrum(one[16:144, 16:144]) for one in (ground, moved))
+        spectra.add(("years", "all"), phase_correlation.cross_power(one, two))
+    found = phase_correlation.shift_of(spectra.sums["years", "all"], 4)
     assert found.down == pytest.approx(down, abs=0.2)
     assert found.right == pytest.approx(right, abs=0.2)
     assert found.significance > LIMITS.shift_significance
@@ -89,11 +89,11 @@ def test_a_shift_is_measured_to_a_fifth_of_a_pixel(down: float, right: float, se
 
 def test_what_has_nothing_in_common_has_no_peak() -> None:
     random = np.random.default_rng(0)
-    spectra = measure.Spectra()
+    spectra = phase_correlation.Spectra()
     for _ in range(20):
-        one, two = (measure._spectrum(random.normal(size=(128, 128))) for _ in range(2))
-        spectra.add(("radar", "all"), measure._cross(one, two))
-    found = geometry.shifts(measure.Measured(pd.DataFrame(), pd.DataFrame(), pd.DataFrame(), spectra), LIMITS)
+        one, two = (phase_correlation.spectrum(random.normal(size=(128, 128))) for _ in range(2))
+        spectra.add(("radar", "all"), phase_correlation.cross_power(one, two))
+    found = geometry.shifts(spectra, LIMITS)
     assert [one["assessable"] for one in found] == [False]
     assert not list(geometry.check([{**found[0], "down": 9.0}], {}, LIMITS))
 
@@ -145,13 +145,13 @@ def noisy(random: np.random.Generator, flip: set[str]) -> pd.DataFrame:
 
 
 def test_a_forest_tells_the_patches_whose_masks_are_exchanged() -> None:
-    areas, patches = labels.noise(noisy(np.random.default_rng(0), {"0003", "0017"}))
-    found = list(labels.check_noise(areas, patches, LIMITS))
+    areas, patches = labels.contradictions(noisy(np.random.default_rng(0), {"0003", "0017"}))
+    found = list(labels.check_contradictions(areas, patches, LIMITS))
     assert areas[2016] > 0.8
     assert [(one.check, set(one.tiles)) for one in found] == [("patch against image", {"0003 2016", "0017 2016"})]
-    areas, patches = labels.noise(noisy(np.random.default_rng(0), {f"{number:04d}" for number in range(0, 30, 2)}))
-    assert "labels against image" in {one.check for one in labels.check_noise(areas, patches, LIMITS)}
-    assert labels.noise(noisy(np.random.default_rng(0), set()).assign(mask=0.0))[0] == {}
+    areas, patches = labels.contradictions(noisy(np.random.default_rng(0), {f"{number:04d}" for number in range(0, 30, 2)}))
+    assert "labels against image" in {one.check for one in labels.check_contradictions(areas, patches, LIMITS)}
+    assert labels.contradictions(noisy(np.random.default_rng(0), set()).assign(mask=0.0))[0] == {}
 
 
 @pytest.mark.parametrize(
@@ -192,12 +192,15 @@ def test_leaks_of_the_released_split(shared_data: Path) -> None:
     from smallmines.doctor.folder import Folder
 
     folder = Folder(Path(), pairs, (), (), None, splits, None, None)
-    found = {one.check: one for one in apart.leaks(folder, table, LIMITS)}
+    found = {one.check: one for one in leakage.check(folder, table, LIMITS)}
     assert set(found) == {"twins", "place tells"}
     assert found["twins"].found.startswith("70 %")
     assert found["place tells"].found.startswith("0.68 (AUC of any mining 0.90")
     half = Folder(Path(), pairs, (), (), None, pd.concat([splits.iloc[5:], splits.iloc[[10]]]), None, None)
-    assert {one.found for one in apart.leaks(half, table, LIMITS) if one.check == "split incomplete"} == {"5 in no split", "1 named twice"}
+    assert {one.found for one in leakage.check(half, table, LIMITS) if one.check == "split incomplete"} == {
+        "5 in no split",
+        "1 named twice",
+    }
 
 
 def test_json_and_page_say_what_was_found(results: Results, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,14 +21,14 @@ from fake_results import Results, document, make_results, publish
 from smallmines.config.sections import Publish
 from smallmines.core.errors import UserError
 from smallmines.core.files import read_json, sha256, write_json
-from smallmines.core.product import PATCH_BANDS
-from smallmines.dataset.bands import BANDS
+from smallmines.core.product import BANDS, PATCH_BANDS
 from smallmines.dataset.documents import TEMPLATES, cite, interval, licence_address, number, render
-from smallmines.dataset.facts import QUANTILES, STEP, band_statistics, read_facts, together
+from smallmines.dataset.facts import QUANTILES, STEP, band_statistics, merge_statistics, read_facts
 from smallmines.dataset.index import read_index
 from smallmines.dataset.seal import SUMS, published, write_archive
 from smallmines.dataset.stac import write_catalogue
-from smallmines.report.page import write_page
+from smallmines.report.figures import FIGURES
+from smallmines.report.page import Sources, write_page
 
 
 @pytest.fixture(scope="module")
@@ -94,8 +95,7 @@ def test_mixed_versions_of_software_are_told_where_a_data_user_reads(dataset: Pa
     told = render(facts, about)["DATASHEET.md"]
     assert "Made with gdal 3.10.3 and 3.11.0, otb 8.1.1. **Made with mixed versions** of gdal:" in told
     write_json(tmp_path / "facts.json", facts)
-    write_json(tmp_path / "doctor.json", {"counts": {"error": 0, "warning": 0, "note": 0}, "findings": []})
-    write_page(tmp_path / "facts.json", tmp_path / "doctor.json", dataset / "SHA256SUMS", [], about, tmp_path / "report.html")
+    write_page(page_sources(dataset, tmp_path, facts=tmp_path / "facts.json"), about, tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "Made with mixed versions of software." in page
     assert "gdal: 3.10.3 (8 composites); 3.11.0 (2 masks)." in page
@@ -104,12 +104,12 @@ def test_mixed_versions_of_software_are_told_where_a_data_user_reads(dataset: Pa
 def test_statistics_of_years_together_are_those_of_all_pixels(dataset: Path) -> None:
     paths = sorted((dataset / "2016/IMAGE").glob("*.tif"))
     parts, whole = [band_statistics(paths[:2]), band_statistics(paths[2:])], band_statistics(paths)
-    for name, told in together(parts).items():
+    for name, told in merge_statistics(parts).items():
         assert told["count"] == whole[name]["count"]
         assert all(told[key] == pytest.approx(whole[name][key], abs=2e-4) for key in ("mean", "sd", "min", "max"))
     none = band_statistics([])
     assert none["B02"] == {"count": 0, "mean": None, "sd": None, "min": None, "max": None, "quantiles": []}
-    assert together([none, parts[0]])["DEM"]["count"] == parts[0]["DEM"]["count"]
+    assert merge_statistics([none, parts[0]])["DEM"]["count"] == parts[0]["DEM"]["count"]
 
 
 def numbers(text: str) -> list[str]:
@@ -305,22 +305,57 @@ def test_documents_are_the_same_twice_and_stale_items_go(results: Results, tmp_p
     assert "ml-aoi:split" not in read_json(dataset / "stac/2016/GH_0001_2016.json")["properties"]
 
 
+def page_sources(
+    dataset: Path, folder: Path, findings: Sequence[object] = (), facts: Path | None = None, plots: Sequence[Path] = ()
+) -> Sources:
+    """What the report of the made-up dataset is made from, with one accuracy sample, one manifest and one forest."""
+    counts = {"error": 0, "warning": len(findings), "note": 0}
+    shift = {"kind": "mask", "assessable": True}
+    known = {"counts": counts, "findings": list(findings), "shifts": [shift], "years": [2016], "label_auc": {"2016": 0.9}}
+    write_json(folder / "doctor.json", known)
+    rows = [("1/0", 900, 0, 0), ("1/0", 900, 0, 0), ("1/1", 100, 1, 1), ("1/1", 100, 1, 0), ("1/1", 100, 1, -1)]
+    table = pd.DataFrame([(2016, *row) for row in rows], columns=["year", "stratum", "pixels", "mapped", "reference"])
+    table.to_csv(folder / "points.csv", index=False)
+    item = {"id": "S1A_x", "datatake": "S1A_1", "datetime": "2016-01-03T05:55:24Z", "platform": "SENTINEL-1A"}
+    chosen = [{**item, "relative_orbit": 155, "orbit_state": "descending"}]
+    write_json(folder / "s1.json", {"sensor": "s1", "query": {"year": "2016"}, "chosen": chosen})
+    scores = {"at_class_shares_of_the_area": {"0.7": {"iou": 0.25, "f1": 0.4}, "0.5": {"iou": 0.2, "f1": 0.3}}}
+    write_json(folder / "metrics.json", {"threshold": 0.7, "out_of_fold": scores})
+    return Sources(
+        facts or dataset / "facts.json",
+        folder / "doctor.json",
+        dataset / SUMS,
+        dataset / "index.parquet",
+        folder / "points.csv",
+        [folder / "s1.json"],
+        [folder / "metrics.json"],
+        plots,
+    )
+
+
 def test_the_page_has_every_picture_and_number_in_it(dataset: Path, tmp_path: Path) -> None:
     pictures = []
-    for name in ("splits", "overview_2016", "change", "examples", "class_share", "radiometry", "labels", "metrics"):
-        pictures.append(tmp_path / f"{name}.png")
-        pictures[-1].write_bytes(f"\x89PNG {name}".encode())
+    for name in (*FIGURES, "overview_2016"):
+        if name != "overview":
+            pictures.append(tmp_path / f"{name}.png")
+            pictures[-1].write_bytes(f"\x89PNG {name}".encode())
     found = {"severity": "warning", "family": "coverage", "check": "cloud", "expected": "<20 %", "found": "more", "tiles": ["0001 2016"]}
-    counts = {"error": 0, "warning": 1, "note": 0}
-    (tmp_path / "doctor.json").write_text(json.dumps({"counts": counts, "findings": [{**found, "count": 1}]}))
+    sources = page_sources(dataset, tmp_path, [{**found, "count": 1}], plots=pictures)
     for target in ("a.html", "b.html"):
-        write_page(
-            dataset / "facts.json", tmp_path / "doctor.json", dataset / SUMS, pictures, Publish(authors=("A. B.",)), tmp_path / target
-        )
+        write_page(sources, Publish(authors=("A. B.",)), tmp_path / target)
     text = (tmp_path / "a.html").read_text(encoding="utf-8")
     assert text == (tmp_path / "b.html").read_text(encoding="utf-8")
     assert text.count("data:image/png;base64,") == len(pictures)
     assert "expected &lt;20 %" in text
     assert sha256(dataset / SUMS)[:16] in text
-    for words in ("<b>6</b>image–mask pairs", "A. B.: Made up, version 1.0.0.", "Cohen's κ 0.81 (0.70 – 0.90)", "Overall accuracy 0.930"):
+    for words in (
+        "<b>6</b>image–mask pairs",
+        "155 descending",
+        "<td>3 of 4</td>",
+        "<td>5.00 (1)</td>",
+        "from 0.25 to 0.25, median 0.25",
+        "A. B.: Made up, version 1.0.0.",
+        "Cohen's κ 0.81 (0.70 – 0.90)",
+        "Overall accuracy 0.930",
+    ):
         assert words in text

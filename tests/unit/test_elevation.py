@@ -17,7 +17,7 @@ from smallmines.archive.fetch import fetch
 from smallmines.archive.search import search
 from smallmines.composite.elevation import composite
 from smallmines.composite.sampling import Piece, SourceLattice, pasted, read_piece, resample
-from smallmines.config.sections import Elevation
+from smallmines.config.imagery import Elevation
 from smallmines.core.files import read_json
 from smallmines.settings.fetch import FetchElevation
 
@@ -47,7 +47,7 @@ def make(folder: Path, catalogue: Path, block: str = "3", resampling: Any = "bil
     manifest, fetched, output, stats = (folder / name for name in ("dem.json", "fetched.json", "dem.tif", "stats.json"))
     search("dem", "static", {}, asked(config), folder / "grid.json", manifest)
     fetch("dem", block, folder / "grid.json", manifest, cache(folder / "pixels"), FetchElevation(None), fetched)
-    composite(block, folder / "grid.json", fetched, config, output, stats)
+    composite(block, folder / "grid.json", fetched, config, {"image": output, "stats": stats})
     with rasterio.open(output) as source:
         assert (source.descriptions, source.units, source.dtypes) == (("DEM",), ("m",), ("float32",))
         return source.read(1), read_json(stats)

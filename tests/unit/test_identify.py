@@ -24,8 +24,8 @@ from smallmines.compare.pairs import find_patches
 from smallmines.composite.sampling import Piece, SourceLattice, resample
 from smallmines.composite.sentinel1 import circular_mean
 from smallmines.core import raster
-from smallmines.core.product import PATCH_BANDS, S2_BANDS
-from smallmines.dataset.patches import IMAGE_NODATA, image_array
+from smallmines.core.product import IMAGE_NODATA, PATCH_BANDS, S2_BANDS
+from smallmines.dataset.patches import image_array
 
 SIDE, ROWS, COLS = 64, 2, 4
 LEFT, TOP = 600020.0, 700040.0

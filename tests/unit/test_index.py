@@ -14,7 +14,18 @@ from fake_results import ITEMS, SIDE, Results, make_results, publish
 from smallmines.core import raster
 from smallmines.core.errors import UserError
 from smallmines.core.files import sha256
-from smallmines.dataset.index import OPEN, PROVENANCES, accuracies, columns, histograms, label_codes, read_index, scenes, write_index
+from smallmines.dataset.index import (
+    OPEN,
+    PROVENANCES,
+    IndexSources,
+    accuracies,
+    columns,
+    histograms,
+    label_codes,
+    read_index,
+    scenes,
+    write_index,
+)
 
 WINDOWS = {"2016": ["2016-01-01", "2016-01-31"]}
 
@@ -92,16 +103,16 @@ def test_the_split_of_each_tile(results: Results, index: gpd.GeoDataFrame) -> No
 def test_bytes_are_the_same_twice(results: Results, tmp_path: Path) -> None:
     files = dict(reversed(results.files().items()))
     fishnet = results.folder / "grid" / "fishnet.parquet"
-    write_index(files, results.lists[::-1], fishnet, results.lattice, "GH", *about(results), WINDOWS, "made-up", tmp_path / "index.parquet")
+    sources = IndexSources(files, results.lists[::-1], fishnet, *about(results))
+    write_index(sources, results.lattice, "GH", WINDOWS, "made-up", tmp_path / "index.parquet")
     assert (tmp_path / "index.parquet").read_bytes() == (results.folder / "dataset" / "index.parquet").read_bytes()
 
 
 def test_a_patch_without_a_checksum_is_refused(results: Results, tmp_path: Path) -> None:
     fishnet = results.folder / "grid" / "fishnet.parquet"
+    sources = IndexSources(results.files(), results.lists[:1], fishnet, *about(results))
     with pytest.raises(UserError, match="none of 6"):
-        write_index(
-            results.files(), results.lists[:1], fishnet, results.lattice, "GH", *about(results), WINDOWS, "made-up", tmp_path / "x.parquet"
-        )
+        write_index(sources, results.lattice, "GH", WINDOWS, "made-up", tmp_path / "x.parquet")
 
 
 def test_histograms_of_a_row_of_tiles() -> None:

@@ -16,10 +16,8 @@ from typer.testing import CliRunner
 
 from smallmines.cli.main import app
 from smallmines.core.errors import UserError
-from smallmines.core.product import CLASSES, PATCH_BANDS
-from smallmines.dataset.patches import IMAGE_NODATA, MASK_NODATA
 from smallmines.loaders import folder
-from smallmines.loaders.terratorch import PRITHVI_BANDS, split_files, terratorch_config
+from smallmines.loaders.terratorch import PRITHVI_BANDS, Training, split_files, terratorch_config
 from two_years import make_dataset, mask_of, values
 
 
@@ -32,11 +30,6 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def dataset(made: Path, tmp_path: Path) -> Path:
     """A copy to spoil."""
     return Path(shutil.copytree(made, tmp_path / "dataset"))
-
-
-def test_bands_classes_and_gaps_are_the_pipelines() -> None:
-    assert (folder.BANDS, folder.CLASSES) == (PATCH_BANDS, CLASSES)
-    assert (folder.NODATA, folder.IGNORE) == (IMAGE_NODATA, MASK_NODATA)
 
 
 def test_pairs_belong_together_and_the_splits_are_whole(made: Path) -> None:
@@ -137,7 +130,7 @@ def test_split_files_want_three_splits_and_nodata_tags(dataset: Path, tmp_path: 
 def test_the_configuration_is_yaml_with_bands_by_name(made: Path, tmp_path: Path, model: str) -> None:
     statistics = folder.band_statistics(folder.read_pairs(made, "train")["image"])
     files = split_files(folder.read_pairs(made), tmp_path)
-    target = terratorch_config(made, files, statistics, tmp_path / "ä b/c.yaml", bands=("B8A", "DEM"), model=model)  # type: ignore[arg-type]
+    target = terratorch_config(made, files, statistics, tmp_path / "ä b/c.yaml", Training(("B8A", "DEM"), model))  # type: ignore[arg-type]
     config = yaml.safe_load(target.read_text(encoding="utf-8"))
     data = config["data"]["init_args"]
     assert len(data["dataset_bands"]) == 13
@@ -147,15 +140,15 @@ def test_the_configuration_is_yaml_with_bands_by_name(made: Path, tmp_path: Path
     assert config["model"]["init_args"]["plot_on_val"] is False
     assert config["optimizer"]["init_args"]["lr"] == 0.001
     assert "ä b" in config["trainer"]["default_root_dir"]
-    config = yaml.safe_load(terratorch_config(made, files, statistics, target, model=model).read_text())  # type: ignore[arg-type]
+    config = yaml.safe_load(terratorch_config(made, files, statistics, target, Training(model=model)).read_text())  # type: ignore[arg-type]
     assert config["data"]["init_args"]["output_bands"] == ["BLUE", "GREEN", "RED", "NIR_NARROW", "SWIR_1", "SWIR_2"]
     assert config["data"]["init_args"]["rgb_indices"] == [PRITHVI_BANDS.index(band) for band in ("B04", "B03", "B02")]
     with pytest.raises(UserError, match="B02, B03, B04"):
-        terratorch_config(made, files, statistics, target, bands=["NIR_NARROW"])
+        terratorch_config(made, files, statistics, target, Training(("NIR_NARROW",)))
     with pytest.raises(UserError, match="prithvi_eo_v2_300"):
-        terratorch_config(made, files, statistics, target, model="prithvi")  # type: ignore[arg-type]
+        terratorch_config(made, files, statistics, target, Training(model="prithvi"))  # type: ignore[arg-type]
     with pytest.raises(UserError, match="finite"):
-        terratorch_config(made, files, statistics, target, no_data_replace=float("nan"))
+        terratorch_config(made, files, statistics, target, Training(no_data_replace=float("nan")))
 
 
 def test_what_writes_files_for_terratorch_loads_neither_torch_nor_the_pipeline() -> None:

@@ -12,6 +12,7 @@ from place import decide_again, make_place, read_truth
 from smallmines.annotation.released_masks import held_out, import_masks, masks_of
 from smallmines.core import raster
 from smallmines.core.errors import UserError
+from smallmines.core.layout import Layout
 from smallmines.labels.samples import read_samples
 
 TILE = 32
@@ -80,7 +81,7 @@ def test_held_out_tiles_give_nothing(place, tmp_path):
     assert held == held_out(tiles, ["0001"], 0.3, 0) != held_out(tiles, ["0001"], 0.3, 1)
     assert "0001" in held
     found = import_masks(place, paths, held, 1000)
-    features = pd.read_parquet(place.product("segments", "features.parquet"))
+    features = pd.read_parquet(place.product(Layout.features))
     inside = set(features.loc[features["tile_id"].isin(held), "key"])
     assert found.held_out == len(held - {"0020"})
     assert inside

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,9 @@ import rasterio
 from fake_results import CELLS, SIDE, Results, make_results
 from smallmines.core import raster
 from smallmines.core.errors import UserError
-from smallmines.core.product import PATCH_BANDS
-from smallmines.dataset.patches import UNITS, image_array, patch_name, write_images, write_masks
+from smallmines.core.product import PATCH_BANDS, UNITS, PatchName, parse_patch_name, patch_name, patch_path
+from smallmines.dataset.patches import Composites, PatchSet, image_array, read_patch, write_images, write_masks
+from smallmines.dataset.pixel_counts import MaskCounts, PairCounts, count_image, count_mask, count_pair
 
 
 @pytest.fixture
@@ -22,12 +24,18 @@ def results(tmp_path: Path) -> Results:
 
 def images(results: Results, folder: Path, block: str = "1") -> int:
     one = results.files()[("2016", block)]
-    return write_images(one.s2, one.s1, one.dem, results.lattice, "2016", block, "GH", "abc", folder)
+    return write_images(Composites(one.s2, one.s1, one.dem), PatchSet(results.lattice, "2016", block, "GH", "abc"), folder)
 
 
 def test_names_are_the_released_ones() -> None:
     assert patch_name("IMAGE", "GH", "0001", "2016") == "IMG_GH_0001_2016.tif"
     assert patch_name("MASK", "TZ", "2135", "2022") == "MASK_TZ_2135_2022.tif"
+    assert patch_path("MASK", "TZ", "2135", "2022") == "2022/MASK/MASK_TZ_2135_2022.tif"
+
+
+def test_parts_of_a_name() -> None:
+    assert parse_patch_name("IMG_GH_0001_2016.tif") == parse_patch_name("IMG_0001_2016.tiff") == PatchName("IMG", "0001", "2016")
+    assert parse_patch_name("MASK_0001_2016.tif.aux.xml") is parse_patch_name("overview_2016.tif") is None
 
 
 def test_gaps_become_nodata_each_for_itself() -> None:
@@ -74,7 +82,7 @@ def test_images_are_the_composites_cut(results: Results, tmp_path: Path) -> None
 
 def test_masks_do_not_see_other_gaps(results: Results, tmp_path: Path) -> None:
     one = results.files()[("2016", "2")]
-    assert write_masks(one.masks, results.lattice, "2016", "2", "GH", "def", tmp_path / "MASK") == 3
+    assert write_masks(one.masks, PatchSet(results.lattice, "2016", "2", "GH", "def"), tmp_path / "MASK") == 3
     with rasterio.open(tmp_path / "MASK" / "MASK_GH_0006_2016.tif") as patch:
         assert (patch.count, patch.dtypes, patch.nodata, patch.descriptions) == (1, ("uint8",), 255, ("mask",))
         expected_tags = {"CLASSES": "0 not_mining, 1 mining, 255 nodata", "CONFIG": "def", "SEGMENTS": patch.tags()["SEGMENTS"]}
@@ -96,11 +104,38 @@ def test_bytes_are_the_same_twice_and_a_rerun_replaces_the_folder(results: Resul
 
 def test_wrong_composites_are_refused(results: Results, tmp_path: Path) -> None:
     one, other = (results.files()[("2016", block)] for block in "12")
+    patches = PatchSet(results.lattice, "2016", "1", "GH", "")
     with pytest.raises(UserError, match="on the grid"):
-        write_images(one.s2, other.s1, one.dem, results.lattice, "2016", "1", "GH", "", tmp_path / "x")
+        write_images(Composites(one.s2, other.s1, one.dem), patches, tmp_path / "x")
     with pytest.raises(UserError, match="2 bands"):
-        write_images(one.s2, one.dem, one.dem, results.lattice, "2016", "1", "GH", "", tmp_path / "x")
+        write_images(Composites(one.s2, one.dem, one.dem), patches, tmp_path / "x")
     raster.write(one.masks, np.full(results.lattice.block("1").shape, 7, np.uint8), results.lattice.block("1"), 255, ["mask"])
     with pytest.raises(UserError, match=r"\[7\]"):
-        write_masks(one.masks, results.lattice, "2016", "1", "GH", "", tmp_path / "x")
+        write_masks(one.masks, patches, tmp_path / "x")
     assert not (tmp_path / "x").exists()
+
+
+def test_counts_of_a_pair() -> None:
+    image = np.full((13, 2, 3), 1500, np.float32)
+    image[:10, 0, 0], image[3, 0, 1], image[4, 1, 1], image[5, 1, 2] = -9999, -9999, 1500.5, 70000
+    image[10, 1, 0], image[12, 1, 1] = -9999, np.nan
+    mask = np.array([[255, 0, 255], [1, 1, 7]], np.uint8)
+    counts = count_image(image)
+    assert (counts.nonfinite, counts.partial, counts.fraction, counts.outside) == (1, 1, pytest.approx(1 / 49), 1)
+    assert (~counts.valid).sum() == 13
+    assert count_mask(mask) == MaskCounts(mining=2, background=1, unlabelled=2, strange=(7,))
+    assert count_pair(image, mask) == PairCounts(s2_gap=2, s1_gap=1, dem_gap=0, unsupported=1, unused=1)
+
+
+def test_a_patch_is_read_whatever_its_form(results: Results, tmp_path: Path) -> None:
+    images(results, tmp_path / "IMAGE")
+    path = tmp_path / "IMAGE" / "IMG_GH_0001_2016.tif"
+    patch = read_patch(path)
+    assert patch.form is not None
+    assert (patch.form.bands, patch.form.units, patch.form.dtypes, patch.form.nodata) == (PATCH_BANDS, UNITS, ("float32",), -9999)
+    assert (patch.error, patch.form.tags["TILE_ID"]) == ("", "0001")
+    os.truncate(path, path.stat().st_size // 2)
+    assert read_patch(path).array is None
+    assert read_patch(path).error
+    path.write_text("no raster")
+    assert read_patch(path).form is None

@@ -69,7 +69,8 @@ def test_all_plots_are_drawn(results: Results, tmp_path: Path) -> None:
     metrics = {"at_class_shares_of_the_area": {"0.71": {"iou": 0.5, "f1": 0.66}, "0.5": {"iou": 0.3, "f1": 0.4}}}
     (tmp_path / "metrics.json").write_text(json.dumps(metrics))
     targets = {
-        name: str(tmp_path / f"{name}.png") for name in ("class_share", "change", "radiometry", "metrics", "labels", "splits", "examples")
+        name: str(tmp_path / f"{name}.png")
+        for name in ("location", "class_share", "change", "radiometry", "metrics", "labels", "splits", "examples")
     }
     overview = [str(tmp_path / "overview.png")]
     files = {f"2016, {block}": str(tmp_path / "metrics.json") for block in "12"}
@@ -87,7 +88,8 @@ def test_all_plots_are_drawn(results: Results, tmp_path: Path) -> None:
     images = sorted((results.folder / "dataset" / YEAR / "IMAGE").glob("*.tif"))
     (tmp_path / "statistics.json").write_text(json.dumps(band_statistics(images)))
     statistics, splits = {YEAR: str(tmp_path / "statistics.json")}, str(tmp_path / "splits.json")
-    plots(index, str(grid / "blocks.parquet"), quality, splits, files, statistics, [YEAR], {**targets, "overview": overview})
+    sources = {"index": index, "blocks": str(grid / "blocks.parquet"), "label_quality": quality, "splits": splits}
+    plots(sources, files, statistics, {**targets, "overview": overview})
     assert all(Path(path).read_bytes().startswith(PNG) for path in [*targets.values(), *overview])
 
 

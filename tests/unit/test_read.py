@@ -15,12 +15,12 @@ from sections import asked, cache, fetching
 from smallmines.archive.fetch import fetch
 from smallmines.archive.read import onto, touches
 from smallmines.archive.search import search
-from smallmines.config.sections import Elevation, Sentinel1, Sentinel2
+from smallmines.config.imagery import Elevation, Sentinel1, Sentinel2
 from smallmines.core.errors import UserError
 from smallmines.core.files import digest, read_json
 from smallmines.core.raster import write
 from smallmines.grid.lattice import read_lattice
-from smallmines.sensors.fetched import read_fetched
+from smallmines.sensors.manifest import Sentinel2Entry, read_fetched
 from smallmines.sensors.scl import cloud_reach
 
 RNG = np.random.default_rng(1)
@@ -212,4 +212,4 @@ def test_a_lost_file_of_the_cache_is_named(place: Place) -> None:
     place.fetch("s2")
     shutil.rmtree(place.folder / "pixels")
     with pytest.raises(UserError, match="11 missing"):
-        read_fetched(place.folder / "fetched-s2-1.json")
+        read_fetched(place.folder / "fetched-s2-1.json", Sentinel2Entry)

@@ -10,6 +10,7 @@ from test_annotators import annotate
 from place import decide_again, make_place
 from smallmines.annotation.rounds import Round, advice, progress, rounds_of
 from smallmines.core.files import write_json
+from smallmines.core.layout import Layout
 from smallmines.core.product import S2_BANDS
 from smallmines.labels import tables
 from smallmines.labels.event_files import Event
@@ -55,7 +56,7 @@ def test_a_forest_learns_from_decisions(tmp_path):
     rng = np.random.default_rng(0)
     bands = list(S2_BANDS)
     features[bands] = (features[bands] + rng.normal(0, 700, (len(features), len(bands)))).clip(1).astype(np.float32)
-    features.to_parquet(place.product("segments", "features.parquet"), index=False)
+    features.to_parquet(place.product(Layout.features), index=False)
     own = features[np.isin(np.arange(len(features)), [*np.flatnonzero(truth)[:30], *np.flatnonzero(~truth)[:30]])]
     label = truth[own["segment"].to_numpy(int) - 1].astype("int8")
     samples = pd.DataFrame({"segment": own["segment"], "label": label, "subclass": "", "tile_id": own["tile_id"], "who": ""})

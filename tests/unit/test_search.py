@@ -13,7 +13,7 @@ from archive_builder import ArchiveBuilder, grid, product, ten_bands, write_grid
 from sections import asked
 from smallmines.archive.choice import area_of
 from smallmines.archive.search import search
-from smallmines.config.sections import Elevation, Sentinel1, Sentinel2
+from smallmines.config.imagery import Elevation, Sentinel1, Sentinel2
 from smallmines.core.errors import UserError
 from smallmines.core.files import read_json
 from smallmines.grid.lattice import read_lattice

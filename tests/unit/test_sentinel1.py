@@ -16,7 +16,7 @@ from sections import asked, cache
 from smallmines.archive.fetch import fetch
 from smallmines.archive.search import search
 from smallmines.composite.sentinel1 import circular_mean, composite, eroded
-from smallmines.config.sections import Sentinel1
+from smallmines.config.imagery import Sentinel1
 from smallmines.core.files import read_json
 from smallmines.settings.fetch import FetchSentinel1
 
@@ -95,7 +95,7 @@ class Place:
         search("s1", "2016", {"2016": (dt.date(2016, 1, 1), dt.date(2016, 1, 31))}, asked(config), self.grid, manifest)
         fetch("s1", block, self.grid, manifest, cache(self.folder / "pixels"), FetchSentinel1(erosion), fetched)
         output, stats = self.folder / f"s1-{block}.tif", self.folder / f"s1-{block}.json"
-        composite(block, self.grid, fetched, config, output, stats)
+        composite(block, self.grid, fetched, config, {"image": output, "stats": stats})
         with rasterio.open(output) as source:
             assert source.descriptions == ("VV", "VH")
             assert source.units == ("dB", "dB")

@@ -33,7 +33,7 @@ from smallmines.composite.sentinel2 import (
     near_cloud,
     stable,
 )
-from smallmines.config.sections import Sentinel2
+from smallmines.config.imagery import Sentinel2
 from smallmines.core.errors import UserError
 from smallmines.core.files import read_json
 from smallmines.core.product import S2_BANDS

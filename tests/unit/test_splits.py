@@ -10,7 +10,7 @@ import pytest
 
 from released import on_the_lattice, released
 from sections import Splits
-from smallmines.config.sections import parse_config
+from smallmines.config.parse import parse_config
 from smallmines.core.errors import UserError
 from smallmines.dataset.split_methods import (
     BUFFER,

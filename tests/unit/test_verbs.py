@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
+import re
 from pathlib import Path
 from typing import Any
 
+import geopandas as gpd
 import numpy as np
 import pandas as pd
 import pytest
+import shapely
+import typer
 import yaml
 from typer.testing import CliRunner
 
+from miniature.cli import app as miniature
 from place import decide_again, edit, make_place, read_truth
 from smallmines.annotation.block_year import Place
+from smallmines.cli import version
 from smallmines.cli.main import app
 from smallmines.core import raster
 from smallmines.core.files import write_json
@@ -63,10 +70,10 @@ def test_sample_check_in_and_accuracy(place: Place) -> None:
     assert "accuracy" in call("labels", "sample", *where)
     copy = place.user / "work/A01/2016-1-accuracy.gpkg"
     edit(copy, "UPDATE segments SET label = 'not_mining', evidence = 'x', evidence_date = '2016-01-01'")
-    told = call("labels", "checkin", "--config", "made.yaml", "--no-plan", str(copy))
-    assert "reference" in told
-    told = call("labels", "accuracy", "--config", "made.yaml", "--json", "accuracy.json")
-    assert "producer's accuracy of not_mining" in told
+    output = call("labels", "checkin", "--config", "made.yaml", "--no-plan", str(copy))
+    assert "reference" in output
+    output = call("labels", "accuracy", "--config", "made.yaml", "--json", "accuracy.json")
+    assert "producer's accuracy of not_mining" in output
     assert json.loads(Path("accuracy.json").read_text())["2016"]["mining_ha"]["value"] == 0
     for year, block in (("2016", "9"), ("1999", "1")):
         other = ("--config", "made.yaml", "--year", year, "--block", block, "--annotator", "A01")
@@ -135,10 +142,59 @@ def test_splits(place: Place) -> None:
     assert "→" in call("splits", "make", "--config", "made.yaml", "--seed", "5")
     assert frozen.read_text() != first
     assert [path.read_text() for path in place.user.glob("splits-*.csv")] == [first]
-    made = Path("results/made/dataset/splits.csv")
-    made.parent.mkdir()
-    made.write_text(first)
+    splits = Path("results/made/dataset/splits.csv")
+    splits.parent.mkdir()
+    splits.write_text(first)
     assert "no other splits" in call("splits", "freeze", "--config", "made.yaml", code=1)
     frozen.unlink()
     call("splits", "freeze", "--config", "made.yaml")
     assert frozen.read_text() == first
+
+
+def test_config_new_and_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SHARED_CREDENTIALS_FILE", "GOOGLE_APPLICATION_CREDENTIALS"):
+        monkeypatch.delenv(name, raising=False)
+    square = shapely.box(-70, -13, -69.9, -12.9)
+    gpd.GeoDataFrame(geometry=[square], crs="EPSG:4326").to_file("area.gpkg")
+    words = ("config", "new", "peru", "--aoi", "area.gpkg")
+    assert "--country PE" in call(*words, code=1)
+    lines = call(*words, "--country", "PE", "--year", "2023", "--year", "2021").splitlines()
+    assert lines[0].startswith("Written: config/peru.yaml (120.0 km²)")
+    assert [line.strip() for line in lines[1:]] == [
+        "mkdir -p resources/user/peru",
+        "cp area.gpkg resources/user/peru/aoi.gpkg",
+        "smallmines config check --config config/peru.yaml",
+        "smallmines access --config config/peru.yaml",
+        "snakemake --cores 16 annotate --configfile config/peru.yaml",
+    ]
+    assert "it exists" in call(*words, "--country", "PE", code=1)
+    check = ("config", "check", "--config", "config/peru.yaml")
+    assert "errors 1, warnings 2" in call(*check, code=1)
+    Path("resources/user/peru").mkdir(parents=True)
+    Path("area.gpkg").rename("resources/user/peru/aoi.gpkg")
+    output = call(*check)
+    assert "errors 0, warnings 2" in output
+    assert "warning\nexpected  an account for cdse (sentinel2)\nfound     neither AWS_ACCESS_KEY_ID" in output
+    call("config", "new", "this-year", "--aoi", "resources/user/peru/aoi.gpkg", "--country", "PE", "--out", "other.yaml")
+    assert list(yaml.safe_load(Path("other.yaml").read_text())["years"]) == [dt.date.today().year - 1]
+
+
+def test_config_keys_and_schema_are_written(tmp_path: Path) -> None:
+    document = tmp_path / "README.md"
+    document.write_text("before\n<!-- keys -->\nold\n<!-- /keys -->\nafter\n")
+    call("config", "keys", "--out", str(document))
+    table = call("config", "keys")
+    assert document.read_text() == f"before\n<!-- keys -->\n{table}<!-- /keys -->\nafter\n"
+    call("config", "schema", "--out", str(tmp_path / "schema.json"))
+    assert (tmp_path / "schema.json").read_text() == call("config", "schema")
+
+
+@pytest.mark.parametrize("program", [app, miniature])
+def test_version(program: typer.Typer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    done = CliRunner().invoke(program, ["--version"])
+    assert done.exit_code == 0
+    assert re.fullmatch(r"smallmines \d+\.\d+\.\d+(, commit [0-9a-f]{12}( and changes)?)?\n", done.output)
+    monkeypatch.setattr(version, "REPOSITORY", tmp_path)
+    assert re.fullmatch(r"smallmines \d+\.\d+\.\d+\n", CliRunner().invoke(program, ["--version"]).output)

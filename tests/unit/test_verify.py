@@ -18,10 +18,9 @@ from fake_results import Results, make_results, publish
 from smallmines.core import raster
 from smallmines.core.errors import UserError
 from smallmines.core.files import sha256
-from smallmines.core.product import PATCH_BANDS
+from smallmines.core.product import PATCH_BANDS, UNITS
 from smallmines.dataset.index import read_index
-from smallmines.dataset.patches import UNITS
-from smallmines.dataset.verify import verify, verify_dataset
+from smallmines.dataset.verify import Expected, VerifiedFiles, verify, verify_dataset
 from smallmines.labels.label_quality import failing
 
 IMAGE, MASK = "2016/IMAGE/IMG_GH_0004_2016.tif", "2016/MASK/MASK_GH_0004_2016.tif"
@@ -41,9 +40,14 @@ def results(sound: Results, tmp_path: Path) -> Results:
     return Results(tmp_path, sound.lattice, sound.side)
 
 
+def expected(results: Results) -> Expected:
+    return Expected(results.lattice, ["2016"], "GH")
+
+
 def found(results: Results) -> set[tuple[str, str]]:
     table = read_index(results.folder / "dataset" / "index.parquet")
-    return {(one.check, one.where) for one in verify_dataset(results.folder / "dataset", table, results.lattice, ["2016"], "GH")[0]}
+    findings, _ = verify_dataset(results.folder / "dataset", table, expected(results))
+    return {(finding.check, *finding.tiles) for finding in findings}
 
 
 def relist(results: Results, name: str) -> None:
@@ -78,7 +82,8 @@ def rewrite(results: Results, name: str, change: Callable[[dict[str, object]], N
 
 def run(results: Results, **gates: float | None) -> None:
     dataset, target = results.folder / "dataset", results.folder / "verify.json"
-    verify(results.lists, dataset / "index.parquet", results.lattice, ["2016"], "GH", 2, "demo", dataset / "labels.json", gates, target)
+    files = VerifiedFiles(results.lists, dataset / "index.parquet", dataset / "labels.json")
+    verify(files, expected(results), gates, "demo", 2, target)
 
 
 def test_splits_that_are_not_those_of_the_index(results: Results) -> None:
@@ -233,8 +238,8 @@ def test_missing_and_double_rows_of_the_index(results: Results) -> None:
     path = results.folder / "dataset" / "index.parquet"
     table = gpd.read_parquet(path)
     table.iloc[[0, 1, 2, 3, 4, 4]].to_parquet(path, index=False)
-    dataset = verify_dataset(path.parent, read_index(path), results.lattice, ["2016"], "GH")[0]
-    assert [one.what for one in dataset] == ["no row for tile 0006 of 2016", "2 rows for tile 0005 of 2016"]
+    findings, _ = verify_dataset(path.parent, read_index(path), expected(results))
+    assert [finding.found for finding in findings] == ["no row for tile 0006 of 2016", "2 rows for tile 0005 of 2016"]
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,8 @@ from miniature.landscape import CODE, make_land
 from miniature.layers import scratch
 from miniature.make import expected_steps, make_world
 from miniature.place import place
-from smallmines.config.sections import Config, parse_config
+from smallmines.config.parse import parse_config
+from smallmines.config.sections import Config
 from smallmines.core.errors import UserError
 from smallmines.core.product import S2_BANDS
 from smallmines.grid.make import fishnet
@@ -40,7 +41,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     config = config_of(2016, 2022)
     told: list[str] = []
     made = make_world(config, TILES, seed=3, root=root, tell=told.append)
-    return SimpleNamespace(root=root, config=config, made=made, told=told, archive=made.folder / "archive")
+    return SimpleNamespace(root=root, config=config, made=made, told=told, archive=made.layout.archive)
 
 
 def items(world: SimpleNamespace, collection: str) -> list[pystac.Item]:
@@ -123,7 +124,7 @@ def test_one_overpass_lies_after_the_window_and_one_is_clouded_over(world: Simpl
 
 
 def test_bright_tailings_are_taken_for_cloud_and_haze_is_not_seen(world: SimpleNamespace) -> None:
-    with rasterio.open(world.made.folder / "truth" / "classes_2022.tif") as source:
+    with rasterio.open(world.made.layout.truth / "classes_2022.tif") as source:
         classes, box = source.read(1), source.transform
     clear = next(item for item in items(world, "sentinel-2-l2a") if "20220115" in item.id and "30NXN" in item.id)
     scl, grid = pixels(clear, "SCL")
@@ -163,10 +164,10 @@ def test_dem_tiles_meet_at_the_meridian_on_whole_seconds(world: SimpleNamespace)
 
 
 def test_mines_grow_and_some_are_reclaimed(world: SimpleNamespace) -> None:
-    shares = json.loads((world.made.folder / "truth" / "world.json").read_text())["mining_share"]
+    shares = json.loads((world.made.layout.truth / "world.json").read_text())["mining_share"]
     assert 0.045 < shares["2016"] < 0.065
     assert 0.065 < shares["2022"] < 0.09
-    early, late = (rasterio.open(world.made.folder / "truth" / f"{year}.tif").read(1) == 1 for year in (2016, 2022))
+    early, late = (rasterio.open(world.made.layout.truth / f"{year}.tif").read(1) == 1 for year in (2016, 2022))
     assert 0.01 < (early & ~late).sum() / early.sum() < 0.4
 
 
@@ -174,7 +175,7 @@ def test_samples_lie_in_what_they_say_but_for_a_few(world: SimpleNamespace) -> N
     right, total = 0, 0
     for path in sorted((world.root / "resources/user/tiny/samples").glob("*/*.gpkg")):
         table = gpd.read_file(path)
-        with rasterio.open(world.made.folder / "truth" / f"{path.parent.name}.tif") as source:
+        with rasterio.open(world.made.layout.truth / f"{path.parent.name}.tif") as source:
             values = np.array([value[0] for value in source.sample(zip(table.geometry.x, table.geometry.y, strict=True))])
         right += int(((table["label"] == "mining") == (values == 1)).sum())
         total += len(table)
@@ -240,7 +241,7 @@ def test_the_same_world_is_left_alone_and_another_one_forgets_what_was_fetched(t
 
 
 def test_false_clouds_hit_the_same_bright_ground_on_every_date_and_never_the_forest(world: SimpleNamespace) -> None:
-    with rasterio.open(world.made.folder / "truth" / "classes_2022.tif") as source:
+    with rasterio.open(world.made.layout.truth / "classes_2022.tif") as source:
         classes, box = source.read(1), source.transform
     dates = []
     for day in ("20220105", "20220115", "20220121"):

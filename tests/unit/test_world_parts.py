@@ -17,7 +17,8 @@ from miniature.noise import noise, rng_of
 from miniature.place import MARGIN, place
 from miniature.radar import ENL, OVERLAP, SPECKLE, Outline, Pass, looks, passes
 from miniature.rivers import drained
-from smallmines.config.sections import Config, parse_config
+from smallmines.config.parse import parse_config
+from smallmines.config.sections import Config
 from smallmines.core.errors import UserError
 
 
@@ -125,7 +126,7 @@ def test_speckle_has_the_looks_of_a_grd_scene_and_hangs_together() -> None:
 
 PEAK = """
 import resource, sys
-from smallmines.config import parse_config
+from smallmines.config.parse import parse_config
 from smallmines.world.make import make_world
 config = parse_config({"run": "big", "grid": {"blocks": 1}, "years": {2016: {"start": "2016-01-01", "end": "2016-01-31"}}})
 made = make_world(config, int(sys.argv[1]), root=sys.argv[2])

@@ -20,6 +20,7 @@ from smallmines.annotation.checkin import CheckedIn, checkin
 from smallmines.annotation.checkout import checkout, disputes, sample
 from smallmines.config.sections import Config
 from smallmines.core import raster
+from smallmines.core.layout import Layout
 from smallmines.labels.accuracy import read_design
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ def true_share_of(place: Place, keys: NDArray[np.uint64]) -> NDArray[np.float64]
     """Share of truly mined pixels in the segments of these content keys."""
     features = place.features()
     ids = features.set_index("key")["segment"].reindex(keys.tolist()).to_numpy(np.int64)
-    return true_share(place.product("segments", "segments.tif"), truth_path(place.config, place.year, place.root), ids)
+    return true_share(place.product(Layout.segments), truth_path(place.config, place.year, place.root), ids)
 
 
 def true_share(segments: Path, truth: Path, ids: NDArray[np.integer]) -> NDArray[np.float64]:
@@ -148,4 +149,4 @@ def true_share(segments: Path, truth: Path, ids: NDArray[np.integer]) -> NDArray
 
 def truth_path(config: Config, year: str, root: str | Path = ".") -> Path:
     """Where the true mask of a year lies."""
-    return Path(root) / "resources" / "automatic" / config.run / "truth" / f"{year}.tif"
+    return Layout(config.run, Path(root)).true_mask(year)

@@ -8,8 +8,11 @@ from typing import Annotated
 import typer
 
 from smallmines.cli.console import ConfigPath, plain_errors, read_config, show
+from smallmines.cli.version import version_option
+from smallmines.core.layout import Layout
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="The miniature Earth: a small made-up archive with known truth.")
+app.callback()(version_option)
 
 Seed = Annotated[int, typer.Option(min=0, help="Another seed, another world.")]
 Tiles = Annotated[int, typer.Option(min=1, help="Number of tiles of 128 × 128 px.")]
@@ -40,11 +43,11 @@ def make(
             bar = progress.add_task("", total=expected_steps(settings))
             made = make_world(settings, tiles, seed, force, tell=lambda what: progress.update(bar, description=what, advance=1), aoi=aoi)
     console.print(
-        "Made:" if made.new else "Already there:", f"{made.tiles} tiles, {made.items} items in {made.folder}/archive/catalog.json"
+        "Made:" if made.new else "Already there:", f"{made.tiles} tiles, {made.items} items in {made.layout.archive}/catalog.json"
     )
-    console.print(f"truth in {made.folder}/truth")
+    console.print(f"truth in {made.layout.truth}")
     if made.forgotten:
-        console.print(f"results/{settings.run} was made of an earlier world and is gone")
+        console.print(f"{made.layout.results} was made of an earlier world and is gone")
     if made.tiles != tiles:
         console.print(f"{made.tiles} tiles is as near to {tiles} as this outline comes")
     if made.written:
@@ -68,8 +71,8 @@ def score(
         seen = scores.seen_mines(settings)
     if json:
         write_json(json, rows)
-    grid = read_json(Path("results") / settings.run / "grid/grid.json")
-    dataset = Path("results") / settings.run / "dataset"
+    layout = Layout(settings.run)
+    grid, dataset = read_json(layout.grid), layout.dataset
     images, masks = (len(list(dataset.glob(f"*/{kind}/*.tif"))) for kind in ("IMAGE", "MASK"))
     shown = ("masks", "year", "iou", "precision", "recall", "predicted_share", "true_share")
     show("True mine pixels with a valid observation", [{str(key): value for key, value in row.items()} for row in seen.to_dict("records")])

@@ -21,15 +21,16 @@ from miniature.stac import Catalogue
 from smallmines.config.sections import Config
 from smallmines.core import raster
 from smallmines.core.files import digest, read_json, sha256, write_json
+from smallmines.core.layout import PIXELS, Layout
 from smallmines.core.product import S2_BANDS
 
 
 @dataclass(frozen=True)
 class Made:
-    """What `make_world` left behind: folder of the machine's files, whether they are new, tiles, items, people's files new and kept, and
+    """What `make_world` left behind: paths of the run, whether they are new, tiles, items, people's files new and kept, and
     whether the results of an earlier world were removed."""
 
-    folder: Path
+    layout: Layout
     new: bool
     tiles: int
     items: int
@@ -60,25 +61,25 @@ def make_world(
     Raises:
         UserError: fewer tiles than blocks; an unusable AOI.
     """
-    root = Path(root)
-    automatic, user = root / "resources" / "automatic" / config.run, root / "resources" / "user" / config.run
+    layout = Layout(config.run, Path(root))
+    world = layout.truth / "world.json"
     tell("land")
     where = place(config, tiles, seed, aoi)
     years = config.year_names
     recipe = recipe_of(config, tiles, seed, aoi)
-    known = read_json(automatic / "truth/world.json") if (automatic / "truth/world.json").is_file() else {}
-    new = known.get("recipe") != recipe or not (automatic / "archive/catalog.json").is_file()
-    with scratch(automatic, where.shape) as layers:
+    known = read_json(world) if world.is_file() else {}
+    new = known.get("recipe") != recipe or not (layout.archive / "catalog.json").is_file()
+    with scratch(layout.automatic, where.shape) as layers:
         land = make_land(where, years, seed, layers)
-        items = _write_archive(config, land, automatic, seed, layers, tell) if new else known["items"]
+        items = _write_archive(config, land, layout, seed, layers, tell) if new else known["items"]
         if new:
-            with _replaced(automatic / "truth") as folder:
+            with _replaced(layout.truth) as folder:
                 _write_truth(folder, land, {"recipe": recipe, "seed": seed, "items": items})
             if known:
-                _forget(root, config.run)
+                _forget(layout)
         tell("area of interest and samples")
-        written, kept = people.write_people(user, where, land, years, seed, force)
-    return Made(automatic, new, len(where.cells), items, written, kept, forgotten=bool(known) and new)
+        written, kept = people.write_people(layout.user, where, land, years, seed, force)
+    return Made(layout, new, len(where.cells), items, written, kept, forgotten=bool(known) and new)
 
 
 def recipe_of(config: Config, tiles: int, seed: int, aoi: str | Path | None = None) -> str:
@@ -88,21 +89,21 @@ def recipe_of(config: Config, tiles: int, seed: int, aoi: str | Path | None = No
     return digest([config.grid.model_dump(mode="json"), years, tiles, seed, aoi and sha256(aoi), sources])
 
 
-def _forget(root: Path, run: str) -> None:
+def _forget(layout: Layout) -> None:
     """Remove what was made from an earlier world of the run: its items have the same names and other pixels.
 
     Snakemake would not notice: results that are there need no manifest, and the catalogue that lists the items reads the same.
     """
-    for item in (root / "resources/automatic" / run / "archive").glob("*/*/"):
-        shutil.rmtree(root / "resources/automatic/pixels" / item.name, ignore_errors=True)
-    shutil.rmtree(root / "results" / run, ignore_errors=True)
+    for item in layout.archive.glob("*/*/"):
+        shutil.rmtree(layout.root / PIXELS / item.name, ignore_errors=True)
+    shutil.rmtree(layout.results, ignore_errors=True)
 
 
-def _write_archive(config: Config, land: Land, automatic: Path, seed: int, layers: Scratch, tell: Callable[[str], None]) -> int:
+def _write_archive(config: Config, land: Land, layout: Layout, seed: int, layers: Scratch, tell: Callable[[str], None]) -> int:
     """Write all items; their number."""
     years, geobox = config.year_names, land.where.geobox
     items = 0
-    with _replaced(automatic / "archive") as folder:
+    with _replaced(layout.archive) as folder:
         catalogue = Catalogue(folder)
         rough = surface(land, years[0], layers, 0.6)
         for _ in radar.write_elevation(catalogue, rough, geobox, seed):

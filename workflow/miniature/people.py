@@ -14,6 +14,7 @@ from miniature.layers import Window, in_threads, windows
 from miniature.noise import Noise, noise, rng_of
 from miniature.place import Place
 from smallmines.core.files import written
+from smallmines.core.layout import UserFolder
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -37,27 +38,27 @@ LABEL_ERROR = 0.015
 """Share of the samples with the wrong label."""
 
 
-def write_people(folder: Path, where: Place, land: Land, years: Sequence[str], seed: int, force: bool) -> tuple[list[Path], list[Path]]:
+def write_people(user: UserFolder, where: Place, land: Land, years: Sequence[str], seed: int, force: bool) -> tuple[list[Path], list[Path]]:
     """Write `aoi.gpkg` and `samples/<year>/<block>.gpkg`; returns the paths written and those kept as they were."""
     new: list[Path] = []
     kept: list[Path] = []
-    if _free(folder, "aoi", force, kept):
-        _write_layer(folder / "aoi.gpkg", where.aoi, "aoi")
-        new.append(folder / "aoi.gpkg")
+    if _free(user.aoi, force, kept):
+        new.append(user.aoi.with_suffix(".gpkg"))
+        _write_layer(new[-1], where.aoi, "aoi")
     for number, year in enumerate(years):
         blocks = sorted(where.cells["block"].unique(), key=int)
-        wanted = [block for block in blocks if _free(folder / "samples" / year, block, force, kept)]
+        wanted = [block for block in blocks if _free(user.samples(year, block), force, kept)]
         drawn = draw_samples(where, land, year, number, seed) if wanted else {}
         for block in wanted:
-            path = folder / "samples" / year / f"{block}.gpkg"
+            path = user.samples(year, block).with_suffix(".gpkg")
             _write_layer(path, drawn[block], "samples")
             new.append(path)
     return new, kept
 
 
-def _free(folder: Path, stem: str, force: bool, kept: list[Path]) -> bool:
+def _free(stem: Path, force: bool, kept: list[Path]) -> bool:
     """Whether a people's file may be written: none of that name in any format, or `force`, which removes them."""
-    there = sorted(folder.glob(f"{stem}.*"))
+    there = sorted(stem.parent.glob(f"{stem.name}.*"))
     if force:
         for path in there:
             path.unlink()

@@ -15,6 +15,7 @@ from smallmines.config.sections import Config
 from smallmines.core import raster
 from smallmines.core.errors import UserError
 from smallmines.core.files import read_json
+from smallmines.core.layout import Layout
 from smallmines.grid.lattice import read_lattice
 
 if TYPE_CHECKING:
@@ -36,13 +37,14 @@ def score(config: Config, root: str | Path = ".") -> pd.DataFrame:
     """
     import pandas as pd
 
+    layout = Layout(config.run, Path(root))
     rows = []
     for kind, mask_of in (("prediction alone", predicted_mask), ("with people's labels", final_mask)):
         counts: dict[str, NDArray[np.int64]] = {}
         for year in config.year_names:
             counts[year] = np.zeros(4, np.int64)
             for block in config.blocks:
-                mask, geobox = mask_of(Path(root) / "results" / config.run, year, block)
+                mask, geobox = mask_of(layout, year, block)
                 mined = truth_of(config, year, geobox, root)
                 counts[year] += confusion(mask, mined)
         counts["all"] = np.sum(list(counts.values()), axis=0)
@@ -61,14 +63,15 @@ def seen_mines(config: Config, root: str | Path = ".") -> pd.DataFrame:
     """
     import pandas as pd
 
-    lattice = read_lattice(required(Path(root) / "results" / config.run / "grid/grid.json"))
+    layout = Layout(config.run, Path(root))
+    lattice = read_lattice(required(layout.grid))
     counts: dict[str, NDArray[np.int64]] = {}
     for year in config.year_names:
         counts[year] = np.zeros(3, np.int64)
         for block in config.blocks:
             box = lattice.block(block)
             mined = (truth_of(config, year, box, root) == 1) & lattice.own(block)
-            clear = raster.read(required(Path(root) / "results" / config.run / f"composites/{year}/{block}/clear.tif"), box)[0]
+            clear = raster.read(required(layout.clear(year, block)), box)[0]
             counts[year] += np.bincount(clear[mined], minlength=3)[:3]
     counts["all"] = np.sum(list(counts.values()), axis=0)
     shares = {year: count / max(1, int(count.sum())) for year, count in counts.items()}
@@ -97,30 +100,29 @@ def required(path: Path) -> Path:
     return path
 
 
-def final_mask(results: Path, year: str, block: str) -> tuple[NDArray[np.uint8], GeoBox]:
+def final_mask(layout: Layout, year: str, block: str) -> tuple[NDArray[np.uint8], GeoBox]:
     """The mask of a block as the run made it, uint8 (row, column), and its grid."""
-    with raster.opened(required(results / f"masks/{year}/{block}.tif")) as source:
+    with raster.opened(required(layout.mask(year, block))) as source:
         return source.read(1), raster.geobox_of(source)
 
 
-def predicted_mask(results: Path, year: str, block: str) -> tuple[NDArray[np.uint8], GeoBox]:
+def predicted_mask(layout: Layout, year: str, block: str) -> tuple[NDArray[np.uint8], GeoBox]:
     """The mask of a block as it would be without any sample or event of its own, uint8 (row, column), and its grid."""
     from smallmines.labels import tables
     from smallmines.labels.decide import labels
     from smallmines.labels.mask import lookup, masked
     from smallmines.segment.features import read_features
 
-    people, assistant = results / f"people/{year}/{block}", results / f"assistant/{year}/{block}"
     table = labels(
-        read_features(required(results / f"segments/{year}/{block}/features.parquet")),
-        tables.read(required(people / "samples.parquet"), "samples").iloc[:0],
-        tables.read(required(people / "decisions.parquet"), "decisions").iloc[:0],
-        tables.read(required(assistant / "probabilities.parquet"), "probabilities"),
-        read_json(required(assistant / "metrics.json"))["threshold"],
+        read_features(required(layout.features(year, block))),
+        tables.read(required(layout.samples(year, block)), "samples").iloc[:0],
+        tables.read(required(layout.decisions(year, block)), "decisions").iloc[:0],
+        tables.read(required(layout.probabilities(year, block)), "probabilities"),
+        read_json(required(layout.forest_metrics(year, block)))["threshold"],
     )
     values, predicted = lookup(table)
-    with raster.opened(required(results / f"segments/{year}/{block}/segments.tif")) as source:
-        clear = raster.read(results / f"composites/{year}/{block}/clear.tif")[0]
+    with raster.opened(required(layout.segments(year, block))) as source:
+        clear = raster.read(layout.clear(year, block))[0]
         return masked(source.read(1), clear, values, predicted), raster.geobox_of(source)
 
 

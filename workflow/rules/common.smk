@@ -1,9 +1,9 @@
-# Functions for the other files of this folder.
-from smallmines.labels.user_files import UserFiles
-from smallmines.labels.samples import events_digest
-from smallmines.settings.parameters import content, content_digest, parameters
+# Constants and functions for the rules in the other files of this folder.
 from smallmines.core.files import digest, sha256
 from smallmines.core.patch_files import images_digest
+from smallmines.labels.samples import events_digest
+from smallmines.labels.user_files import UserFiles
+from smallmines.preflight.area import user_aoi
 from smallmines.settings.aoi import Aoi, Boundaries
 from smallmines.settings.assistant import Assistant
 from smallmines.settings.candidates import Candidates
@@ -11,6 +11,7 @@ from smallmines.settings.doctor import Doctor
 from smallmines.settings.elevation import Elevation
 from smallmines.settings.fetch import FETCH
 from smallmines.settings.grid import Grid
+from smallmines.settings.parameters import content, content_digest, parameters
 from smallmines.settings.publish import Catalogue, Documents, Page
 from smallmines.settings.samples import Samples
 from smallmines.settings.search import SEARCH
@@ -30,12 +31,12 @@ OPINIONS = PEOPLE.opinions(cfg.year_names, cfg.blocks)
 
 
 def of_all(path):
-    """A product of every year and block, years first."""
+    """Return the paths of a product for all years and blocks."""
     return expand(path, year=cfg.year_names, block=cfg.blocks)
 
 
 def picture(name, label):
-    """A picture of a year and block, in the report under its year and block."""
+    """Return a picture of a year and block as an output of the report, listed under its year and block."""
     return report(
         f"<results>/pictures/{{year}}/{{block}}/{name}.png",
         caption=f"../report/{name}.rst",
@@ -46,7 +47,7 @@ def picture(name, label):
 
 
 def plot(name, label):
-    """A plot of the whole run, in the report under its own heading."""
+    """Return a plot of the whole run as an output of the report, listed under all years and blocks."""
     return report(
         f"<results>/pictures/{name}.png",
         caption=f"../report/{name.split('_2')[0]}.rst",
@@ -55,61 +56,53 @@ def plot(name, label):
     )
 
 
-AOI_SUFFIXES = (".gpkg", ".geojson", ".json", ".shp", ".parquet", ".kml", ".fgb")
-
-
-def user_aoi():
-    """The AOI files that people give and that exist: none lets the workflow plan, the rule then says what is missing."""
-    if cfg.aoi.path:
-        return [cfg.aoi.path] if os.path.exists(cfg.aoi.path) else []
-    return only_file(f"resources/user/{cfg.run}", "aoi", AOI_SUFFIXES)
-
-
 def aoi_file(wildcards):
-    """The AOI that people give, or the downloaded one."""
-    return ["<automatic>/boundaries.geojson"] if cfg.aoi.source == "geoboundaries" else user_aoi()
+    """Return the AOI file: downloaded, or given. Missing or several given files are refused by the rule."""
+    return ["<automatic>/boundaries.geojson"] if cfg.aoi.source == "geoboundaries" else user_aoi(cfg)
 
 
 def area(wildcards):
-    """Digest of all that the grid is made from. Archives are asked again when it changes, not when the grid's code does."""
-    files = [] if cfg.aoi.source == "geoboundaries" else user_aoi()
+    """Return a digest of all inputs of the grid. Searches depend on it, so that a change of the grid's code repeats none of them."""
+    files = [] if cfg.aoi.source == "geoboundaries" else user_aoi(cfg)
     return digest([content(cfg, "aoi"), content_digest(cfg, "grid"), [sha256(path) for path in files], *given_tiles(wildcards)])
 
 
 def given_tiles(wildcards):
-    """Digest of the tiles that people give: of the fishnet file, or of names and places of the released images; empty without any."""
+    """Return the digest of given tiles: of the file, or of names and places of the released images; an empty list without any."""
     if cfg.grid.source == "released_folder":
         return [images_digest(cfg.grid.folder)]
     return [sha256(cfg.grid.file)] if cfg.grid.source == "file" and os.path.isfile(cfg.grid.file) else []
 
 
-# The section of the configuration of each sensor.
+# Section of the configuration by sensor.
 SECTIONS = {"s2": cfg.sentinel2, "s1": cfg.sentinel1, "dem": cfg.elevation}
 
 
 def catalogue_file(wildcards):
-    """The static catalogue where it exists; where it does not, the script says so."""
+    """Return the file of a static catalogue if it exists. A missing file is refused by the rule."""
     section = SECTIONS[wildcards.sensor]
     address = section.address(section.provider)
     return [address] if address and os.path.isfile(address) else []
 
 
 def archived_manifest(wildcards):
-    """The manifest that people keep in place of a search, where there is one."""
+    """Return the frozen manifest that replaces a search, if there is one."""
     return only_file(f"resources/user/{cfg.run}/manifests/{wildcards.year}", wildcards.sensor, (".json",))
 
 
 MANIFESTS = [*expand("{year}/{sensor}", year=cfg.year_names, sensor=["s2", "s1"]), "static/dem"]
 
 
+# First and last day of acquisitions by year.
+WINDOWS = {str(year): [str(cfg.years[year].start), str(cfg.years[year].end)] for year in sorted(cfg.years)}
+
+
 def windows_asked(wildcards):
-    """First and last day by year: this year's; all years' for Sentinel-1, whose orbit is one for all; none for elevation."""
-    asked = {"s2": [wildcards.year], "s1": cfg.year_names, "dem": []}[wildcards.sensor]
-    return {name: [str(cfg.years[int(name)].start), str(cfg.years[int(name)].end)] for name in asked}
+    """Return first and last day of the years to search: one for Sentinel-2, all for Sentinel-1 (they share an orbit), none for elevation."""
+    years = {"s2": [wildcards.year], "s1": cfg.year_names, "dem": []}[wildcards.sensor]
+    return {year: WINDOWS[year] for year in years}
 
 
-# First and last day of each year's acquisitions, for the documents.
-WINDOWS = {name: [str(cfg.years[int(name)].start), str(cfg.years[int(name)].end)] for name in cfg.year_names}
 DATASET_LISTS = expand("<results>/dataset/{year}/{kind}.sha256", year=cfg.year_names, kind=["IMAGE", "MASK"])
 DATASET_FILES = expand(
     "<results>/dataset/{name}",

@@ -81,6 +81,7 @@ rule plots:
             block=cfg.blocks,
         ),
     output:
+        location=plot("location", "Location"),
         class_share=plot("class_share", "Mining share"),
         change=plot("change", "Change"),
         radiometry=plot("radiometry", "Radiometry"),
@@ -115,9 +116,18 @@ rule page:
         facts="<results>/dataset/facts.json",
         sums="<results>/dataset/SHA256SUMS",
         doctor="<results>/doctor.json",
+        index="<results>/dataset/index.parquet",
+        points="<results>/dataset/accuracy_points.csv",
+        manifests=expand("<results>/manifests/{year}/{sensor}.json", year=cfg.year_names, sensor=["s2", "s1"]),
+        metrics=expand(
+            "<results>/assistant/{year}/{block}/metrics.json",
+            year=cfg.year_names,
+            block=cfg.blocks,
+        ),
         plots=expand(
             "<results>/pictures/{name}.png",
             name=[
+                "location",
                 "splits",
                 *(f"overview_{year}" for year in cfg.year_names),
                 "change",

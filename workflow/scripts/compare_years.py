@@ -1,4 +1,4 @@
-"""Hold the Sentinel-2 composites of a block's years against each other."""
+"""Compare the Sentinel-2 composites of a block between years."""
 
 from smallmines.composite.compare_years import compare_years
 from smallmines.core.job import job

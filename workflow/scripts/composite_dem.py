@@ -1,4 +1,4 @@
-"""Composite a block's elevation tiles."""
+"""Make the elevation of a block."""
 
 from smallmines.composite.elevation import composite
 from smallmines.core.job import job
@@ -10,6 +10,5 @@ with job(snakemake.log[0]):
         snakemake.input.grid,
         snakemake.input.fetched,
         Elevation(**snakemake.params.config),
-        snakemake.output.image,
-        snakemake.output.stats,
+        dict(snakemake.output.items()),
     )

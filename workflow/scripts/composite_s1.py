@@ -1,4 +1,4 @@
-"""Composite a block's Sentinel-1 scenes."""
+"""Make the Sentinel-1 composite of a block."""
 
 from smallmines.composite.sentinel1 import composite
 from smallmines.core.job import job
@@ -10,6 +10,5 @@ with job(snakemake.log[0]):
         snakemake.input.grid,
         snakemake.input.fetched,
         Sentinel1(**snakemake.params.config),
-        snakemake.output.image,
-        snakemake.output.stats,
+        dict(snakemake.output.items()),
     )

@@ -1,4 +1,4 @@
-"""Composite a block's Sentinel-2 scenes."""
+"""Make the Sentinel-2 composite of a block."""
 
 from smallmines.composite.sentinel2 import composite
 from smallmines.core.job import job

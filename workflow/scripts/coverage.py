@@ -1,4 +1,4 @@
-"""What the chosen scenes cover, as numbers and as a picture."""
+"""Write the coverage by the chosen scenes, as JSON and as a picture."""
 
 from pathlib import Path
 
@@ -9,8 +9,8 @@ from smallmines.report.coverage import picture
 from smallmines.settings.fetch import FETCH
 
 with job(snakemake.log[0]):
-    given, made = snakemake.params, snakemake.output
-    manifests = dict(zip(given.names, snakemake.input.manifests, strict=True))
-    settings = {sensor: FETCH[sensor](**values) for sensor, values in given.config.items()}
-    coverage(manifests, snakemake.input.grid, Cache(Path(given.pixels), snakemake.resources.reading), settings, made.shares)
-    picture(made.shares, snakemake.input.grid, made.picture)
+    params, output = snakemake.params, snakemake.output
+    manifests = dict(zip(params.names, snakemake.input.manifests, strict=True))
+    settings = {sensor: FETCH[sensor](**values) for sensor, values in params.config.items()}
+    coverage(manifests, snakemake.input.grid, Cache(Path(params.pixels), snakemake.resources.reading), settings, output.shares)
+    picture(output.shares, snakemake.input.grid, output.picture)

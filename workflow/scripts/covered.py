@@ -1,4 +1,4 @@
-"""Refuse to download where the chosen scenes leave ground uncovered."""
+"""Check that the chosen scenes cover every block, before anything is downloaded."""
 
 from smallmines.archive.coverage import require
 from smallmines.core.job import job

@@ -5,7 +5,7 @@ from pathlib import Path
 from smallmines.core.files import read_json
 from smallmines.core.job import job
 from smallmines.dataset.documents import write_documents
-from smallmines.dataset.facts import gather
+from smallmines.dataset.facts import FactSources, gather
 from smallmines.dataset.index import read_index
 from smallmines.settings.publish import Documents
 
@@ -14,5 +14,5 @@ with job(snakemake.log[0]):
     about = Documents(**given.about)
     statistics = {year: read_json(path) for year, path in zip(given.windows, source.statistics, strict=True)}
     labels, splits, software = (read_json(path) for path in (source.label_quality, source.report, source.software))
-    facts = gather(read_index(source.index), labels, splits, statistics, given.windows, software, about, given.run, given.country)
-    write_documents(facts, about, Path(source.index).parent)
+    sources = FactSources(read_index(source.index), labels, splits, statistics, given.windows, software)
+    write_documents(gather(sources, about, given.run, given.country), about, Path(source.index).parent)

@@ -1,4 +1,4 @@
-"""Bring a block's pixels of one sensor and year into the cache."""
+"""Fetch the pixels of a block, sensor and year into the cache."""
 
 from pathlib import Path
 
@@ -7,13 +7,13 @@ from smallmines.core.job import job
 from smallmines.settings.fetch import FETCH
 
 with job(snakemake.log[0]):
-    sensor, given = snakemake.wildcards.sensor, snakemake.params
+    sensor, params = snakemake.wildcards.sensor, snakemake.params
     fetch(
         sensor,
         snakemake.wildcards.block,
         snakemake.input.grid,
         snakemake.input.manifest,
-        Cache(Path(given.pixels), given.reading),
-        FETCH[sensor](**given.config),
+        Cache(Path(params.pixels), params.reading),
+        FETCH[sensor](**params.config),
         snakemake.output[0],
     )

@@ -1,10 +1,10 @@
 """Cut a block's composites into image patches."""
 
 from smallmines.core.job import job
-from smallmines.dataset.patches import write_images
+from smallmines.dataset.patches import Composites, PatchSet, write_images
 from smallmines.grid.lattice import read_lattice
 
 with job(snakemake.log[0]):
     source, wild, given = snakemake.input, snakemake.wildcards, snakemake.params
-    lattice = read_lattice(source.grid)
-    write_images(source.s2, source.s1, source.dem, lattice, wild.year, wild.block, given.country, given.config, snakemake.output[0])
+    patches = PatchSet(read_lattice(source.grid), wild.year, wild.block, given.country, given.config)
+    write_images(Composites(source.s2, source.s1, source.dem), patches, snakemake.output[0])

@@ -1,7 +1,7 @@
 """Write the dataset's index."""
 
 from smallmines.core.job import job
-from smallmines.dataset.index import BlockFiles, write_index
+from smallmines.dataset.index import BlockFiles, IndexSources, write_index
 from smallmines.grid.lattice import read_lattice
 
 with job(snakemake.log[0]):
@@ -11,7 +11,5 @@ with job(snakemake.log[0]):
     products = zip(*(getattr(source, name) for name in names), strict=True)
     dem = dict(zip(given.blocks, source.dem, strict=True))
     files = {key: BlockFiles(**dict(zip(names, some, strict=True)), dem=dem[key[1]]) for key, some in zip(keys, products, strict=True)}
-    write_index(
-        files, source.lists, source.fishnet, read_lattice(source.grid), given.country, source.label_quality, source.splits,
-        given.windows, given.run, snakemake.output[0],
-    )  # fmt: skip
+    sources = IndexSources(files, source.lists, source.fishnet, source.label_quality, source.splits)
+    write_index(sources, read_lattice(source.grid), given.country, given.windows, given.run, snakemake.output[0])

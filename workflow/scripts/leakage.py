@@ -1,4 +1,4 @@
-"""Tell what the splits leak."""
+"""Report what the splits leak."""
 
 from smallmines.core.job import job
 from smallmines.dataset.index import read_index

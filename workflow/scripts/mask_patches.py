@@ -1,9 +1,10 @@
 """Cut a block's mask into mask patches."""
 
 from smallmines.core.job import job
-from smallmines.dataset.patches import write_masks
+from smallmines.dataset.patches import PatchSet, write_masks
 from smallmines.grid.lattice import read_lattice
 
 with job(snakemake.log[0]):
     source, wild, given = snakemake.input, snakemake.wildcards, snakemake.params
-    write_masks(source.mask, read_lattice(source.grid), wild.year, wild.block, given.country, given.config, snakemake.output[0])
+    patches = PatchSet(read_lattice(source.grid), wild.year, wild.block, given.country, given.config)
+    write_masks(source.mask, patches, snakemake.output[0])

@@ -1,10 +1,11 @@
-"""Write the page that a data user reads first."""
+"""Write the report of the run."""
 
 from smallmines.core.job import job
-from smallmines.report.page import write_page
+from smallmines.report.page import Sources, write_page
 from smallmines.settings.publish import Page
 
 with job(snakemake.log[0]):
     source = snakemake.input
-    about = Page(**snakemake.params.about)
-    write_page(source.facts, source.doctor, source.sums, source.plots, about, snakemake.output[0])
+    names = ("facts", "doctor", "sums", "index", "points", "manifests", "metrics", "plots")
+    sources = Sources(**{name: getattr(source, name) for name in names})
+    write_page(sources, Page(**snakemake.params.about), snakemake.output[0])

@@ -6,8 +6,7 @@ from smallmines.report.plots import plots
 with job(snakemake.log[0]):
     source, given = snakemake.input, snakemake.params
     names = [f"{year}, {block}" for year in given.years for block in given.blocks]
+    sources = {name: getattr(source, name) for name in ("index", "blocks", "label_quality", "splits")}
     metrics = dict(zip(names, source.metrics, strict=True))
     statistics = dict(zip(given.years, source.statistics, strict=True))
-    plots(
-        source.index, source.blocks, source.label_quality, source.splits, metrics, statistics, given.years, dict(snakemake.output.items())
-    )
+    plots(sources, metrics, statistics, dict(snakemake.output.items()))

@@ -1,4 +1,4 @@
-"""Choose the items of a sensor and year from the archive's catalogue."""
+"""Search the archive for the items of a sensor and year."""
 
 from datetime import date
 

@@ -1,13 +1,11 @@
-"""Check the published folder against its lists, its index and the grid."""
+"""Check the published folder against its lists, its index, its seal and the grid."""
 
 from smallmines.core.job import job
-from smallmines.dataset.verify import verify
+from smallmines.dataset.verify import Expected, VerifiedFiles, verify
 from smallmines.grid.lattice import read_lattice
 
 with job(snakemake.log[0]):
     source, given = snakemake.input, snakemake.params
-    lattice = read_lattice(source.grid)
-    verify(
-        source.lists, source.index, lattice, given.years, given.country, snakemake.threads, given.run,
-        source.label_quality, given.gates, snakemake.output[0],
-    )  # fmt: skip
+    files = VerifiedFiles(source.lists, source.index, source.label_quality)
+    expected = Expected(read_lattice(source.grid), given.years, given.country)
+    verify(files, expected, given.gates, given.run, snakemake.threads, snakemake.output[0])

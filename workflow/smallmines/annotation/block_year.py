@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +15,7 @@ from smallmines.config.sections import Config
 from smallmines.core import raster
 from smallmines.core.errors import UserError
 from smallmines.core.files import read_json
+from smallmines.core.layout import Layout
 from smallmines.grid.lattice import Lattice, read_lattice
 from smallmines.labels import decide, event_files
 from smallmines.labels.tables import read as read_table
@@ -38,21 +40,22 @@ class Place:
     root: Path = Path()
 
     @property
+    def layout(self) -> Layout:
+        """Paths of the run."""
+        return Layout(self.config.run, self.root)
+
+    @property
     def results(self) -> Path:
         """`results/<run>`."""
-        return self.root / "results" / self.config.run
+        return self.layout.results
 
     @property
     def user(self) -> Path:
         """`resources/user/<run>`."""
-        return self.root / "resources" / "user" / self.config.run
+        return self.layout.user.path
 
-    def product(self, stage: str, name: str) -> Path:
-        """Return the path of a product of the block and year.
-
-        Args:
-            stage: folder of the product in `results/<run>`.
-            name: file in the folder of the block, or suffix of the block's file.
+    def product(self, path_of: Callable[[Layout, str, str], Path]) -> Path:
+        """Return the path of a product of the block and year, e.g. `place.product(Layout.mask)`.
 
         Raises:
             UserError: the file is missing, or the run has no such year or block.
@@ -63,7 +66,7 @@ class Place:
                 f"{self.year}, block {self.block}",
                 "choose others",
             )
-        path = self.results / stage / self.year / (f"{self.block}{name}" if name.startswith(".") else f"{self.block}/{name}")
+        path = path_of(self.layout, self.year, self.block)
         if not path.is_file():
             raise UserError(f"{path}", "no such file", "run the workflow up to the masks first: snakemake masks --configfile …")
         return path
@@ -82,7 +85,7 @@ class Place:
 
     def segments(self) -> NDArray[np.uint32]:
         """Read the label raster (row, column)."""
-        labels: NDArray[np.uint32] = raster.read(self.product("segments", "segments.tif"))[0]
+        labels: NDArray[np.uint32] = raster.read(self.product(Layout.segments))[0]
         return labels
 
     @cached_property
@@ -92,14 +95,14 @@ class Place:
         Raises:
             UserError: the run has no grid yet.
         """
-        path = self.results / "grid/grid.json"
+        path = self.layout.grid
         if not path.is_file():
             raise UserError(f"{path}", "no such file", "run the workflow up to the segments first: snakemake segments --configfile …")
         return read_lattice(path)
 
     def features(self) -> pd.DataFrame:
         """Read the table of features."""
-        return read_features(self.product("segments", "features.parquet"))
+        return read_features(self.product(Layout.features))
 
     def table(self) -> pd.DataFrame:
         """Return one row per segment: features, probability and entropy, label, provenance, who; and predicted (0, 1).
@@ -108,11 +111,11 @@ class Place:
             UserError: a table is missing, or is of another segmentation.
         """
         table = self.features()
-        probabilities = read_table(self.product("assistant", "probabilities.parquet"), "probabilities")
-        labels = read_table(self.product("labels", ".parquet"), "labels")
+        probabilities = read_table(self.product(Layout.probabilities), "probabilities")
+        labels = read_table(self.product(Layout.labels), "labels")
         if not table["key"].equals(labels["key"]) or not table["segment"].equals(probabilities["segment"]):
             raise UserError("labels of the present segmentation", "labels of another", "run the workflow up to the masks again")
-        threshold = read_json(self.product("assistant", "metrics.json"))["threshold"]
+        threshold = read_json(self.product(Layout.forest_metrics))["threshold"]
         mining, _ = decide.predicted(probabilities["probability"].to_numpy(), table["clear_share"].to_numpy(), threshold)
         return table.assign(
             probability=probabilities["probability"],

@@ -23,6 +23,7 @@ import numpy as np
 from smallmines.annotation.working_copy import About, Edited, events_folder, read_base, read_copy, shapes, snapshot
 from smallmines.core.errors import UserError
 from smallmines.core.files import written
+from smallmines.core.layout import UserFolder
 from smallmines.labels import event_files
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def checkin(user: Path, path: Path, present: Keys | None = None, dry: bool = Fal
         file = kept = None
         if new and not dry:
             name = event_files.file_name(new)
-            kept = user / "archive" / str(about.year) / about.block / f"{name}.gpkg"
+            kept = UserFolder(user).archived_copy(str(about.year), about.block, name)
             if not kept.is_file():
                 with written(kept) as beside:
                     os.replace(copy, beside)

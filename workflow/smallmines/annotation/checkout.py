@@ -16,6 +16,7 @@ from smallmines.annotation.queue import draw_overlap, near_features, review_queu
 from smallmines.core import raster
 from smallmines.core.errors import UserError
 from smallmines.core.files import digest, written
+from smallmines.core.layout import Layout
 from smallmines.labels import accuracy
 from smallmines.labels.agreement import read_overlap
 from smallmines.segment.features import splitmix64, tiles_at
@@ -99,7 +100,7 @@ def disputes(place: Place, annotator: str, dry: bool = False) -> CheckedOut:
         details = ", ".join(part for part in (event.confidence, event.reason, event.evidence, event.evidence_date, event.note) if part)
         words.setdefault(event.key, {})[event.annotator] = f"{event.annotator}: {event.label}" + (f" ({details})" if details else "")
     # decisions transferred from other segments have other keys: of these only the labels are shown
-    moved = pd.read_csv(place.product("people", "review.csv")).set_index("segment")["why"].to_dict()
+    moved = pd.read_csv(place.product(Layout.review)).set_index("segment")["why"].to_dict()
     opinions = [
         "; ".join(text for _, text in sorted(words[key].items())) if len(words.get(key, {})) > 1 else str(moved.get(segment, ""))
         for segment, key in zip(disputed["segment"].tolist(), disputed["key"].tolist(), strict=True)
@@ -120,9 +121,9 @@ def sample(place: Place, annotator: str, dry: bool = False) -> CheckedOut:
     import pandas as pd
 
     _require_annotator(place, annotator)
-    place.product("masks", ".tif")  # raises for a year or block that the run lacks, and for a run without masks
+    place.product(Layout.mask)  # raises for a year or block that the run lacks, and for a run without masks
     geobox = place.lattice.block(place.block)
-    path = place.user / "accuracy" / place.year / f"{place.block}.csv"
+    path = place.layout.user.accuracy_sample(place.year, place.block)
     design = accuracy.read_design(path) if path.is_file() else _draw_sample(place, path, dry)
     col, row = (np.floor(axis).astype(np.int64) for axis in ~geobox.transform @ (design["x"].to_numpy(), design["y"].to_numpy()))
     inside = (row >= 0) & (row < geobox.shape.y) & (col >= 0) & (col < geobox.shape.x)
@@ -142,7 +143,7 @@ def _draw_sample(place: Place, path: Path, dry: bool) -> pd.DataFrame:
     """Draw the accuracy sample of a block and year and write its design."""
     probability = place.table()["probability"].to_numpy(np.float64)
     probability = np.concatenate([[0.0], probability])
-    segments, mask = place.segments(), raster.read(place.product("masks", ".tif"))[0]
+    segments, mask = place.segments(), raster.read(place.product(Layout.mask))[0]
     stratum = accuracy.strata(mask, segments, probability)
     risk = accuracy.risk_of(stratum, segments, probability)
     seed = place.config.labels.seed + 1000 * int(place.year) + int(place.block)
@@ -188,7 +189,7 @@ def _queue(place: Place, table: pd.DataFrame, size: int | None) -> pd.DataFrame:
     settings = place.config.labels.queue
     if size is not None:
         settings = settings.model_copy(update={"size": size})
-    review = pd.read_csv(place.product("people", "review.csv"))
+    review = pd.read_csv(place.product(Layout.review))
     return review_queue(
         table,
         settings,
@@ -203,7 +204,7 @@ def _other_forests(place: Place, table: pd.DataFrame) -> NDArray[np.float64] | N
     """Return the mean probability of mining by the forests of the other blocks, for `PREDICTED` segments; None: no other block."""
     from smallmines.labels.forest import matrix, predict
 
-    paths = [place.results / "assistant" / place.year / block / "model.joblib" for block in place.config.blocks if block != place.block]
+    paths = [place.layout.forest(place.year, block) for block in place.config.blocks if block != place.block]
     paths = [path for path in paths if path.is_file()]
     if not paths:
         return None
@@ -234,11 +235,11 @@ def _forest(path: Path, changed: int) -> RandomForestClassifier:
 def _mined_before(place: Place, count: int) -> NDArray[np.float64] | None:
     """Return the share of each segment's pixels that are mining in the mask of the run's year before; None: there is no such mask."""
     before = [year for year in place.config.year_names if int(year) < int(place.year)]
-    path = place.results / "masks" / (before[-1] if before else "none") / f"{place.block}.tif"
+    path = place.layout.mask(before[-1] if before else "none", place.block)
     if not path.is_file():
         return None
     hits, pixels = np.zeros(count + 1), np.zeros(count + 1)
-    with raster.opened(place.product("segments", "segments.tif")) as ids, raster.opened(path) as mask:
+    with raster.opened(place.product(Layout.segments)) as ids, raster.opened(path) as mask:
         for window in raster.strips(ids.shape):
             labels = ids.read(1, window=window).ravel()
             mined = mask.read(1, window=window).ravel() == 1
@@ -250,7 +251,7 @@ def _mined_before(place: Place, count: int) -> NDArray[np.float64] | None:
 
 def _overlap(place: Place, table: pd.DataFrame, dry: bool) -> pd.DataFrame:
     """Return the blind overlap (segment, inclusion): drawn once and kept with people's files, the same for all annotators."""
-    folder = place.user / "overlap" / place.year
+    folder = place.layout.user.overlap(place.year)
     kept = [read_overlap(path) for path in sorted(folder.glob(f"{place.block}-*.csv"))]
     present = [overlap.merge(table[["segment", "key"]], on="key") for overlap in kept]
     usable = [rows for overlap, rows in zip(kept, present, strict=True) if len(rows) >= 0.5 * len(overlap)]

@@ -122,16 +122,16 @@ def _project(place: Place, target: Path, lattice: Lattice, tasks: Any) -> None:
     """Write the QGIS project of a working copy: true and false colour of every year, radar, hillshade, layers of the configuration."""
     images = []
     for year in sorted(place.config.year_names, key=lambda name: name != place.year):  # the copy's year first
-        folder = place.results / "composites" / year / place.block
+        s2, s1 = place.layout.s2(year, place.block), place.layout.s1(year, place.block)
         for name, path, bands in (
-            ("true colour", folder / "s2.tif", (3, 2, 1)),
-            ("false colour", folder / "s2.tif", (9, 7, 3)),
-            ("radar VV", folder / "s1.tif", (1,)),
+            ("true colour", s2, (3, 2, 1)),
+            ("false colour", s2, (9, 7, 3)),
+            ("radar VV", s1, (1,)),
         ):
             if path.is_file():
                 images.append(qgis.Image(f"{year} {name}", path, bands, tuple(_limits(path, band) for band in bands)))
     images.sort(key=lambda image: ("radar" in image.name, "false" in image.name))
-    if (dem := place.results / "composites/static" / place.block / "dem.tif").is_file():
+    if (dem := place.layout.dem(place.block)).is_file():
         images.append(qgis.Image("hillshade", dem))
     first = tasks.geometry.iloc[0].bounds
     with written(target.with_suffix(".qgs")) as beside:

@@ -110,7 +110,7 @@ def import_masks(place: Place, paths: Sequence[Path], held: Collection[str], num
     label = np.where(share >= rule.purity, 1, np.where(share <= 1 - rule.purity, 0, -1))
     pure = covered & (label >= 0)
     samples = None
-    if not only_file(place.user / "samples" / place.year, place.block, SUFFIXES):
+    if not only_file(place.layout.user.samples(place.year, place.block).parent, place.block, SUFFIXES):
         samples = _write_samples(place, features, np.where(pure, label, -1), number, dry)
     corrections, iou = _write_corrections(place, features, segments, np.where(pure, label, -1), mask, [path.parent for path in used], dry)
     if not dry and used:
@@ -172,7 +172,7 @@ def _write_samples(place: Place, features: pd.DataFrame, label: NDArray[np.integ
     table = pd.DataFrame({name: features[name].to_numpy()[chosen] for name in ("x", "y")})
     table = table.assign(label=np.array(["not_mining", "mining"], object)[label[chosen]], subclass="", annotator=ANNOTATOR)
     if len(table) and not dry:
-        with written(place.user / "samples" / place.year / f"{place.block}.csv") as beside:
+        with written(place.layout.user.samples(place.year, place.block).with_suffix(".csv")) as beside:
             table.to_csv(beside, index=False, lineterminator="\n")
     return len(table)
 
@@ -187,7 +187,7 @@ def _write_corrections(
     dry: bool,
 ) -> tuple[int | None, float]:
     """Write the corrections as a check-in; return their number and the IoU of the corrected labels and the masks."""
-    path = place.results / "labels" / place.year / f"{place.block}.parquet"
+    path = place.layout.labels(place.year, place.block)
     if not path.is_file():
         return None, float("nan")
     labels = tables.read(path, "labels")
@@ -201,7 +201,7 @@ def _write_corrections(
     chosen = chosen[[imported.get(int(features["key"].iloc[row])) != names[label[row]] for row in chosen]]
     if len(chosen) and not dry:
         event_files.write_events(
-            place.user / "events" / place.year / place.block, _events(place, features, segments, labels, label[chosen], chosen, folders)
+            place.layout.user.events(place.year, place.block), _events(place, features, segments, labels, label[chosen], chosen, folders)
         )
     after = present.copy()
     after[differs] = label[differs]
@@ -256,5 +256,5 @@ def _write_record(place: Place, used: Sequence[Path], held: Collection[str]) -> 
 
     tiles = sorted(set(place.lattice.cells_of(place.block)["tile_id"]) & set(held))
     rows = [("mask", path.name, sha256(path)) for path in used] + [("held_out", tile, "") for tile in tiles]
-    with written(place.user / "imported" / place.year / f"{place.block}.csv") as beside:
+    with written(place.layout.user.import_record(place.year, place.block)) as beside:
         pd.DataFrame(rows, columns=["what", "name", "sha256"]).to_csv(beside, index=False, lineterminator="\n")

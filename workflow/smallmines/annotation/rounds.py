@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from smallmines.annotation.block_year import Place
 from smallmines.core.files import read_json
+from smallmines.core.layout import Layout
 from smallmines.labels import tables
 from smallmines.labels.agreement import agreements, read_overlap
 from smallmines.labels.event_files import LABELS, RANKS, Event
@@ -71,8 +72,8 @@ def progress(place: Place, threads: int = 1) -> list[Round]:
         UserError: there are no samples, segments or metrics yet.
     """
     features = place.features()
-    samples = tables.read(place.product("people", "samples.parquet"), "samples")
-    params = read_json(place.product("assistant", "metrics.json"))["forest"]
+    samples = tables.read(place.product(Layout.samples), "samples")
+    params = read_json(place.product(Layout.forest_metrics))["forest"]
     settings = settings_of(place.config.assistant, Assistant)
     events = rounds_of(place.events()).merge(features[["key", "segment"]], on="key")
     x = matrix(features)[0]

@@ -74,21 +74,21 @@ def grid_of(settings: Segmentation, spatial: Sequence[int], ranges: Sequence[flo
     return [replace(settings, spatial_radius=radius, range_radius=float(range_), min_size=size) for radius, range_, size in sorted(wanted)]
 
 
-def read_crop(composites: Path, lattice: Lattice, block: str, square: Square) -> tuple[Crop, tuple[int, int]]:
+def read_crop(s2: Path, clear: Path, lattice: Lattice, block: str, square: Square) -> tuple[Crop, tuple[int, int]]:
     """Read a window of a block; return it and its first row and column.
 
     Args:
-        composites: folder with `s2.tif` and `clear.tif` of the block.
+        s2, clear: Sentinel-2 composite of the block and its clear mask.
 
     Raises:
         UserError: the window lies outside the block.
     """
     box = lattice.block(block)
     side = min(square.side, *box.shape)
-    row, col = square.corner or _clearest(raster.read(composites / "clear.tif", box)[0] > 0, lattice.own(block), side)
+    row, col = square.corner or _clearest(raster.read(clear, box)[0] > 0, lattice.own(block), side)
     if row < 0 or col < 0 or row + side > box.shape.y or col + side > box.shape.x:
         raise UserError(f"a window of {side} px inside the block's {box.shape.y} × {box.shape.x} px", f"row {row}, column {col}", "move it")
-    with raster.opened(composites / "s2.tif") as source:
+    with raster.opened(s2) as source:
         raster.require_grid(source, box)
         cube = source.read(raster.band_indices(source, S2_BANDS), window=Window(col, row, side, side))
     cube[:, ~lattice.own(block)[row : row + side, col : col + side]] = 0
@@ -285,12 +285,10 @@ def tune(
     if year not in config.year_names or block not in config.blocks:
         valid = f"years {', '.join(config.year_names)}, blocks {', '.join(config.blocks)}"
         raise UserError(f"a year and a block of the run ({valid})", f"{year}, {block}", "choose others")
-    composites = place.results / "composites" / year / block
-    if not (place.results / "grid/grid.json").is_file() or not (composites / "s2.tif").is_file():
-        raise UserError(
-            f"{composites}/s2.tif", "no such file", f"make it first: snakemake composites_{year}_{block} --cores 2 --configfile …"
-        )
-    crop, (row, col) = read_crop(composites, read_lattice(place.results / "grid/grid.json"), block, square)
+    s2 = place.layout.s2(year, block)
+    if not place.layout.grid.is_file() or not s2.is_file():
+        raise UserError(f"{s2}", "no such file", f"make it first: snakemake composites_{year}_{block} --cores 2 --configfile …")
+    crop, (row, col) = read_crop(s2, place.layout.clear(year, block), read_lattice(place.layout.grid), block, square)
     crop = _with_samples(crop, place)
     rows, labels = zip(*try_all(crop, grid, threads, mem_mb, advance), strict=True)
     table = pd.DataFrame(rows)
@@ -306,7 +304,7 @@ def _with_samples(crop: Crop, place: Place) -> Crop:
 
     from smallmines.labels.samples import LABELS, SUFFIXES, read_samples
 
-    paths = only_file(place.user / "samples" / place.year, place.block, SUFFIXES)
+    paths = only_file(place.layout.user.samples(place.year, place.block).parent, place.block, SUFFIXES)
     if len(paths) != 1:
         return crop
     samples = read_samples(paths[0], str(crop.geobox.crs))

@@ -9,6 +9,7 @@ from smallmines.annotation.block_year import Place
 from smallmines.annotation.checkin import pending
 from smallmines.config.sections import Config
 from smallmines.core import raster
+from smallmines.core.layout import Layout
 from smallmines.labels.label_quality import PeopleFiles, quality
 from smallmines.labels.tables import VALIDATED
 from smallmines.labels.tables import read as read_table
@@ -31,7 +32,7 @@ def labels_of(config: Config, root: Path = Path()) -> list[dict[str, Any]]:
     rows = []
     for place in (Place(config, year, block, root) for year in config.year_names for block in config.blocks):
         area = place.features()["area"].to_numpy(float)
-        labels = read_table(place.product("labels", ".parquet"), "labels")
+        labels = read_table(place.product(Layout.labels), "labels")
         validated = labels["provenance"].isin(VALIDATED).to_numpy()
         count = labels["provenance"].value_counts()
         rows.append(
@@ -49,7 +50,7 @@ def labels_of(config: Config, root: Path = Path()) -> list[dict[str, Any]]:
 
 def copies_of(config: Config, root: Path = Path()) -> list[dict[str, Any]]:
     """Count the edits of each working copy that are not checked in."""
-    folder = root / "resources/user" / config.run / "work"
+    folder = Layout(config.run, root).user.work
     return [{"copy": str(path), "not_checked_in": pending(path.parents[2], path)} for path in sorted(folder.glob("*/[0-9]*-[0-9]*.gpkg"))]
 
 
@@ -60,7 +61,7 @@ def transferred(config: Config, year: str, block: str, rule: Transfer, root: Pat
         UserError: the year and block has no segments yet.
     """
     place = Place(config, year, block, root)
-    with raster.opened(place.product("segments", "segments.tif")) as source:
+    with raster.opened(place.product(Layout.segments)) as source:
         settled = settle(place.events(), place.features(), lambda: source.read(1), raster.geobox_of(source), rule)
     fates = settled.lineage["fate"].value_counts()
     row = {"year": year, "block": block, "decisions": len(settled.lineage), **{name: int(fates.get(name, 0)) for name in FATES}}
@@ -78,9 +79,9 @@ def quality_of(config: Config, root: Path = Path()) -> dict[str, Any]:
         for block in config.blocks:
             place = Place(config, year, block, root)
             files[year, block] = PeopleFiles(
-                features=str(place.product("segments", "features.parquet")),
-                labels=str(place.product("labels", ".parquet")),
-                mask=str(place.product("masks", ".tif")),
+                features=str(place.product(Layout.features)),
+                labels=str(place.product(Layout.labels)),
+                mask=str(place.product(Layout.mask)),
                 **place.given(),
             )
     return quality(files, config.labels.seed)[0]

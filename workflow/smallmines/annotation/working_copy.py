@@ -21,6 +21,7 @@ from odc.geo.geobox import GeoBox
 from smallmines.annotation import qgis
 from smallmines.core.errors import UserError
 from smallmines.core.files import digest, written
+from smallmines.core.layout import UserFolder
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -75,17 +76,18 @@ class About:
 def copy_path(user: Path, about: About) -> Path:
     """Return the path of a working copy."""
     name = f"{about.year}-{about.block}" + {"review": "", "adjudication": "-disputes", "accuracy": "-accuracy"}[about.kind]
-    return user / "work" / about.annotator / f"{name}.gpkg"
+    return UserFolder(user).work / about.annotator / f"{name}.gpkg"
 
 
 def events_folder(user: Path, about: About) -> Path:
     """Return the folder of the events of a copy."""
-    return user / ("accuracy" if about.kind == "accuracy" else "events") / str(about.year) / about.block
+    folder = UserFolder(user)
+    return (folder.references if about.kind == "accuracy" else folder.events)(str(about.year), about.block)
 
 
 def base_path(user: Path, about: About) -> Path:
     """Return the path of the base of a copy."""
-    return user / "bases" / str(about.year) / about.block / f"{about.base}.parquet"
+    return UserFolder(user).base(str(about.year), about.block, about.base)
 
 
 def polygons_of(segments: NDArray[np.uint32], ids: NDArray[np.integer[Any]], geobox: GeoBox) -> NDArray[np.object_]:

@@ -1,30 +1,41 @@
-"""First contact: one tiny real read from each configured provider, and what is missing where it fails."""
+"""Check access to the archives: read a few pixels from each configured provider, and say what to do where that fails."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from rasterio.windows import Window
 
-from smallmines.archive.catalogue import Item, Windows, items_of
+from smallmines.archive.catalogue import Windows, items_of
 from smallmines.archive.providers import BANDS, Provider, provider_of
-from smallmines.archive.read import Source, reading
+from smallmines.archive.read import Source, read_asset
 from smallmines.archive.search import footprint
-from smallmines.config.sections import Config, Elevation, Sentinel1, Sentinel2
+from smallmines.config.imagery import Elevation, Sentinel1, Sentinel2
+from smallmines.config.sections import Config
 from smallmines.core.errors import UserError
+from smallmines.core.layout import Layout
 from smallmines.grid.lattice import read_lattice
 
 SIDE = 16
-"""Pixels along the side of what is read."""
+"""Side of the square that is read, in px."""
 
 
 @dataclass(frozen=True)
-class Tried:
-    """A provider that was tried: for which sensor, as first choice or fallback, what was read or what is wrong, and what to do."""
+class AccessResult:
+    """Result for one provider.
+
+    Attributes:
+        sensor: s2, s1 or dem.
+        provider: its name.
+        role: `first choice` or `fallback`.
+        works: whether pixels were read.
+        found: what was read, or what is wrong.
+        do: what to do; empty where it works.
+        seconds: time taken, in s.
+    """
 
     sensor: str
     provider: str
@@ -35,8 +46,8 @@ class Tried:
     seconds: float
 
 
-def try_providers(config: Config) -> Iterator[Tried]:
-    """Read a few pixels from every provider and fallback of a configuration, one after the other."""
+def try_providers(config: Config) -> Iterator[AccessResult]:
+    """Read a few pixels from every provider and fallback of a configuration, one after the other, and yield the results."""
     area = area_to_try(config)
     sections: dict[str, Sentinel2 | Sentinel1 | Elevation] = {"s2": config.sentinel2, "s1": config.sentinel1, "dem": config.elevation}
     year, epoch = sorted(config.years.items())[0]
@@ -49,10 +60,11 @@ def try_providers(config: Config) -> Iterator[Tried]:
                 found, works, do = _try(sensor, provider_of(sensor, name), settings, area, windows), True, ""
             except UserError as error:
                 found, works, do = f"{error.expected}: {error.found}", False, error.do
-            yield Tried(sensor, name, role, works, found, do, round(time.monotonic() - began, 1))
+            yield AccessResult(sensor, name, role, works, found, do, round(time.monotonic() - began, 1))
 
 
 def _try(sensor: str, provider: Provider, settings: Any, area: dict[str, Any], windows: Windows) -> str:
+    """Read a few pixels of the first usable item, and describe them."""
     collection = settings.asset if provider.access == "earthengine" else None
     items = items_of(provider, settings.address(provider.name), area, windows, collection, getattr(settings, "project", None))
     band = BANDS[sensor][0]
@@ -61,8 +73,8 @@ def _try(sensor: str, provider: Provider, settings: Any, area: dict[str, Any], w
         raise UserError(
             f"an item of {provider.collection} here and then", f"{len(items)} items, none with {band}", "check dates, area and catalogue"
         )
-    item: Item = usable[0]
-    value = reading(item.id, band, item.hrefs[band], provider, _middle)
+    item = usable[0]
+    value = read_asset(item.id, band, item.hrefs[band], provider, _middle)
     return f"{len(items)} items; {band} of {item.id}: {value}"
 
 
@@ -73,10 +85,10 @@ def _middle(source: Source) -> str:
 
 
 def area_to_try(config: Config) -> dict[str, Any]:
-    """The area of the run where its grid is made; else a square of 20 km below and right of the lattice's anchor (GeoJSON in degrees)."""
+    """Return the area of the run where its grid exists, else a square of 20 km south-east of the lattice's anchor (GeoJSON in degrees)."""
     from rasterio.warp import transform_geom
 
-    grid = Path("results") / config.run / "grid/grid.json"
+    grid = Layout(config.run).grid
     if grid.is_file():
         return footprint(read_lattice(grid))
     x, y = config.grid.anchor.x + 20_000, config.grid.anchor.y - 20_000

@@ -1,10 +1,9 @@
-"""Items of a catalogue, as far as they matter here: of files, of a STAC API, or of Earth Engine."""
+"""Ask a catalogue for items: a static STAC catalogue, a STAC API, or Earth Engine."""
 
 from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,25 +12,13 @@ from smallmines.archive.providers import Provider
 from smallmines.archive.signing import is_remote, refusal, retries
 from smallmines.core.errors import UserError
 from smallmines.core.log import logger
+from smallmines.sensors.manifest import Item
 
 Windows = Mapping[str, tuple[dt.date, dt.date]]
+"""First and last day by year."""
 
-
-@dataclass(frozen=True)
-class Item:
-    """A STAC item as far as it matters here; `hrefs` by our band names, unsigned; `geometry` GeoJSON in degrees."""
-
-    id: str
-    datetime: str
-    geometry: dict[str, Any] | None
-    properties: dict[str, Any]
-    hrefs: dict[str, str]
-    grids: dict[str, dict[str, Any]]
-
-    @property
-    def day(self) -> dt.date:
-        """Date of acquisition in UTC."""
-        return dt.date.fromisoformat(self.datetime[:10])
+NO_TIME = "0001-01-01T00:00:00Z"
+"""Time of acquisition of an item without one."""
 
 
 def items_of(
@@ -42,13 +29,15 @@ def items_of(
     collection: str | None = None,
     project: str | None = None,
 ) -> list[Item]:
-    """The items of a provider that may lie in the area and the windows, sorted by id; a static catalogue gives all it has.
+    """Return the items of a provider that may lie in the area and the windows, sorted by id.
+
+    A static catalogue is not filtered: all its items are returned.
 
     Args:
         address: of the catalogue, in place of the provider's own.
         footprint: the area, GeoJSON in degrees.
         windows: first and last day by year; empty: any time.
-        collection: in place of the provider's own.
+        collection: in place of the provider's own; Earth Engine only.
         project: of Earth Engine, see `connect`.
 
     Raises:
@@ -58,14 +47,14 @@ def items_of(
         return read_catalogue(address or provider.catalogue, provider)
     if provider.access == "earthengine":
         connect(provider, address, project)
-        return by_id(_image(one, provider) for one in list_images(collection or provider.collection, footprint, provider))
-    return _ask(provider, address or provider.catalogue or "", footprint, windows)
+        return by_id(_item_of_image(image, provider) for image in list_images(collection or provider.collection, footprint, provider))
+    return _search_api(provider, address or provider.catalogue or "", footprint, windows)
 
 
-def _ask(provider: Provider, address: str, footprint: Mapping[str, Any], windows: Windows) -> list[Item]:
-    """Items of a STAC API: one search a window, in pages, repeated on 429 and 5xx.
+def _search_api(provider: Provider, address: str, footprint: Mapping[str, Any], windows: Windows) -> list[Item]:
+    """Search a STAC API, once per window; 429 and 5xx are retried.
 
-    Only area, time and collection are asked for: servers differ in what else they understand, so the rest is sieved here.
+    The query holds area, time and collection only, since servers differ in the filters they support. `search` applies the others.
     """
     import pystac_client
     from pystac_client.stac_api_io import StacApiIO
@@ -78,33 +67,32 @@ def _ask(provider: Provider, address: str, footprint: Mapping[str, Any], windows
                 "no such collection there",
                 "check the catalogue's address in the config file",
             )
-        found: dict[str, Item] = {}
+        items_by_id: dict[str, Item] = {}
         spans: dict[str, str | None] = {year: f"{first}T00:00:00Z/{last}T23:59:59Z" for year, (first, last) in windows.items()}
         for year, span in (spans or {"any time": None}).items():
             answer = client.search(collections=[provider.collection], intersects=dict(footprint), datetime=span, limit=provider.page)
-            items = [_item(one, provider) for one in answer.items()]
+            items = [item_of(stac_item, provider) for stac_item in answer.items()]
             logger.info("%s: %d items of %s for %s", provider.name, len(items), provider.collection, year)
-            found |= {item.id: item for item in items}
+            items_by_id |= {item.id: item for item in items}
     except UserError:
         raise
     except Exception as error:
         raise _unreachable(address, error, provider) from error
-    return by_id(found.values())
+    return by_id(items_by_id.values())
 
 
 def _unreachable(address: str, error: Exception, provider: Provider) -> UserError:
-    told = refusal(f"the catalogue {address}", error, provider)
     return UserError(
         f"an answer of the catalogue {address}, provider {provider.name}",
-        told.found[:400],
+        refusal(f"the catalogue {address}", error, provider).found[:400],
         "check the connection and the address, or run again later; <sensor>.fallbacks in the config file names providers that may stand in",
     )
 
 
 def read_catalogue(address: str | None, provider: Provider) -> list[Item]:
-    """All items of the provider's collection in a static STAC catalogue, sorted by id.
+    """Return all items of the provider's collection in a static STAC catalogue, sorted by id.
 
-    Local hrefs are kept relative to the working directory where they lie below it.
+    Hrefs of files below the working directory are relative to it.
 
     Raises:
         UserError: no such catalogue or collection.
@@ -122,34 +110,37 @@ def read_catalogue(address: str | None, provider: Provider) -> list[Item]:
     if collection is None:
         names = ", ".join(child.id for child in catalogue.get_children())
         raise UserError(f"a collection {provider.collection} in {address}", names or "no collections", "name it so in the catalogue")
-    return by_id(_item(one, provider) for one in collection.get_items(recursive=True))
+    return by_id(item_of(stac_item, provider) for stac_item in collection.get_items(recursive=True))
 
 
-def _item(one: Any, provider: Provider) -> Item:
-    """A pystac item. Grids are those of the catalogue, which can be wrong; the file's own header is what is used."""
-    when = one.datetime or one.common_metadata.start_datetime
+def item_of(stac_item: Any, provider: Provider) -> Item:
+    """Convert a `pystac.Item`.
+
+    Grids are those that the catalogue states. They can be wrong, so pixels are read by the file's own header.
+    """
+    time = stac_item.datetime or stac_item.common_metadata.start_datetime
     hrefs, grids = {}, {}
     for band, key in provider.assets.items():
-        if (found := one.assets.get(key)) is not None:
-            href = found.get_absolute_href() or found.href
+        if (asset := stac_item.assets.get(key)) is not None:
+            href = asset.get_absolute_href() or asset.href
             if provider.alternate:
-                href = found.extra_fields.get("alternate", {}).get(provider.alternate, {}).get("href")
+                href = asset.extra_fields.get("alternate", {}).get(provider.alternate, {}).get("href")
             if not href:
                 continue
             hrefs[band] = _relative(href)
-            said = one.properties | found.extra_fields
-            grids[band] = {name: said[name] for name in ("proj:transform", "proj:shape", "proj:code") if said.get(name)}
-    stamp = when.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if when else "0001-01-01T00:00:00Z"
-    return Item(one.id, stamp, one.geometry, dict(one.properties), hrefs, grids)
+            properties = stac_item.properties | asset.extra_fields
+            grids[band] = {name: properties[name] for name in ("proj:transform", "proj:shape", "proj:code") if properties.get(name)}
+    stamp = time.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if time else NO_TIME
+    return Item(stac_item.id, stamp, stac_item.geometry, dict(stac_item.properties), hrefs, grids)
 
 
-def _image(one: Mapping[str, Any], provider: Provider) -> Item:
-    """An image of Earth Engine as an item."""
-    grids = {band: grid_of(one, key) for band, key in provider.assets.items()}
-    stamp = str(one.get("startTime") or "0001-01-01T00:00:00Z")[:19].rstrip("Z") + "Z"
-    properties = dict(one.get("properties") or {})
-    hrefs = dict.fromkeys(provider.assets, PREFIX + str(one["id"]))
-    return Item(str(one["id"]).rsplit("/", 1)[-1], stamp, one.get("geometry"), properties, hrefs, grids)
+def _item_of_image(image: Mapping[str, Any], provider: Provider) -> Item:
+    """Convert an image of Earth Engine."""
+    grids = {band: grid_of(image, key) for band, key in provider.assets.items()}
+    stamp = str(image.get("startTime") or NO_TIME)[:19].rstrip("Z") + "Z"
+    properties = dict(image.get("properties") or {})
+    hrefs = dict.fromkeys(provider.assets, PREFIX + str(image["id"]))
+    return Item(str(image["id"]).rsplit("/", 1)[-1], stamp, image.get("geometry"), properties, hrefs, grids)
 
 
 def _relative(href: str) -> str:
@@ -160,5 +151,5 @@ def _relative(href: str) -> str:
 
 
 def by_id(items: Iterable[Item]) -> list[Item]:
-    """Items in the order of their ids."""
+    """Sort items by id."""
     return sorted(items, key=lambda item: item.id)

@@ -1,7 +1,7 @@
-"""No more connections to a provider than it allows, whatever the number of jobs.
+"""Limit the connections to a provider, over all jobs of a machine.
 
-Snakemake's resource `connections` says how many downloads run at a time, but `--resources` on the command line replaces it. So each
-reading also takes one of the provider's slots, a file that is locked while it lasts. The lock goes with its process, also a killed one.
+Snakemake's resource `connections` limits the downloads that run at a time, but `--resources` on the command line overrides it. So each
+read also holds one of the provider's slots, a locked file. The lock is released when its process ends, also when it is killed.
 """
 
 from __future__ import annotations
@@ -15,13 +15,15 @@ from pathlib import Path
 from smallmines.archive.providers import Provider
 
 FOLDER = Path("resources/automatic/connections")
+"""Folder of the lock files."""
+
 PAUSE = 0.05
-"""Seconds between two looks for a free slot."""
+"""Seconds between two attempts to lock a slot."""
 
 
 @contextmanager
 def connection(provider: Provider) -> Iterator[None]:
-    """Hold one of the provider's connections; waits for a free one."""
+    """Wait for one of the provider's connections and hold it."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     while True:
         for number in range(provider.connections):

@@ -1,4 +1,4 @@
-"""What the chosen scenes cover, and how much there is to download: known before anything is."""
+"""Coverage of the blocks by the chosen scenes, and the size of the download, before anything is downloaded."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from smallmines.archive.choice import Area, area_of
-from smallmines.archive.fetch import Cache, Wanted, is_cached, wanted
+from smallmines.archive.fetch import Cache, PixelFile, files_of_block, is_cached
 from smallmines.archive.search import why_rejected
 from smallmines.archive.signing import is_remote
 from smallmines.core.errors import UserError
 from smallmines.core.files import read_json, write_json
 from smallmines.core.log import logger
 from smallmines.grid.lattice import Lattice, read_lattice
+from smallmines.sensors.manifest import Manifest, ManifestItem, read_manifest
 from smallmines.sensors.scl import SCL
 from smallmines.settings.fetch import Fetch
 
@@ -29,65 +30,69 @@ BORDER = 512
 """Source pixels that are read beyond a window on each side, on average: files come in tiles of 512 or 1024 px."""
 
 NATIVE = {"s2": 10.0, "s1": 10.0, "dem": 30.0}
+"""Pixel size in m by sensor."""
+
+COARSE_PIXEL = 20.0
+"""Pixel size in m of the bands `COARSE`."""
+
 COARSE = ("B05", "B06", "B07", "B8A", "B11", "B12", SCL)
+"""Bands of Sentinel-2 with larger pixels."""
 
 
 def coverage(
     manifests: Mapping[str, str | Path], grid: str | Path, cache: Cache, settings: Mapping[str, Fetch], output: str | Path
 ) -> None:
-    """Write what the manifests' chosen scenes cover, by block, and what there is to download.
+    """Write the coverage of each block by the chosen scenes, and the size of the download.
 
     Args:
         manifests: by "<year>/<sensor>".
         grid: `grid/grid.json`.
-        cache: where the pixels will go.
+        cache: cache of pixels.
         settings: of `fetch`, by sensor.
-        output: JSON: {"<year>/<sensor>": {"provider", "scenes", "blocks": {block: share}, "cells": scenes over each cell by tile
-            id, "why_rejected", "files", "cached", "bytes"}}; shares by footprint, to six digits.
+        output: JSON: {"<year>/<sensor>": {"provider", "fallback", "scenes", "blocks": {block: share}, "cells": scenes over each cell by
+            tile id, "why_rejected", "files", "cached", "bytes"}}; shares by footprint, to six digits.
     """
     lattice = read_lattice(grid)
     area = area_of(lattice)
     blocks = block_of(lattice, area)
-    found: dict[str, Any] = {}
+    summary: dict[str, dict[str, Any]] = {}
     for name, path in manifests.items():
-        manifest = read_json(path)
-        scenes = scenes_over(manifest["chosen"], area.geobox)
-        shares = {block: round(float((scenes[blocks == number] > 0).mean()), 6) for number, block in enumerate(lattice.windows, 1)}
+        manifest = read_manifest(path)
+        scenes = scenes_over(manifest.chosen, area.geobox)
         sensor = name.split("/")[1]
-        files = [one for block in lattice.windows for one in _files(manifest, sensor, lattice.block(block), cache, settings[sensor])]
-        missing = [(one, share) for one, share in files if not is_cached(one, sensor)]
-        found[name] = {
-            "provider": manifest["provider"],
-            "fallback": (manifest.get("fallback") or {}).get("instead_of"),
-            "scenes": len(manifest["chosen"]),
-            "blocks": shares,
+        files = [file for block in lattice.windows for file in _files(manifest, sensor, lattice.block(block), cache, settings[sensor])]
+        missing = [(file, share) for file, share in files if not is_cached(file, sensor)]
+        summary[name] = {
+            "provider": manifest.provider,
+            "fallback": manifest.fallback.instead_of if manifest.fallback else None,
+            "scenes": len(manifest.chosen),
+            "blocks": {block: round(float((scenes[blocks == number] > 0).mean()), 6) for number, block in enumerate(lattice.windows, 1)},
             "cells": _cells(lattice, scenes),
-            "why_rejected": why_rejected({one["id"]: one["reason"] for one in manifest["rejected"]}),
+            "why_rejected": why_rejected(manifest.rejected),
             "files": len(files),
             "cached": len(files) - len(missing),
-            "bytes": round(sum(expected_bytes(one, sensor, share) for one, share in missing)),
+            "bytes": round(sum(expected_bytes(file, sensor, share) for file, share in missing)),
         }
-        logger.info("%s: %d scenes of %s cover %s", name, len(manifest["chosen"]), manifest["provider"], shares)
-    number, there = (sum(one[key] for one in found.values()) for key in ("files", "cached"))
-    size = sum(one["bytes"] for one in found.values()) / 1e9
-    text = f"to download: about {size:.2f} GB in {number - there} files; {there} are there already"
+        logger.info("%s: %d scenes of %s cover %s", name, len(manifest.chosen), manifest.provider, summary[name]["blocks"])
+    files_in_all, cached, size = (sum(row[key] for row in summary.values()) for key in ("files", "cached", "bytes"))
+    text = f"to download: about {size / 1e9:.2f} GB in {files_in_all - cached} files; {cached} are there already"
     logger.info(text)
     print(text, flush=True)
-    write_json(output, found)
+    write_json(output, summary)
 
 
 def require(coverage_json: str | Path, minimum: float, output: str | Path) -> None:
-    """Refuse to go on where a block is covered less than `minimum`; writes the lowest share of each year and sensor.
+    """Check that every block is covered to at least `minimum`, and write the lowest share of each year and sensor.
 
     Raises:
-        UserError: with every such block, what was found, and what to widen.
+        UserError: some blocks are covered less; lists each with its share and the reasons for rejection.
     """
-    found = read_json(coverage_json)
+    summary = read_json(coverage_json)
     short = [
-        f"{name}: block {block} {100 * share:.1f} % by {one['scenes']} scenes of {one['provider']}"
-        + (f" (rejected: {one['why_rejected']})" if one["why_rejected"] else "")
-        for name, one in found.items()
-        for block, share in one["blocks"].items()
+        f"{name}: block {block} {100 * share:.1f} % by {row['scenes']} scenes of {row['provider']}"
+        + (f" (rejected: {row['why_rejected']})" if row["why_rejected"] else "")
+        for name, row in summary.items()
+        for block, share in row["blocks"].items()
         if share < minimum
     ]
     if short:
@@ -97,26 +102,26 @@ def require(coverage_json: str | Path, minimum: float, output: str | Path) -> No
             "look at pictures/coverage.png; widen the year's dates, relax max_cloud_cover, max_datatakes or the orbit, allow a fallback, "
             "shrink the area, or lower minimum_coverage: uncovered ground becomes nodata",
         )
-    write_json(output, {name: min(one["blocks"].values()) for name, one in found.items()})
+    write_json(output, {name: min(row["blocks"].values()) for name, row in summary.items()})
 
 
-def scenes_over(items: Sequence[Mapping[str, Any]], geobox: GeoBox) -> NDArray[np.uint16]:
-    """How many footprints cover each pixel of `geobox`, (row, column)."""
+def scenes_over(items: Sequence[ManifestItem], geobox: GeoBox) -> NDArray[np.uint16]:
+    """Count the footprints over each pixel of `geobox`, (row, column)."""
     from rasterio.features import geometry_mask
     from rasterio.warp import transform_geom
 
     count = np.zeros(tuple(geobox.shape), np.uint16)
     for item in items:
-        if item["geometry"] is None:
+        if item.geometry is None:
             count += 1
         else:
-            shape = transform_geom("EPSG:4326", str(geobox.crs), item["geometry"])
+            shape = transform_geom("EPSG:4326", str(geobox.crs), item.geometry)
             count += geometry_mask([shape], tuple(geobox.shape), geobox.transform, invert=True)
     return count
 
 
 def block_of(lattice: Lattice, area: Area) -> NDArray[np.int64]:
-    """The number (from 1) of the block that each pixel of the coarse area belongs to, 0 outside the cells."""
+    """Return the number (from 1) of the block that each pixel of the coarse area belongs to, 0 outside the cells."""
     step = lattice.geobox.shape.y / area.geobox.shape.y, lattice.geobox.shape.x / area.geobox.shape.x
     row, col = (
         ((np.arange(size) * scale + scale / 2) // lattice.tile_size).astype(int)
@@ -129,22 +134,22 @@ def block_of(lattice: Lattice, area: Area) -> NDArray[np.int64]:
 
 
 def _cells(lattice: Lattice, scenes: NDArray[np.uint16]) -> dict[str, int]:
-    """The number of scenes over the middle of each cell."""
+    """Return the number of scenes over the centre of each cell."""
     scale = np.array(scenes.shape) / np.array(tuple(lattice.geobox.shape)) * lattice.tile_size
     row = ((lattice.cells["row"].to_numpy() + 0.5) * scale[0]).astype(int).clip(0, scenes.shape[0] - 1)
     col = ((lattice.cells["col"].to_numpy() + 0.5) * scale[1]).astype(int).clip(0, scenes.shape[1] - 1)
     return dict(zip(lattice.cells["tile_id"], scenes[row, col].tolist(), strict=True))
 
 
-def _files(manifest: Mapping[str, Any], sensor: str, geobox: GeoBox, cache: Cache, settings: Fetch) -> Iterator[tuple[Wanted, float]]:
-    """The files of a block, and what share of the block their item covers."""
-    for item, files in zip(manifest["chosen"], wanted(manifest["chosen"], sensor, geobox, cache, settings), strict=True):
-        share = share_under(item["geometry"], geobox) if files else 0.0
-        yield from ((one, share) for one in files)
+def _files(manifest: Manifest, sensor: str, geobox: GeoBox, cache: Cache, settings: Fetch) -> Iterator[tuple[PixelFile, float]]:
+    """Yield the files of a block, and the share of the block that their item covers."""
+    for item, files in zip(manifest.chosen, files_of_block(manifest.chosen, sensor, geobox, cache, settings), strict=True):
+        share = share_under(item.geometry, geobox) if files else 0.0
+        yield from ((file, share) for file in files)
 
 
 def share_under(footprint: Mapping[str, Any] | None, geobox: GeoBox) -> float:
-    """The share of a grid's rectangle that lies under a footprint (GeoJSON in degrees; None: all of it)."""
+    """Return the share of a grid's rectangle under a footprint (GeoJSON in degrees; None: all of it)."""
     if footprint is None:
         return 1.0
     import shapely
@@ -155,11 +160,11 @@ def share_under(footprint: Mapping[str, Any] | None, geobox: GeoBox) -> float:
     return float(shape.intersection(rectangle).area / rectangle.area)
 
 
-def expected_bytes(one: Wanted, sensor: str, share: float) -> float:
-    """What reading a file's window takes, by its area and the archives' usual compression; of a remote file with a border."""
-    pixel = 20.0 if one.band in COARSE else NATIVE[sensor]
-    box = one.grid.boundingbox
-    width, height = ((high - low) / pixel + 2 * one.margin for low, high in ((box.left, box.right), (box.bottom, box.top)))
-    border = BORDER if is_remote(one.href) else 0
+def expected_bytes(file: PixelFile, sensor: str, share: float) -> float:
+    """Estimate the bytes that reading a file's window takes, from its area and the usual compression; of a remote file with a border."""
+    pixel = COARSE_PIXEL if file.band in COARSE else NATIVE[sensor]
+    box = file.grid.boundingbox
+    width, height = ((high - low) / pixel + 2 * file.margin for low, high in ((box.left, box.right), (box.bottom, box.top)))
+    border = BORDER if is_remote(file.href) else 0
     along = np.sqrt(share)  # of each side, if the covered part has the shape of the whole
-    return float((width * along + 2 * border) * (height * along + 2 * border)) * BYTES.get(one.band, BYTES[sensor])
+    return float((width * along + 2 * border) * (height * along + 2 * border)) * BYTES.get(file.band, BYTES[sensor])

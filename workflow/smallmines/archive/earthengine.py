@@ -1,7 +1,7 @@
-"""Earth Engine as a provider: images of a collection listed as items, and windows of an image on its own grid.
+"""Read from Earth Engine: list the images of a collection, and read windows of an image on its own grid.
 
-Pixels are asked for on the native grid and resampled here by the code that resamples every provider's, so that providers can be
-compared. A request is limited to 48 MB of uncompressed data; larger windows are asked for in strips.
+Pixels are requested on the native grid and resampled by the code that resamples those of all providers, so that providers can be
+compared. A request is limited to 48 MB of uncompressed data; larger windows are requested in strips.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from smallmines.core.errors import UserError
 from smallmines.core.redaction import redacted
 
 PREFIX = "ee://"
-"""Begin of an href: `ee://<id of the image>`."""
+"""Prefix of an href: `ee://<id of the image>`."""
 
 REQUEST_BYTES = 48_000_000
 """Most uncompressed bytes of a request (https://developers.google.com/earth-engine/reference/rest/v1/projects.image/computePixels)."""
@@ -34,9 +34,12 @@ REQUEST_BYTES = 48_000_000
 REQUEST_SIDE = 32_000
 """Most pixels of a request in either direction, see there."""
 
+TRANSFORM = ("scaleX", "shearX", "translateX", "shearY", "scaleY", "translateY")
+"""Earth Engine's names of the six numbers of a transform, in the order of `Affine`."""
+
 
 def connect(provider: Provider, address: str | None, project: str | None) -> None:
-    """Start the Earth Engine library, once a process.
+    """Initialise the Earth Engine library, once per process.
 
     Args:
         address: of the service, in place of Google's.
@@ -56,12 +59,12 @@ def connect(provider: Provider, address: str | None, project: str | None) -> Non
 def _initialise(address: str | None, project: str | None) -> None:
     import ee
 
-    ee.deprecation._FetchDataCatalogStac = lambda: {}  # notices about old assets, for which the library asks another host
+    ee.deprecation._FetchDataCatalogStac = lambda: {}  # notices about old assets, for which the library contacts another host
     ee.Initialize(_credentials() or "persistent", url=address, project=project)
 
 
 def _credentials() -> Any:
-    """The service account of GOOGLE_APPLICATION_CREDENTIALS, or None: then the library looks for a user's credentials."""
+    """Return the service account of GOOGLE_APPLICATION_CREDENTIALS, or None: then the library looks for a user's credentials."""
     path = os.environ.get("GOOGLE_APPLICATION_CREDENTIALS")
     if not path or not Path(path).is_file() or json.loads(Path(path).read_text(encoding="utf-8")).get("type") != "service_account":
         return None
@@ -72,7 +75,7 @@ def _credentials() -> Any:
 
 
 def list_images(collection: str, region: Mapping[str, Any], provider: Provider) -> list[dict[str, Any]]:
-    """The images of a collection that intersect a region (GeoJSON in degrees), as Earth Engine describes them.
+    """Return the images of a collection that intersect a region (GeoJSON in degrees), as Earth Engine describes them.
 
     Raises:
         UserError: no such collection, or no access to it.
@@ -80,37 +83,43 @@ def list_images(collection: str, region: Mapping[str, Any], provider: Provider) 
     import ee
 
     try:
-        found = ee.data.listImages({"parent": collection, "region": json.dumps(region)})
+        answer = ee.data.listImages({"parent": collection, "region": json.dumps(region)})
     except Exception as error:
-        told = refusal(f"the image collection {collection}", error, provider)
-        do = "check elevation.asset in the config file" if "not found" in str(error).lower() else told.do
-        raise UserError(told.expected, told.found, do) from error
-    return list(found.get("images") or [])
+        refused = refusal(f"the image collection {collection}", error, provider)
+        do = "check elevation.asset in the config file" if "not found" in str(error).lower() else refused.do
+        raise UserError(refused.expected, refused.found, do) from error
+    return list(answer.get("images") or [])
 
 
 def grid_of(image: Mapping[str, Any], band: str) -> dict[str, Any]:
-    """CRS, transform (six numbers, GDAL's order a b c d e f), shape and dtype of a band.
+    """Return CRS, transform (six numbers, in the order a b c d e f of `Affine`), shape and dtype of a band.
 
     Raises:
         UserError: the image has no such band.
     """
-    bands = {str(one["id"]): one for one in image.get("bands") or []}
+    bands = {str(entry["id"]): entry for entry in image.get("bands") or []}
     if band not in bands:
         raise UserError(f"a band {band} in {image.get('id')}", ", ".join(bands) or "no bands", "check elevation.asset in the config file")
-    known = bands[band]["grid"]
-    t = known["affineTransform"]
+    grid = bands[band]["grid"]
+    t = grid["affineTransform"]
     precision = str((bands[band].get("dataType") or {}).get("precision", "FLOAT"))
     return {
-        "proj:code": known["crsCode"],
-        "proj:transform": [float(t.get(key, 0)) for key in ("scaleX", "shearX", "translateX", "shearY", "scaleY", "translateY")],
-        "proj:shape": [int(known["dimensions"]["height"]), int(known["dimensions"]["width"])],
+        "proj:code": grid["crsCode"],
+        "proj:transform": [float(t.get(key, 0)) for key in TRANSFORM],
+        "proj:shape": [int(grid["dimensions"]["height"]), int(grid["dimensions"]["width"])],
         "dtype": {"FLOAT": "float32", "DOUBLE": "float64"}.get(precision, "int32"),
     }
 
 
 @dataclass(frozen=True)
 class EarthEngineImage:
-    """A band of an image, read like an open raster: the attributes and the one method of rasterio's that `fetch` uses."""
+    """A band of an image, with the attributes and the method of a `rasterio.DatasetReader` that `fetch` uses.
+
+    Attributes:
+        name: id of the image.
+        band: name of the band.
+        crs, transform, height, width, dtypes, nodata: as in rasterio.
+    """
 
     name: str
     band: str
@@ -127,7 +136,7 @@ class EarthEngineImage:
         return self.height, self.width
 
     def read(self, index: int, window: Window) -> NDArray[Any]:
-        """A window of the band, (row, column)."""
+        """Read a window of the band, (row, column)."""
         row, col, height, width = (int(value) for value in (window.row_off, window.col_off, window.height, window.width))
         rows = min(max(1, REQUEST_BYTES // (width * np.dtype(self.dtypes[index - 1]).itemsize)), REQUEST_SIDE)
         parts = [self._part(Window(col, top, width, min(rows, row + height - top))) for top in range(row, row + height, rows)]
@@ -137,14 +146,13 @@ class EarthEngineImage:
         import ee
 
         corner = self.transform @ Affine.translation(window.col_off, window.row_off)
-        keys = ("scaleX", "shearX", "translateX", "shearY", "scaleY", "translateY")
         pixels = ee.data.computePixels(
             {
                 "expression": ee.Image(self.name).select([self.band]),
                 "fileFormat": "NUMPY_NDARRAY",
                 "grid": {
                     "dimensions": {"width": int(window.width), "height": int(window.height)},
-                    "affineTransform": dict(zip(keys, corner[:6], strict=True)),
+                    "affineTransform": dict(zip(TRANSFORM, corner[:6], strict=True)),
                     "crsCode": self.crs.to_string(),
                 },
             }
@@ -156,7 +164,7 @@ class EarthEngineImage:
 
 
 def open_image(href: str, band: str, provider: Provider) -> EarthEngineImage:
-    """The image of an `ee://` href, on its own grid.
+    """Open the image of an `ee://` href, on its own grid.
 
     Raises:
         UserError: it is not there, or has no such band.

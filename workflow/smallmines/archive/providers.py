@@ -1,7 +1,7 @@
-"""Where pixels come from: one table, a row for each sensor of each provider.
+"""Providers of pixels: one table with a row for each sensor of each provider.
 
-A row says how to ask and what things are called there; no provider has code of its own beyond the few words used here (`access`,
-`signing`, `baseline`). A new provider is a new row, and a new word only where it does something new.
+A row states how the catalogue is asked and how assets are named. No code is specific to a provider: it depends on the values of
+`access`, `signing` and `baseline`. A new provider is a new row; it needs a new value only where it behaves in a new way.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ METADATA = "metadata"
 """Name of the product's metadata file (MTD_MSIL2A.xml) among the assets of Sentinel-2."""
 
 BANDS: Mapping[str, tuple[str, ...]] = MappingProxyType({"s2": S2_BANDS, "s1": ("VV", "VH"), "dem": ("DEM",)})
-"""Bands that every item of a sensor must have, by our names."""
+"""Bands that every item of a sensor must have (our names)."""
 
 
 @dataclass(frozen=True)
@@ -33,25 +33,25 @@ class Provider:
 
     Attributes:
         name: as in the configuration.
-        access: how the catalogue is asked. `static`: a STAC catalogue of files, walked and filtered here. `stac`: a STAC API.
-            `earthengine`: an image collection of Earth Engine.
-        catalogue: its address, or None where the configuration must give it (`earthengine`: the library's own).
+        access: `static`: a STAC catalogue of files, read whole and filtered here. `stac`: a STAC API. `earthengine`: an image collection of
+            Earth Engine.
+        catalogue: its address; None: the configuration must give it (`earthengine`: that of the library).
         collection: id of the collection in the catalogue.
-        assets: our names and the keys of the assets that hold them.
-        signing: how an href is made readable right before each opening, see `signing.py`.
-        endpoint: of `s3` and `s3_anonymous`: host, as GDAL wants it; the environment variable `SMALLMINES_<NAME>_S3_ENDPOINT` takes its
-            place.
-        region: of `s3` and `s3_anonymous`.
-        alternate: name of the alternate href (STAC extension) that is used; None: the main one.
-        baseline: where the processing baseline is read from, first hit wins: `metadata` is the product's XML, `product` the
-            `_Nxxxx_` of the product's name (property `s2:product_uri`, else the item's id), `href` that in a path, any other
-            word a property.
-        harmonised: property that says that the +1000 offset was taken off the pixels.
-        connections: at most so many at a time, over all jobs of the machine.
+        assets: keys of the assets by band (our names).
+        signing: how an href is signed right before each opening, see `archive.signing`.
+        endpoint: host of the service, for `s3` and `s3_anonymous`; the environment variable `SMALLMINES_<NAME>_S3_ENDPOINT` takes
+            precedence.
+        region: region of the service, for `s3` and `s3_anonymous`.
+        alternate: name of the alternate href (STAC extension) to use; None: the main href.
+        baseline: places to read the processing baseline from, the first hit wins: `metadata` is the product's XML, `product` the
+            `_Nxxxx_` in the product's name (property `s2:product_uri`, else the item's id), `href` the same in a path, any other
+            value a property.
+        harmonised: property that is true where the +1000 offset was removed from the pixels.
+        connections: most connections at a time, over all jobs of the machine.
         page: items per page of a search.
-        edition: of the elevation model, where the provider states it.
-        differs: how its products differ from those of the paper's source; told where it stands in for another.
-        account: what a user needs, and where to get it; told where access is refused.
+        edition: edition of the elevation model, where the provider states it.
+        differs: how its products differ from the source of the paper; written into manifests where it is a fallback.
+        account: the account that is needed, and where to get it; part of the error where access is refused.
     """
 
     name: str
@@ -252,7 +252,7 @@ PROVIDERS: Mapping[tuple[str, str], Provider] = MappingProxyType({(sensor, row.n
 
 
 def provider_of(sensor: str, name: str) -> Provider:
-    """The row of a sensor and provider.
+    """Return the row of a sensor and provider.
 
     Raises:
         UserError: there is none.
@@ -260,5 +260,5 @@ def provider_of(sensor: str, name: str) -> Provider:
     try:
         return PROVIDERS[sensor, name]
     except KeyError:
-        known = ", ".join(row for kind, row in PROVIDERS if kind == sensor)
-        raise UserError(f"a provider of {sensor}: {known}", name, "choose one of these in the config file") from None
+        names = ", ".join(row for kind, row in PROVIDERS if kind == sensor)
+        raise UserError(f"a provider of {sensor}: {names}", name, "choose one of these in the config file") from None

@@ -1,17 +1,16 @@
-"""Reading from archives: opening with repetition and fresh signatures, and pixels onto a grid.
+"""Read from archives: open assets with retries and fresh signatures, and read pixels onto a grid.
 
 Which reads are copies and which resample:
 
-* Sentinel-2 goes onto the block's grid. In the same CRS nearest is a choice of source pixels by index: an exact copy of a
-  10 m band on the same lattice, each 20 m pixel four times. Bilinear, cubic and other zones go through a `WarpedVRT` whose
-  transformer is as good as exact, without which neighbouring blocks would disagree.
-* Sentinel-1 and elevation are copied as windows of their own grid with a margin; `sampling.py` resamples them later.
+* Sentinel-2 is read onto the block's grid. In the same CRS, nearest selects source pixels by index: an exact copy of a 10 m band on
+  the same lattice, each 20 m pixel four times. Bilinear, cubic and other zones use a `WarpedVRT` with a transformer tolerance of
+  1e-9 px, so that neighbouring blocks agree.
+* Sentinel-1 and elevation are copied as windows of their own grid with a margin; `composite.sampling` resamples them later.
 """
 
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -30,16 +29,19 @@ from rasterio.windows import Window
 from smallmines.archive.connections import connection
 from smallmines.archive.earthengine import PREFIX, open_image
 from smallmines.archive.providers import Provider
-from smallmines.archive.signing import ABSENT, HTTP, REFUSED, forget_signatures, is_remote, readable, refusal
+from smallmines.archive.signing import ABSENT, REFUSED, forget_signatures, is_remote, readable, refusal, retry_delay
 from smallmines.core.errors import UserError
 from smallmines.core.log import logger
 from smallmines.core.redaction import redacted
 
 FOOTPRINT_SLACK = 500.0
-"""Metres by which a catalogue's footprint may miss the pixels: its few corners are straight in degrees, the tile in metres."""
+"""Metres by which a catalogue's footprint may miss the pixels: its edges are straight in degrees, those of the tile in metres."""
 
 ATTEMPTS = 5
-"""How often a remote file is opened and read before it is given up, each time with a new signature; GDAL repeats single requests itself."""
+"""Most attempts to open and read a remote file, each with a new signature; GDAL retries single requests itself."""
+
+REFUSED_ATTEMPTS = 3
+"""Most attempts where access is refused and the signature can be renewed."""
 
 Source = Any
 """An open raster: rasterio's, or `EarthEngineImage`."""
@@ -47,15 +49,18 @@ Source = Any
 T = TypeVar("T")
 
 
-def reading(item: str, band: str, href: str, provider: Provider, work: Callable[[Source], T]) -> T:
-    """What `work` makes of an asset opened at full resolution; done again where the archive fails meanwhile.
+def read_asset(item: str, band: str, href: str, provider: Provider, work: Callable[[Source], T]) -> T:
+    """Open an asset and return `work(source)`; retry on errors of the archive.
 
     Args:
-        href: unsigned; signed here, before each opening.
-        work: reads from the open raster; it must be possible to do it again from the start.
+        item: id of the item, for messages.
+        band: our name of the band.
+        href: unsigned; signed before each opening.
+        provider: signs the href and limits the connections.
+        work: reads from the open raster at full resolution; may be called again from the start.
 
     Raises:
-        UserError: it is missing, refused, or breaks off time and again; names provider, item, band and (unsigned) href.
+        UserError: the asset is missing, refused, or fails repeatedly; names provider, item, band and (unsigned) href.
     """
     if not is_remote(href):
         try:
@@ -78,10 +83,10 @@ def reading(item: str, band: str, href: str, provider: Provider, work: Callable[
                 raise
             text = redacted(str(error.__cause__ or error)).replace("\n", " ")
             renewable = provider.signing in ("planetary_computer", "bearer")
-            if attempt == ATTEMPTS or ABSENT.search(text) or (REFUSED.search(text) and (attempt == 3 or not renewable)):
+            if attempt == ATTEMPTS or ABSENT.search(text) or (REFUSED.search(text) and (attempt == REFUSED_ATTEMPTS or not renewable)):
                 raise refusal(f"{item} {band} at {href}", error.__cause__ or error, provider) from error
             forget_signatures()
-            pause = float(os.environ.get("GDAL_HTTP_RETRY_DELAY", HTTP["GDAL_HTTP_RETRY_DELAY"])) * 2**attempt
+            pause = retry_delay() * 2**attempt
             logger.warning("%s %s: %s; again in %.1f s (%d of %d)", item, band, text, pause, attempt, ATTEMPTS - 1)
             time.sleep(pause)
     raise AssertionError("unreachable")
@@ -91,13 +96,13 @@ def _remote(band: str, href: str, provider: Provider, work: Callable[[Source], T
     if href.startswith(PREFIX):
         return work(open_image(href, band, provider))
     address = readable(href, provider)
-    # Without a session of rasterio's GDAL looks for keys itself: in the environment and in ~/.aws.
+    # DummySession: GDAL looks for keys itself, in the environment and in ~/.aws.
     with rasterio.Env(session=DummySession(), **address.options), rasterio.open(address.path) as source:
         return work(source)
 
 
 def _of_the_archive(error: Exception) -> bool:
-    """Whether a failure comes from reading, not from writing or from a defect of ours."""
+    """Return whether an error comes from reading the archive, not from writing or from a defect of this code."""
     if isinstance(error, RasterioError):
         return True
     return type(error).__module__.split(".")[0] in ("ee", "google", "googleapiclient", "httplib2", "requests") or isinstance(
@@ -106,19 +111,19 @@ def _of_the_archive(error: Exception) -> bool:
 
 
 def same_crs(source: rasterio.DatasetReader, geobox: GeoBox) -> bool:
-    """Whether a north-up source has the CRS of `geobox`."""
-    turned = source.transform.b != 0 or source.transform.d != 0
-    return not turned and bool(geobox.crs == source.crs)
+    """Return whether a source is north-up and has the CRS of `geobox`."""
+    rotated = source.transform.b != 0 or source.transform.d != 0
+    return not rotated and bool(geobox.crs == source.crs)
 
 
 def onto(source: rasterio.DatasetReader, geobox: GeoBox, resampling: str, nodata: int = 0) -> NDArray[Any]:
-    """The first band of `source` on `geobox`, (row, column), in the source's dtype; `nodata` outside.
+    """Read the first band of `source` on `geobox`, (row, column), in the source's dtype; `nodata` outside.
 
     In the same CRS, nearest takes the source pixel that holds the centre of the target pixel (the eastern or southern one
     of a tie), to 1e-6 px, so that the result does not depend on the rest of `geobox`.
     """
     if resampling == "nearest" and same_crs(source, geobox):
-        return _picked(source, geobox, nodata)
+        return _select(source, geobox, nodata)
     with WarpedVRT(
         source,
         crs=str(geobox.crs),
@@ -135,7 +140,8 @@ def onto(source: rasterio.DatasetReader, geobox: GeoBox, resampling: str, nodata
         return np.asarray(warped.read(1))
 
 
-def _picked(source: rasterio.DatasetReader, geobox: GeoBox, nodata: int) -> NDArray[Any]:
+def _select(source: rasterio.DatasetReader, geobox: GeoBox, nodata: int) -> NDArray[Any]:
+    """Read the source pixels that hold the centres of the pixels of `geobox`."""
     t, g = source.transform, geobox.transform
     rows = np.floor(np.round((g.f + (np.arange(geobox.shape.y) + 0.5) * g.e - t.f) / t.e, 6)).astype(int)
     cols = np.floor(np.round((g.c + (np.arange(geobox.shape.x) + 0.5) * g.a - t.c) / t.a, 6)).astype(int)
@@ -149,7 +155,7 @@ def _picked(source: rasterio.DatasetReader, geobox: GeoBox, nodata: int) -> NDAr
 
 
 def source_window(source: rasterio.DatasetReader, geobox: GeoBox, margin: int) -> Window | None:
-    """The window of `source` under `geobox`, `margin` source pixels wider on each side, within the source; None outside it."""
+    """Return the window of `source` under `geobox`, `margin` source pixels wider on each side, clipped to the source; None outside it."""
     box = geobox.boundingbox
     west, south, east, north = transform_bounds(str(geobox.crs), source.crs, box.left, box.bottom, box.right, box.top, densify_pts=41)
     t = source.transform
@@ -160,7 +166,7 @@ def source_window(source: rasterio.DatasetReader, geobox: GeoBox, margin: int) -
 
 
 def touches(footprint: Mapping[str, Any] | None, geobox: GeoBox) -> bool:
-    """Whether a footprint (GeoJSON geometry in degrees, None = anywhere) may reach `geobox`."""
+    """Return whether a footprint (GeoJSON in degrees, None = anywhere) lies within `FOOTPRINT_SLACK` of `geobox`."""
     if footprint is None:
         return True
     import shapely

@@ -1,7 +1,7 @@
-"""How an href becomes an address that GDAL opens now, and what it means when an archive refuses.
+"""Sign hrefs for GDAL and requests, and convert an archive's refusal to a user error.
 
-Manifests keep unsigned hrefs. Signatures, tokens and keys are made or looked up right before each opening, from environment
-variables or the vendors' own credential files, and never written anywhere.
+Manifests hold unsigned hrefs. Signatures, tokens and keys are made or looked up right before each opening, from environment
+variables or the vendors' own credential files, and are never written to a file.
 """
 
 from __future__ import annotations
@@ -26,39 +26,45 @@ HTTP: Mapping[str, str] = {
     "GDAL_HTTP_TIMEOUT": "120",
     "GDAL_HTTP_LOW_SPEED_TIME": "30",
     "GDAL_HTTP_LOW_SPEED_LIMIT": "1000",
-    "CPL_VSIL_CURL_NON_CACHED": "/vsicurl/:/vsis3/",  # a failed opening would else be remembered for the life of the process
+    "CPL_VSIL_CURL_NON_CACHED": "/vsicurl/:/vsis3/",  # else a failed opening is cached for the life of the process
     "VSI_CACHE": "TRUE",
 }
-"""GDAL's settings for remote reads; an environment variable of the same name takes precedence."""
+"""GDAL settings for remote reads; an environment variable of the same name takes precedence."""
 
 CDSE_TOKENS = "https://identity.dataspace.copernicus.eu/auth/realms/CDSE/protocol/openid-connect/token"
-"""Where tokens for `bearer` come from; the environment variable `CDSE_TOKEN_URL` takes its place."""
+"""Address of the token service for `bearer`; the environment variable `CDSE_TOKEN_URL` takes precedence."""
 
 REFUSED = re.compile(
     r"\b(401|403)\b|InvalidAccessKeyId|SignatureDoesNotMatch|Access ?Denied|InvalidCredentials|AWS_SECRET_ACCESS_KEY|no_sign_request",
     re.IGNORECASE,
 )
+"""Texts of errors that mean: no access."""
+
 ABSENT = re.compile(r"\b404\b|NoSuchKey|NoSuchBucket|does not exist in the file system|No such file", re.IGNORECASE)
+"""Texts of errors that mean: no such file."""
+
+RETRY_STATUS = (429, 500, 502, 503, 504)
+"""HTTP statuses after which a request is repeated."""
 
 
 @dataclass(frozen=True)
 class Readable:
-    """An address for `rasterio.open` and the GDAL settings that go with it; not for any log."""
+    """A signed address for `rasterio.open` and its GDAL settings; never logged."""
 
     path: str
     options: Mapping[str, str] = field(default_factory=dict)
 
 
 def is_remote(href: str) -> bool:
-    """Whether reading an href needs a network."""
+    """Return whether an href is an address on a network."""
     return "://" in href
 
 
 def readable(href: str, provider: Provider) -> Readable:
-    """What to open now for an unsigned href.
+    """Sign an href.
 
     Raises:
-        UserError: credentials are missing, or the service that signs does not answer or refuses.
+        UserError: credentials are missing, or the signing service fails or refuses.
     """
     if not is_remote(href):
         return Readable(href)
@@ -73,7 +79,7 @@ def readable(href: str, provider: Provider) -> Readable:
 
 
 def forget_signatures() -> None:
-    """Make the next `readable` ask for new tokens: the last one was refused, whatever its own expiry says."""
+    """Drop cached tokens, so that the next `readable` asks for new ones."""
     import planetary_computer.sas
 
     planetary_computer.sas.TOKEN_CACHE.clear()
@@ -81,7 +87,7 @@ def forget_signatures() -> None:
 
 
 def text_of(href: str, provider: Provider) -> str:
-    """A small text file of an archive, such as a product's metadata.
+    """Read a small text file of an archive, such as a product's metadata.
 
     Raises:
         UserError: it cannot be read; names the provider and the (unsigned) href.
@@ -103,44 +109,53 @@ def text_of(href: str, provider: Provider) -> str:
         raise refusal(f"{href}", error, provider) from error
 
 
-def refusal(what: str, error: BaseException, provider: Provider) -> UserError:
-    """An archive's refusal or failure in words: no access, not there, or not readable."""
+def refusal(thing: str, error: BaseException, provider: Provider) -> UserError:
+    """Return the user error for an archive's error: no access, not there, or not readable.
+
+    Args:
+        thing: what was asked for, for the message.
+    """
     found = redacted(str(error)).replace("\n", " ")
     if REFUSED.search(found):
-        return UserError(f"access to {what} of the provider {provider.name}", found, provider.account)
+        return UserError(f"access to {thing} of the provider {provider.name}", found, provider.account)
     if ABSENT.search(found):
         return UserError(
-            f"{what} of the provider {provider.name}",
+            f"{thing} of the provider {provider.name}",
             found,
             "the catalogue names a file that is not there: run again later, or leave the item out "
             "(an edited copy of the manifest in resources/user/<run>/manifests/ takes the place of the search)",
         )
     return UserError(
-        f"a readable {what} of the provider {provider.name}",
+        f"a readable {thing} of the provider {provider.name}",
         found,
         "run again (what is in the cache stays); where it fails again restore the file, or leave the item out",
     )
 
 
 def session() -> Any:
-    """A `requests` session that repeats what fails for the moment."""
+    """Return a `requests` session that retries temporary failures."""
     import requests
     from requests.adapters import HTTPAdapter
 
-    made = requests.Session()
+    retrying = requests.Session()
     for scheme in ("http://", "https://"):
-        made.mount(scheme, HTTPAdapter(max_retries=retries()))
-    return made
+        retrying.mount(scheme, HTTPAdapter(max_retries=retries()))
+    return retrying
+
+
+def retry_delay() -> float:
+    """Return the base of the pauses between retries, in s."""
+    return float(os.environ.get("GDAL_HTTP_RETRY_DELAY", HTTP["GDAL_HTTP_RETRY_DELAY"]))
 
 
 def retries() -> Any:
-    """Up to six repetitions on 429 and 5xx, for GET and POST, with growing pauses or those the server asks for."""
+    """Return the retry policy of HTTP clients: six retries on 429 and 5xx, of GET and POST, with growing pauses or the server's own."""
     from urllib3.util.retry import Retry
 
     return Retry(
         total=6,
-        backoff_factor=float(os.environ.get("GDAL_HTTP_RETRY_DELAY", HTTP["GDAL_HTTP_RETRY_DELAY"])) / 2,
-        status_forcelist=[429, 500, 502, 503, 504],
+        backoff_factor=retry_delay() / 2,
+        status_forcelist=RETRY_STATUS,
         allowed_methods={"GET", "POST"},
         raise_on_status=False,
     )
@@ -156,7 +171,7 @@ def _pc_signed(href: str, provider: Provider) -> str:
 
 
 def _s3_endpoint(provider: Provider) -> tuple[str, bool]:
-    """Host of the S3 service, and whether it is asked through HTTPS."""
+    """Return the host of the S3 service, and whether it uses HTTPS."""
     address = os.environ.get(f"SMALLMINES_{provider.name.upper()}_S3_ENDPOINT") or provider.endpoint or "s3.amazonaws.com"
     scheme, _, host = address.rpartition("://")
     return host.rstrip("/"), scheme != "http"
@@ -199,7 +214,7 @@ def _s3_client(provider: Provider) -> Any:
 
 
 _TOKENS: dict[str, tuple[str, float]] = {}
-"""Tokens of `bearer` and the time until which they are used."""
+"""By provider, its token of `bearer` and the monotonic time until which it is used."""
 
 
 def _bearer(provider: Provider) -> str:
@@ -213,9 +228,9 @@ def _bearer(provider: Provider) -> str:
     try:
         answer = session().post(os.environ.get("CDSE_TOKEN_URL", CDSE_TOKENS), data=form, timeout=(20, 60))
         answer.raise_for_status()
-        told = answer.json()
+        content = answer.json()
     except Exception as error:
         raise refusal("a token", error, provider) from error
-    token = str(told["access_token"])
-    _TOKENS[provider.name] = (token, time.monotonic() + max(0.0, float(told.get("expires_in", 600)) - 60))
+    token = str(content["access_token"])
+    _TOKENS[provider.name] = (token, time.monotonic() + max(0.0, float(content.get("expires_in", 600)) - 60))
     return token

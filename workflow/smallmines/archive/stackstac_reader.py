@@ -1,4 +1,4 @@
-"""The lazy cube of stackstac as a reader of Sentinel-2, for those who want it; its pixels are those of `onto`."""
+"""Read Sentinel-2 through stackstac, as an option; pixels are equal to those of `onto`."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from smallmines.archive.read import Source
 
 
 def cube_of(source: Source, geobox: GeoBox, chunk: int = 1024) -> Any:
-    """A source of the same CRS on `geobox`, nearest: a lazy xarray.DataArray (y, x) in the source's dtype, 0 outside.
+    """Return a source of the same CRS on `geobox`, nearest: a lazy xarray.DataArray (y, x) in the source's dtype, 0 outside.
 
-    Everything that stackstac would else guess is said: its defaults shift the grid by half a pixel, turn digital numbers into
-    float64, and missing files into nodata. Values are read under the GDAL settings of the caller.
+    All options are explicit: the defaults of stackstac shift the grid by half a pixel, convert digital numbers to float64, and missing
+    files to nodata. Values are read with the GDAL settings of the caller.
     """
     import stackstac
 

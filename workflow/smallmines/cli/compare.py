@@ -13,6 +13,7 @@ import typer
 from smallmines.cli.console import plain_errors, read_config
 from smallmines.cli.output import Json, Output, output
 from smallmines.core.errors import UserError
+from smallmines.core.layout import Layout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -53,9 +54,9 @@ def compare(
         if published is None:
             raise UserError("two datasets", "one", "name the published one too, or ask with --identify how this one was made")
         run = None if config is None else read_config(config).run
-        folder = folder or (Path("compare") if run is None else Path("results") / run / "compare")
+        folder = folder or (Path("compare") if run is None else Layout(run).comparison)
         with output(json) as out:
-            _compare(ours, published, None if run is None else Path("resources/user") / run, folder, threads, out)
+            _compare(ours, published, None if run is None else Layout(run).user.path, folder, threads, out)
 
 
 def _compare(ours: Path, published: Path, user: Path | None, folder: Path, threads: int, out: Output) -> None:

@@ -1,4 +1,4 @@
-"""What all verbs share: the option --config, errors without a traceback, and tables."""
+"""Shared by all verbs: the option `--config`, errors without a traceback, tables."""
 
 from __future__ import annotations
 
@@ -13,32 +13,15 @@ from typing import Annotated, Any
 
 import typer
 
-from smallmines.config.sections import Config, parse_config
+from smallmines.config.parse import read_config as read_config
 from smallmines.core.errors import UserError
 
 ConfigPath = Annotated[Path, typer.Option("--config", help="The run's configuration file.", exists=True, dir_okay=False)]
 
 
-def read_config(path: Path) -> Config:
-    """Read and validate a configuration file.
-
-    Raises:
-        UserError: it is not YAML, or not a configuration.
-    """
-    import yaml
-
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise UserError(f"YAML in {path}", str(error), "mend the file") from None
-    if not isinstance(values, dict):
-        raise UserError(f"keys and values in {path}", type(values).__name__, "write it as config/README.md describes")
-    return parse_config(values)
-
-
 @contextmanager
 def plain_errors() -> Iterator[None]:
-    """End with the three lines of a `UserError` and exit status 1, without a traceback."""
+    """Print the three lines of a `UserError` without a traceback and exit with status 1."""
     try:
         yield
     except UserError as error:

@@ -27,7 +27,7 @@ def doctor(
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from smallmines.config.sections import Doctor
+    from smallmines.config.doctor import Doctor
     from smallmines.doctor.examine import SEVERITIES, examine, line, summary, write
     from smallmines.doctor.folder import read_folder
     from smallmines.settings.doctor import Doctor as Limits

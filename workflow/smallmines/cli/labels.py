@@ -15,6 +15,7 @@ import typer
 from smallmines.cli.console import ConfigPath, plain_errors, read_config
 from smallmines.cli.output import STDOUT, Json, JsonFile, Output, output, print_json
 from smallmines.core.errors import UserError
+from smallmines.core.layout import Layout
 
 if TYPE_CHECKING:
     from smallmines.annotation.checkin import Keys
@@ -112,7 +113,7 @@ def checkin(
         settings = read_config(config)
         for path in copies:
             try:
-                result = check_in.checkin(Path("resources/user") / settings.run, path, _keys(settings.run), dry, settings.run)
+                result = check_in.checkin(Layout(settings.run).user.path, path, _keys(settings.run), dry, settings.run)
             except UserError as error:  # the other copies are checked in all the same
                 errors.append(str(error))
                 continue
@@ -139,7 +140,7 @@ def _keys(run: str) -> Keys:
     import pandas as pd
 
     def keys(year: int, block: str) -> frozenset[int] | None:
-        path = Path("results") / run / "segments" / str(year) / block / "features.parquet"
+        path = Layout(run).features(str(year), block)
         return frozenset(pd.read_parquet(path, columns=["key"])["key"].tolist()) if path.is_file() else None
 
     return keys

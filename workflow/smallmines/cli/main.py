@@ -1,4 +1,4 @@
-"""The program `smallmines`: all its verbs."""
+"""The program `smallmines`: registers all verbs."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ from smallmines.cli.bench import bench
 from smallmines.cli.compare import compare
 from smallmines.cli.doctor import doctor
 from smallmines.cli.loaders import terratorch
+from smallmines.cli.upgrade import upgrade
+from smallmines.cli.version import version_option
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="SmallMinesDS: tools around the workflow.")
+app.callback()(version_option)
 for name, verbs in (("labels", labels.app), ("splits", splits.app), ("segments", segments.app), ("config", config.app)):
     app.add_typer(verbs, name=name)
-for verb in (doctor, compare, terratorch, access, freeze, bench):
+for verb in (doctor, compare, terratorch, access, freeze, bench, upgrade):
     app.command(verb.__name__)(verb)

@@ -10,6 +10,7 @@ import typer
 from smallmines.cli.console import ConfigPath, plain_errors, read_config
 from smallmines.cli.output import Json, output
 from smallmines.core.errors import UserError
+from smallmines.core.layout import Layout
 
 app = typer.Typer(no_args_is_help=True, help="The segmentation.")
 
@@ -46,7 +47,7 @@ def tune(
         square = segment_tuning.Square(window_px, None if row is None or col is None else (row, col))
         values = [_numbers(text, option) for text, option in ((spatial, "--spatial"), (ranges, "--range"), (min_size, "--min-size"))]
         grid = segment_tuning.grid_of(settings_of(settings.segmentation, Segmentation), *values)
-        folder = folder or Path("results") / settings.run / "tune" / year / block
+        folder = folder or Layout(settings.run).tuning(year, block)
         with Progress(console=Console(stderr=True), transient=True) as progress:
             bar = progress.add_task("segmenting", total=len(grid))
             place = Place(settings, year, block)

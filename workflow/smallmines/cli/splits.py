@@ -11,6 +11,7 @@ import typer
 from smallmines.cli.console import ConfigPath, plain_errors, read_config
 from smallmines.cli.output import Json, output
 from smallmines.core.errors import UserError
+from smallmines.core.layout import Layout
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,14 +26,14 @@ Dry = Annotated[bool, typer.Option("--dry-run", "-n", help="Say what would happe
 
 
 def _dataset_splits(run: str) -> Path:
-    path = Path("results") / run / "dataset/splits.csv"
+    path = Layout(run).splits
     if not path.is_file():
         raise UserError(f"{path}", "no such file", "run the workflow first: snakemake --configfile …")
     return path
 
 
 def _frozen(run: str) -> Path:
-    return Path("resources/user") / run / "splits.csv"
+    return Layout(run).user.frozen_splits
 
 
 @app.command("show")
@@ -43,7 +44,7 @@ def show_splits(config: ConfigPath, json: Json = False) -> None:
     with plain_errors():
         run = read_config(config).run
         _dataset_splits(run)
-        report = read_json(Path("results") / run / "splits.json")
+        report = read_json(Layout(run).split_report)
     rows = [
         {"split": name, "tiles_and_years": number, "share_of_mining": report["mining_share"].get(name)}
         for name, number in report["rows"].items()
@@ -117,19 +118,19 @@ def _shares(settings: Config) -> pd.DataFrame:
     from smallmines.dataset.splits import class_shares
     from smallmines.grid.lattice import read_lattice
 
-    results = Path("results") / settings.run
-    masks = {(year, block): results / f"masks/{year}/{block}.tif" for year in settings.year_names for block in settings.blocks}
+    layout = Layout(settings.run)
+    masks = {(year, block): layout.mask(year, block) for year in settings.year_names for block in settings.blocks}
     for path in masks.values():
         if not path.is_file():
             raise UserError(f"{path}", "no such file", "run the workflow up to the masks first: snakemake masks --configfile …")
-    return class_shares({key: str(path) for key, path in masks.items()}, read_lattice(results / "grid/grid.json"))
+    return class_shares({key: str(path) for key, path in masks.items()}, read_lattice(layout.grid))
 
 
 def _before(settings: Config) -> pd.DataFrame | None:
     """Return the splits in force: frozen, or those of the last run."""
     import pandas as pd
 
-    for path in (_frozen(settings.run), Path("results") / settings.run / "dataset/splits.csv"):
+    for path in (_frozen(settings.run), Layout(settings.run).splits):
         if path.is_file():
             return pd.read_csv(path, dtype={"tile_id": str})
     return None

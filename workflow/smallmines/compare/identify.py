@@ -1,15 +1,15 @@
-"""What released patches tell about how they were made and the paper does not say: lattice, resampling, kernel, radiometry.
+"""Infer from released patches how they were made, where the paper does not say it: lattice, resampling, kernel, radiometry.
 
-Each answer comes with its evidence, and is `undecided` where the pixels cannot tell.
+Each answer has its evidence, and is `undecided` where the pixels do not decide it.
 
 * Resampling of the 20 m bands. A 10 m band made from 20 m pixels is a linear function of half as many numbers along each axis. For each
-  method and each phase of the 20 m grid the patch is projected onto what that method can make; only the true one leaves nothing but
-  the rounding to whole numbers. Bilinear and cubic can make the very same patches (of other 20 m pixels: cubic at a quarter pixel is
-  bilinear after [−3, 38, −3] / 32); but only the true one leads back to 20 m pixels that are whole numbers.
-* Elevation. Nearest repeats each 1″ pixel about three times; bilinear is straight between source pixels, so that about one second
-  difference in three vanishes.
-* Kernel of Sentinel-1. Speckle is smooth in its spectrum, a 3 × 3 mean is zero along known lines of it (the spectrum is the Fourier
-  transform of the autocorrelation). For each kernel the spectrum without the kernel's own is held against a smooth one.
+  method and each phase of the 20 m grid the patch is projected onto the patches that the method can make; for the true method the
+  residual is the rounding to whole numbers alone. Bilinear and cubic can make the same patches, from different 20 m pixels (cubic at
+  a quarter pixel is bilinear after [−3, 38, −3] / 32), but only for the true method the recovered 20 m pixels are whole numbers.
+* Elevation. Nearest repeats each 1″ pixel about three times; bilinear is linear between source pixels, so that about one second
+  difference in three is 0.
+* Kernel of Sentinel-1. Speckle has a smooth spectrum (the Fourier transform of the autocorrelation), and a 3 × 3 mean is zero along
+  known lines of it. For each kernel the spectrum is divided by that of the kernel and compared with a smooth one.
 """
 
 from __future__ import annotations
@@ -33,35 +33,36 @@ Floats = NDArray[np.float64]
 
 UNDECIDED = "undecided"
 TILES = 200
-"""Patches that are read, spread evenly over all."""
+"""Maximum number of patches that are read, spread evenly over all."""
 
 LEAST_TILES = 5
-"""Patches that must be usable for an answer."""
+"""Minimum number of usable patches or bands for an answer."""
 
 BANDS_20M = ("B05", "B06", "B07", "B8A", "B11", "B12")
 ROUNDING = 0.5
-"""Residual in DN up to which a method explains a band: rounding to whole numbers leaves about 0.2."""
+"""Maximum residual in DN of a method that explains a band; rounding to whole numbers leaves about 0.2."""
 
 CLEARER = 3.0
-"""How many times worse every other method must be."""
+"""Minimum residual of every other method in units of `ROUNDING`, and minimum ratio of the wholeness of the true method to the other."""
 
 WHOLE = 0.03
-"""Mean cosine of 2π · DN from which on recovered 20 m pixels count as whole numbers: 1 for whole ones, 0 for any."""
+"""Minimum mean cosine of 2π · DN of recovered 20 m pixels that count as whole numbers: 1 for whole numbers, 0 for arbitrary ones."""
 
 NEAREST_REPEATS, LEAST_DIFFERENT = (0.5, 0.8), 0.05
-"""Of nearest: shares of equal neighbours (10 m pixels of 31 m ones: 0.68), least share of different values (0.10; rounded: fewer)."""
+"""For nearest: range of the share of equal neighbours (10 m pixels from 31 m ones: 0.68), and minimum share of distinct values (0.10;
+fewer when rounded)."""
 
 BILINEAR_REPEATS, STRAIGHT = 0.15, 0.2
-"""Of bilinear: largest share of equal neighbours, least share of vanishing second differences."""
+"""For bilinear: maximum share of equal neighbours, minimum share of second differences that are nearly 0."""
 
 LEAST_RELIEF = 1.0
-"""Standard deviation in m of a patch's elevation that can tell anything."""
+"""Minimum standard deviation in m of the elevation of a usable patch."""
 
 PLAINER = 0.6
-"""The residual of the true kernel is at most this part of that of any other."""
+"""Maximum ratio of the misfit of the true kernel to that of any other."""
 
 ROUGH = 0.85
-"""Autocorrelation of neighbours up to which speckle without zeros is unfiltered; above it something else smoothed it."""
+"""Maximum autocorrelation of neighbours in unfiltered speckle; above it another filter was applied."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +71,8 @@ class Answer:
 
     Attributes:
         key: as in the configuration, e.g. `sentinel1.kernel`.
-        value: what to write there, or `UNDECIDED`.
-        evidence: the numbers behind it, in words.
+        value: value of the key, or `UNDECIDED`.
+        evidence: the numbers that decide it, in words.
     """
 
     key: str
@@ -80,15 +81,15 @@ class Answer:
 
     @property
     def decided(self) -> bool:
-        """Whether the patches could tell."""
+        """Whether the patches decide the key."""
         return bool(self.value != UNDECIDED)
 
 
-def identify(patches: Sequence[Patch], tell: Callable[[], None] = lambda: None) -> list[Answer]:
-    """All answers from the images among `patches`: the lattice from every header, the rest from `TILES` images.
+def identify(patches: Sequence[Patch], on_progress: Callable[[], None] = lambda: None) -> list[Answer]:
+    """Return all answers from the images among `patches`: the lattice from every header, the others from `TILES` images.
 
     Args:
-        tell: called after each image that was read.
+        on_progress: called after each image that was read.
 
     Raises:
         UserError: there are no images.
@@ -103,31 +104,31 @@ def identify(patches: Sequence[Patch], tell: Callable[[], None] = lambda: None) 
     with threadpool_limits(1):  # matrices this small are slower on several threads
         for patch in chosen:
             clues.add(read_image(patch)[0], patch.header.year)
-            tell()
+            on_progress()
     return [*lattice(images), clues.radiometry(), clues.resampling(), clues.kernel(), clues.elevation()]
 
 
 def lattice(patches: Sequence[Patch]) -> list[Answer]:
-    """CRS, resolution, tile size and anchor (the north-west corner of all tiles) by the headers."""
+    """Infer CRS, resolution, tile size and anchor (the north-west corner of all tiles) from the headers."""
     headers = [patch.header for patch in patches]
     forms = Counter((header.crs, header.resolution, header.width, header.height) for header in headers)
     (crs, resolution, width, height), usual = forms.most_common(1)[0]
     keys = ("grid.crs", "grid.resolution", "grid.tile_size", "grid.anchor")
-    told = f"{usual} of {len(headers)} images: {width}×{height} px of {resolution[0]:g}×{resolution[1]:g} m in {crs}"
+    form = f"{usual} of {len(headers)} images: {width}×{height} px of {resolution[0]:g}×{resolution[1]:g} m in {crs}"
     if usual < len(headers) or width != height or resolution[0] != resolution[1]:
-        return [Answer(key, UNDECIDED, told) for key in keys]
+        return [Answer(key, UNDECIDED, form) for key in keys]
     side = width * resolution[0]
     left, top = np.array([header.left for header in headers]), np.array([header.top for header in headers])
     off = max(float(abs((x - x[0]) / side - ((x - x[0]) / side).round()).max()) for x in (left, top)) * side
     west, north = float(left.min()), float(top.max())
     anchor: Any = {"x": west, "y": north} if off < 1e-4 * side else UNDECIDED
-    where = f"corner of the north-western tile; tiles lie on multiples of {side:g} m from it to {off:.2g} m; {order_of_ids(patches)}"
+    corner = f"corner of the north-western tile; tiles lie on multiples of {side:g} m from it to {off:.2g} m; {order_of_ids(patches)}"
     values = (crs, float(resolution[0]), int(width), anchor)
-    return [Answer(key, value, where if key == keys[3] else told) for key, value in zip(keys, values, strict=True)]
+    return [Answer(key, value, corner if key == keys[3] else form) for key, value in zip(keys, values, strict=True)]
 
 
 def order_of_ids(patches: Sequence[Patch]) -> str:
-    """Whether the ids run row by row from the south-west, in words."""
+    """Return whether the ids run row by row from the south-west, in words."""
     tiles = {patch.header.tile_id: patch.header for patch in patches}
     if not all(name.isdigit() for name in tiles):
         return "ids are no numbers"
@@ -137,10 +138,10 @@ def order_of_ids(patches: Sequence[Patch]) -> str:
 
 
 class Clues:
-    """What images add up to, one at a time."""
+    """Evidence collected from images, one at a time."""
 
     def __init__(self) -> None:
-        """Nothing seen yet."""
+        """Start without images."""
         self.histograms: dict[str, NDArray[np.int64]] = {}
         self.residuals: list[Floats] = []
         self.wholeness: list[Floats] = []
@@ -149,11 +150,11 @@ class Clues:
         self.repeats: list[tuple[float, float, float]] = []
 
     def add(self, image: Floats, year: str) -> None:
-        """Look at one image, (13, row, column), NaN = no data; bands with gaps say nothing about neighbours and are left out there."""
+        """Add an image, (13, row, column), NaN = no data; bands with gaps are used for the radiometry only."""
         s2, s1, dem = image[: len(S2_BANDS)], image[len(S2_BANDS) : -1], image[-1]
         for counts, band in zip(self.histograms.setdefault(year, np.zeros((len(s2), 65536), np.int64)), s2, strict=True):
-            known = band[np.isfinite(band)]
-            counts += np.bincount(known.clip(0, 65535).round().astype(np.int64), minlength=65536)
+            valid = band[np.isfinite(band)]
+            counts += np.bincount(valid.clip(0, 65535).round().astype(np.int64), minlength=65536)
         if np.isfinite(s2).all():
             for name in BANDS_20M:
                 band = s2[PATCH_BANDS.index(name)]
@@ -170,7 +171,7 @@ class Clues:
             self.repeats.append(repeats(dem))
 
     def radiometry(self) -> Answer:
-        """`dn_plus1000` or `dn_harmonised`, by the darkest pixels."""
+        """Decide between `dn_plus1000` and `dn_harmonised` by the darkest pixels."""
         key = "sentinel2.radiometry"
         darkest = {}
         for year, histograms in sorted(self.histograms.items()):
@@ -178,21 +179,22 @@ class Clues:
                 darkest[year] = min(lowest)
         if not darkest:
             return Answer(key, UNDECIDED, "no Sentinel-2 pixels")
-        told = f"darkest 0.1-percentile of the ten bands: {', '.join(f'{value} in {year}' for year, value in darkest.items())} "
-        told += f"(below {PROVES_NONE}: no offset; from {SUGGESTS_OFFSET}: +1000)"
+        evidence = f"darkest 0.1-percentile of the ten bands: {', '.join(f'{value} in {year}' for year, value in darkest.items())} "
+        evidence += f"(below {PROVES_NONE}: no offset; from {SUGGESTS_OFFSET}: +1000)"
         values = {
-            "dn_harmonised" if one < PROVES_NONE else "dn_plus1000" if one >= SUGGESTS_OFFSET else UNDECIDED for one in darkest.values()
+            "dn_harmonised" if value < PROVES_NONE else "dn_plus1000" if value >= SUGGESTS_OFFSET else UNDECIDED
+            for value in darkest.values()
         }
-        return Answer(key, values.pop() if len(values) == 1 else UNDECIDED, told)
+        return Answer(key, values.pop() if len(values) == 1 else UNDECIDED, evidence)
 
     def resampling(self) -> Answer:
-        """How the 20 m bands came to 10 m, by what each method leaves unexplained."""
+        """Infer the resampling of the 20 m bands from the residual of each method."""
         key = "sentinel2.resampling_20m"
         if len(self.residuals) < LEAST_TILES:
             return Answer(key, UNDECIDED, f"{len(self.residuals)} 20 m bands without gaps and with detail: too few")
-        left, whole = np.median(self.residuals, axis=0), np.median(self.wholeness, axis=0)
-        places = left.argmin(axis=1)
-        nearest, smooth = (float(left[number, place]) for number, place in enumerate(places))
+        residual, whole = np.median(self.residuals, axis=0), np.median(self.wholeness, axis=0)
+        places = residual.argmin(axis=1)
+        nearest, smooth = (float(residual[number, place]) for number, place in enumerate(places))
         bilinear, cubic = whole[:, places[1]].tolist()
         value = UNDECIDED
         if nearest <= ROUNDING and smooth >= CLEARER * ROUNDING:
@@ -200,49 +202,49 @@ class Clues:
         elif smooth <= ROUNDING and nearest >= CLEARER * ROUNDING and max(bilinear, cubic) >= max(WHOLE, CLEARER * min(bilinear, cubic)):
             value = "bilinear" if bilinear > cubic else "cubic"
         row, col = PHASES[int(places[0] if nearest < smooth else places[1])]
-        told = (
+        evidence = (
             f"left unexplained in DN: by nearest {nearest:.2f}, by bilinear or cubic {smooth:.2f}; "
             f"wholeness of the 20 m pixels: if bilinear {bilinear:.2f}, if cubic {cubic:.2f}; "
             f"20 m pixels begin at row {row}, column {col}; {100 * float(np.median(self.constant)):.0f} % of 2×2 cells equal"
         )
-        return Answer(key, value, told)
+        return Answer(key, value, evidence)
 
     def kernel(self) -> Answer:
-        """The 3×3 mean of Sentinel-1, by the zeros of its spectrum."""
+        """Infer the 3×3 mean of Sentinel-1 from the zeros of its spectrum."""
         key = "sentinel1.kernel"
         if len(self.speckle["power"]) < LEAST_TILES:
             return Answer(key, UNDECIDED, f"{len(self.speckle['power'])} bands without gaps: too few")
         misfits = {
-            f"{kernel} of {scale}": misfit(np.median(seen, axis=0), kernel)
-            for scale, seen in self.speckle.items()
+            f"{kernel} of {scale}": misfit(np.median(spectra, axis=0), kernel)
+            for scale, spectra in self.speckle.items()
             for kernel in KERNELS
             if kernel != "none" or scale == "power"
         }
         by_kernel = {kernel: min(value for name, value in misfits.items() if name.startswith(kernel)) for kernel in KERNELS}
         best = min(by_kernel, key=lambda name: by_kernel[name])
         others = min(value for name, value in by_kernel.items() if name != best)
-        found = np.fft.irfft2(np.median(self.speckle["power"], axis=0))
-        lags = {(row, col): float(found[row, col] / found[0, 0]) for row, col in ((0, 1), (1, 0), (1, 1), (0, 2), (2, 0))}
-        told = (
+        covariance = np.fft.irfft2(np.median(self.speckle["power"], axis=0))
+        lags = {(row, col): float(covariance[row, col] / covariance[0, 0]) for row, col in ((0, 1), (1, 0), (1, 1), (0, 2), (2, 0))}
+        evidence = (
             f"misfit of the speckle's spectrum: {', '.join(f'{name} {value:.2f}' for name, value in misfits.items())}; "
             f"autocorrelation {', '.join(f'{lag} {value:.2f}' for lag, value in lags.items())}"
         )
         clear = by_kernel[best] <= PLAINER * others and (best != "none" or max(lags.values()) <= ROUGH)
-        return Answer(key, best if clear else UNDECIDED, told)
+        return Answer(key, best if clear else UNDECIDED, evidence)
 
     def elevation(self) -> Answer:
-        """How the elevation came from 1″ to 10 m, by repeated and by straight values."""
+        """Infer the resampling of the elevation from 1″ to 10 m from equal neighbours and zero second differences."""
         key = "elevation.resampling"
         if len(self.repeats) < LEAST_TILES:
             return Answer(key, UNDECIDED, f"{len(self.repeats)} patches without gaps and with relief in parts of a metre: too few")
         equal, straight, different = np.median(self.repeats, axis=0)
-        told = (
+        evidence = (
             f"{100 * equal:.0f} % of neighbours equal, {100 * straight:.0f} % of second differences vanish, "
             f"{100 * different:.0f} % of the values differ"
         )
         if NEAREST_REPEATS[0] <= equal <= NEAREST_REPEATS[1] and different >= LEAST_DIFFERENT:
-            return Answer(key, "nearest", told)
-        return Answer(key, "bilinear" if equal <= BILINEAR_REPEATS and straight >= STRAIGHT else UNDECIDED, told)
+            return Answer(key, "nearest", evidence)
+        return Answer(key, "bilinear" if equal <= BILINEAR_REPEATS and straight >= STRAIGHT else UNDECIDED, evidence)
 
 
 METHODS = ("nearest", "bilinear", "cubic")
@@ -250,7 +252,7 @@ PHASES = ((0, 0), (0, 1), (1, 0), (1, 1))
 
 
 def weight(method: str, distance: Floats) -> Floats:
-    """Weight of a source pixel at a distance in source pixels, as GDAL has it when it enlarges (cubic: a = −0.5)."""
+    """Return the weight of a source pixel at a distance in source pixels, as GDAL has it for upsampling (cubic: a = −0.5)."""
     d = abs(distance)
     if method == "nearest":
         return (d < 0.5).astype(np.float64)
@@ -262,40 +264,40 @@ def weight(method: str, distance: Floats) -> Floats:
 
 @cache
 def operator(method: str, phase: int, size: int) -> tuple[Floats, Floats]:
-    """What makes `size` pixels of 10 m from the 20 m pixels that begin at pixel `phase`, and what leads back (least squares)."""
+    """Return the matrix that makes `size` 10 m pixels from 20 m pixels that begin at pixel `phase`, and its pseudoinverse."""
     at = (np.arange(size) + 0.5 - phase) / 2 - 0.5
     source = np.arange(np.floor(at.min()) - 2, np.ceil(at.max()) + 3)
-    made = weight(method, at[:, np.newaxis] - source[np.newaxis])
-    made = made[:, abs(made).sum(axis=0) > 0]
-    return made, np.asarray(np.linalg.pinv(made), np.float64)
+    matrix = weight(method, at[:, np.newaxis] - source[np.newaxis])
+    matrix = matrix[:, abs(matrix).sum(axis=0) > 0]
+    return matrix, np.asarray(np.linalg.pinv(matrix), np.float64)
 
 
 def residuals(band: Floats) -> Floats:
-    """What nearest, and bilinear (or cubic), cannot explain of a band, by phase; median over its pixels in its units, (2, phase).
+    """Return the median absolute residual of nearest, and of bilinear (or cubic), by phase, in the units of the band, (2, phase).
 
-    The median, since a mosaic changes from one date to another at 10 m pixels, and no method explains these.
+    The median, since a mosaic changes from one date to another at 10 m pixels, which no method explains.
     """
-    found = np.empty((2, len(PHASES)))
+    by_phase = np.empty((2, len(PHASES)))
     for number, method in enumerate(METHODS[:2]):
-        rows, cols = ([made @ back for made, back in (operator(method, phase, size) for phase in (0, 1))] for size in band.shape)
-        above = [one @ band for one in rows]
+        rows, cols = ([matrix @ inverse for matrix, inverse in (operator(method, phase, size) for phase in (0, 1))] for size in band.shape)
+        along_columns = [projection @ band for projection in rows]
         for place, (row, col) in enumerate(PHASES):
-            found[number, place] = np.median(abs(band - above[row] @ cols[col].T))
-    return found
+            by_phase[number, place] = np.median(abs(band - along_columns[row] @ cols[col].T))
+    return by_phase
 
 
 def wholeness(band: Floats) -> Floats:
-    """Mean cosine of 2π times the 20 m pixels that a band leads back to by bilinear and by cubic, by phase, (2, phase)."""
-    found = np.empty((2, len(PHASES)))
+    """Return the mean cosine of 2π times the 20 m pixels recovered by bilinear and by cubic, by phase, (2, phase)."""
+    by_phase = np.empty((2, len(PHASES)))
     for number, method in enumerate(METHODS[1:]):
         for place, (row, col) in enumerate(PHASES):
-            back = operator(method, row, band.shape[0])[1] @ band @ operator(method, col, band.shape[1])[1].T
-            found[number, place] = np.cos(2 * np.pi * back[4:-4, 4:-4]).mean()  # ends are known from one side only
-    return found
+            source = operator(method, row, band.shape[0])[1] @ band @ operator(method, col, band.shape[1])[1].T
+            by_phase[number, place] = np.cos(2 * np.pi * source[4:-4, 4:-4]).mean()  # the edges are known from one side only
+    return by_phase
 
 
 def constant_share(band: Floats) -> float:
-    """Largest share over the four phases of 2×2 cells of equal pixels."""
+    """Return the share of 2×2 cells of equal pixels, the largest of the four phases."""
 
     def share(row: int, col: int) -> float:
         part = band[row:, col:]
@@ -307,7 +309,7 @@ def constant_share(band: Floats) -> float:
 
 
 def repeats(dem: Floats) -> tuple[float, float, float]:
-    """Shares of equal neighbours, of second differences below 2 % of the median slope (along rows and columns), of different values."""
+    """Return the shares of equal neighbours, of second differences below 2 % of the median slope, and of distinct values."""
     slopes = [np.diff(dem, axis=axis) for axis in (0, 1)]
     equal = float(np.mean([(slope == 0).mean() for slope in slopes]))
     bends = np.concatenate([abs(np.diff(slope, axis=axis)).ravel() for axis, slope in enumerate(slopes)])
@@ -324,7 +326,7 @@ KERNELS = {
 
 
 def smoothed(band: Floats) -> Floats:
-    """The scene without its speckle: a wide Gaussian mean."""
+    """Return the scene without its speckle: a wide Gaussian mean."""
     from scipy import ndimage
 
     return np.asarray(ndimage.gaussian_filter(band, 8, mode="nearest"))
@@ -332,42 +334,42 @@ def smoothed(band: Floats) -> Floats:
 
 @cache
 def window(shape: tuple[int, int]) -> Floats:
-    """Hann window."""
+    """Return a Hann window."""
     return np.outer(np.hanning(shape[0]), np.hanning(shape[1]))
 
 
 def spectrum(speckle: Floats) -> Floats:
-    """Power spectrum of a patch, its mean 1, (row, column // 2 + 1)."""
+    """Return the power spectrum of a patch, its mean 1, (row, column // 2 + 1)."""
     power = abs(np.fft.rfft2((speckle - speckle.mean()) * window(speckle.shape))) ** 2
     return np.asarray(power / power.mean())
 
 
 @cache
 def response(kernel: str, shape: tuple[int, int]) -> Floats:
-    """Spectrum of white noise after a kernel, as `spectrum` sees it: through the window, (row, column // 2 + 1)."""
+    """Return the expected `spectrum` of white noise after a kernel, window included, (row, column // 2 + 1)."""
     leak = abs(np.fft.fft2(window(shape))) ** 2
-    own = abs(np.fft.fft2(KERNELS[kernel], shape)) ** 2
-    seen = np.fft.ifft2(np.fft.fft2(leak / leak.sum()) * np.fft.fft2(own)).real
-    return np.asarray(seen[:, : shape[1] // 2 + 1])
+    transfer = abs(np.fft.fft2(KERNELS[kernel], shape)) ** 2
+    blurred = np.fft.ifft2(np.fft.fft2(leak / leak.sum()) * np.fft.fft2(transfer)).real
+    return np.asarray(blurred[:, : shape[1] // 2 + 1])
 
 
-def misfit(seen: Floats, kernel: str) -> float:
-    """How far the logarithm of a spectrum without a kernel's is from a smooth one; root mean square.
+def misfit(power: Floats, kernel: str) -> float:
+    """Return the root mean square difference between the logarithm of a spectrum divided by that of a kernel and a smooth one.
 
-    The smooth one is a quadratic in the cosines of the two frequencies. The lowest frequencies show the scene, the highest what
-    bilinear resampling took: neither counts.
+    The smooth one is a quadratic in the cosines of the two frequencies. The lowest frequencies show the scene, the highest are
+    weakened by bilinear resampling: both are left out.
     """
-    rows, cols = seen.shape[0], 2 * (seen.shape[1] - 1)
+    rows, cols = power.shape[0], 2 * (power.shape[1] - 1)
     fy, fx = np.meshgrid(2 * np.pi * np.fft.fftfreq(rows), 2 * np.pi * np.fft.rfftfreq(cols), indexing="ij")
     used = (np.hypot(fx, fy) > np.pi / 4) & (np.maximum(abs(fx), abs(fy)) < 0.9 * np.pi)
     y, x = np.cos(fy[used]), np.cos(fx[used])
     smooth = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=1)
-    own = np.log(seen[used]) - np.log(response(kernel, (rows, cols))[used])
-    return float(np.sqrt(np.mean((own - smooth @ np.linalg.lstsq(smooth, own, rcond=None)[0]) ** 2)))
+    ratio = np.log(power[used]) - np.log(response(kernel, (rows, cols))[used])
+    return float(np.sqrt(np.mean((ratio - smooth @ np.linalg.lstsq(smooth, ratio, rcond=None)[0]) ** 2)))
 
 
 def as_config(answers: Iterable[Answer]) -> str:
-    """The decided answers as the YAML of a configuration; the others as comments with their evidence."""
+    """Return the decided answers as YAML of a configuration, the others as comments with their evidence."""
     import yaml
 
     values: dict[str, Any] = {}
@@ -385,6 +387,6 @@ def as_config(answers: Iterable[Answer]) -> str:
 
 
 def evidence(answers: Iterable[Answer]) -> Iterator[dict[str, str]]:
-    """Rows for people: key, value, evidence."""
+    """Yield key, value and evidence of each answer as a row of text."""
     for answer in answers:
         yield {"key": answer.key, "found": str(answer.value), "by": answer.evidence}

@@ -1,4 +1,4 @@
-"""Maps of the differences between two datasets, one small map per figure, tile by tile."""
+"""Draw maps of the differences between two datasets, tile by tile."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ABSENT = "#e4e4e4"
 
 
 def difference_maps(rows: pd.DataFrame, alone: pd.DataFrame, year: str, side: float, target: str | Path) -> None:
-    """Maps of a year from the rows of `differences.compare_pairs`.
+    """Draw the maps of a year from the rows of `differences.compare_pairs`.
 
     Args:
         rows: of that year.
@@ -31,41 +31,41 @@ def difference_maps(rows: pd.DataFrame, alone: pd.DataFrame, year: str, side: fl
     """
     import pandas as pd
 
-    every = pd.concat([rows.assign(code=rows["match"].map(list(MATCHES).index)), alone.assign(code=len(MATCHES) - 1)], ignore_index=True)
-    s2 = every[[f"{band}_mae" for band in S2_BANDS]].mean(axis=1)
+    tiles = pd.concat([rows.assign(code=rows["match"].map(list(MATCHES).index)), alone.assign(code=len(MATCHES) - 1)], ignore_index=True)
+    s2 = tiles[[f"{band}_mae" for band in S2_BANDS]].mean(axis=1)
     figures = {
         "Sentinel-2: mean |ours − published|, ten bands": (s2, "DN", False),
-        "VV: mean ours − published": (every["VV_bias"], "dB", True),
-        "DEM: mean ours − published": (every["DEM_bias"], "m", True),
-        "Masks: IoU of mining": (every["iou"], "iou", False),
-        "Mining: ours − published": (every["percent_difference"], "% points", True),
+        "VV: mean ours − published": (tiles["VV_bias"], "dB", True),
+        "DEM: mean ours − published": (tiles["DEM_bias"], "m", True),
+        "Masks: IoU of mining": (tiles["iou"], "iou", False),
+        "Mining: ours − published": (tiles["percent_difference"], "% points", True),
     }
-    made = canvas.figure(13.5, 8.4)
-    first, *others = made.subplots(2, 3).ravel()
-    _categories(first, _on_grid(every, every["code"], side), every["match"].fillna("only ours"))
+    figure = canvas.figure(13.5, 8.4)
+    first, *others = figure.subplots(2, 3).ravel()
+    _categories(first, _on_grid(tiles, tiles["code"], side), tiles["match"].fillna("only ours"))
     for axes, (title, (values, unit, signed)) in zip(others, figures.items(), strict=True):
-        _values(axes, _on_grid(every, values, side), title, unit, signed)
-    made.suptitle(f"{year}: ours and published, tile by tile (grey: nothing to compare)", fontsize=13)
-    canvas.save(made, target)
+        _values(axes, _on_grid(tiles, values, side), title, unit, signed)
+    figure.suptitle(f"{year}: ours and published, tile by tile (grey: nothing to compare)", fontsize=13)
+    canvas.save(figure, target)
 
 
 def share_map(rows: pd.DataFrame, year: str, side: float, target: str | Path) -> None:
-    """Class shares of ours, as published, and their difference, from the rows of `published.by_tile` of a year."""
-    made = canvas.figure(13.5, 4.4)
+    """Draw our class shares, the published ones and their difference, from the rows of `published.by_tile` of a year."""
+    figure = canvas.figure(13.5, 4.4)
     top = max(float(rows[["ours_percent", "published_percent"]].max().max()), 1.0)
     panels = (
         ("Mining, ours", "ours_percent", "%", False, top),
         ("Mining, published", "published_percent", "%", False, top),
         ("Ours − published", "percent_difference", "% points", True, None),
     )
-    for axes, (title, column, unit, signed, end) in zip(made.subplots(1, 3), panels, strict=True):
+    for axes, (title, column, unit, signed, end) in zip(figure.subplots(1, 3), panels, strict=True):
         _values(axes, _on_grid(rows, rows[column], side), title, unit, signed, end)
-    made.suptitle(f"{year}: {len(rows)} tiles whose id has one place (grey: none)", fontsize=13)
-    canvas.save(made, target)
+    figure.suptitle(f"{year}: {len(rows)} tiles whose id has one place (grey: none)", fontsize=13)
+    canvas.save(figure, target)
 
 
 def _on_grid(rows: pd.DataFrame, values: pd.Series[Any], side: float) -> NDArray[np.float64]:
-    """Values by tile as a (row, column) array, NaN where there is no tile."""
+    """Return values by tile as a (row, column) array, NaN where there is no tile."""
     cols = ((rows["left"] - rows["left"].min()) / side).round().astype(int)
     lines = ((rows["top"].max() - rows["top"]) / side).round().astype(int)
     grid = np.full((int(lines.max()) + 1, int(cols.max()) + 1), np.nan)
@@ -74,9 +74,9 @@ def _on_grid(rows: pd.DataFrame, values: pd.Series[Any], side: float) -> NDArray
 
 
 def _values(axes: Axes, grid: NDArray[np.float64], title: str, unit: str, signed: bool, end: float | None = None) -> None:
-    """A map with its colour bar; a signed one is white at 0, an IoU runs from 0 to 1."""
-    known = grid[np.isfinite(grid)]
-    largest = end or float(np.percentile(abs(known), 98) if known.size else 0) or float(abs(known).max() if known.size else 0) or 1.0
+    """Draw a map with its colour bar; a signed one is white at 0, an IoU goes from 0 to 1."""
+    values = grid[np.isfinite(grid)]
+    largest = end or float(np.percentile(abs(values), 98) if values.size else 0) or float(abs(values).max() if values.size else 0) or 1.0
     if unit == "iou":
         options: dict[str, Any] = {"cmap": "viridis", "vmin": 0, "vmax": 1}
     elif signed:
@@ -84,12 +84,10 @@ def _values(axes: Axes, grid: NDArray[np.float64], title: str, unit: str, signed
     else:
         options = {"cmap": "viridis", "vmin": 0, "vmax": largest}
     axes.set_facecolor(ABSENT)
-    name = f"{title}" + (
-        "\n(nothing to compare)" if not known.size else f"\nmean {known.mean():.3g}" + ("" if unit == "iou" else f" {unit}")
-    )
+    name = title + ("\n(nothing to compare)" if not values.size else f"\nmean {values.mean():.3g}" + ("" if unit == "iou" else f" {unit}"))
     drawn = canvas.show(axes, np.ma.masked_invalid(grid), name, 0, **options)
-    over = known.size and abs(known).max() > options["vmax"]
-    under = signed and known.size and known.min() < options["vmin"]
+    over = values.size and abs(values).max() > options["vmax"]
+    under = signed and values.size and values.min() < options["vmin"]
     extend = "both" if under else "max" if over else "neither"
     bar = axes.figure.colorbar(drawn, ax=axes, shrink=0.75, extend=extend)
     bar.set_label("IoU" if unit == "iou" else unit)

@@ -1,31 +1,33 @@
-"""Which of our tiles learnt their labels from the very masks they are compared with: only the others make an independent comparison."""
+"""Find the tiles whose labels come from the masks they are compared with: only the others make an independent comparison."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from smallmines.compare.pairs import Pair
+from smallmines.core.layout import UserFolder
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Labels = Literal["imported", "held_out", "own", "unknown"]
-"""`imported`: the published mask was read for labels. `held_out`: it was kept out of an import. `own`: the run imported no masks, or
-none of this place. `unknown`: the record was not given."""
+"""Origin of the labels of a tile. `imported`: from the published mask. `held_out`: its mask was kept out of an import. `own`: the run
+imported no mask of this tile. `unknown`: the run is not known."""
 
 NOT_INDEPENDENT = "not an independent comparison"
 
 
 @dataclass(frozen=True)
 class Record:
-    """What a run imported.
+    """Masks that a run imported as labels.
 
     Attributes:
-        known: False where nobody said which run made our patches.
-        masks: names of the mask files that were read.
+        known: False where the run of our patches is not known.
+        masks: names of the imported mask files.
         held_out: our tile ids that were held out, by year.
     """
 
@@ -34,7 +36,7 @@ class Record:
     held_out: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     def of(self, pair: Pair) -> Labels:
-        """Where the labels of a pair's tile are from."""
+        """Return where the labels of a pair's tile come from."""
         if not self.known:
             return "unknown"
         if pair.ours.header.tile_id in self.held_out.get(pair.ours.header.year, ()):
@@ -44,10 +46,10 @@ class Record:
 
 
 def read_record(user: Path | None) -> Record:
-    """The record of `smallmines labels import-masks` below `resources/user/<run>` (`imported/<year>/<block>.csv`).
+    """Read the record of `smallmines labels import-masks` below `resources/user/<run>` (`imported/<year>/<block>.csv`).
 
     Args:
-        user: None: not known.
+        user: the folder, or None where the run is not known.
     """
     if user is None:
         return Record(known=False)
@@ -55,7 +57,7 @@ def read_record(user: Path | None) -> Record:
 
     masks: set[str] = set()
     held: dict[str, set[str]] = {}
-    for path in sorted(user.glob("imported/*/*.csv")):
+    for path in sorted(UserFolder(user).imported.glob("*/*.csv")):
         table = pd.read_csv(path, dtype=str)
         masks |= set(table.loc[table["what"] == "mask", "name"])
         held.setdefault(path.parent.name, set()).update(table.loc[table["what"] == "held_out", "name"])
@@ -63,10 +65,8 @@ def read_record(user: Path | None) -> Record:
 
 
 def verdict(labels: Iterable[str]) -> str:
-    """What the origin of the labels of all compared tiles says about the comparison of the masks."""
-    count = {name: 0 for name in ("imported", "held_out", "own", "unknown")}
-    for one in labels:
-        count[one] += 1
+    """Return whether the comparison of the masks is independent, given the origin of the labels of all compared tiles."""
+    count = Counter(labels)
     if count["unknown"]:
         return f"{NOT_INDEPENDENT}, unless these masks were never read as labels: name the run with --config"
     if not count["imported"]:
@@ -77,7 +77,7 @@ def verdict(labels: Iterable[str]) -> str:
 
 
 def agreement_by_origin(rows: pd.DataFrame) -> dict[str, dict[str, Any]]:
-    """Agreement of the masks apart for the tiles of each origin, see `differences.mask_agreement`."""
+    """Return the agreement of the masks by origin of the labels, see `differences.mask_agreement`."""
     from smallmines.compare.differences import mask_agreement
 
-    return {str(name): mask_agreement(own) for name, own in rows.groupby("labels", sort=True)}
+    return {str(name): mask_agreement(group) for name, group in rows.groupby("labels", sort=True)}

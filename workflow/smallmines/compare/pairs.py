@@ -1,4 +1,4 @@
-"""Which patches of two datasets show the same place: joined by footprint, never by the number in the name."""
+"""Match the patches of two datasets by footprint, never by the id in the name."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smallmines.core.errors import UserError
-from smallmines.core.patch_files import Header, named, patch_files, read_header
+from smallmines.core.patch_files import Header, patch_files, read_header
+from smallmines.core.product import IMAGE, MASK, parse_patch_name
 
 Match = Literal["exact", "shifted", "other"]
 
 SAME = 0.01
-"""Shift in pixels below which two grids are the same."""
+"""Maximum shift in pixels between two grids that count as the same."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Joined:
-    """Two datasets, joined: pairs by year and our id, and the patches that have no partner."""
+    """Matched datasets: pairs by year and our id, and the patches without a partner."""
 
     pairs: list[Pair]
     only_ours: list[Patch]
@@ -60,50 +61,50 @@ class Joined:
 
 
 def find_patches(folder: Path) -> list[Patch]:
-    """All patches below a folder, by year and id.
+    """Return all patches below a folder, by year and id.
 
     Raises:
-        UserError: two images or two masks of one tile and year; a file that is no georeferenced raster.
+        UserError: two images or two masks of one tile and year, or a file that is no georeferenced raster.
     """
-    found: dict[tuple[str, str], dict[str, Path]] = {}
+    by_tile: dict[tuple[str, str], dict[str, Path]] = {}
     for path in patch_files(folder):
-        kind, tile_id, year = named(path)
-        files = found.setdefault((year, tile_id), {})
-        if kind in files:
+        parts = parse_patch_name(path.name)
+        assert parts is not None, path
+        files = by_tile.setdefault((parts.year, parts.tile_id), {})
+        if parts.prefix in files:
             raise UserError(
-                f"one {kind} of tile {tile_id} and year {year} in {folder}", f"{files[kind]} and {path}", "name the folder of one dataset"
+                f"one {parts.prefix} of tile {parts.tile_id} and year {parts.year} in {folder}",
+                f"{files[parts.prefix]} and {path}",
+                "name the folder of one dataset",
             )
-        files[kind] = path
-    return [
-        Patch(read_header(files.get("IMG") or files["MASK"]), files.get("IMG"), files.get("MASK")) for _, files in sorted(found.items())
-    ]
+        files[parts.prefix] = path
+    images_and_masks = [(files.get(IMAGE.prefix), files.get(MASK.prefix)) for _, files in sorted(by_tile.items())]
+    return [Patch(read_header(image or mask), image, mask) for image, mask in images_and_masks]  # type: ignore[arg-type]
 
 
 def join(ours: Sequence[Patch], published: Sequence[Patch]) -> Joined:
     """Pair each patch of ours with the published one of the same year and CRS that covers most of it.
 
     Raises:
-        UserError: no patch of the one overlaps a patch of the other; says years, CRS and bounds of both.
+        UserError: no patch of the one overlaps a patch of the other; with years, CRS and bounds of both.
     """
     pairs: list[Pair] = []
     alone: list[Patch] = []
     taken: set[int] = set()
-    groups: dict[tuple[str, str], list[int]] = {}
-    for number, patch in enumerate(published):
-        groups.setdefault((patch.header.year, patch.header.crs), []).append(number)
-    for (year, crs), mine in _by_year_and_crs(ours).items():
-        theirs = groups.get((year, crs), [])
-        partner, area = _largest_overlap([ours[one].header for one in mine], [published[one].header for one in theirs])
-        for one, other, covered in zip(mine, partner.tolist(), area.tolist(), strict=True):
+    candidates = _by_year_and_crs(published)
+    for key, numbers in _by_year_and_crs(ours).items():
+        others = candidates.get(key, [])
+        partner, area = _largest_overlap([ours[number].header for number in numbers], [published[number].header for number in others])
+        for number, position, covered in zip(numbers, partner.tolist(), area.tolist(), strict=True):
             if covered > 0:
-                taken.add(theirs[other])
-                pairs.append(_pair(ours[one], published[theirs[other]], covered))
+                taken.add(others[position])
+                pairs.append(_pair(ours[number], published[others[position]], covered))
             else:
-                alone.append(ours[one])
+                alone.append(ours[number])
     if not pairs:
         raise UserError(
             "two datasets of one place and year in one CRS",
-            f"ours: {_words(ours)}; published: {_words(published)}",
+            f"ours: {_described(ours)}; published: {_described(published)}",
             "compare the same area and years; set grid.crs to that of the published patches",
         )
     pairs.sort(key=lambda pair: (pair.ours.header.year, pair.ours.header.tile_id))
@@ -118,13 +119,13 @@ def _by_year_and_crs(patches: Sequence[Patch]) -> dict[tuple[str, str], list[int
 
 
 def bounds(headers: Sequence[Header]) -> NDArray[np.float64]:
-    """West, south, east, north of each patch, (patch, 4)."""
+    """Return west, south, east, north of each patch, (patch, 4)."""
     rows = [(h.left, h.top - h.height * h.resolution[1], h.left + h.width * h.resolution[0], h.top) for h in headers]
     return np.array(rows, np.float64).reshape(-1, 4)
 
 
 def _largest_overlap(ours: Sequence[Header], theirs: Sequence[Header]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """For each of ours the number of the published footprint that covers most of it (the first of a tie), and the area; 0: none."""
+    """Return for each of ours the position of the published footprint that covers most of it (the first of a tie), and the area, or 0."""
     from shapely import STRtree, box
 
     mine, other = bounds(ours), bounds(theirs)
@@ -150,10 +151,10 @@ def _pair(ours: Patch, published: Patch, covered: float) -> Pair:
     return Pair(ours, published, match, dx, dy, covered / size)
 
 
-def _words(patches: Sequence[Patch]) -> str:
-    """Number, years, CRS and bounds of patches."""
+def _described(patches: Sequence[Patch]) -> str:
+    """Return number, years, CRS and bounds of patches, in words."""
     headers = [patch.header for patch in patches]
-    years, systems = (", ".join(sorted({getattr(one, name) for one in headers})) for name in ("year", "crs"))
-    every = bounds(headers)
-    (west, south), (east, north) = every[:, :2].min(axis=0).tolist(), every[:, 2:].max(axis=0).tolist()
+    years, systems = (", ".join(sorted({getattr(header, name) for header in headers})) for name in ("year", "crs"))
+    edges = bounds(headers)
+    (west, south), (east, north) = edges[:, :2].min(axis=0).tolist(), edges[:, 2:].max(axis=0).tolist()
     return f"{len(patches)} patches of {years} in {systems}, x {west:g} to {east:g}, y {south:g} to {north:g}"

@@ -1,8 +1,8 @@
-"""A dataset against the published split tables alone: counts, means, empty tiles, bins, and shares by tile where an id has one place.
+"""Compare a dataset with the published split tables alone: counts, means, empty tiles, bins, and shares by tile where ids can be matched.
 
-The published tables (`train_test_splits_<year>.csv`) have no coordinates. A number stands for the same tile only as far as our grid says
-so (`released_id` of the index); behind the one cell that the rule of the grid lacks, numbers differ by one, and between the two ranges
-nothing is joined.
+The published tables (`train_test_splits_<year>.csv`) have no coordinates. An id stands for the same tile only where our grid states it
+(`released_id` of the index). The rule of the grid lacks one released cell: ids after it differ by one, and ids that may be on either side
+of it are not matched.
 """
 
 from __future__ import annotations
@@ -18,25 +18,24 @@ from numpy.typing import NDArray
 from smallmines.compare.differences import read_mask
 from smallmines.compare.pairs import Patch, find_patches
 from smallmines.core.errors import UserError
-from smallmines.core.patch_files import NAME
-from smallmines.dataset.patches import MASK_NODATA
+from smallmines.core.product import MASK_NODATA, PATCH_NAME
 from smallmines.dataset.split_methods import BINS, bins_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
 UNDECIDED = (2041, 2067)
-"""Released ids whose place is not known from the tables: the cell that the rule of the grid lacks is one of them."""
+"""Range of released ids whose location is not known from the tables: one of them is the cell that the rule of the grid lacks."""
 
 RELEASED_TILES = 2135
 COLUMNS = ("patch_name", "class_percentage")
 
 BIN_NAMES = tuple(f"{low:g}–{high:g} %" for low, high in itertools.pairwise(BINS))
-"""Of `splits.bins_of`: the upper end belongs to a bin, the lower does not (0 to the first)."""
+"""Names of the bins of `split_methods.bins_of`: a bin contains its upper end and not its lower one (0 belongs to the first)."""
 
 
 def tables_in(place: Path) -> list[Path]:
-    """The CSV files with published class shares: `place` itself, or those below it that have the columns `COLUMNS`."""
+    """Return the CSV files with the columns `COLUMNS`: `place` itself, or files below it."""
     files = [place] if place.is_file() and place.suffix == ".csv" else sorted(place.rglob("*.csv")) if place.is_dir() else []
     return [path for path in files if set(COLUMNS) <= set(_first_line(path).split(","))]
 
@@ -47,39 +46,39 @@ def _first_line(path: Path) -> str:
 
 
 def read_published(files: Sequence[Path]) -> pd.DataFrame:
-    """tile_id (str), year (int), percent (mining in the tile), split ("" where not told), one row per tile and year.
+    """Read tile_id (str), year (int), percent (mining in the tile), split ("" where there is none), one row per tile and year.
 
     Raises:
-        UserError: a name that is no patch's, a share outside 0 to 100, or a tile twice.
+        UserError: a name that is not that of a patch, a share outside 0 to 100, or a tile and year twice.
     """
     import pandas as pd
 
     table = pd.concat([pd.read_csv(path, encoding="utf-8-sig") for path in files], ignore_index=True)
-    names = table["patch_name"].astype(str).str.extract(f"^{NAME.pattern}$")
+    names = table["patch_name"].astype(str).str.extract(f"^{PATCH_NAME.pattern}$")
     percent = pd.to_numeric(table["class_percentage"], errors="coerce")
-    wrong = names[1].isna() | ~names[1].astype(str).str.isdigit() | ~percent.between(0, 100)
+    wrong = names["tile_id"].isna() | ~names["tile_id"].astype(str).str.isdigit() | ~percent.between(0, 100)
     if wrong.any():
         first = table.loc[wrong, list(COLUMNS)].iloc[0].tolist()
         raise UserError(
             "rows like MASK_0001_2016.tif with 0 to 100 % of mining", f"{wrong.sum()} other rows, e.g. {first}", "mend the tables"
         )
     split = table["split"].fillna("").astype(str) if "split" in table else ""
-    made = pd.DataFrame({"tile_id": names[1].map(lambda name: f"{int(name):04d}"), "year": names[2].astype(int), "percent": percent})
-    made = made.assign(split=split)
-    if (twice := made.duplicated(["tile_id", "year"])).any():
-        one = made[twice].iloc[0]
-        raise UserError("one row per tile and year", f"tile {one['tile_id']} of {one['year']} twice", "name the tables of one release")
-    return made.sort_values(["year", "tile_id"], ignore_index=True)
+    ids = names["tile_id"].map(lambda name: f"{int(name):04d}")
+    shares = pd.DataFrame({"tile_id": ids, "year": names["year"].astype(int), "percent": percent}).assign(split=split)
+    if (twice := shares.duplicated(["tile_id", "year"])).any():
+        row = shares[twice].iloc[0]
+        raise UserError("one row per tile and year", f"tile {row['tile_id']} of {row['year']} twice", "name the tables of one release")
+    return shares.sort_values(["year", "tile_id"], ignore_index=True)
 
 
 def read_ours(folder: Path) -> pd.DataFrame:
-    """Our class shares, from `index.parquet`, else from the masks.
+    """Read our class shares from `index.parquet`, else from the masks.
 
     Returns:
         tile_id, year, percent (NaN without data), released_id (True, False or NA), left, top, side (of the tile).
 
     Raises:
-        UserError: there is neither.
+        UserError: there is neither index nor mask.
     """
     import pandas as pd
 
@@ -104,84 +103,82 @@ def read_ours(folder: Path) -> pd.DataFrame:
         raise UserError(
             f"index.parquet or masks MASK_… below {folder}", "neither", "name the folder of a dataset, e.g. results/<run>/dataset"
         )
-    rows = [
-        (
-            one.header.tile_id,
-            int(one.header.year),
-            _share(one),
-            one.header.left,
-            one.header.top,
-            one.header.height * one.header.resolution[1],
-        )
-        for one in patches
-    ]
-    table = pd.DataFrame(rows, columns=["tile_id", "year", "percent", "left", "top", "side"])
+    headers = [patch.header for patch in patches]
+    table = pd.DataFrame(
+        {
+            "tile_id": [header.tile_id for header in headers],
+            "year": [int(header.year) for header in headers],
+            "percent": [_mining_percent(patch) for patch in patches],
+            "left": [header.left for header in headers],
+            "top": [header.top for header in headers],
+            "side": [header.height * header.resolution[1] for header in headers],
+        }
+    )
     return table.assign(released_id=pd.array([None] * len(table), "boolean"))
 
 
-def _share(patch: Patch) -> float:
+def _mining_percent(patch: Patch) -> float:
     mask = read_mask(patch)
-    known = mask != MASK_NODATA
-    return 100 * float((mask[known] == 1).mean()) if known.any() else float("nan")
+    valid = mask != MASK_NODATA
+    return 100 * float((mask[valid] == 1).mean()) if valid.any() else float("nan")
 
 
 def released_ids(tile_ids: Sequence[str], known: Sequence[bool | None], published: Sequence[str]) -> tuple[list[str | None], str]:
-    """The released id of each of our tiles, None where it is not known, and how that was told.
+    """Return the released id of each of our tiles, None where it is not known, and how they were matched, in words.
 
     Args:
         tile_ids: ours, each once.
-        known: whether our id is the released one; None: no statement.
+        known: whether our id is the released one; None where that is not stated.
         published: the ids of the tables.
     """
     if set(tile_ids) == {name for name in published if name}:
         return list(tile_ids), "the same ids in both"
     if not any(known):
         return [None] * len(tile_ids), "no tile: nothing says which of our ids are the released ones (grid.released_ids_up_to)"
-    sure = max(int(name) for name, one in zip(tile_ids, known, strict=True) if one)
+    sure = max(int(name) for name, is_released in zip(tile_ids, known, strict=True) if is_released)
     behind = len(tile_ids) == RELEASED_TILES - 1 and sure == UNDECIDED[0] - 1
-    found: list[str | None] = []
-    for name, one in zip(tile_ids, known, strict=True):
-        number = int(name)
-        if one:
-            found.append(name)
+    ids: list[str | None] = []
+    for name, is_released in zip(tile_ids, known, strict=True):
+        if is_released:
+            ids.append(name)
         else:
-            found.append(f"{number + 1:04d}" if behind and number >= UNDECIDED[1] else None)
-    told = f"ids up to {sure}, which are the released ones"
+            ids.append(f"{int(name) + 1:04d}" if behind and int(name) >= UNDECIDED[1] else None)
+    matched = f"ids up to {sure}, which are the released ones"
     if behind:
-        told += f", and from {UNDECIDED[1] + 1}, which are one more than ours; {UNDECIDED[0]} to {UNDECIDED[1]} are left out"
-    return found, told
+        matched += f", and from {UNDECIDED[1] + 1}, which are one more than ours; {UNDECIDED[0]} to {UNDECIDED[1]} are left out"
+    return ids, matched
 
 
 def by_tile(ours: pd.DataFrame, published: pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    """Tiles and years of both: tile_id, released_id, year, ours_percent, published_percent, percent_difference, left, top."""
+    """Match the tiles and years of both: tile_id, released_id, year, ours_percent, published_percent, percent_difference, left, top."""
     import pandas as pd
 
     tiles = ours.drop_duplicates("tile_id")
-    known = [None if pd.isna(one) else bool(one) for one in tiles["released_id"]]
-    ids, told = released_ids(tiles["tile_id"].tolist(), known, sorted(set(published["tile_id"])))
+    known = [None if pd.isna(flag) else bool(flag) for flag in tiles["released_id"]]
+    ids, matched = released_ids(tiles["tile_id"].tolist(), known, sorted(set(published["tile_id"])))
     placed = ours.assign(released_id=ours["tile_id"].map(dict(zip(tiles["tile_id"], ids, strict=True)))).dropna(subset=["released_id"])
     joined = placed.rename(columns={"percent": "ours_percent"}).merge(
         published.rename(columns={"tile_id": "released_id", "percent": "published_percent"}), on=["released_id", "year"]
     )
     joined = joined.assign(percent_difference=joined["ours_percent"] - joined["published_percent"])
     columns = ["tile_id", "released_id", "year", "left", "top", "ours_percent", "published_percent", "percent_difference"]
-    return joined[columns].sort_values(["year", "tile_id"], ignore_index=True), told
+    return joined[columns].sort_values(["year", "tile_id"], ignore_index=True), matched
 
 
 def totals(percent: NDArray[np.float64]) -> dict[str, Any]:
-    """tiles, mean_percent, empty (tiles without mining), max_percent, bins (tiles by ten points, see `BIN_NAMES`)."""
-    known = percent[np.isfinite(percent)]
+    """Return tiles, mean_percent, empty (tiles without mining), max_percent, bins (tiles by ten points, see `BIN_NAMES`)."""
+    valid = percent[np.isfinite(percent)]
     return {
         "tiles": len(percent),
-        "mean_percent": float(known.mean()) if known.size else None,
-        "empty": int((known == 0).sum()),
-        "max_percent": float(known.max()) if known.size else None,
-        "bins": dict(zip(BIN_NAMES, np.bincount(bins_of(known), minlength=len(BIN_NAMES)).tolist(), strict=True)),
+        "mean_percent": float(valid.mean()) if valid.size else None,
+        "empty": int((valid == 0).sum()),
+        "max_percent": float(valid.max()) if valid.size else None,
+        "bins": dict(zip(BIN_NAMES, np.bincount(bins_of(valid), minlength=len(BIN_NAMES)).tolist(), strict=True)),
     }
 
 
 def against_tables(ours: pd.DataFrame, published: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Our dataset against the tables.
+    """Compare our dataset with the tables.
 
     Returns:
         The tiles and years that could be joined (see `by_tile`), and by year: ours and published (see `totals`), by_tile (tiles,
@@ -194,27 +191,26 @@ def against_tables(ours: pd.DataFrame, published: pd.DataFrame) -> tuple[pd.Data
     if not years:
         found = f"ours {sorted(set(ours['year'].tolist()))}, published {sorted(set(published['year'].tolist()))}"
         raise UserError("a year that is in both datasets", found, "compare the years of the release")
-    joined, told = by_tile(ours, published)
+    joined, matched = by_tile(ours, published)
     joined = joined[joined["year"].isin(years)]
-    found_by_year = {}
+    by_year = {}
     for year in years:
-        own = joined[joined["year"] == year].dropna(subset=["percent_difference"])
-        a, b = own["ours_percent"].to_numpy(np.float64), own["published_percent"].to_numpy(np.float64)
+        rows = joined[joined["year"] == year].dropna(subset=["percent_difference"])
+        a, b = rows["ours_percent"].to_numpy(np.float64), rows["published_percent"].to_numpy(np.float64)
         shares = None
-        if len(own):
-            varied = len(own) > 1 and a.std() > 0 and b.std() > 0
+        if len(rows):
+            varied = len(rows) > 1 and a.std() > 0 and b.std() > 0
             shares = {
-                "tiles": len(own),
+                "tiles": len(rows),
                 "mean_absolute": float(abs(a - b).mean()),
                 "largest": float(abs(a - b).max()),
                 "correlation": float(np.corrcoef(a, b)[0, 1]) if varied else None,
                 "same_bin": float((bins_of(a) == bins_of(b)).mean()),
                 "same_empty": float(((a == 0) == (b == 0)).mean()),
             }
-        sides = {name: totals(table.loc[table["year"] == year, "percent"].to_numpy(np.float64)) for name, table in _sides(ours, published)}
-        found_by_year[str(year)] = {**sides, "by_tile": shares}
-    return joined, {"joined": told, "years": found_by_year}
-
-
-def _sides(ours: pd.DataFrame, published: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    return [("ours", ours), ("published", published)]
+        sides = {
+            name: totals(table.loc[table["year"] == year, "percent"].to_numpy(np.float64))
+            for name, table in (("ours", ours), ("published", published))
+        }
+        by_year[str(year)] = {**sides, "by_tile": shares}
+    return joined, {"joined": matched, "years": by_year}

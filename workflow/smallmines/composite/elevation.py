@@ -1,11 +1,12 @@
-"""The elevation of a block: Copernicus DEM tiles in one mosaic, then resampled once.
+"""The elevation of a block: the Copernicus DEM tiles are merged, then resampled once.
 
-Heights are metres above EGM2008 as delivered. Resampling tile by tile would leave seams: along a tile's edge the
-interpolation needs the neighbour's pixels.
+Heights are metres above EGM2008, as delivered. Tiles are merged first because interpolation along the edge of a tile needs the pixels of
+its neighbour.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -16,35 +17,38 @@ from smallmines.core.log import logger
 from smallmines.core.raster import write
 from smallmines.core.software import TAG, of_rasters
 from smallmines.grid.lattice import read_lattice
-from smallmines.sensors.fetched import read_fetched, stand_in
+from smallmines.sensors.manifest import Entry, read_fetched
 from smallmines.settings.elevation import Elevation
 
 
-def composite(block: str, grid: str | Path, fetched: str | Path, settings: Elevation, output: str | Path, stats: str | Path) -> None:
-    """Make `composites/static/<block>/dem.tif`: float32 metres, NaN where no tile has data, on the block's grid.
+def composite(block: str, grid: str | Path, fetched: str | Path, settings: Elevation, outputs: Mapping[str, str | Path]) -> None:
+    """Make the elevation of a block, on the block's grid.
 
     Args:
+        block: number of the block.
         grid: `grid/grid.json`.
         fetched: `fetched/static/<block>/dem.json`.
-        stats: JSON: sources, share without data, lowest and highest height.
+        settings: keys of `elevation`.
+        outputs: paths of `image` (float32 metres, NaN where no tile has data) and `stats` (JSON: sources, share without data, lowest and
+            highest height).
     """
     lattice = read_lattice(grid)
     geobox, own = lattice.block(block), lattice.own(block)
-    items = read_fetched(fetched)
+    source = read_fetched(fetched, Entry)
     heights = np.full(tuple(geobox.shape), np.nan, np.float32)
-    if items:
-        heights = resample_all([read_piece(item["files"]["DEM"]) for item in items], geobox, settings.resampling)
-    found = heights[own & np.isfinite(heights)]
-    missing = 1 - found.size / own.sum()
-    logger.info("block %s: %d tiles, %.2f %% without data", block, len(items), 100 * missing)
-    ids = [item["id"] for item in items]
+    if source.items:
+        heights = resample_all([read_piece(item.files["DEM"]) for item in source.items], geobox, settings.resampling)
+    valid = heights[own & np.isfinite(heights)]
+    missing = 1 - valid.size / own.sum()
+    logger.info("block %s: %d tiles, %.2f %% without data", block, len(source.items), 100 * missing)
+    ids = [item.entry.id for item in source.items]
     tags = {"ITEMS": ",".join(ids), "RESAMPLING": settings.resampling, "VERTICAL_DATUM": "EGM2008", TAG: of_rasters()}
-    tags |= stand_in(fetched)
-    write(output, heights, geobox, np.nan, ["DEM"], tags, ["m"])
-    summary = {
+    tags |= source.provider_tags()
+    write(outputs["image"], heights, geobox, np.nan, ["DEM"], tags, ["m"])
+    stats = {
         "items": ids,
         "nodata_share": round(float(missing), 6),
-        "minimum": round(float(found.min()), 3) if found.size else None,
-        "maximum": round(float(found.max()), 3) if found.size else None,
+        "minimum": round(float(valid.min()), 3) if valid.size else None,
+        "maximum": round(float(valid.max()), 3) if valid.size else None,
     }
-    write_json(stats, summary)
+    write_json(outputs["stats"], stats)

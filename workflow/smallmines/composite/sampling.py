@@ -1,8 +1,8 @@
-"""Source windows onto a block's grid, so exactly that neighbouring blocks agree to the bit on shared pixels.
+"""Resample windows of a source onto a block's grid; neighbouring blocks agree to the bit on shared pixels.
 
-GDAL's warper works in chunks of the target, and windows of one source carry rounding noise in their origins. Here every
-number that reaches a pixel follows from its own coordinates alone: windows are placed on their source's lattice by
-integers, coordinates are rounded to 1e-6 m before and to 1e-6 px after the projection, and interpolation is four products.
+GDAL's warper works in chunks of the target, and the origins of windows of one source differ by rounding. Here the value of a pixel
+depends on its own coordinates alone: windows are placed on the lattice of their source by integers, coordinates are rounded to 1e-6 m
+before and to 1e-6 px after the projection, and bilinear interpolation is a sum of four products.
 """
 
 from __future__ import annotations
@@ -19,18 +19,25 @@ from odc.geo.geobox import GeoBox
 from smallmines.core.raster import opened
 
 ROWS = 256
+"""Rows that are resampled at a time."""
 
 
 @dataclass(frozen=True)
 class SourceLattice:
-    """The endless lattice of a source's pixels: CRS, pixel size (x, y; y negative) and phase of the pixel corners in px."""
+    """The unbounded lattice of a source's pixels.
+
+    Attributes:
+        crs: the source's CRS.
+        size: pixel size (x, y) in units of the CRS; y is negative.
+        phase: position of the pixel corners (x, y) relative to the origin of the CRS, in px, from 0 to 1.
+    """
 
     crs: str
     size: tuple[float, float]
     phase: tuple[float, float]
 
     def indices(self, x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Fractional column and row on the lattice, with pixel centres at whole numbers, to 1e-6 px."""
+        """Return fractional columns and rows on the lattice, with pixel centres at whole numbers, to 1e-6 px."""
         return (
             np.round(x / self.size[0] - self.phase[0] - 0.5, 6),
             np.round(y / self.size[1] - self.phase[1] - 0.5, 6),
@@ -61,30 +68,30 @@ def read_piece(path: str | Path) -> Piece:
     values[~np.isfinite(values) if nodata is None else ~np.isfinite(values) | (values == np.float32(nodata))] = np.nan
     size, phase, start = [], [], []
     for pixel, corner in ((transform.a, transform.c), (transform.e, transform.f)):
-        pixel = float(f"{pixel:.12g}")  # 1″ is written with more and with fewer digits
-        at = corner / pixel
-        share = round(at - np.floor(at), 6) % 1.0
+        pixel = float(f"{pixel:.12g}")  # files state 1″ with more or fewer digits
+        position = corner / pixel
+        fraction = round(position - np.floor(position), 6) % 1.0
         size.append(pixel)
-        phase.append(float(share))
-        start.append(round(at - share))
+        phase.append(float(fraction))
+        start.append(round(position - fraction))
     return Piece(SourceLattice(crs, (size[0], size[1]), (phase[0], phase[1])), start[1], start[0], values)
 
 
 def pasted(pieces: Sequence[Piece]) -> Piece:
-    """Windows of one lattice in one window around them all; where several have data the first one wins."""
-    top, left = min(one.row for one in pieces), min(one.col for one in pieces)
-    bottom = max(one.row + one.values.shape[-2] for one in pieces)
-    right = max(one.col + one.values.shape[-1] for one in pieces)
+    """Merge windows of one lattice into one window; where several have data the first one wins."""
+    top, left = min(piece.row for piece in pieces), min(piece.col for piece in pieces)
+    bottom = max(piece.row + piece.values.shape[-2] for piece in pieces)
+    right = max(piece.col + piece.values.shape[-1] for piece in pieces)
     values = np.full((*pieces[0].values.shape[:-2], bottom - top, right - left), np.nan, np.float32)
-    for one in pieces:
-        height, width = one.values.shape[-2:]
-        part = values[..., one.row - top : one.row - top + height, one.col - left : one.col - left + width]
-        np.copyto(part, one.values, where=np.isnan(part))
+    for piece in pieces:
+        height, width = piece.values.shape[-2:]
+        part = values[..., piece.row - top : piece.row - top + height, piece.col - left : piece.col - left + width]
+        np.copyto(part, piece.values, where=np.isnan(part))
     return Piece(pieces[0].lattice, top, left, values)
 
 
 def by_lattice(pieces: Sequence[Piece]) -> list[list[Piece]]:
-    """Pieces grouped by lattice, in order of first appearance."""
+    """Group pieces by lattice, in order of first appearance."""
     groups: dict[SourceLattice, list[Piece]] = {}
     for piece in pieces:
         groups.setdefault(piece.lattice, []).append(piece)
@@ -92,11 +99,11 @@ def by_lattice(pieces: Sequence[Piece]) -> list[list[Piece]]:
 
 
 def resample(piece: Piece, geobox: GeoBox, method: str) -> NDArray[np.float32]:
-    """A piece at the pixel centres of `geobox`.
+    """Resample a piece to the pixel centres of `geobox`.
 
     Args:
-        method: `nearest`, or `bilinear`: weights of missing neighbours go to the others; NaN where the missing ones weigh
-            more than half, so that a footprint neither grows nor shrinks by more than half a pixel.
+        method: `nearest`, or `bilinear`: weights of missing neighbours are given to the others; NaN where the missing ones weigh more
+            than half, so that a footprint neither grows nor shrinks by more than half a pixel.
 
     Returns:
         float32, the piece's bands by the shape of `geobox`; NaN = no data. A pixel on the source's lattice is copied.
@@ -115,9 +122,9 @@ def resample(piece: Piece, geobox: GeoBox, method: str) -> NDArray[np.float32]:
 
 
 def resample_all(pieces: Sequence[Piece], geobox: GeoBox, method: str) -> NDArray[np.float32]:
-    """Mosaic first, then one resampling: pieces of one lattice are pasted together before they are resampled.
+    """Merge the pieces of each lattice, then resample.
 
-    Pieces of further lattices (elevation tiles are wider in longitude beyond 50°) fill what is still missing, in order.
+    Pieces of further lattices (elevation tiles have wider pixels in longitude beyond 50°) fill missing pixels, in order.
     """
     groups = by_lattice(pieces)
     result = resample(pasted(groups[0]), geobox, method)
@@ -128,6 +135,7 @@ def resample_all(pieces: Sequence[Piece], geobox: GeoBox, method: str) -> NDArra
 
 
 def _projection(geobox: GeoBox, crs: str) -> Any:
+    """Return a function (x, y) → (x, y) from the CRS of `geobox` to `crs`."""
     if geobox.crs == crs:
         return lambda x, y: (x, y)
     from pyproj import Transformer
@@ -136,8 +144,8 @@ def _projection(geobox: GeoBox, crs: str) -> Any:
 
 
 def _nearest(values: NDArray[np.float32], rows: NDArray[np.float64], cols: NDArray[np.float64]) -> NDArray[np.float32]:
-    found, inside = _taken(values, np.floor(rows + 0.5).astype(np.int64), np.floor(cols + 0.5).astype(np.int64))
-    return np.where(inside, found, np.float32(np.nan))
+    pixels, inside = _take(values, np.floor(rows + 0.5).astype(np.int64), np.floor(cols + 0.5).astype(np.int64))
+    return np.where(inside, pixels, np.float32(np.nan))
 
 
 def _bilinear(values: NDArray[np.float32], rows: NDArray[np.float64], cols: NDArray[np.float64]) -> NDArray[np.float32]:
@@ -147,15 +155,16 @@ def _bilinear(values: NDArray[np.float32], rows: NDArray[np.float64], cols: NDAr
     weights: Any = 0.0
     for row, row_weight in ((0, 1 - down), (1, down)):
         for col, col_weight in ((0, 1 - right), (1, right)):
-            found, inside = _taken(values, top + row, left + col)
-            weight = row_weight * col_weight * (inside & ~np.isnan(found))
-            total = total + weight * np.nan_to_num(found.astype(np.float64))
+            pixels, inside = _take(values, top + row, left + col)
+            weight = row_weight * col_weight * (inside & ~np.isnan(pixels))
+            total = total + weight * np.nan_to_num(pixels.astype(np.float64))
             weights = weights + weight
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(weights >= 0.5, total / weights, np.nan).astype(np.float32)
 
 
-def _taken(values: NDArray[np.float32], rows: NDArray[np.int64], cols: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+def _take(values: NDArray[np.float32], rows: NDArray[np.int64], cols: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Return the pixels at rows and columns, and which of them lie inside the array."""
     height, width = values.shape[-2:]
     inside = (rows >= 0) & (rows < height) & (cols >= 0) & (cols < width)
     return values[..., np.clip(rows, 0, height - 1), np.clip(cols, 0, width - 1)], inside

@@ -1,4 +1,4 @@
-"""Seams of a Sentinel-2 composite: how much the level changes where two scenes meet, against what neighbours differ by anyway."""
+"""Seams of a Sentinel-2 composite: the step in level where two scenes meet, beside the usual difference between neighbours."""
 
 from __future__ import annotations
 
@@ -14,46 +14,48 @@ from smallmines.core.product import S2_BANDS
 from smallmines.core.raster import opened, strips
 
 SEVERAL = 255
-"""Scene index of a pixel that several scenes went into (median): it has no seams."""
+"""Index of a pixel that is made of several scenes (median); such pixels have no seams."""
 
 
 def seams(
     image: str | Path, source: str | Path, clear_path: str | Path, own: NDArray[np.bool_], names: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """The seams of a block, the longest first.
+    """Measure the seams of a block, the longest first.
 
-    Counted are pairs of clear neighbours (side by side or one above the other) in the block's own cells, from different scenes.
+    A seam is the set of pairs of clear neighbours (in a row or a column) from two different scenes, in the block's own cells.
 
     Args:
         image: uint16 DN, ten bands.
         source: uint8 index of the scene of each pixel, 1 = the first of `names`.
         clear_path: uint8, 0 = not clear.
-        own: True in the block's own cells, (row, column).
+        own: (row, column) True in the block's own cells.
+        names: ids of the scenes.
 
     Returns:
-        Per pair of scenes: `scenes` (two ids), `pairs`, `km`, `step` (median difference first − second in DN, by band), `usual` (median
-        absolute difference, by band, between the neighbours one pixel away from the seam, within the scenes).
+        Per pair of scenes: `scenes` (two ids), `numbers` (two indices), `pairs`, `km`, `step` (median difference first − second in DN,
+        by band), `usual` (median absolute difference, by band, between the left or upper pixel of a pair and the pixel before it,
+        where that is of the same scene; None without any).
     """
     steps: dict[tuple[int, int], list[NDArray[np.int32]]] = {}
     usual: dict[tuple[int, int], list[NDArray[np.int32]]] = {}
     with opened(image) as pixels, opened(source) as scenes, opened(clear_path) as clear:
         metres = abs(pixels.transform.a)
         for strip in strips((pixels.height, pixels.width)):
-            above = min(2, strip.row_off)  # the rows over the strip, so that no pair between strips is missed
+            above = min(2, strip.row_off)  # rows above the strip, so that no pair between strips is missed
             window = Window(0, strip.row_off - above, strip.width, strip.height + above)
             number = scenes.read(1, window=window)
             number[(clear.read(1, window=window) == 0) | ~own[window.toslices()] | (number == SEVERAL)] = 0
             dn = pixels.read(window=window).astype(np.int32)
-            for first, step, beside in _pairs(number, dn, above):
-                for pair in np.unique(first, axis=0):
-                    chosen = (first == pair).all(axis=1)
+            for numbers, step, beside in _pairs(number, dn, above):
+                for pair in np.unique(numbers, axis=0):
+                    of_pair = (numbers == pair).all(axis=1)
                     key = (int(pair[0]), int(pair[1]))
-                    steps.setdefault(key, []).append(step[:, chosen])
-                    usual.setdefault(key, []).append(beside[:, chosen])
-    found = []
+                    steps.setdefault(key, []).append(step[:, of_pair])
+                    usual.setdefault(key, []).append(beside[:, of_pair])
+    result = []
     for key in sorted(steps, key=lambda key: (-sum(part.shape[1] for part in steps[key]), key)):
         step, beside = np.concatenate(steps[key], axis=1), np.concatenate(usual[key], axis=1)
-        found.append(
+        result.append(
             {
                 "scenes": [names[number - 1] for number in key],
                 "numbers": list(key),
@@ -63,20 +65,20 @@ def seams(
                 "usual": dict(zip(S2_BANDS, _medians(beside), strict=True)),
             }
         )
-    return found
+    return result
 
 
 def _medians(beside: NDArray[np.int32]) -> list[float | None]:
-    """Median of each row, without the −1 that stand for no neighbour."""
+    """Return the median of each row without −1, which stands for no neighbour."""
     return [float(np.median(row[row >= 0])) if (row >= 0).any() else None for row in beside]
 
 
 def _pairs(
     number: NDArray[np.uint8], dn: NDArray[np.int32], above: int
 ) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int32], NDArray[np.int32]]]:
-    """Neighbours of different scenes in a strip whose first `above` rows belong to the strip before.
+    """Yield the pairs of neighbours of different scenes in a strip whose first `above` rows belong to the strip before.
 
-    Returns:
+    Yields:
         Across columns, then across rows: scene numbers (pair, 2), the lower first; difference lower − higher (band, pair); absolute
         difference between the pair's first pixel and the one before it, where that is of the same scene, else −1 (band, pair).
     """

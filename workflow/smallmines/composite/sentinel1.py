@@ -1,11 +1,11 @@
 """The Sentinel-1 composite of a block: gamma nought of one orbit, VV and VH, in dB.
 
-Each pass: slices in linear power, zeros and nodata out, borders eroded; bilinear onto the grid. Then the mean over the
-passes, the 3×3 circular mean, both in power, and the decibel last: a mean of decibels is biased (0.5 dB at 4.4 looks).
+Steps: for each pass, slices in linear power, zeros and nodata masked, borders eroded, bilinear onto the grid. Then the mean of the
+passes and the 3×3 circular mean, both in power. Decibels come last, because a mean of decibels is biased (0.5 dB at 4.4 looks).
 
-Borders. Scenes carry zero-filled fringes whose last pixels are wrong but not zero, so valid pixels nearer than the erosion
-radius to the outside are dropped. The outside is that of the whole pass: where two slices meet nothing is eroded. Narrow
-gaps and specks of no data inside a scene (below 5×5 px) are no border and cost no neighbours.
+Borders: scenes have zero-filled fringes whose last pixels are wrong but not zero, so valid pixels within the erosion radius of the
+outside are dropped. The outside is that of the whole pass: where two slices meet, nothing is eroded. Gaps without data inside a scene
+that hold no square of 5×5 px are no border and are not widened.
 """
 
 from __future__ import annotations
@@ -25,40 +25,48 @@ from smallmines.core.log import logger
 from smallmines.core.raster import write
 from smallmines.core.software import TAG, of_rasters
 from smallmines.grid.lattice import read_lattice
-from smallmines.sensors.fetched import read_fetched, stand_in
+from smallmines.sensors.manifest import FetchedItem, Sentinel1Entry, read_fetched
 from smallmines.settings.sentinel1 import Sentinel1
 
 BANDS = ("VV", "VH")
+"""Bands of the composite."""
+
 BORDER_SQUARE = 5
-"""Side in px of the smallest region without data that counts as the outside of a scene."""
+"""Side in px of the smallest square without data that counts as the outside of a scene."""
 
 JOIN_REACH = 20
-"""Pixels on both sides of a slice join whose means are compared."""
+"""Distance in px from a slice join within which means are compared."""
+
+JOIN_POINTS = 50
+"""Most points of the line of a slice join."""
 
 
-def composite(block: str, grid: str | Path, fetched: str | Path, settings: Sentinel1, output: str | Path, stats: str | Path) -> None:
-    """Make `composites/<year>/<block>/s1.tif`: float32 dB, VV and VH, NaN = no data, on the block's grid.
+def composite(block: str, grid: str | Path, fetched: str | Path, settings: Sentinel1, outputs: Mapping[str, str | Path]) -> None:
+    """Make the Sentinel-1 composite of a block, on the block's grid.
 
     Args:
+        block: number of the block.
         grid: `grid/grid.json`.
         fetched: `fetched/<year>/<block>/s1.json`.
-        stats: JSON: passes and their shares, share without data, step in dB across each slice join, and where it runs.
+        settings: keys of `sentinel1`.
+        outputs: paths of `image` (float32 dB, VV and VH, NaN = no data) and `stats` (JSON: passes and their shares, share without data,
+            step in dB across each slice join, and the line of the join).
     """
     lattice = read_lattice(grid)
     geobox, own = lattice.block(block), lattice.own(block)
     halo = geobox.pad(1)
-    items = read_fetched(fetched)
+    source = read_fetched(fetched, Sentinel1Entry)
     total = np.zeros((len(BANDS), *halo.shape), np.float64)
     count = np.zeros(tuple(halo.shape), np.uint16)
     passes, joins = [], []
-    for name in sorted({item["datatake"] for item in items}):
-        slices = [item for item in items if item["datatake"] == name]
+    for name in sorted({item.entry.datatake for item in source.items}):
+        slices = [item for item in source.items if item.entry.datatake == name]
         power, steps = pass_power(slices, halo, settings.border_erosion_px)
         valid = np.isfinite(power[0])
         np.add(total, power, out=total, where=valid)
         count += valid
         share = float(valid[1:-1, 1:-1][own].mean())
-        passes.append({"pass": name, "items": [item["id"] for item in slices], "share": round(share, 6)})
+        passes.append({"pass": name, "items": [item.entry.id for item in slices], "share": round(share, 6)})
         joins += steps
         logger.info("%s: %d slices, covers %.1f %% of block %s", name, len(slices), 100 * share, block)
     for join in joins:
@@ -67,46 +75,49 @@ def composite(block: str, grid: str | Path, fetched: str | Path, settings: Senti
         mean = np.where(count > 0, total / np.maximum(count, 1), np.nan)
     smooth = np.stack([circular_mean(band, settings.kernel) for band in mean])[:, 1:-1, 1:-1]
     decibel = (10 * np.log10(smooth)).astype(np.float32)
-    ids = [item["id"] for item in items]
+    ids = [item.entry.id for item in source.items]
     tags = {"ITEMS": ",".join(ids), "RADIOMETRY": "gamma0_rtc_db", "KERNEL": settings.kernel, "EROSION": str(settings.border_erosion_px)}
-    tags |= stand_in(fetched) | {TAG: of_rasters()}
-    if items:
-        tags |= {"ORBIT_STATE": items[0]["orbit_state"], "RELATIVE_ORBIT": str(items[0]["relative_orbit"])}
-    write(output, decibel, geobox, np.nan, BANDS, tags, ["dB", "dB"])
+    tags |= source.provider_tags() | {TAG: of_rasters()}
+    if source.items:
+        entry = source.items[0].entry
+        tags |= {"ORBIT_STATE": entry.orbit_state, "RELATIVE_ORBIT": str(entry.relative_orbit)}
+    write(outputs["image"], decibel, geobox, np.nan, BANDS, tags, ["dB", "dB"])
     missing = float(np.isnan(decibel[0][own]).mean())
     logger.info("block %s: %.2f %% without data", block, 100 * missing)
-    write_json(stats, {"items": ids, "passes": passes, "joins": joins, "nodata_share": round(missing, 6)})
+    write_json(outputs["stats"], {"items": ids, "passes": passes, "joins": joins, "nodata_share": round(missing, 6)})
 
 
-def pass_power(slices: Sequence[Mapping[str, Any]], geobox: GeoBox, erosion: int) -> tuple[NDArray[np.float32], list[dict[str, Any]]]:
-    """One pass on `geobox` in linear power, float32 (band, row, column), NaN = no data, and the steps across its slice joins."""
-    pieces = [read_slice(item["files"]) for item in slices]
+def pass_power(
+    slices: Sequence[FetchedItem[Sentinel1Entry]], geobox: GeoBox, erosion: int
+) -> tuple[NDArray[np.float32], list[dict[str, Any]]]:
+    """Return a pass on `geobox` in linear power, float32 (band, row, column), NaN = no data, and the steps across its slice joins."""
+    pieces = [read_slice(item.files) for item in slices]
     groups = by_lattice(pieces)
-    wholes = [pasted(group) for group in groups]
+    mosaics = [pasted(group) for group in groups]
     result = np.full((len(BANDS), *geobox.shape), np.nan, np.float32)
-    for whole in wholes:
-        footprint = np.isfinite(whole.values[0])
-        for other in wholes:
-            if other is not whole:
-                footprint |= seen_by(other, whole)
-        kept = Piece(whole.lattice, whole.row, whole.col, np.where(eroded(footprint, erosion), whole.values, np.float32(np.nan)))
+    for mosaic in mosaics:
+        footprint = np.isfinite(mosaic.values[0])
+        for other in mosaics:
+            if other is not mosaic:
+                footprint |= seen_by(other, mosaic)
+        kept = Piece(mosaic.lattice, mosaic.row, mosaic.col, np.where(eroded(footprint, erosion), mosaic.values, np.float32(np.nan)))
         np.copyto(result, resample(kept, geobox, "bilinear"), where=np.isnan(result))
-    named = dict(zip((id(piece) for piece in pieces), (str(item["id"]) for item in slices), strict=True))
-    steps = [join_step(a, b, (named[id(a)], named[id(b)])) for group in groups for a, b in combinations(group, 2)]
+    names = {id(piece): item.entry.id for piece, item in zip(pieces, slices, strict=True)}
+    steps = [join_step(a, b, (names[id(a)], names[id(b)])) for group in groups for a, b in combinations(group, 2)]
     return result, [step for step in steps if step is not None]
 
 
 def read_slice(files: Mapping[str, str]) -> Piece:
-    """VV and VH of a slice in linear power; NaN where either is nodata, not finite, zero or below."""
+    """Read VV and VH of a slice in linear power; NaN where either is nodata, not finite, or not above 0."""
     polarisations = [read_piece(files[band]) for band in BANDS]
-    values = np.stack([one.values for one in polarisations])
+    values = np.stack([piece.values for piece in polarisations])
     with np.errstate(invalid="ignore"):
         values[:, ~(values > 0).all(axis=0)] = np.nan
     return Piece(polarisations[0].lattice, polarisations[0].row, polarisations[0].col, values)
 
 
 def seen_by(other: Piece, piece: Piece) -> NDArray[np.bool_]:
-    """Where a piece of another lattice has data at the pixels of `piece`, (row, column)."""
+    """Return where a piece of another lattice has data at the pixels of `piece`, (row, column)."""
     from affine import Affine
 
     lattice, (height, width) = piece.lattice, piece.values.shape[-2:]
@@ -116,9 +127,9 @@ def seen_by(other: Piece, piece: Piece) -> NDArray[np.bool_]:
 
 
 def eroded(footprint: NDArray[np.bool_], radius: int) -> NDArray[np.bool_]:
-    """A footprint without the pixels within `radius` px (Euclidean) of its outside.
+    """Remove the pixels within `radius` px (Euclidean) of the outside of a footprint.
 
-    Outside is every 5×5 square without data, and all beyond the array. Smaller holes stay holes and are not widened.
+    The outside is every 5×5 square without data, and all beyond the array. Smaller holes stay and are not widened.
     """
     from scipy import ndimage
 
@@ -133,7 +144,7 @@ def eroded(footprint: NDArray[np.bool_], radius: int) -> NDArray[np.bool_]:
 
 
 def circular_mean(power: NDArray[np.float64], kernel: Literal["plus", "box"]) -> NDArray[np.float64]:
-    """3×3 mean of (row, column) over the pixels with data, equal weights; a pixel without data stays NaN.
+    """Return the 3×3 mean of (row, column) over the pixels with data, with equal weights; a pixel without data stays NaN.
 
     `plus`: the pixel and its four neighbours (a disk of radius 1), `box`: all nine.
     """
@@ -147,7 +158,7 @@ def circular_mean(power: NDArray[np.float64], kernel: Literal["plus", "box"]) ->
 
 
 def join_step(first: Piece, second: Piece, names: tuple[str, str]) -> dict[str, Any] | None:
-    """Level difference first − second in dB of the pixels within 20 px of each other's data; None where they do not meet."""
+    """Return the level difference first − second in dB of the pixels within 20 px of each other's data; None where they do not meet."""
     from scipy import ndimage
 
     top, left = min(first.row, second.row), min(first.col, second.col)
@@ -158,26 +169,28 @@ def join_step(first: Piece, second: Piece, names: tuple[str, str]) -> dict[str, 
         row, col = piece.row - top, piece.col - left
         values[:, row : row + piece.values.shape[-2], col : col + piece.values.shape[-1]] = piece.values
         sides.append(values)
-    has = [np.isfinite(side[0]) for side in sides]
-    if not (has[0].any() and has[1].any()):
+    valid = [np.isfinite(side[0]) for side in sides]
+    if not (valid[0].any() and valid[1].any()):
         return None
-    near = [mine & (ndimage.distance_transform_edt(~other) <= JOIN_REACH) for mine, other in (has, has[::-1])]
+    near = [own & (ndimage.distance_transform_edt(~other) <= JOIN_REACH) for own, other in (valid, valid[::-1])]
     if not (near[0].any() and near[1].any()):
         return None
     means = [side[:, mask].mean(axis=1, dtype=np.float64) for side, mask in zip(sides, near, strict=True)]
     step = 10 * np.log10(means[0] / means[1])
-    told = {band: round(float(value), 3) for band, value in zip(BANDS, step, strict=True)}
-    return {"items": list(names), "step_db": told, "line": join_line(near[0] | near[1], first.lattice, top, left)}
+    step_db = {band: round(float(value), 3) for band, value in zip(BANDS, step, strict=True)}
+    return {"items": list(names), "step_db": step_db, "line": join_line(near[0] | near[1], first.lattice, top, left)}
 
 
 def join_line(near: NDArray[np.bool_], lattice: SourceLattice, top: int, left: int) -> list[list[float]]:
-    """The middle of a join as points [x, y] in the CRS of the slices, at most 50 of them from west to east.
+    """Return the middle line of a join as at most 50 points [x, y] from west to east, in the CRS of the slices.
 
     Args:
-        near: (row, column) True beside the join; the first pixel is (`top`, `left`) on the lattice.
+        near: (row, column) True beside the join.
+        lattice: lattice of the slices.
+        top, left: place of the first pixel on the lattice.
     """
     cols = np.flatnonzero(near.any(axis=0))
-    cols = cols[:: -(-len(cols) // 50)]
+    cols = cols[:: -(-len(cols) // JOIN_POINTS)]
     part = near[:, cols]
     rows = (part * np.arange(len(part))[:, np.newaxis]).sum(axis=0) / part.sum(axis=0)
     x = (left + cols + 0.5 + lattice.phase[0]) * lattice.size[0]

@@ -1,4 +1,4 @@
-"""The configuration's keys for people and editors, from its types: the table of config/README.md and the JSON schema."""
+"""The keys of the configuration as a JSON schema and as the table of config/README.md, from the types of the sections."""
 
 from __future__ import annotations
 
@@ -9,14 +9,17 @@ from pydantic import BaseModel
 
 from smallmines.config.sections import Config, Year
 
+MARKERS = ("<!-- keys -->\n", "<!-- /keys -->\n")
+"""Lines before and after the table in a document."""
+
 
 def schema() -> str:
-    """The JSON schema of the configuration, as text."""
+    """Return the JSON schema of the configuration as text."""
     return json.dumps(Config.model_json_schema(), indent=2, ensure_ascii=False) + "\n"
 
 
 def keys_table() -> str:
-    """Every key with its type, default and meaning, as the Markdown table of config/README.md."""
+    """Return a Markdown table of all keys with values, default and meaning."""
     lines = ["| key | values | default | meaning |", "| --- | --- | --- | --- |"]
 
     def add(model: type[BaseModel], path: str) -> None:
@@ -33,6 +36,13 @@ def keys_table() -> str:
     return "\n".join(lines) + "\n"
 
 
+def with_keys_table(document: str) -> str:
+    """Return a document with the present table between its `MARKERS`."""
+    before, begin, rest = document.partition(MARKERS[0])
+    _, end, after = rest.partition(MARKERS[1])
+    return f"{before}{begin}{keys_table()}{end}{after}" if begin and end else document
+
+
 def _default(value: Any) -> str:
     if isinstance(value, BaseModel):
         return "see below"
@@ -43,17 +53,17 @@ def _default(value: Any) -> str:
 
 def _values(schema: dict[str, Any]) -> str:
     kinds = []
-    for one in schema.get("anyOf", [schema]):
-        if "enum" in one:
-            kinds.append(", ".join(str(value) for value in one["enum"]))
-        elif "const" in one:
-            kinds.append(str(one["const"]))
-        elif "$ref" in one:
+    for option in schema.get("anyOf", [schema]):
+        if "enum" in option:
+            kinds.append(", ".join(str(value) for value in option["enum"]))
+        elif "const" in option:
+            kinds.append(str(option["const"]))
+        elif "$ref" in option:
             kinds.append("section")
-        elif one.get("type") == "array":
-            kinds.append(f"list of {_values(one['items'])}")
-        elif one.get("type") == "object":
-            kinds.append("section per year" if "$ref" in one.get("additionalProperties", {}) else "one per name")
-        elif one.get("type") != "null":
-            kinds.append(one.get("format", one.get("type", "")))
+        elif option.get("type") == "array":
+            kinds.append(f"list of {_values(option['items'])}")
+        elif option.get("type") == "object":
+            kinds.append("section per year" if "$ref" in option.get("additionalProperties", {}) else "one per name")
+        elif option.get("type") != "null":
+            kinds.append(option.get("format", option.get("type", "")))
     return " or ".join(kinds)

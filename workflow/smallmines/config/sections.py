@@ -1,43 +1,21 @@
-"""The configuration: one frozen type per section, each key with its unit, meaning and default.
+"""The configuration of a run: one frozen type per section; each key has a default and a description with its unit.
 
-Schema and table of the keys are written from these types by `config_keys.py`.
+The sections of imagery and of the doctor are in `imagery.py` and `doctor.py`. `documentation.py` writes the schema and the table of
+the keys from these types.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-import difflib
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from smallmines.core.errors import UserError
+from smallmines.config.doctor import Doctor
+from smallmines.config.imagery import Elevation, Sentinel1, Sentinel2
+from smallmines.config.section import Section
 from smallmines.core.product import S2Band
-from smallmines.settings.search import address_of
 from smallmines.settings.splits import Method
-
-S2Provider = Literal["cdse", "cdse_https", "planetary_computer", "earth_search", "static"]
-S1Provider = Literal["planetary_computer", "static"]
-DemProvider = Literal["earth_engine", "planetary_computer", "aws", "static"]
-
-
-class Section(BaseModel):
-    """A section of the configuration: unknown keys are refused, values cannot be changed."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Archive(Section):
-    """A section whose pixels come from an archive: one provider, and those that may stand in for it."""
-
-    catalogue: str | dict[str, str] | None = Field(
-        None,
-        description="Address in place of the provider's own (`static`: a catalog.json), or one per provider: `{cdse: …, static: …}`.",
-    )
-
-    def address(self, provider: str) -> str | None:
-        """The configured address of a provider's catalogue; None: its own."""
-        return address_of(self.catalogue, getattr(self, "provider", provider), provider)
 
 
 class Aoi(Section):
@@ -45,12 +23,12 @@ class Aoi(Section):
 
     source: Literal["file", "geoboundaries"] = Field(
         "file",
-        description="`file`: a file people give. `geoboundaries`: administrative units by name, downloaded once.",
+        description="`file`: a file of yours. `geoboundaries`: administrative units by name, downloaded once.",
     )
     path: str | None = Field(
         None,
-        description="With `file`: any vector file GDAL opens, in any CRS; relative to the repository. "
-        "Default: the one file `resources/user/<run>/aoi.*`.",
+        description="With `file`: any vector file that GDAL opens, in any CRS; relative to the repository. "
+        "Empty: the only file `resources/user/<run>/aoi.*`.",
     )
     country: str = Field("GHA", description="With `geoboundaries`: ISO 3166-1 alpha-3 code of the country.")
     level: Literal["ADM0", "ADM1", "ADM2", "ADM3"] = Field("ADM2", description="With `geoboundaries`: level of the units.")
@@ -58,10 +36,10 @@ class Aoi(Section):
     release: str = Field("9469f09", description="With `geoboundaries`: the release, a commit of its repository.")
     base_url: str = Field(
         "https://github.com/wmgeolab/geoBoundaries/raw",
-        description="With `geoboundaries`: where the releases lie; a mirror may stand here.",
+        description="With `geoboundaries`: address of the releases, or of a mirror.",
     )
     expected_area_km2: float | None = Field(
-        None, gt=0, description="Area in km² (in the grid's CRS) that the AOI must have within 1 %; empty: not checked."
+        None, gt=0, description="Expected size of the AOI in km² (in the grid's CRS); it may differ by 1 %. Empty: not checked."
     )
 
     @model_validator(mode="after")
@@ -72,10 +50,10 @@ class Aoi(Section):
 
 
 class Anchor(Section):
-    """A corner of the lattice on which all tiles lie."""
+    """Corner of the lattice of the tiles. At multiples of 20 m in the UTM zone of the area, Sentinel-2 pixels are copied."""
 
-    x: float = Field(586600.0, description="Easting in m of the left edge of any tile column.")
-    y: float = Field(729640.0, description="Northing in m of the top edge of any tile row.")
+    x: float = Field(586600.0, description="Easting in m of the left edge of any tile.")
+    y: float = Field(729640.0, description="Northing in m of the top edge of any tile.")
 
 
 class Grid(Section):
@@ -83,21 +61,28 @@ class Grid(Section):
 
     source: Literal["rule", "file", "released_folder"] = Field(
         "rule",
-        description="`rule`: every lattice cell that touches the AOI, numbered from the south-west. "
+        description="`rule`: all cells of the lattice that the AOI touches, numbered from the south-west. "
         "`file`: tiles and ids from a vector file with a column `tile_id`. "
         "`released_folder`: tiles, ids and anchor from the headers of the `IMG_*` files in `folder`.",
     )
-    file: str | None = Field(None, description="With `file`: the fishnet, relative to the repository.")
-    folder: str | None = Field(None, description="With `released_folder`: a folder with the released images, relative to the repository.")
-    crs: str = Field("EPSG:32630", description="A projected CRS with axes in metres.")
+    file: str | None = Field(None, description="With `file`: the vector file, relative to the repository.")
+    folder: str | None = Field(None, description="With `released_folder`: the folder of the released images, relative to the repository.")
+    crs: str = Field(
+        "EPSG:32630", description="A projected CRS with axes in metres: the UTM zone of the area, in which Sentinel-2 pixels are copied."
+    )
     resolution: float = Field(10.0, gt=0, description="Pixel size in m.")
     tile_size: int = Field(128, ge=8, description="Pixels along the side of a tile.")
     anchor: Anchor = Field(default_factory=Anchor, description="Corner of the lattice.")
-    blocks: int = Field(4, ge=1, le=99, description="Number of geographic blocks (k-means on the tile centroids).")
-    block_seed: int = Field(0, ge=0, description="Seed of that k-means.")
-    expected_tiles: int | None = Field(None, ge=1, description="Published number of tiles, reported beside ours.")
+    blocks: int = Field(
+        4,
+        ge=1,
+        le=99,
+        description="Number of blocks: groups of tiles made by k-means on their centroids. Each is one job per year and rule.",
+    )
+    block_seed: int = Field(0, ge=0, description="Seed of the k-means.")
+    expected_tiles: int | None = Field(None, ge=1, description="Published number of tiles, to report beside that of the run.")
     released_ids_up_to: int | None = Field(
-        None, ge=0, description="Ids up to this one are those of the released dataset; empty: no statement."
+        None, ge=0, description="Tile ids up to this one are those of the released dataset. Empty: not stated in the index."
     )
 
     @model_validator(mode="after")
@@ -112,7 +97,7 @@ class Grid(Section):
 class Year(Section):
     """One epoch of the dataset."""
 
-    start: dt.date = Field(description="First day of acquisitions.")
+    start: dt.date = Field(description="First day of acquisitions, included.")
     end: dt.date = Field(description="Last day of acquisitions, included.")
 
     @model_validator(mode="after")
@@ -122,129 +107,43 @@ class Year(Section):
         return self
 
 
-class Sentinel2(Archive):
-    """Sentinel-2 L2A composites."""
-
-    provider: S2Provider = Field("cdse", description="Where scenes come from; accounts and differences: docs/archives.md.")
-    fallbacks: tuple[S2Provider, ...] = Field(
-        (),
-        description="Providers that may stand in, in order, where the first one does not answer, refuses, or has nothing: written into "
-        "manifest and tags, with what differs. Empty: none.",
-    )
-    radiometry: Literal["dn_plus1000", "dn_harmonised", "native"] = Field(
-        "dn_plus1000",
-        description="`dn_plus1000`: DN = 10000·reflectance + 1000 as in the released dataset. `dn_harmonised`: "
-        "DN = 10000·reflectance. `native`: as delivered, refused when baselines with and without offset mix.",
-    )
-    method: Literal["best_scene", "earliest", "least_cloudy", "median"] = Field(
-        "best_scene",
-        description="`best_scene`: datatakes by clear share of the AOI, gaps filled from the next. `earliest`: by date. "
-        "`least_cloudy`: by the catalogue's cloud cover. `median`: per-pixel median of the clear observations.",
-    )
-    clouds: Literal["scl", "none"] = Field("scl", description="`scl`: mask by scene classification. `none`: no mask (warned and tagged).")
-    masked_classes: tuple[Annotated[int, Field(ge=0, le=11)], ...] = Field(
-        (0, 1, 3, 8, 9, 10, 11), description="Scene-classification classes that are not clear."
-    )
-    cloud_dilation_px: int = Field(3, ge=0, le=50, description="Growth of classes 3, 8, 9 and 10, in 20 m pixels.")
-    cloud_opening_px: int = Field(
-        2,
-        ge=0,
-        le=50,
-        description="Clouds and shadows that hold no disk of this radius do not grow, in 20 m pixels: "
-        "the scene classification sees specks of cloud in bright tailings.",
-    )
-    stable_tolerance: float = Field(
-        0.15,
-        ge=0,
-        le=1,
-        description="A pixel that is never clear counts as clear where two dates agree in all bands within this share: bright "
-        "tailings and roofs are taken for cloud on every date. 0: never.",
-    )
-    unclear: Literal["keep", "nodata"] = Field(
-        "keep", description="A pixel that is never clear keeps its best observation, or becomes nodata."
-    )
-    max_cloud_cover: float = Field(100.0, ge=0, le=100, description="Items above this cloud cover in % are rejected.")
-    minimum_clear_share: float = Field(0.0, ge=0, le=1, description="Datatakes clearer than this share of what they cover are used.")
-    max_haze: float | None = Field(
-        None,
-        ge=0,
-        description="Datatakes with a higher median aerosol optical thickness over the area are rejected, where the product has it "
-        "(the scene classification does not see Harmattan haze); empty: haze is only reported.",
-    )
-    max_datatakes: int = Field(6, ge=1, description="At most so many datatakes are fetched, best first.")
-    resampling_20m: Literal["nearest", "bilinear", "cubic"] = Field(
-        "nearest", description="From 20 m to the grid; also for tiles of another zone."
-    )
-    reader: Literal["warpedvrt", "stackstac"] = Field(
-        "warpedvrt", description="What reads the pixels: windows through GDAL's warper, or stackstac's lazy cube. The pixels are the same."
-    )
-
-
-class Sentinel1(Archive):
-    """Sentinel-1 RTC composites (gamma nought, dB)."""
-
-    provider: S1Provider = Field("planetary_computer", description="Where scenes come from.")
-    fallbacks: tuple[S1Provider, ...] = Field(
-        (),
-        description="Providers that may stand in, in order, where the first one does not answer, refuses, or has nothing: written into "
-        "manifest and tags, with what differs. Empty: none.",
-    )
-    orbit_state: Literal["auto", "ascending", "descending"] = Field("auto", description="Pass; `auto`: see `relative_orbit`.")
-    relative_orbit: int | None = Field(
-        None, ge=1, le=175, description="Relative orbit; empty: the one that covers most of the AOI in every year, then most items."
-    )
-    border_erosion_px: int = Field(10, ge=0, le=200, description="Erosion of scene borders and zero fringes, in source pixels.")
-    kernel: Literal["plus", "box"] = Field("plus", description="3×3 circular mean: 5-pixel plus (weights 0.2), or the full 3×3 box.")
-
-
-class Elevation(Archive):
-    """Copernicus DEM GLO-30."""
-
-    provider: DemProvider = Field("earth_engine", description="Where tiles come from.")
-    fallbacks: tuple[DemProvider, ...] = Field(
-        (),
-        description="Providers that may stand in, in order, where the first one does not answer, refuses, or has nothing: written into "
-        "manifest and tags, with what differs. Empty: none.",
-    )
-    asset: str = Field("COPERNICUS/DEM/GLO30", description="With `earth_engine`: the image collection, which is an edition of the DEM.")
-    project: str | None = Field(
-        None, description="With `earth_engine`: the Google Cloud project that requests count for; empty: that of the credentials."
-    )
-    resampling: Literal["bilinear", "nearest"] = Field("bilinear", description="From 1″ to the grid, after mosaicking.")
-
-
 class Segmentation(Section):
     """Mean-shift segmentation with Orfeo ToolBox."""
 
-    bands: tuple[S2Band, ...] = Field(get_args(S2Band), min_length=1, description="Bands of the composite that are segmented.")
+    bands: tuple[S2Band, ...] = Field(get_args(S2Band), min_length=1, description="Bands of the composite to segment.")
     spatial_radius: int = Field(5, ge=1, description="Spatial radius in pixels.")
     range_radius: float = Field(100.0, gt=0, description="Range radius in digital numbers.")
-    min_size: int = Field(5, ge=0, description="Smaller segments are merged into their nearest neighbour, in pixels.")
-    max_iterations: int = Field(10, ge=1, description="Iterations of the smoothing per pixel.")
-    convergence: float = Field(0.1, gt=0, description="Smoothing stops below this change.")
+    min_size: int = Field(5, ge=0, description="Minimum size in pixels. Smaller segments are merged into the most similar neighbour.")
+    max_iterations: int = Field(10, ge=1, description="Maximum number of iterations of the smoothing per pixel.")
+    convergence: float = Field(0.1, gt=0, description="The smoothing of a pixel stops when it changes by less.")
     backend: Literal["auto", "python", "cli"] = Field(
-        "auto", description="`python`: otbApplication. `cli`: otbcli_*. `auto`: the first where it can be imported."
+        "auto", description="`python`: otbApplication. `cli`: otbcli_*. `auto`: `python` if it can be imported, else `cli`."
     )
 
 
 class Assistant(Section):
-    """The random forest that proposes labels."""
+    """Random forest that predicts the label of each segment."""
 
     folds: int = Field(3, ge=2, description="Folds of the cross-validation, grouped by tile.")
-    trees: tuple[int, ...] = Field((300,), min_length=1, description="Numbers of trees that are tried.")
-    max_depth: tuple[int, ...] = Field((8, 15), min_length=1, description="Depths that are tried.")
-    min_samples_split: tuple[int, ...] = Field((5, 16), min_length=1, description="Smallest splittable nodes that are tried.")
+    trees: tuple[int, ...] = Field((300,), min_length=1, description="Numbers of trees to try.")
+    max_depth: tuple[int, ...] = Field((8, 15), min_length=1, description="Maximum depths to try.")
+    min_samples_split: tuple[int, ...] = Field(
+        (5, 16), min_length=1, description="Minimum numbers of samples in a node to split it, to try."
+    )
     threshold: Literal["match_prevalence"] | Annotated[float, Field(gt=0, lt=1)] = Field(
         "match_prevalence",
-        description="`match_prevalence`: the predicted share of the area meets the prevalence. A number: that probability.",
+        description="Probability from which a segment is mining. `match_prevalence`: such that the predicted share of "
+        "the area meets the prevalence.",
     )
     prevalence: Literal["estimate"] | Annotated[float, Field(gt=0, lt=1)] = Field(
-        "estimate", description="Share of mining for `match_prevalence`: estimated from the forest, or a known number."
+        "estimate", description="Share of mining for `match_prevalence`: `estimate` it from the forest, or a known number."
     )
     on_missing_class: Literal["error", "pooled_model"] = Field(
-        "error", description="A block without samples of a class: stop, or use one forest on the samples of all blocks."
+        "error",
+        description="For a block without samples of a class. `error`: stop. `pooled_model`: use a forest trained on "
+        "the samples of all blocks.",
     )
-    seed: int = Field(0, ge=0, description="Seed of forest and folds.")
+    seed: int = Field(0, ge=0, description="Seed of the forest and the folds.")
 
 
 class Annotate(Section):
@@ -257,20 +156,20 @@ class Annotate(Section):
 
 
 class Transfer(Section):
-    """How labels move to a new segmentation."""
+    """Transfer of labels to a new segmentation."""
 
-    covered: float = Field(0.5, gt=0, le=1, description="Share of a new segment that labelled pixels must cover.")
-    purity: float = Field(0.8, gt=0.5, le=1, description="Share of these pixels that must have the same label.")
+    covered: float = Field(0.5, gt=0, le=1, description="Minimum share of a new segment that is covered by labelled pixels.")
+    purity: float = Field(0.8, gt=0.5, le=1, description="Minimum share of these pixels with the same label.")
 
 
 class Queue(Section):
-    """What people are asked to look at first: shares of the review queue."""
+    """The review queue: its size, and shares of the reasons for which segments are in it."""
 
     size: int = Field(2000, ge=1, description="Segments per block and year in one round, over all annotators.")
-    uncertainty: float = Field(0.4, ge=0, description="Where the forest is least sure (entropy × area).")
-    disagreement: float = Field(0.2, ge=0, description="Where the forests of the other blocks see it otherwise.")
-    unmined: float = Field(0.2, ge=0, description="Mining in an earlier year and not in this one: mines rarely vanish.")
-    audit: float = Field(0.2, ge=0, description="Confident answers, half of them negatives near predicted mines.")
+    uncertainty: float = Field(0.4, ge=0, description="Share where the forest is least certain (entropy × area).")
+    disagreement: float = Field(0.2, ge=0, description="Share where the forests of the other blocks predict another label.")
+    unmined: float = Field(0.2, ge=0, description="Share of mining in an earlier year but not in this one: mines rarely vanish.")
+    audit: float = Field(0.2, ge=0, description="Share of confident predictions, half of them not mining and near predicted mines.")
 
     @model_validator(mode="after")
     def _some(self) -> Self:
@@ -280,34 +179,38 @@ class Queue(Section):
 
 
 class Gates(Section):
-    """What the labels of a release must reach: `verify` fails where they do not. Empty: no matter."""
+    """Minimum quality of the labels of a release: `verify` fails below it. Empty: not checked."""
 
-    minimum_kappa: float | None = Field(None, ge=-1, le=1, description="Cohen's κ of each two people over the blind overlap of each year.")
-    maximum_open_share: float | None = Field(None, ge=0, le=1, description="Share of each year's labelled area that is left open.")
-    minimum_validated_share: float | None = Field(None, ge=0, le=1, description="Share of each year's area that people have looked at.")
+    minimum_kappa: float | None = Field(
+        None, ge=-1, le=1, description="Minimum Cohen's κ of each pair of annotators over the blind overlap of each year."
+    )
+    maximum_open_share: float | None = Field(None, ge=0, le=1, description="Maximum share of the labelled area of each year that is open.")
+    minimum_validated_share: float | None = Field(
+        None, ge=0, le=1, description="Minimum share of the area of each year that people have looked at."
+    )
 
 
 class Labels(Section):
     """People's work on the labels (`smallmines labels`, docs/labelling.md)."""
 
     annotators: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.@-]*$")], ...] = Field(
-        ("A01", "A02"), min_length=1, description="Codes of the people who share the queue; only codes are published."
+        ("A01", "A02"), min_length=1, description="Codes of the annotators who share the queue. Only codes are published."
     )
     queue: Queue = Field(default_factory=Queue, description="The review queue.")
-    overlap: int = Field(100, ge=0, description="Segments per block and year that all annotators label without knowing of each other.")
+    overlap: int = Field(100, ge=0, description="Segments per block and year that all annotators label independently of each other.")
     overlap_near: str | None = Field(
-        None, description="Vector file of water and settlements: half of the overlap is drawn within 300 m of them. Empty: not known."
+        None, description="Vector file of water and settlements. Half of the overlap is drawn within 300 m of them. Empty: anywhere."
     )
     accuracy: int = Field(250, ge=1, description="Pixels per block and year of the accuracy sample (`smallmines labels sample`).")
-    gates: Gates = Field(default_factory=Gates, description="What the labels of a release must reach.")
+    gates: Gates = Field(default_factory=Gates, description="Minimum quality of the labels of a release.")
     map_layers: dict[str, str] = Field(
-        default_factory=dict, description="Further layers of the QGIS project: name and XYZ address (`https://…/{z}/{x}/{y}.png`)."
+        default_factory=dict, description="Additional layers of the QGIS project: name and XYZ address (`https://…/{z}/{x}/{y}.png`)."
     )
-    transfer: Transfer = Field(default_factory=Transfer, description="When segmentation or imagery change.")
+    transfer: Transfer = Field(default_factory=Transfer, description="Transfer of labels when segmentation or imagery change.")
     open: Literal["ignore", "background"] = Field(
-        "ignore", description="Unsure and disputed segments in the masks: `ignore` is 255, `background` is 0 as in the release."
+        "ignore", description="Value of unsure and disputed segments in the masks: `ignore` is 255; `background` is 0, as in the release."
     )
-    seed: int = Field(0, ge=0, description="Seed of queue and overlap.")
+    seed: int = Field(0, ge=0, description="Seed of the queue and the overlap.")
 
 
 class Splits(Section):
@@ -315,17 +218,22 @@ class Splits(Section):
 
     method: Method = Field(
         "spatial_block",
-        description="`spatial_block`: blocks of tiles, both years on one side. `paper_histogram`: as the release did, each year by "
-        "itself; it leaks. `histogram_tile`: tiles by chance, both years on one side. `leave_block_out`: `test_block` is the test.",
+        description="`spatial_block`: square blocks of tiles. `paper_histogram`: as in the release, each year separately; it leaks. "
+        "`histogram_tile`: tiles at random. `leave_block_out`: the test is `test_block`. All but `paper_histogram` "
+        "keep the years of a tile in one split.",
     )
     block_tiles: Literal["correlogram"] | Annotated[int, Field(ge=1)] = Field(
-        "correlogram", description="Side of a block in tiles; `correlogram`: where the class share's autocorrelation reaches 0."
+        "correlogram",
+        description="Side of a square block in tiles. `correlogram`: the distance at which the autocorrelation of the "
+        "class share reaches 0.",
     )
-    train: float = Field(0.7, ge=0, le=1, description="Share of the tiles to train on.")
-    val: float = Field(0.1, ge=0, le=1, description="Share of the tiles to choose by.")
-    test: float = Field(0.2, ge=0, le=1, description="Share of the tiles to test on.")
-    test_block: str | None = Field(None, description="With `leave_block_out`: the block that is the test.")
-    buffer_tiles: int = Field(0, ge=0, description="Tiles of train and val so near to the test belong to no split.")
+    train: float = Field(0.7, ge=0, le=1, description="Share of the tiles for training.")
+    val: float = Field(0.1, ge=0, le=1, description="Share of the tiles for the choice of models and settings.")
+    test: float = Field(0.2, ge=0, le=1, description="Share of the tiles for the test.")
+    test_block: str | None = Field(None, description="With `leave_block_out`: the block of the run for the test.")
+    buffer_tiles: int = Field(
+        0, ge=0, description="Tiles of train and val within this many tiles of the test, and of train near val, belong to no split."
+    )
     seed: int = Field(0, ge=0, description="Seed of the assignment.")
 
     @model_validator(mode="after")
@@ -338,19 +246,17 @@ class Splits(Section):
 
 
 class Publish(Section):
-    """What the documents of the published folder say of the dataset, beside the numbers that are computed from its files."""
+    """Statements in the documents of the published folder. All numbers there are computed from its files."""
 
-    title: str = Field("", description="Title of the dataset; empty: the run's name.")
-    description: str = Field("", description="A sentence or two on what it is; empty: written from years, country and sensors.")
-    authors: tuple[str, ...] = Field((), description="Who made it, as they want to be cited.")
-    contact: str = Field("", description="Where questions go: a web page, or an address of an institution.")
-    funding: str = Field("", description="Who paid for it.")
+    title: str = Field("", description="Title of the dataset. Empty: the name of the run.")
+    description: str = Field("", description="One or two sentences on the dataset. Empty: written from years, country and sensors.")
+    authors: tuple[str, ...] = Field((), description="Authors, as they want to be cited.")
+    contact: str = Field("", description="Contact for questions: a web page, or an address of an institution.")
+    funding: str = Field("", description="Funding of the dataset.")
     version: str = Field("1.0.0", pattern=r"^\d+\.\d+\.\d+$", description="Version of the dataset.")
-    date: dt.date | None = Field(
-        None, description="Day of publication; empty: not said. Nothing in the folder depends on when it was made."
-    )
+    date: dt.date | None = Field(None, description="Day of publication. Empty: not stated; no file depends on the day of the run.")
     license: str = Field("CC-BY-SA-4.0", pattern=r"^[A-Za-z0-9.+-]+$", description="Licence of the dataset, an SPDX identifier.")
-    url: str | None = Field(None, pattern=r"^https?://", description="Where the dataset is published.")
+    url: str | None = Field(None, pattern=r"^https?://", description="Address of the published dataset.")
     doi: str | None = Field(None, pattern=r"^10\.\S+/\S+$", description="DOI of the dataset, e.g. 10.5281/zenodo.1.")
     attributions: tuple[str, ...] = Field(
         (
@@ -358,76 +264,15 @@ class Publish(Section):
             "Elevation: produced using Copernicus WorldDEM-30 © DLR e.V. 2010-2014 and © Airbus Defence and Space GmbH 2014-2018, "
             "provided under COPERNICUS by the European Union and ESA; all rights reserved.",
         ),
-        description="Lines that the sources ask for; `{years}` becomes the years of the run.",
-    )
-
-
-class Doctor(Section):
-    """From where on the doctor speaks; each limit with its reason (docs/doctor.md)."""
-
-    no_offset_below: float = Field(
-        800,
-        description="DN. Least 0.1-percentile of the ten bands of a patch below this proves that the 1000 of baseline 04.00 is not in it: "
-        "the darkest band of offset-free images has 3 to 330, and 584 in the mean over vegetation.",
-    )
-    offset_above: float = Field(900, description="DN. Where no patch is darker than this, the offset is taken to be in.")
-    reflectance_below: float = Field(
-        50, description="Median of the near infrared below this is no DN of land: reflectance from 0 to 1, or 0 to 10."
-    )
-    largest_db: float = Field(60, description="dB. No backscatter is beyond ± this; a wrapped nodata (55537) is.")
-    saturated_share: float = Field(
-        0.005, description="Share of a patch's pixels (and at least 64) at one greatest value of a band: natural maxima are single pixels."
-    )
-    saturated_dn: float = Field(20000, description="DN. Snow reaches 16000, clouds 20000; greater values are no reflectances.")
-    stripe_dn: float = Field(
-        60, description="DN. Lines that differ by this from the lines beside them; the ground makes 40 to 150, in both directions."
-    )
-    stripe_ratio: float = Field(
-        2.2,
-        description="So many times more in one direction than in the other: the ground makes 1.7 at most, roads and fields lie in both.",
-    )
-    gain: float = Field(0.25, description="Difference of gain between years on ground without mines; seasons and haze make up to 0.2.")
-    level_dn: float = Field(
-        500, description="DN. Difference of level between years there; half of the offset of 1000, and seasons make up to 300."
-    )
-    shift_px: float = Field(0.75, description="px. Sentinel-2 of one year against another: 0.3 px by its geometric refinement.")
-    radar_shift_px: float = Field(
-        2.5,
-        description="px. Sentinel-1 on Sentinel-2: layover and shadows of trees move them by 1 to 1.7 px (two real images whose "
-        "grids are right).",
-    )
-    mask_shift_px: float = Field(1.5, description="px. Edges of masks against edges of the image: segments follow them to a pixel.")
-    dem_shift_px: float = Field(
-        4, description="px. The elevation against light on slopes: a pixel of GLO-30 is 3 px, and slopes are smooth."
-    )
-    shift_significance: float = Field(
-        8, description="Peak of the phase correlation over the scatter of its surface; by chance alone 4.5 is the greatest of 128² values."
-    )
-    shift_distinct: float = Field(1.5, description="That peak over the greatest value elsewhere: wrong peaks reach 1.4.")
-    nodata_percent: float = Field(20, description="%. Patches with less data than this leave are told.")
-    cloud_percent: float = Field(20, description="%. Bright, white pixels in a patch; roofs and tailings cover less.")
-    class_share: float = Field(0.75, description="Share of mining on a year's ground from which 0 and 1 may be exchanged.")
-    speck_px: int = Field(4, description="px. Smaller patches of mining or holes are specks: a segment has at least 5 px.")
-    speck_share: float = Field(0.1, description="Share of a year's mining area in specks, or holes in it, that is told.")
-    lost_share: float = Field(0.35, description="Share of an earlier year's mining that is none later: mines seldom vanish.")
-    kappa: float = Field(0.4, description="Cohen's κ below which agreement is no more than fair (Landis & Koch 1977).")
-    label_auc: float = Field(
-        0.7, description="AUC of labels by a forest on pixels of other tiles, below which they do not follow the image."
-    )
-    contradicted_share: float = Field(
-        0.6, description="Share of a patch's sampled pixels of a class that such a forest contradicts, from which the patch is told."
-    )
-    twins: float = Field(0, description="Share of test patches with their tile in train in another year; one year foretells the other.")
-    location_r2: float = Field(
-        0.35, description="R² of the class share by place and year alone; blocks of 7.7 km leave 0.14 at most, the release has 0.68."
+        description="Attributions that the data sources require. `{years}` becomes the years of the run.",
     )
 
 
 class Config(Section):
-    """One run: an area, its epochs and how they become a dataset."""
+    """The configuration of one run: an area, its epochs and the processing."""
 
-    run: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", description="Name of the run; results go to `results/<run>/`.")
-    country: str = Field("GH", pattern=r"^[A-Z]{2}$", description="ISO 3166-1 alpha-2 code in the file names.")
+    run: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", description="Name of the run; its results are in `results/<run>/`.")
+    country: str = Field("GH", pattern=r"^[A-Z]{2}$", description="ISO 3166-1 alpha-2 code of the country, in all file names.")
     aoi: Aoi = Field(default_factory=Aoi, description="Area of interest.")
     grid: Grid = Field(default_factory=Grid, description="Lattice, tiles and blocks.")
     years: dict[Annotated[int, Field(ge=1972, le=2100)], Year] = Field(min_length=1, description="Epochs by year.")
@@ -435,63 +280,28 @@ class Config(Section):
     sentinel1: Sentinel1 = Field(default_factory=Sentinel1, description="Sentinel-1.")
     elevation: Elevation = Field(default_factory=Elevation, description="Elevation.")
     segmentation: Segmentation = Field(default_factory=Segmentation, description="Segmentation.")
-    assistant: Assistant = Field(default_factory=Assistant, description="Label assistant.")
-    annotate: Annotate = Field(default_factory=Annotate, description="Candidates for labelling.")
-    labels: Labels = Field(default_factory=Labels, description="People's labels.")
+    assistant: Assistant = Field(default_factory=Assistant, description="Random forest.")
+    annotate: Annotate = Field(default_factory=Annotate, description="Candidate points for the first labels.")
+    labels: Labels = Field(default_factory=Labels, description="Labels by people.")
     splits: Splits = Field(default_factory=Splits, description="Train, val and test.")
-    publish: Publish = Field(default_factory=Publish, description="The documents of the published folder.")
-    doctor: Doctor = Field(default_factory=Doctor, description="Limits of the doctor.")
+    publish: Publish = Field(default_factory=Publish, description="Documents of the published folder.")
+    doctor: Doctor = Field(default_factory=Doctor, description="Limits of the doctor's checks: values beyond them are findings.")
     minimum_coverage: float = Field(
         0.99,
         ge=0,
         le=1,
-        description="Share of each block that the chosen scenes of each year and sensor must cover; checked before any download.",
+        description="Minimum share of each block that the chosen scenes of each year and sensor cover; checked before any download.",
     )
     submit_downloads: bool = Field(
-        False, description="On a cluster: submit `search` and `fetch` as jobs too, where nodes have internet. Changes no product."
+        False, description="On a cluster whose nodes have internet: submit `search` and `fetch` as jobs, too. Changes no product."
     )
 
     @property
     def blocks(self) -> list[str]:
-        """Names of the blocks: "1" is the south-westernmost."""
+        """Names of the blocks, from "1" in the south-west."""
         return [str(number) for number in range(1, self.grid.blocks + 1)]
 
     @property
     def year_names(self) -> list[str]:
-        """The years in ascending order, as they stand in paths."""
+        """The years in ascending order, as text in paths."""
         return [str(year) for year in sorted(self.years)]
-
-
-def parse_config(values: dict[str, Any]) -> Config:
-    """Validate a configuration as read from YAML.
-
-    Raises:
-        UserError: naming every key that is unknown (with the nearest known one) or has a wrong value.
-    """
-    try:
-        return Config.model_validate(values)
-    except ValidationError as error:
-        lines = [_explain(dict(one)) for one in error.errors()]
-        raise UserError(
-            "a configuration as config/README.md describes it", "; ".join(lines), "mend these keys in the config file"
-        ) from None
-
-
-def _explain(error: dict[str, Any]) -> str:
-    where = ".".join(str(part) for part in error["loc"])
-    if error["type"] != "extra_forbidden":
-        return f"{where}: {error['msg']} (found {error['input']!r})"
-    near = difflib.get_close_matches(str(error["loc"][-1]), _known_keys(error["loc"][:-1]), n=1, cutoff=0)
-    return f"{where}: unknown key" + (f", the nearest known one is `{near[0]}`" if near else "")
-
-
-def _known_keys(path: tuple[Any, ...]) -> list[str]:
-    model: Any = Config
-    for part in path:
-        if not isinstance(part, str):
-            return list(Year.model_fields)
-        field = model.model_fields.get(part)
-        model = field.annotation if field else Year
-        if not (isinstance(model, type) and issubclass(model, BaseModel)):
-            model = Year
-    return list(model.model_fields)

@@ -20,17 +20,17 @@ from smallmines.core.log import logger
 from smallmines.core.redaction import redacted
 
 WRITE_FAILED = re.compile(r"no space left|write error|write failed", re.IGNORECASE)
-"""How GDAL, rasterio and Arrow say that a write failed for want of room."""
+"""Messages of GDAL, rasterio and Arrow when a write fails on a full disk."""
 
 TOOK = re.compile(r"took ([\d.]+) s, at most (\d+) MB of memory")
-"""The last line of the log of a job that ended well."""
+"""Last line of the log of a successful job."""
 
 SAMPLED_EVERY = 0.2
-"""Seconds between two looks at the memory of a job's processes."""
+"""Seconds between two samples of the memory of a job."""
 
 
 class _Redacting(logging.Formatter):
-    """A line of a log, without secrets, the traceback of an exception included."""
+    """Log formatter that removes secrets, also from tracebacks."""
 
     def format(self, record: logging.LogRecord) -> str:
         return redacted(super().format(record))
@@ -38,11 +38,11 @@ class _Redacting(logging.Formatter):
 
 @contextmanager
 def job(log: str | Path) -> Iterator[logging.Logger]:
-    """Send progress lines to `log`; turn a `UserError` into its three lines and exit status 1, without a traceback.
+    """Run the body of a rule script: write the log, report errors, measure run time and memory.
 
-    A full disk is told as such, whatever a library made of it. Any other exception is a defect of ours and keeps its traceback, in
-    the log and on screen. Neither shows signatures, tokens or keys. A job that ends well says last how long it took and how much
-    memory, see `TOOK`.
+    A `UserError` ends the job with its three lines and exit status 1, without a traceback. So does a full disk, whatever exception a
+    library raises for it. Any other exception is a bug and keeps its traceback, in the log and on screen. Signatures, tokens and keys
+    are removed from both. The log of a successful job ends with run time and peak memory, see `TOOK`.
     """
     prepare()
     path = Path(log)
@@ -59,12 +59,12 @@ def job(log: str | Path) -> Iterator[logging.Logger]:
             yield logger
         logger.info("took %.1f s, at most %d MB of memory", time.monotonic() - began, peak[0] / 2**20)
     except Exception as error:
-        told = _disk_full(error) or (error if isinstance(error, UserError) else None)
-        if told is None:
+        user_error = _disk_full(error) or (error if isinstance(error, UserError) else None)
+        if user_error is None:
             logger.exception("failed")
             sys.exit(redacted("".join(traceback.format_exception(error))))
-        logger.error("stopped\n%s", told)
-        sys.exit(redacted(str(told)))
+        logger.error("stopped\n%s", user_error)
+        sys.exit(redacted(str(user_error)))
     finally:
         logger.removeHandler(handler)
         handler.close()
@@ -72,25 +72,28 @@ def job(log: str | Path) -> Iterator[logging.Logger]:
 
 @contextmanager
 def _memory() -> Iterator[list[int]]:
-    """One number, in the end the largest resident memory in bytes of this process and the programs it started, together.
+    """Measure the peak resident memory of this process and its children together.
 
-    Snakemake's benchmark looks every 30 s and misses peaks. This process's own peak is exact, where the kernel tells it.
+    Snakemake's benchmark samples every 30 s and misses peaks. The peak of this process alone is exact where the kernel reports it.
+
+    Yields:
+        A list of one number, in bytes, final when the block has ended.
     """
     import psutil
 
-    me = psutil.Process()
+    parent = psutil.Process()
     peak = [0]
     ended = threading.Event()
 
-    def look() -> None:
+    def sample() -> None:
         while not ended.wait(SAMPLED_EVERY):
             total = 0
-            for process in (me, *me.children(recursive=True)):
-                with suppress(psutil.Error):  # it has ended meanwhile
+            for process in (parent, *parent.children(recursive=True)):
+                with suppress(psutil.Error):  # the process has ended meanwhile
                     total += process.memory_info().rss
             peak[0] = max(peak[0], total)
 
-    watcher = threading.Thread(target=look, daemon=True)
+    watcher = threading.Thread(target=sample, daemon=True)
     watcher.start()
     try:
         yield peak
@@ -103,10 +106,10 @@ def _memory() -> Iterator[list[int]]:
 
 
 def _disk_full(error: BaseException | None) -> UserError | None:
-    """What to tell when there was no room, by what the error and its causes say: GDAL has no error number for it."""
+    """Return the error to report if a full disk is the cause, else None; judged by the message where GDAL sets no error number."""
     while error is not None:
         if getattr(error, "errno", None) == errno.ENOSPC or WRITE_FAILED.search(str(error)):
-            found = f"{error} ({shutil.disk_usage(Path.cwd()).free / 1e6:.0f} MB free now)".replace("\n", " ")
-            return UserError(f"room to write below {Path.cwd()}", found, "free some disk space and run again; finished products are intact")
+            cause = f"{error} ({shutil.disk_usage(Path.cwd()).free / 1e6:.0f} MB free now)".replace("\n", " ")
+            return UserError(f"room to write below {Path.cwd()}", cause, "free some disk space and run again; finished products are intact")
         error = error.__cause__ or error.__context__
     return None

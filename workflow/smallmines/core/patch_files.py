@@ -1,14 +1,13 @@
-"""Patches in a folder, found by their names, and where their headers place them.
+"""Find the patches in a folder by their names and read where their headers place them.
 
 The names are those of the released dataset, with or without the country (`IMG_GH_0001_2016.tif`, `MASK_0001_2016.tif`), in any folders.
-The number in a name is never a place: two datasets may number the same lattice differently.
+The tile id in a name does not say where the tile lies: two datasets may number the same lattice differently.
 """
 
 from __future__ import annotations
 
 import functools
 import os
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,25 +18,23 @@ from rasterio.errors import RasterioError
 
 from smallmines.core.errors import UserError
 from smallmines.core.files import digest
-
-NAME = re.compile(r"(IMG|MASK)_(?:[A-Z]{2}_)?(\w+)_(\d{4})\.tiff?")
-"""Kind, tile id and year in a patch's file name."""
+from smallmines.core.product import parse_patch_name
 
 
 @dataclass(frozen=True)
 class Header:
-    """A patch and its place.
+    """Name and georeference of a patch.
 
     Attributes:
-        kind: `IMG` or `MASK`.
+        prefix: `IMG` or `MASK`.
         crs: as `EPSG:…` where it has a code.
-        left, top: the north-west corner in the units of the CRS.
+        left, top: north-west corner in the units of the CRS.
         width, height: in pixels.
-        resolution: side of a pixel in the units of the CRS, (x, y), both positive where north is up.
+        resolution: side of a pixel in the units of the CRS, (x, y), both positive.
     """
 
     path: Path
-    kind: str
+    prefix: str
     tile_id: str
     year: str
     crs: str
@@ -49,31 +46,25 @@ class Header:
 
     @property
     def place(self) -> tuple[str, float, float, int, int, tuple[float, float]]:
-        """Everything that says where the patch lies."""
+        """CRS, corner, size and resolution."""
         return self.crs, self.left, self.top, self.width, self.height, self.resolution
 
 
-def patch_files(folder: str | Path, kinds: Iterable[str] = ("IMG", "MASK")) -> list[Path]:
-    """The patches below a folder, sorted by path."""
-    wanted, found = set(kinds), []
-    for where, _, names in os.walk(folder):
-        found += [Path(where) / name for name in names if (match := NAME.fullmatch(name)) and match[1] in wanted]
-    return sorted(found)
-
-
-def named(path: Path) -> tuple[str, str, str]:
-    """Kind (`IMG` or `MASK`), tile id and year in the name of a patch."""
-    match = NAME.fullmatch(path.name)
-    assert match is not None, path
-    return match[1], match[2], match[3]
+def patch_files(folder: str | Path, prefixes: Iterable[str] = ("IMG", "MASK")) -> list[Path]:
+    """Return the patches below a folder whose names have one of the prefixes, sorted by path."""
+    wanted = set(prefixes)
+    files = (Path(parent) / name for parent, _, names in os.walk(folder) for name in names)
+    return sorted(path for path in files if (parts := parse_patch_name(path.name)) and parts.prefix in wanted)
 
 
 def read_header(path: Path) -> Header:
-    """Name and georeference of a patch.
+    """Read name and georeference of a patch.
 
     Raises:
-        UserError: it is no raster, has no CRS, or is not a north-up raster.
+        UserError: the file is no raster, has no CRS, or is not north-up.
     """
+    parts = parse_patch_name(path.name)
+    assert parts is not None, path
     try:
         with rasterio.open(path) as source:
             t, crs, width, height = source.transform, source.crs, source.width, source.height
@@ -82,13 +73,14 @@ def read_header(path: Path) -> Header:
     if crs is None or t.b != 0 or t.d != 0 or t.a <= 0 or t.e >= 0:
         found = "no CRS" if crs is None else f"the transform {tuple(t)[:6]}"
         raise UserError(f"a georeferenced north-up patch at {path}", found, "take the GeoTIFFs of the dataset, unaltered")
-    return Header(path, *named(path), crs.to_string(), t.c, t.f, width, height, (t.a, -t.e))
+    return Header(path, *parts, crs.to_string(), t.c, t.f, width, height, (t.a, -t.e))
 
 
 def images_digest(folder: str | Path) -> str:
-    """Digest of names and places of the images below a folder, where they can be read; of an empty list where there are none.
+    """Return the digest of names and georeferences of the images below a folder; of an empty list where there are none.
 
-    Headers are read again only when a file's name, size or time of change differs.
+    An image that cannot be read counts with its name alone. Headers are read again only when a file's name, size or modification time
+    differs.
     """
     files = [(str(path), status.st_size, status.st_mtime_ns) for path in patch_files(folder, ["IMG"]) for status in [path.stat()]]
     return _digest_of_headers(tuple(files))
@@ -100,6 +92,6 @@ def _digest_of_headers(files: tuple[tuple[str, int, int], ...]) -> str:
     for path in (Path(name) for name, _, _ in files):
         try:
             places.append((path.name, *read_header(path).place))
-        except UserError:  # told by whoever needs the image
+        except UserError:  # reported by the rule that needs the image
             places.append((path.name,))
     return digest(places)

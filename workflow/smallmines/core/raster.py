@@ -1,4 +1,4 @@
-"""Rasters on a `GeoBox`: reading windows, writing at once or not at all, tags. Arrays are (band, row, column) or (row, column)."""
+"""Read and write rasters on a `GeoBox`; writes are atomic. Arrays are (band, row, column) or (row, column)."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from smallmines.core.errors import UserError
 from smallmines.core.files import written
 
 STRIP = 256
-"""Rows of a block-wise pass; also the side of a raster's internal tiles."""
+"""Rows of a strip in a pass over a raster, and side of a raster's internal tiles, in pixels."""
 
 
 def geobox_of(source: rasterio.DatasetReader) -> GeoBox:
-    """The grid of an open dataset."""
+    """Return the grid of an open dataset."""
     return GeoBox((source.height, source.width), source.transform, source.crs)
 
 
@@ -32,7 +32,7 @@ def opened(path: str | Path) -> Iterator[rasterio.DatasetReader]:
     """Open a raster for reading.
 
     Raises:
-        UserError: the file is missing or is not a raster, or breaks off while it is read.
+        UserError: the file is missing, is no raster, or fails while it is read.
     """
     try:
         with rasterio.open(path) as source:
@@ -42,7 +42,15 @@ def opened(path: str | Path) -> Iterator[rasterio.DatasetReader]:
 
 
 def read(path: str | Path, geobox: GeoBox | None = None, bands: Sequence[int] | None = None) -> NDArray[Any]:
-    """All of a raster, (band, row, column); with `geobox`, refused unless it lies exactly on that grid."""
+    """Read a raster as (band, row, column).
+
+    Args:
+        geobox: grid that the raster must have exactly.
+        bands: 1-based numbers; None: all.
+
+    Raises:
+        UserError: see `opened` and `require_grid`.
+    """
     with opened(path) as source:
         if geobox is not None:
             require_grid(source, geobox)
@@ -51,14 +59,14 @@ def read(path: str | Path, geobox: GeoBox | None = None, bands: Sequence[int] | 
 
 
 def require_grid(source: rasterio.DatasetReader, geobox: GeoBox) -> None:
-    """Refuse a dataset that is not on `geobox` to the last digit.
+    """Check that a dataset lies exactly on `geobox`.
 
     Raises:
-        UserError: with both grids.
+        UserError: it does not; the error states both grids.
     """
-    found = geobox_of(source)
-    if found != geobox:
-        raise UserError(f"{source.name} on the grid {_words(geobox)}", _words(found), "delete the file and run again")
+    actual = geobox_of(source)
+    if actual != geobox:
+        raise UserError(f"{source.name} on the grid {_words(geobox)}", _words(actual), "delete the file and run again")
 
 
 def _words(geobox: GeoBox) -> str:
@@ -76,11 +84,11 @@ def created(
     units: Sequence[str] | None = None,
     **profile: Any,
 ) -> Iterator[DatasetWriter]:
-    """A tiled, deflated GeoTIFF on `geobox`, in its place only when the block ends well.
+    """Create a tiled, deflated GeoTIFF on `geobox`, atomically: it gets its name when the block succeeds.
 
     Args:
-        bands: names of the bands, written as their descriptions.
-        tags: dataset tags; nothing that depends on when or where the file was made.
+        bands: names of the bands, written as band descriptions.
+        tags: dataset tags, none of which may depend on time or place of the run.
         units: unit of each band.
     """
     tile = {"tiled": True, "blockxsize": STRIP, "blockysize": STRIP} if min(geobox.shape) >= STRIP else {}
@@ -120,27 +128,27 @@ def write(
     units: Sequence[str] | None = None,
     **profile: Any,
 ) -> None:
-    """Write a (band, row, column) or (row, column) array as GeoTIFF; see `created`."""
+    """Write a (band, row, column) or (row, column) array as GeoTIFF, see `created`."""
     cube = array if array.ndim == 3 else array[np.newaxis]
     with created(path, geobox, str(cube.dtype), nodata, bands, tags, units, **profile) as target:
         target.write(cube)
 
 
 def strips(shape: tuple[int, int], rows: int = STRIP) -> Iterator[Window]:
-    """Full-width windows from top to bottom, `rows` high (the last may be lower)."""
+    """Yield full-width windows from top to bottom, `rows` high; the last may be lower."""
     height, width = shape
     for top in range(0, height, rows):
         yield Window(0, top, width, min(rows, height - top))
 
 
 def window_geobox(geobox: GeoBox, window: Window) -> GeoBox:
-    """The grid of a window of `geobox`."""
+    """Return the grid of a window of `geobox`."""
     row, col = int(window.row_off), int(window.col_off)
     return geobox[row : row + int(window.height), col : col + int(window.width)]
 
 
 def band_indices(source: rasterio.DatasetReader, names: Sequence[str]) -> list[int]:
-    """The 1-based indices of bands by name.
+    """Return the 1-based numbers of bands by name.
 
     Raises:
         UserError: the raster lacks one.

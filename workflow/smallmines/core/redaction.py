@@ -13,15 +13,15 @@ SECRETS = (
     "CDSE_PASSWORD",
     "PC_SDK_SUBSCRIPTION_KEY",
 )
-"""Environment variables whose values must not be written anywhere."""
+"""Environment variables with secret values."""
 
 QUERY = re.compile(r"(https?://[^\s?'\"<>]+)\?[^\s'\"<>]+")
 TOKEN = re.compile(r"(?i)(bearer |access_token['\"]?[:=]\s*['\"]?|sig=)[^\s'\"&]+")
-"""Where signatures and tokens stand: in the query of an address, after these words."""
+"""Places of signatures and tokens: the query of a URL, the text after these words."""
 
 
 def redacted(text: str) -> str:
-    """A text without signatures, tokens and keys: the queries of addresses, what follows `Bearer`, the values of `SECRETS`."""
+    """Remove signatures, tokens and keys from a text: queries of URLs, tokens after `Bearer`, values of `SECRETS`."""
     text = TOKEN.sub(r"\1…", QUERY.sub(r"\1?…", text))
     for name in SECRETS:
         if value := os.environ.get(name):

@@ -1,9 +1,9 @@
-"""Digests of a rule's code, for Snakemake's params: an edit reruns exactly the rules whose code it changes.
+"""Digests of a rule's code for Snakemake's params, so that an edit reruns exactly the rules whose code it changes.
 
 A rule carries `params: *code("<rule>")`: one "path digest" string for its script, for each module of this package that the script
-reaches, and for each data file that such a module names. A digest is taken over the syntax tree, so comments, docstrings, formatting
-and the words of messages do not count; see `canonical`. This module uses nothing but the standard library, and its digests are the
-same for every Python from 3.11 on.
+reaches by import, and for each data file that such a module names. Digests are computed from the syntax tree, so comments, docstrings,
+formatting and the words of messages do not count, see `canonical`. This module imports only the standard library, and its digests are
+the same for every Python from 3.11 on.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ WORKFLOW = Path(__file__).resolve().parents[2]
 PACKAGE = "smallmines"
 
 FROZEN = {"search": 1, "fetch": 1, "splits": 1}
-"""Rules that an upgrade must not run again, since archives would be asked again and tiles would change their split: a number that is
-raised by hand stands for their code. The number of `fetch` is the reading version in the names of cached pixels."""
+"""Rules with a number, raised by hand, in place of a digest: an upgrade must neither query archives again nor move tiles between splits.
+The number of `fetch` is also the reading version in the names of cached pixels."""
 
 OUTSIDE = frozenset({"core/errors.py", "core/log.py", "core/job.py"})
-"""Modules that no product depends on. Other modules may use their names only to raise, to log and to frame a job, which
-tests/unit/test_rerun.py enforces."""
+"""Modules that no product depends on. Other modules may use their names only to raise errors, to log and to run a job;
+tests/unit/test_rerun.py checks that."""
 
 FRAME = "core/environment.py"
-"""The module that the frame of a job runs first: what it sets shapes products, so it counts for every rule."""
+"""Module that every job runs first. Products depend on what it sets, so it counts for every rule."""
 
 ERROR = "UserError"
 LOGGER = "logger"
@@ -37,14 +37,14 @@ _SKIPPED_FIELDS = frozenset({"type_comment", "kind"})
 
 
 def code(rule: str) -> list[str]:
-    """Digests of the code of a rule as params, sorted by path; for a rule of `FROZEN` its number."""
+    """Return the digests of a rule's code as params, sorted by path; for a rule in `FROZEN`, its number."""
     if rule in FROZEN:
         return [f"{rule} {FROZEN[rule]}"]
     return reached_code(rule)
 
 
 def reached_code(rule: str) -> list[str]:
-    """Digests of all that a rule reaches, frozen or not."""
+    """Return the digests of the code that a rule reaches, frozen or not."""
     modules = sources(rule)
     with_texts = frozenset[Path]().union(*(spoken_modules(path) for path in modules))
     files = {path: digest_of(tree_of(path), path in with_texts) for path in modules} | {
@@ -54,44 +54,44 @@ def reached_code(rule: str) -> list[str]:
 
 
 def sources(rule: str) -> list[Path]:
-    """The script of a rule and every module of this package that it reaches by import, also in functions, sorted by path.
+    """Return a rule's script and all modules of this package that it reaches by import, also inside functions, sorted by path.
 
-    Modules of `OUTSIDE` are not among them, nor what only they import.
+    Modules in `OUTSIDE` are left out, and so is what only they import.
     """
     return sorted(_reached([WORKFLOW / "scripts" / f"{rule}.py", WORKFLOW / PACKAGE / FRAME]))
 
 
 def _reached(start: Iterable[Path]) -> set[Path]:
-    """Some modules and all that they import, directly or not."""
+    """Return some modules and all modules that they import, directly or not."""
     seen: set[Path] = set()
-    todo = list(start)
-    while todo:
-        path = todo.pop()
+    waiting = list(start)
+    while waiting:
+        path = waiting.pop()
         if path not in seen and not _is_outside(path):
             seen.add(path)
-            todo.extend(imports(path))
+            waiting.extend(imports(path))
     return seen
 
 
 @functools.cache
 def imports(path: Path) -> tuple[Path, ...]:
-    """The modules of this package that a module imports, with the `__init__` modules that run before them, unless these are empty."""
+    """Return the modules of this package that a module imports, with the non-empty `__init__` modules that run before them."""
     return tuple(sorted({module for _, dotted in _imported_names(path) for module in _modules(dotted)}))
 
 
 def _modules(dotted: str) -> Iterator[Path]:
-    """The module of this package that has a dotted name, and the `__init__` modules before it that say something."""
+    """Yield the module of this package with a dotted name, and the non-empty `__init__` modules above it."""
     parts = dotted.split(".")
     if parts[0] != PACKAGE:
         return
-    places = [WORKFLOW.joinpath(*parts[:length]) for length in range(1, len(parts) + 1)]
-    yield from (init for place in places if (init := place / "__init__.py").is_file() and tree_of(init).body)
-    if (module := places[-1].with_suffix(".py")).is_file():
+    paths = [WORKFLOW.joinpath(*parts[:length]) for length in range(1, len(parts) + 1)]
+    yield from (init for path in paths if (init := path / "__init__.py").is_file() and tree_of(init).body)
+    if (module := paths[-1].with_suffix(".py")).is_file():
         yield module
 
 
 def _imported_names(path: Path) -> Iterator[tuple[str, str]]:
-    """What a module imports: the name that it gives to it, and its dotted name; relative imports are resolved."""
+    """Yield the imports of a module: name in the module, and dotted name; relative imports are resolved."""
     for node in nodes_of(path):
         if isinstance(node, ast.Import):
             yield from ((alias.asname or alias.name.split(".")[0], alias.name) for alias in node.names)
@@ -107,24 +107,24 @@ def _imported_names(path: Path) -> Iterator[tuple[str, str]]:
 
 @functools.cache
 def data_files(path: Path) -> tuple[Path, ...]:
-    """Files beside a module that it names in a string: a file, or all files in a folder that is no package, sorted."""
-    beside = {place.name: place for place in path.parent.iterdir() if place.suffix != ".py" and not list(place.glob("*.py"))}
+    """Return the data files beside a module that it names in a string, sorted: a file, or all files of a folder that is no package."""
+    beside = {entry.name: entry for entry in path.parent.iterdir() if entry.suffix != ".py" and not list(entry.glob("*.py"))}
     if not beside:
         return ()
-    words = {node.value for node in nodes_of(path) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
-    named = (beside[first] for word in words if (first := word.split("/")[0]) in beside)
-    return tuple(sorted(file for place in named for file in (place.rglob("*") if place.is_dir() else [place]) if file.is_file()))
+    strings = {node.value for node in nodes_of(path) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    named = (beside[first] for string in strings if (first := string.split("/")[0]) in beside)
+    return tuple(sorted(file for entry in named for file in (entry.rglob("*") if entry.is_dir() else [entry]) if file.is_file()))
 
 
 @functools.cache
 def tree_of(path: Path) -> ast.Module:
-    """The syntax tree of a module, read once in a process."""
+    """Return the syntax tree of a module (cached)."""
     return ast.parse(path.read_bytes())
 
 
 @functools.cache
 def nodes_of(path: Path) -> tuple[ast.AST, ...]:
-    """All nodes of that tree."""
+    """Return all nodes of the syntax tree of a module (cached)."""
     return tuple(ast.walk(tree_of(path)))
 
 
@@ -134,18 +134,18 @@ def _is_outside(path: Path) -> bool:
 
 @functools.cache
 def digest_of(tree: ast.Module, with_texts: bool = False) -> str:
-    """Twelve hex digits of the SHA-256 of a module's canonical form."""
+    """Return 12 hex digits of the SHA-256 of a module's canonical form."""
     return hashlib.sha256(canonical(tree, with_texts).encode()).hexdigest()[:12]
 
 
 def canonical(tree: ast.AST, with_texts: bool = False) -> str:
-    """A syntax tree as text, the same for every Python from 3.11 on and for every way to write the same program.
+    """Return a syntax tree as text, the same for every Python from 3.11 on and for every formatting.
 
-    Left out: positions, comments, strings that stand alone (docstrings), `pass`, empty fields, and the literal words in the message of
-    a raised `UserError` and of a logging call. The values in such a message count.
+    Left out are positions, comments, docstrings and other strings that stand alone, `pass`, empty fields, and the literal words in
+    messages of raised `UserError`s and of logging calls. The values in such messages count.
 
     Args:
-        with_texts: keep the words of raised errors, for rules that write them into a product.
+        with_texts: keep the words of raised errors, for modules whose errors are written into a product.
     """
     parts: list[str] = []
     _write(tree, parts, with_texts, in_message=False)
@@ -153,7 +153,7 @@ def canonical(tree: ast.AST, with_texts: bool = False) -> str:
 
 
 def _write(node: object, parts: list[str], with_texts: bool, in_message: bool) -> None:
-    """Append the canonical form of a node, list or value; in a message without its words."""
+    """Append the canonical form of a node, list or value to `parts`; inside a message, without the words."""
     if isinstance(node, list):
         statements = [item for item in node if not _has_no_effect(item)]
         parts.append("[")
@@ -182,14 +182,14 @@ def _write(node: object, parts: list[str], with_texts: bool, in_message: bool) -
 
 
 def _has_no_effect(node: object) -> bool:
-    """Whether a statement is `pass` or a string that stands alone."""
+    """Return whether a statement is `pass` or a string that stands alone."""
     return isinstance(node, ast.Pass) or (
         isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
     )
 
 
 def _is_logging(node: ast.AST) -> bool:
-    """Whether a node is the call of a method of the logger."""
+    """Return whether a node calls a method of the logger."""
     return (
         isinstance(node, ast.Call)
         and isinstance(node.func, ast.Attribute)
@@ -200,14 +200,14 @@ def _is_logging(node: ast.AST) -> bool:
 
 
 def _raises_user_error(node: ast.AST) -> bool:
-    """Whether a node raises a new error that the user can correct."""
+    """Return whether a node raises a new `UserError`."""
     return (
         isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and isinstance(node.exc.func, ast.Name) and node.exc.func.id == ERROR
     )
 
 
 def _joined(node: ast.JoinedStr) -> Iterator[ast.expr]:
-    """Parts of a formatted string; neighbouring words are joined and empty ones left out, as not every Python does."""
+    """Yield the parts of an f-string, adjacent literals joined and empty ones dropped, which Python versions do differently."""
     words = ""
     for item in node.values:
         if isinstance(item, ast.Constant):
@@ -222,16 +222,16 @@ def _joined(node: ast.JoinedStr) -> Iterator[ast.expr]:
 
 
 def _is_empty_format(name: str, value: object) -> bool:
-    """Whether a field is the format of `{x:}`, which some Pythons keep and others do not."""
+    """Return whether a field is the empty format of `{x:}`, which only some Python versions keep."""
     return name == "format_spec" and isinstance(value, ast.JoinedStr) and not list(_joined(value))
 
 
 @functools.cache
 def spoken_modules(path: Path) -> frozenset[Path]:
-    """Modules whose raised words a module may write into a product, since it catches their errors and makes something else of them.
+    """Return the modules whose error messages a module may write into a product, because it catches their errors and uses them.
 
-    Words count in the modules of the imported functions that the `try` calls, and in all that these import. Where it calls anything
-    else than such functions and built-in ones, they count in the module itself and in all that it imports.
+    These are the modules of the imported functions that the `try` block calls, and all that they import. If the block calls anything
+    but imported and built-in functions, the module itself and all that it imports are among them.
     """
     spoken: set[Path] = set()
     origins: dict[str, set[Path]] = {}
@@ -246,27 +246,27 @@ def spoken_modules(path: Path) -> frozenset[Path]:
 
 
 def _called(function: ast.expr) -> str:
-    """The name at the start of what is called: `a` of `a(…)` and of `a.b(…)`; empty where there is none."""
+    """Return the first name of a called expression: `a` for `a(…)` and `a.b(…)`; empty if there is none."""
     while isinstance(function, ast.Attribute):
         function = function.value
     return function.id if isinstance(function, ast.Name) else ""
 
 
 def _uses_error(handler: ast.ExceptHandler) -> bool:
-    """Whether a handler makes something else of a caught `UserError` than another error or a line of the log."""
+    """Return whether a handler uses a caught `UserError` other than to raise or to log."""
     if handler.name is None or not _may_catch_user_errors(handler):
         return False
     return any(_reads(statement, handler.name) for statement in handler.body)
 
 
 def _may_catch_user_errors(handler: ast.ExceptHandler) -> bool:
-    """Whether a handler catches `UserError` or a class above it."""
+    """Return whether a handler catches `UserError` or one of its base classes."""
     kinds = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
     return any(not isinstance(kind, ast.Name) or kind.id in (ERROR, "Exception", "BaseException") for kind in kinds)
 
 
 def _reads(node: ast.AST, name: str) -> bool:
-    """Whether a statement reads the variable `name` outside of `raise` and logging."""
+    """Return whether a statement reads the variable `name` outside `raise` and logging."""
     if isinstance(node, ast.Raise) or _is_logging(node):
         return False
     if isinstance(node, ast.Name) and node.id == name:

@@ -1,4 +1,4 @@
-"""Versions of the software that shapes products, as tags of rasters and tables; and whether a run was made with several versions."""
+"""Versions of the software that products depend on: tags of rasters and tables, and a summary of a run."""
 
 from __future__ import annotations
 
@@ -9,24 +9,28 @@ from typing import Any
 
 TAG = "SOFTWARE"
 RASTERS = ("numpy", "odc-geo", "rasterio", "scipy")
-"""Libraries that shape the pixels of rasters, besides GDAL, which comes with rasterio."""
+"""Libraries that the pixels of rasters depend on, besides GDAL, which rasterio contains."""
 
 TABLES = ("numpy", "pandas", "scipy")
-"""Libraries that shape tables of segments and labels."""
+"""Libraries that tables of segments and labels depend on."""
 
 FOREST = ("numpy", "scikit-learn")
-"""Libraries that shape the probabilities of the forest."""
+"""Libraries that the probabilities of the forest depend on."""
 
 
 def of_rasters(**others: str) -> str:
-    """The value of the tag of a raster: "gdal 3.10.3, numpy 2.3.5, …", names sorted; `others` are further names and versions."""
+    """Return the software tag of a raster, names sorted: "gdal 3.10.3, numpy 2.3.5, …".
+
+    Args:
+        others: versions of further software by name.
+    """
     import rasterio
 
     return _joined({"gdal": rasterio.__gdal_version__, **_versions(RASTERS), **others})
 
 
 def of_packages(names: Iterable[str]) -> str:
-    """The same for a table that some packages shape."""
+    """Return the software tag of a table that depends on some packages."""
     return _joined(_versions(names))
 
 
@@ -39,7 +43,7 @@ def _joined(versions: Mapping[str, str]) -> str:
 
 
 def software_of(path: str | Path) -> str:
-    """The tag of a raster or a Parquet table; empty where it has none."""
+    """Read the software tag of a raster or a Parquet table; empty if it has none."""
     if Path(path).suffix == ".parquet":
         import json
 
@@ -54,7 +58,7 @@ def software_of(path: str | Path) -> str:
 
 
 def gathered(products: Mapping[str, Iterable[str | Path]]) -> dict[str, Any]:
-    """What some products were made with.
+    """Summarise the software tags of products.
 
     Args:
         products: paths by kind of product.

@@ -1,4 +1,4 @@
-"""The published folder of a year: every block's patches hard-linked into one flat folder, with a checksum list.
+"""Hard-link every block's patches into the published folder of a year, and write its checksum list.
 
 `dataset/<year>/IMAGE/IMG_…tif` with `dataset/<year>/IMAGE.sha256`, whose names are relative to the list, so that
 `cd dataset/2016 && sha256sum -c IMAGE.sha256` checks it.
@@ -15,16 +15,16 @@ from pathlib import Path
 from smallmines.core.errors import UserError
 from smallmines.core.files import sha256, written
 from smallmines.core.log import logger
-from smallmines.dataset.patches import PREFIX, patch_name
+from smallmines.core.product import FORMATS, patch_name
 from smallmines.grid.lattice import Lattice
 
 
 def assemble(folders: Mapping[str, str | Path], lattice: Lattice, year: str, kind: str, country: str, target: str | Path) -> dict[str, int]:
-    """Bring the folder beside the list `target` to exactly the blocks' patches, and write the list.
+    """Make the folder beside the list `target` hold exactly the blocks' patches, and write the list.
 
-    A published file whose bytes are right stays as it is, with its inode and time. Patches that are not listed, side-car
-    files of viewers (`*.aux.xml`) and our own leftovers are removed; anything else is left alone and logged (`verify`
-    refuses it), since it may be somebody's.
+    A published file whose bytes are right stays as it is, with its inode and modification time. Patches that are not listed,
+    side-car files of viewers (`*.aux.xml`) and temporary files of earlier runs are removed. Any other file may be a user's: it
+    stays, is logged, and `verify` refuses it.
 
     Args:
         folders: per block the folder of its patches.
@@ -52,42 +52,42 @@ def assemble(folders: Mapping[str, str | Path], lattice: Lattice, year: str, kin
             count[_clear(path, kind)] += 1
     with written(target) as beside:
         beside.write_text("".join(lines), encoding="ascii")
-    logger.info("%s %s: %s", year, kind, ", ".join(f"{number} {what}" for what, number in count.items()))
+    logger.info("%s %s: %s", year, kind, ", ".join(f"{number} {name}" for name, number in count.items()))
     return dict(count)
 
 
 def find_patches(folders: Mapping[str, str | Path], lattice: Lattice, year: str, kind: str, country: str) -> dict[str, Path]:
-    """The patch of every tile by file name; each in the folder of its own block.
+    """Return the patch of every tile by file name, each from the folder of its own block.
 
     Raises:
         UserError: see `assemble`.
     """
-    found: dict[str, Path] = {}
+    patches: dict[str, Path] = {}
     missing: list[str] = []
     strange: list[str] = []
     for block, folder in folders.items():
-        here = {path.name: path for path in sorted(Path(folder).glob("*.tif"))}
-        own = [patch_name(kind, country, tile.tile_id, year) for tile in lattice.tiles_of(block)]
-        missing += [f"{folder}/{name}" for name in own if name not in here]
-        strange += [str(path) for name, path in here.items() if name not in own or name in found]
-        found |= {name: here[name] for name in own if name in here}
-    if not missing and not strange and len(found) != len(lattice.tiles):
-        missing += sorted({patch_name(kind, country, tile.tile_id, year) for tile in lattice.tiles} - set(found))
+        present = {path.name: path for path in sorted(Path(folder).glob("*.tif"))}
+        wanted = [patch_name(kind, country, tile.tile_id, year) for tile in lattice.tiles_of(block)]
+        missing += [f"{folder}/{name}" for name in wanted if name not in present]
+        strange += [str(path) for name, path in present.items() if name not in wanted or name in patches]
+        patches |= {name: present[name] for name in wanted if name in present}
+    if not missing and not strange and len(patches) != len(lattice.tiles):
+        missing += sorted({patch_name(kind, country, tile.tile_id, year) for tile in lattice.tiles} - set(patches))
     if missing or strange:
         problems = [
-            f"{len(paths)} {what} ({', '.join(paths[:3])}{' …' if len(paths) > 3 else ''})"
-            for what, paths in (("missing", missing), ("too many or double", strange))
+            f"{len(paths)} {problem} ({', '.join(paths[:3])}{' …' if len(paths) > 3 else ''})"
+            for problem, paths in (("missing", missing), ("too many or double", strange))
             if paths
         ]
         rule = "image_patches" if kind == "IMAGE" else "mask_patches"
         raise UserError(
             f"one {kind} patch of {year} for each of {len(lattice.tiles)} tiles", "; ".join(problems), f"run again with --forcerun {rule}"
         )
-    return found
+    return patches
 
 
 def _place(source: Path, target: Path, checksum: str) -> str:
-    """Have `source`'s bytes at `target`; says what it took: kept, linked or copied."""
+    """Link or copy `source` to `target` unless its bytes are there; return kept, linked or copied."""
     if target.is_file() and not target.is_symlink() and (target.samefile(source) or sha256(target) == checksum):
         return "kept"
     if target.is_dir() and not target.is_symlink():
@@ -103,18 +103,18 @@ def _place(source: Path, target: Path, checksum: str) -> str:
 
 
 def _clear(path: Path, kind: str) -> str:
-    """Remove a file that is ours but not listed."""
-    ours = path.suffix == ".tif" and path.name.lstrip(".").startswith(tuple(f"{prefix}_" for prefix in PREFIX.values()))
+    """Remove a patch that is not listed, or a side-car file; log any other file. Return removed or strange."""
+    ours = path.suffix == ".tif" and path.name.lstrip(".").startswith(tuple(f"{form.prefix}_" for form in FORMATS.values()))
     if (ours or path.name.endswith(".tif.aux.xml")) and (path.is_file() or path.is_symlink()):
         path.unlink()
-        logger.info("removed %s, which is not of this dataset any more", path)
+        logger.info("removed %s, which is no longer part of this dataset", path)
         return "removed"
-    logger.warning("%s is not a %s patch; it stays, and `verify` will refuse it: move it elsewhere", path, kind)
+    logger.warning("%s is not a patch of %s: `verify` will refuse it, move it elsewhere", path, kind)
     return "strange"
 
 
 def read_list(path: str | Path) -> dict[str, str]:
-    """Checksum by name as written in a list of `assemble`, e.g. {"IMAGE/IMG_GH_0001_2016.tif": "9f86…"}.
+    """Read a checksum list: checksum by name, e.g. {"IMAGE/IMG_GH_0001_2016.tif": "9f86…"}.
 
     Raises:
         UserError: the list is missing, or a line is not a checksum and a name.

@@ -1,4 +1,4 @@
-"""The dataset in Croissant 1.1, with the fields of GeoCroissant 1.0 and Croissant RAI 1.0 (MLCommons): `croissant.json`."""
+"""Describe the dataset in Croissant 1.1 with the fields of GeoCroissant 1.0 and Croissant RAI 1.0 (MLCommons): `croissant.json`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from smallmines.core.files import sha256
-from smallmines.dataset.bands import BANDS
+from smallmines.core.product import BANDS, PATCH_BANDS
 from smallmines.settings.publish import Documents
 
 CONFORMS = ["http://mlcommons.org/croissant/1.1", "http://mlcommons.org/croissant/geo/1.0", "http://mlcommons.org/croissant/RAI/1.0"]
@@ -48,20 +48,26 @@ COLUMNS: Mapping[str, tuple[str, str]] = {
     "image_sha256": ("sc:Text", "SHA-256 of the image."),
     "mask_sha256": ("sc:Text", "SHA-256 of the mask."),
 }
-"""Columns of the index that the record set has: type and meaning."""
+"""Type and meaning of the index columns in the record set."""
+
+TABLES = (
+    ("index.parquet", "application/x-parquet", "One row per tile and year (stac-geoparquet)."),
+    ("splits.csv", "text/csv", "Split and fold of each tile and year."),
+)
+"""Name, media type and description of each table."""
 
 
 def croissant(facts: Mapping[str, Any], about: Documents, licence: str, cite: str, folder: str | Path) -> dict[str, Any]:
-    """The document.
+    """Return the document.
 
     Args:
-        facts: as `facts.gather` gives them.
+        facts: as `facts.gather` returns them.
         licence: address of the licence.
-        cite: how to cite the dataset.
+        cite: citation of the dataset.
         folder: the dataset's folder, for checksums of the tables.
     """
     west, south, east, north = facts["degrees"]
-    starts, ends = zip(*((one["start"], one["end"]) for one in facts["years"].values()), strict=True)
+    starts, ends = zip(*((year["start"], year["end"]) for year in facts["years"].values()), strict=True)
     side = facts["tile_size"]
     document: dict[str, Any] = {
         "@context": CONTEXT,
@@ -87,7 +93,7 @@ def croissant(facts: Mapping[str, Any], about: Documents, licence: str, cite: st
         "geocr:spatialBias": "One region and its dry season; classes are as imbalanced as on the ground.",
         **rai(facts),
         "distribution": [
-            *(_table(Path(folder), name, kind, told) for name, kind, told in TABLES),
+            *(_table(Path(folder), *table) for table in TABLES),
             _files("images", "Images of 13 bands.", "*/IMAGE/IMG_*.tif"),
             _files("masks", "Masks: 1 mining, 0 not mining, 255 nodata.", "*/MASK/MASK_*.tif"),
         ],
@@ -109,25 +115,19 @@ def croissant(facts: Mapping[str, Any], about: Documents, licence: str, cite: st
     return document
 
 
-TABLES = (
-    ("index.parquet", "application/x-parquet", "One row per tile and year (stac-geoparquet)."),
-    ("splits.csv", "text/csv", "Split and fold of each tile and year."),
-)
-
-
 def rai(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """What Croissant RAI asks: how the labels came to be, what they are worth, what to beware of."""
+    """Return the fields of Croissant RAI: origin, quality and limitations of the labels."""
     years = facts["years"]
-    judged = [f"{year}: {one['validated_percent']} % of the labelled area looked at by people" for year, one in years.items()]
-    agreed = [
-        f"{year}: Cohen's κ {pair['kappa']} ({pair['low']} to {pair['high']}) over {pair['segments']} segments"
-        for year, one in years.items()
-        for pair in one["agreement"]
+    reviewed = [f"{name}: {year['validated_percent']} % of the labelled area looked at by people" for name, year in years.items()]
+    agreement = [
+        f"{name}: Cohen's κ {pair['kappa']} ({pair['low']} to {pair['high']}) over {pair['segments']} segments"
+        for name, year in years.items()
+        for pair in year["agreement"]
     ]
     return {
         "rai:dataCollection": "Satellite images of the dry season of each year, composited without clouds where there are any clear dates.",
         "rai:dataCollectionType": ["Secondary Data analysis", "Manual Human Curation"],
-        "rai:dataCollectionTimeframe": [f"{one[end]}T00:00:00" for one in years.values() for end in ("start", "end")],
+        "rai:dataCollectionTimeframe": [f"{year[end]}T00:00:00" for year in years.values() for end in ("start", "end")],
         "rai:dataPreprocessingProtocol": [
             f"Sentinel-2 L2A digital numbers, radiometry {facts['radiometry']}; 20 m bands on the 10 m grid.",
             "Sentinel-1 RTC: 3 × 3 circular mean of linear power, then 10·log10.",
@@ -137,7 +137,7 @@ def rai(facts: Mapping[str, Any]) -> dict[str, Any]:
         "people look at proposals and correct them.",
         "rai:dataAnnotationPlatform": ["QGIS"],
         "rai:machineAnnotationTools": ["Orfeo ToolBox mean shift", "scikit-learn random forest"],
-        "rai:dataAnnotationAnalysis": [*judged, *agreed],
+        "rai:dataAnnotationAnalysis": [*reviewed, *agreement],
         "rai:dataManipulationProtocol": "Disputed and unsure segments are left open: 255 in the masks, unless configured otherwise.",
         "rai:dataImputationProtocol": "None: pixels without data are nodata.",
         "rai:dataLimitations": [
@@ -155,7 +155,7 @@ def rai(facts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _bands() -> dict[str, Any]:
-    return {"@type": "geocr:BandConfiguration", "geocr:totalBands": len(BANDS), "geocr:bandNameList": [band.name for band in BANDS]}
+    return {"@type": "geocr:BandConfiguration", "geocr:totalBands": len(BANDS), "geocr:bandNameList": list(PATCH_BANDS)}
 
 
 def _spectral() -> list[dict[str, Any]]:
@@ -174,29 +174,43 @@ def _spectral() -> list[dict[str, Any]]:
     ]
 
 
-def _table(folder: Path, name: str, kind: str, told: str) -> dict[str, Any]:
+def _table(folder: Path, name: str, media_type: str, description: str) -> dict[str, Any]:
     return {
         "@type": "cr:FileObject",
         "@id": name,
         "name": name,
-        "description": told,
+        "description": description,
         "contentUrl": name,
-        "encodingFormat": kind,
+        "encodingFormat": media_type,
         "sha256": sha256(folder / name),
     }
 
 
-def _files(name: str, told: str, pattern: str) -> dict[str, Any]:
-    return {"@type": "cr:FileSet", "@id": name, "name": name, "description": told, "encodingFormat": "image/tiff", "includes": pattern}
+def _files(name: str, description: str, pattern: str) -> dict[str, Any]:
+    return {
+        "@type": "cr:FileSet",
+        "@id": name,
+        "name": name,
+        "description": description,
+        "encodingFormat": "image/tiff",
+        "includes": pattern,
+    }
 
 
-def _column(name: str, kind: str, told: str) -> dict[str, Any]:
+def _column(name: str, data_type: str, description: str) -> dict[str, Any]:
     source = {"fileObject": {"@id": "index.parquet"}, "extract": {"column": name}}
-    return {"@type": "cr:Field", "@id": f"patches/{name}", "name": name, "description": told, "dataType": kind, "source": source}
+    return {
+        "@type": "cr:Field",
+        "@id": f"patches/{name}",
+        "name": name,
+        "description": description,
+        "dataType": data_type,
+        "source": source,
+    }
 
 
 def _pictures(name: str, bands: int, more: Mapping[str, Any], side: int) -> dict[str, Any]:
-    """A record set of the files of a file set."""
+    """Return the record set of the files of a file set."""
     return {
         "@type": "cr:RecordSet",
         "@id": f"{name}_files",

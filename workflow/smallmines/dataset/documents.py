@@ -1,4 +1,4 @@
-"""The documents of the published folder: card, datasheet, licence, Croissant, all written from `facts.json`."""
+"""Write the documents of the published folder from its facts: card, datasheet, licence, Croissant."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from smallmines.core.files import write_json, written
-from smallmines.dataset.bands import BANDS
+from smallmines.core.product import BANDS
 from smallmines.dataset.croissant import croissant
 from smallmines.labels.tables import PROVENANCES
 from smallmines.settings.publish import Documents, Page
@@ -20,7 +20,7 @@ _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000
 
 
 def write_documents(facts: Mapping[str, Any], about: Documents, folder: str | Path) -> None:
-    """Write `DOCUMENTS` into the dataset's folder, which has its tables already (their checksums are in croissant.json)."""
+    """Write `DOCUMENTS` into the dataset's folder, which must hold its tables: croissant.json states their checksums."""
     folder = Path(folder)
     for name, text in render(facts, about).items():
         with written(folder / name) as beside:
@@ -30,20 +30,21 @@ def write_documents(facts: Mapping[str, Any], about: Documents, folder: str | Pa
 
 
 def render(facts: Mapping[str, Any], about: Documents) -> dict[str, str]:
-    """Text of each of `TEMPLATES` by name."""
+    """Return the text of each of `TEMPLATES` by name."""
     import jinja2
 
     loader = jinja2.FileSystemLoader(Path(__file__).with_name("templates"))
     environment = jinja2.Environment(loader=loader, undefined=jinja2.StrictUndefined, keep_trailing_newline=True, autoescape=False)
     environment.filters |= {"num": number, "interval": interval}
+    years = facts["years"]
     words = {
         "facts": facts,
         "about": about,
         "bands": BANDS,
-        "provenances": [name for name in PROVENANCES if any(one["provenance"].get(name) for one in facts["years"].values())],
-        "agreements": [(year, pair) for year, one in facts["years"].items() for pair in one["agreement"]],
-        "accuracies": [(year, one["accuracy"]) for year, one in facts["years"].items() if one["accuracy"]],
-        "attributions": [line.format(years=" and ".join(facts["years"])) for line in about.attributions],
+        "provenances": [name for name in PROVENANCES if any(year["provenance"].get(name) for year in years.values())],
+        "agreements": [(name, pair) for name, year in years.items() for pair in year["agreement"]],
+        "accuracies": [(name, year["accuracy"]) for name, year in years.items() if year["accuracy"]],
+        "attributions": [line.format(years=" and ".join(years)) for line in about.attributions],
         "licence": licence_address(about.license),
         "cite": cite(facts, about),
         "size_category": next((word for limit, word in _SIZES if facts["patches"] < limit), "n>1M"),
@@ -52,7 +53,7 @@ def render(facts: Mapping[str, Any], about: Documents) -> dict[str, str]:
 
 
 def number(value: float | None, digits: int | None = None) -> str:
-    """A number as the documents write it: a true minus; with as many digits as asked, or as few as it has; a dash where there is none."""
+    """Format a number for the documents: true minus sign, `digits` decimals or as many as it has, a dash for None."""
     if value is None:
         return "–"
     text = f"{value:g}" if digits is None else f"{value:.{digits}f}"
@@ -60,24 +61,22 @@ def number(value: float | None, digits: int | None = None) -> str:
 
 
 def interval(estimate: Mapping[str, float], digits: int) -> str:
-    """An estimate with its interval, e.g. 0.93 (0.88 – 0.98)."""
+    """Format an estimate with its interval, e.g. 0.93 (0.88 – 0.98)."""
     value, low, high = (number(estimate[key], digits) for key in ("value", "low", "high"))
     return f"{value} ({low} – {high})"
 
 
 def licence_address(identifier: str) -> str:
-    """Where the text of an SPDX licence stands."""
+    """Return the address of the text of an SPDX licence."""
+    if not identifier.startswith("CC-BY"):
+        return f"https://spdx.org/licenses/{identifier}.html"
     kind, _, version = identifier.lower().removeprefix("cc-").rpartition("-")
-    return (
-        f"https://creativecommons.org/licenses/{kind}/{version}/"
-        if identifier.startswith("CC-BY")
-        else f"https://spdx.org/licenses/{identifier}.html"
-    )
+    return f"https://creativecommons.org/licenses/{kind}/{version}/"
 
 
 def cite(facts: Mapping[str, Any], about: Page) -> str:
-    """One line to cite the dataset by."""
-    who = ", ".join(about.authors) or "Authors not stated"
-    when = f" ({about.date.year})" if about.date else ""
-    where = f" doi:{about.doi}" if about.doi else f" {about.url}" if about.url else ""
-    return f"{who}{when}: {facts['title']}, version {facts['version']}.{where}"
+    """Return the citation of the dataset, one line."""
+    authors = ", ".join(about.authors) or "Authors not stated"
+    date = f" ({about.date.year})" if about.date else ""
+    address = f" doi:{about.doi}" if about.doi else f" {about.url}" if about.url else ""
+    return f"{authors}{date}: {facts['title']}, version {facts['version']}.{address}"

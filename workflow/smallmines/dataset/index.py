@@ -1,6 +1,6 @@
-"""The index of a dataset: one row per tile and year with its place, shares, sources and checksums (stac-geoparquet).
+"""Compute the index of a dataset: one row per tile and year with its grid cell, shares, sources and checksums (stac-geoparquet).
 
-Shares come from the block rasters and labels, not from the patches, so that `verify` can hold one against the other.
+Shares come from the block rasters and labels, not from the patches, so that `verify` can compare the two.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from smallmines.core import raster
 from smallmines.core.errors import UserError
 from smallmines.core.files import read_json, split_tag, written
 from smallmines.core.log import logger
+from smallmines.core.product import KINDS, MASK_NODATA, patch_path
 from smallmines.dataset import stac
 from smallmines.dataset.assemble import read_list
-from smallmines.dataset.patches import MASK_NODATA, patch_name
 from smallmines.dataset.split_methods import BUFFER, NAMES
 from smallmines.dataset.splits import read_splits
 from smallmines.grid.lattice import Lattice
@@ -37,13 +37,13 @@ ACCURACIES = {
     "year_users_accuracy": ("users", "mining", "value"),
     "year_producers_accuracy": ("producers", "mining", "value"),
 }
-"""Columns with the accuracy of the year's masks, and where they stand in labels.json."""
+"""Columns with the accuracy of the year's masks, and their keys in labels.json."""
 
 KAPPAS = ("block_kappa", "year_kappa")
-"""Columns of agreement, −1 to 1."""
+"""Columns of agreement (Cohen's κ), −1 to 1."""
 
 OPEN = 16
-"""Added to the code of a provenance where the label is left open."""
+"""Added to the code of a provenance (see `label_codes`) where the label is left open."""
 
 
 @dataclass(frozen=True)
@@ -60,63 +60,65 @@ class BlockFiles:
     labels: str
 
 
+@dataclass(frozen=True)
+class IndexSources:
+    """Files that the index is computed from.
+
+    Attributes:
+        blocks: products by (year, block).
+        lists: the checksum lists `<year>/<kind>.sha256`.
+        fishnet: grid/fishnet.parquet: tile_id, row, col, block, released_id, geometry.
+        label_quality: labels.json, for the accuracy of each year.
+        splits: splits.csv.
+    """
+
+    blocks: Mapping[tuple[str, str], BlockFiles]
+    lists: Sequence[str | Path]
+    fishnet: str | Path
+    label_quality: str | Path
+    splits: str | Path
+
+
 def write_index(
-    files: Mapping[tuple[str, str], BlockFiles],
-    lists: Sequence[str | Path],
-    fishnet: str | Path,
-    lattice: Lattice,
-    country: str,
-    quality: str | Path,
-    splits: str | Path,
-    windows: stac.Windows,
-    run: str,
-    target: str | Path,
+    sources: IndexSources, lattice: Lattice, country: str, windows: stac.Windows, run: str, target: str | Path
 ) -> gpd.GeoDataFrame:
     """Compute and write `dataset/index.parquet`; rows by year, then tile id.
 
     Args:
-        files: products by (year, block).
-        lists: the checksum lists `<year>/<kind>.sha256`.
-        quality: labels.json, for the accuracy of each year.
-        splits: splits.csv.
         windows: first and last day of acquisitions by year.
         run: name of the run, the id of the collection.
-        fishnet: grid/fishnet.parquet: tile_id, row, col, block, released_id, geometry.
 
     Returns:
         The index: tile_id (str), year (int32), block, split (str), row, col (int64), released_id, geometry (the tile's square),
         mining_percent (of the mask's valid pixels, NaN where there is none), mask_nodata_percent, open_percent (labels
         left open), image_nodata_percent (Sentinel-2), s1_nodata_percent, dem_nodata_percent (of all pixels),
         clear_share (of the pixels with Sentinel-2 data), share_<provenance> (of the labelled pixels), validated_share (of these,
-        what people looked at), year_overall_accuracy, year_users_accuracy, year_producers_accuracy (of the year's masks, the last two of
-        mining; NaN where not measured), block_kappa, year_kappa (the lowest Cohen's κ of two people in the overlap; NaN where not
-        measured), scenes, baselines (lists of str), radiometry, image, mask (paths from the dataset's folder), image_sha256,
-        mask_sha256. The file has the columns of an item beside these (see `stac.flat`) and the geometry in degrees.
+        those that people looked at), year_overall_accuracy, year_users_accuracy, year_producers_accuracy (of the year's masks, the
+        last two of mining; NaN where not measured), block_kappa, year_kappa (the lowest Cohen's κ of two people in the overlap; NaN
+        where not measured), scenes, baselines (lists of str), radiometry, image, mask (paths from the dataset's folder),
+        image_sha256, mask_sha256. The file has the columns of an item beside these (see `stac.flat`) and the geometry in degrees.
 
     Raises:
         UserError: a file is missing or on another grid, a label has an unknown provenance, a patch is not listed.
     """
     import geopandas as gpd
 
-    checksums = {f"{Path(one).parent.name}/{name}": checksum for one in lists for name, checksum in read_list(one).items()}
-    parts = [block_rows(part, lattice, year, block) for (year, block), part in sorted(files.items())]
+    checksums = {f"{Path(path).parent.name}/{name}": checksum for path in sources.lists for name, checksum in read_list(path).items()}
+    parts = [block_rows(files, lattice, year, block) for (year, block), files in sorted(sources.blocks.items())]
     rows = pd.concat(parts, ignore_index=True).sort_values(["year", "tile_id"], ignore_index=True)
-    for kind, column in (("IMAGE", "image"), ("MASK", "mask")):
-        names = [
-            f"{year}/{kind}/{patch_name(kind, country, tile, str(year))}" for tile, year in zip(rows["tile_id"], rows["year"], strict=True)
-        ]
-        unlisted = [name for name in names if name not in checksums]
-        if unlisted:
+    for kind, column in zip(KINDS, ("image", "mask"), strict=True):
+        names = [patch_path(kind, country, tile, str(year)) for tile, year in zip(rows["tile_id"], rows["year"], strict=True)]
+        if unlisted := [name for name in names if name not in checksums]:
             raise UserError(
                 "a checksum of every patch", f"none of {len(unlisted)}, e.g. {unlisted[0]}", "run again with --forcerun assemble"
             )
         rows[column], rows[f"{column}_sha256"] = names, [checksums[name] for name in names]
-    known = read_json(quality)
-    rows = rows.assign(**accuracies(known, rows["year"].tolist()), **kappas(known, rows))
-    rows = rows.merge(read_splits(splits, rows).drop(columns="fold"), on=["tile_id", "year"], validate="one_to_one").astype(
-        {"year": "int32"}
-    )
-    table = gpd.read_parquet(fishnet).astype({"block": str}).merge(rows, on=["tile_id", "block"], how="inner", validate="one_to_many")
+    label_quality = read_json(sources.label_quality)
+    rows = rows.assign(**accuracies(label_quality, rows["year"].tolist()), **kappas(label_quality, rows))
+    splits = read_splits(sources.splits, rows).drop(columns="fold")
+    rows = rows.merge(splits, on=["tile_id", "year"], validate="one_to_one").astype({"year": "int32"})
+    table = gpd.read_parquet(sources.fishnet).astype({"block": str})
+    table = table.merge(rows, on=["tile_id", "block"], how="inner", validate="one_to_many")
     table = contract().validate(table[[*_COLUMNS, "geometry"]].sort_values(["year", "tile_id"], ignore_index=True))
     if len(table) != len(rows):
         raise UserError(f"{len(rows)} tiles and years in the fishnet", f"{len(table)}", "run again with --forcerun grid")
@@ -127,22 +129,22 @@ def write_index(
 
 
 def read_index(path: str | Path) -> gpd.GeoDataFrame:
-    """An index as `write_index` gives it: its own columns, the geometry is the tile's square on the grid; `attrs["tile_size"]` in px.
+    """Read an index as `write_index` returns it: the geometry is the tile's square on the grid; `attrs["tile_size"]` in px.
 
     Raises:
-        UserError: not such a file.
+        UserError: the file is no index.
     """
     import geopandas as gpd
     import shapely
 
     try:
         table = gpd.read_parquet(path)
-        own = table[list(_COLUMNS)]
+        rows = table[list(_COLUMNS)]
         west, south, east, north = np.array(table["proj:bbox"].tolist(), np.float64).reshape(-1, 4).T
         code, shape = table["proj:code"].iloc[0], table["proj:shape"].iloc[0]
     except (OSError, ValueError, KeyError, IndexError) as error:
         raise UserError(f"an index of tiles and years at {path}", str(error), "run again with --forcerun index") from error
-    squares = gpd.GeoDataFrame(own, geometry=shapely.normalize(shapely.box(west, south, east, north)), crs=code)
+    squares = gpd.GeoDataFrame(rows, geometry=shapely.normalize(shapely.box(west, south, east, north)), crs=code)
     return _on_grid(squares, int(shape[0]))
 
 
@@ -151,13 +153,13 @@ def _on_grid(table: gpd.GeoDataFrame, tile_size: int) -> gpd.GeoDataFrame:
     return table
 
 
-def kappas(known: Mapping[str, Any], rows: pd.DataFrame) -> dict[str, list[float]]:
-    """Columns with the lowest κ of two people, of each row's block and year, and of its year; NaN where not measured."""
+def kappas(label_quality: Mapping[str, Any], rows: pd.DataFrame) -> dict[str, list[float]]:
+    """Return columns with the lowest κ of two people in each row's block and year, and in its year; NaN where not measured."""
 
     def lowest(pairs: Sequence[Mapping[str, Any]]) -> float:
         return min((float(pair["kappa"]) for pair in pairs if pair["kappa"] is not None), default=float("nan"))
 
-    agreement = {year: one["agreement"] for year, one in known["years"].items()}
+    agreement = {year: quality["agreement"] for year, quality in label_quality["years"].items()}
     years = [str(year) for year in rows["year"]]
     return {
         "block_kappa": [lowest(agreement[year]["blocks"].get(block, ())) for year, block in zip(years, rows["block"], strict=True)],
@@ -165,51 +167,51 @@ def kappas(known: Mapping[str, Any], rows: pd.DataFrame) -> dict[str, list[float
     }
 
 
-def accuracies(known: Mapping[str, Any], years: Sequence[int]) -> dict[str, list[float]]:
-    """Columns with the accuracy of each row's year, NaN where it was not measured."""
-    found: dict[str, list[float]] = {}
+def accuracies(label_quality: Mapping[str, Any], years: Sequence[int]) -> dict[str, list[float]]:
+    """Return columns with the accuracy of each row's year, NaN where it was not measured."""
+    accuracy: dict[str, list[float]] = {}
     for name, path in ACCURACIES.items():
         values = {}
         for year in set(years):
-            value: Any = known["years"][str(year)]["accuracy"]
+            value: Any = label_quality["years"][str(year)]["accuracy"]
             for key in path:
                 value = None if value is None else value[key]
             values[year] = float("nan") if value is None else float(value)
-        found[name] = [values[year] for year in years]
-    return found
+        accuracy[name] = [values[year] for year in years]
+    return accuracy
 
 
 def block_rows(files: BlockFiles, lattice: Lattice, year: str, block: str) -> pd.DataFrame:
-    """The rows of one year and block, without geometry and checksums; reads a row of tiles at a time."""
+    """Compute the rows of one year and block, without geometry and checksums; reads a row of tiles at a time."""
     cells = lattice.cells_of(block)
     geobox, side = lattice.block(block), lattice.tile_size
     codes = label_codes(pd.read_parquet(files.labels, columns=["segment", "label", "provenance"]), files.labels)
     rows, columns = geobox.shape.y // side, geobox.shape.x // side
     counts = {name: np.zeros((rows, columns, 256), np.int64) for name in ("mask", "s2", "s1", "dem", "clear", "source", "label")}
     with ExitStack() as stack:
-        source: dict[str, rasterio.DatasetReader] = {}
+        rasters: dict[str, rasterio.DatasetReader] = {}
         for name in ("masks", "s2", "s1", "dem", "source", "clear_mask", "segments"):
-            source[name] = stack.enter_context(raster.opened(getattr(files, name)))
-            raster.require_grid(source[name], geobox)
-        tags = source["s2"].tags()
-        scene_tags = {**tags, **source["source"].tags(), "BLOCK_ITEMS": tags.get("ITEMS", "")}
+            rasters[name] = stack.enter_context(raster.opened(getattr(files, name)))
+            raster.require_grid(rasters[name], geobox)
+        tags = rasters["s2"].tags()
+        scene_tags = {**tags, **rasters["source"].tags(), "BLOCK_ITEMS": tags.get("ITEMS", "")}
         for row in sorted(set((cells["y"] // side).tolist())):
             window = rasterio.windows.Window(0, row * side, geobox.shape.x, side)
-            data = (source["s2"].read(window=window) > 0).all(axis=0)
-            segments = source["segments"].read(1, window=window)
+            data = (rasters["s2"].read(window=window) > 0).all(axis=0)
+            segments = rasters["segments"].read(1, window=window)
             if int(segments.max()) >= len(codes):
                 raise UserError(
                     f"a label for each segment in {files.labels}",
                     f"segment {segments.max()} without one",
-                    "run again with --forcerun decide",
+                    "run again with --forcerun labels",
                 )
             strip = {
-                "mask": source["masks"].read(1, window=window),
+                "mask": rasters["masks"].read(1, window=window),
                 "s2": data,
-                "s1": np.isfinite(source["s1"].read(window=window)).all(axis=0),
-                "dem": np.isfinite(source["dem"].read(1, window=window)),
-                "clear": np.where(data, source["clear_mask"].read(1, window=window) > 0, MASK_NODATA),
-                "source": source["source"].read(1, window=window),
+                "s1": np.isfinite(rasters["s1"].read(window=window)).all(axis=0),
+                "dem": np.isfinite(rasters["dem"].read(1, window=window)),
+                "clear": np.where(data, rasters["clear_mask"].read(1, window=window) > 0, MASK_NODATA),
+                "source": rasters["source"].read(1, window=window),
                 "label": codes[segments],
             }
             for name, values in strip.items():
@@ -219,14 +221,14 @@ def block_rows(files: BlockFiles, lattice: Lattice, year: str, block: str) -> pd
 
 
 def histograms(values: NDArray[np.uint8], side: int) -> NDArray[np.int64]:
-    """How often each value stands in each tile of a row of tiles: (side, tiles · side) uint8 → (tiles, 256) int64."""
+    """Count each value in each tile of a row of tiles: (side, tiles · side) uint8 → (tiles, 256) int64."""
     tiles = values.shape[1] // side
     place = np.arange(values.shape[1], dtype=np.int64) // side * 256
     return np.bincount((values + place).ravel(), minlength=tiles * 256).reshape(tiles, 256)
 
 
 def label_codes(labels: pd.DataFrame, name: str) -> NDArray[np.uint8]:
-    """Code by segment id: 0 = no segment, 1.. = provenance in the order of `PROVENANCES`, plus `OPEN` where left open.
+    """Return a code by segment id: 0 = no segment, 1.. = provenance in the order of `PROVENANCES`, plus `OPEN` where left open.
 
     Raises:
         UserError: a provenance is unknown.
@@ -235,7 +237,7 @@ def label_codes(labels: pd.DataFrame, name: str) -> NDArray[np.uint8]:
     if number.isna().any():
         unknown = sorted(set(labels.loc[number.isna(), "provenance"].astype(str)))
         raise UserError(
-            f"a provenance among {', '.join(PROVENANCES)}", f"{', '.join(unknown)} in {name}", "run again with --forcerun decide"
+            f"a provenance among {', '.join(PROVENANCES)}", f"{', '.join(unknown)} in {name}", "run again with --forcerun labels"
         )
     segments = labels["segment"].to_numpy(np.int64)
     codes = np.zeros(int(segments.max(initial=0)) + 1, np.uint8)
@@ -244,11 +246,11 @@ def label_codes(labels: pd.DataFrame, name: str) -> NDArray[np.uint8]:
 
 
 def _rows(cells: pd.DataFrame, counts: dict[str, NDArray[np.int64]], tags: Mapping[str, str], year: str) -> pd.DataFrame:
-    """Percentages, shares and sources from the histograms (tile, value) of a block's tiles."""
+    """Compute percentages, shares and sources from the histograms (tile, value) of a block's tiles."""
     pixels = counts["mask"].sum(axis=1)
     valid = counts["mask"][:, 0] + counts["mask"][:, 1]
     provenance = counts["label"][:, 1 : len(PROVENANCES) + 1] + counts["label"][:, OPEN + 1 : OPEN + len(PROVENANCES) + 1]
-    used = scenes(counts["source"], tags)
+    sources = scenes(counts["source"], tags)
     table = pd.DataFrame(
         {
             "tile_id": cells["tile_id"].astype(str),
@@ -266,35 +268,35 @@ def _rows(cells: pd.DataFrame, counts: dict[str, NDArray[np.int64]], tags: Mappi
     for position, name in enumerate(PROVENANCES):
         table[f"share_{name}"] = _share(provenance[:, position], provenance.sum(axis=1), 1)
     table["validated_share"] = table[[f"share_{name}" for name in VALIDATED]].sum(axis=1, min_count=1).clip(upper=1)
-    table["scenes"] = pd.Series([one[0] for one in used], dtype=object)
-    table["baselines"] = pd.Series([one[1] for one in used], dtype=object)
+    table["scenes"] = pd.Series([items for items, _ in sources], dtype=object)
+    table["baselines"] = pd.Series([baselines for _, baselines in sources], dtype=object)
     return table.assign(radiometry=tags.get("RADIOMETRY", ""))
 
 
 def _share(part: NDArray[np.int64], whole: NDArray[np.int64], scale: float) -> NDArray[np.float64]:
-    """part / whole · scale, NaN where the whole is nothing."""
+    """Return part / whole · scale, NaN where the whole is 0."""
     with np.errstate(invalid="ignore"):
         return scale * part / np.where(whole == 0, np.nan, whole)
 
 
 def scenes(counts: NDArray[np.int64], tags: Mapping[str, str]) -> list[tuple[list[str], list[str]]]:
-    """Items and baselines behind each tile, from the histogram of the scene index (tile, 256).
+    """Return the items and baselines of each tile, from the histogram of the scene index (tile, 256).
 
     Args:
         tags: ITEMS and BASELINES of the scene raster (the n-th is scene n), and BLOCK_ITEMS, those used in this block.
-            A tile that holds 255 (several scenes in one pixel, as in a median) names all of these.
+            A tile with 255 (several scenes in one pixel, as in a median) gets all of these.
     """
     items, baselines = split_tag(tags.get("ITEMS", "")), split_tag(tags.get("BASELINES", ""))
     block = set(split_tag(tags.get("BLOCK_ITEMS", tags.get("ITEMS", ""))))
     paired = len(items) == len(baselines)
-    found = []
+    sources = []
     for tile in counts:
         present = [number for number in np.flatnonzero(tile[1:]).tolist() if number < len(items)]
         if tile[255]:
             present = [number for number, item in enumerate(items) if item in block]
         of_tile = [baselines[number] for number in present] if paired else baselines
-        found.append(([items[number] for number in present], sorted(set(of_tile))))
-    return found
+        sources.append(([items[number] for number in present], sorted(set(of_tile))))
+    return sources
 
 
 _NUMBERS = (
@@ -315,7 +317,7 @@ _COLUMNS = ("tile_id", "year", "block", "split", "row", "col", "released_id", *_
 
 
 def contract() -> pa.DataFrameSchema:
-    """What an index must be (see `write_index`)."""
+    """Return the schema of an index (see `write_index`)."""
     from smallmines.core.optional import pandera
 
     pa = pandera()
@@ -338,5 +340,5 @@ def contract() -> pa.DataFrameSchema:
 
 
 def columns() -> tuple[str, ...]:
-    """Names of the index's columns, in order, the geometry last."""
+    """Return the names of the index's columns, in order, the geometry last."""
     return (*_COLUMNS, "geometry")

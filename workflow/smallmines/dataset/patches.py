@@ -1,4 +1,4 @@
-"""Patches: the tiles of a block as small GeoTIFFs, in the form of the released dataset.
+"""Cut the tiles of a block into patches: small GeoTIFFs in the form of the released dataset (`core.product`).
 
 An image has 13 float32 bands (ten Sentinel-2 bands in DN, VV and VH in dB, elevation in m; nodata −9999), a mask one
 uint8 band (0 not mining, 1 mining; nodata 255). A gap of Sentinel-1 or of the elevation never changes the mask.
@@ -9,35 +9,58 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
+from rasterio.errors import RasterioError
 
 from smallmines.core import raster
 from smallmines.core.errors import UserError
 from smallmines.core.files import written
 from smallmines.core.log import logger
-from smallmines.core.product import CLASSES, PATCH_BANDS, S2_BANDS
+from smallmines.core.product import CLASSES, IMAGE, IMAGE_NODATA, MASK, MASK_NODATA, S2_BANDS, PatchFormat, patch_name, patch_profile
 from smallmines.grid.lattice import Lattice
 
-Kind = Literal["IMAGE", "MASK"]
 
-KINDS: tuple[Kind, ...] = ("IMAGE", "MASK")
-IMAGE_NODATA = -9999.0
-MASK_NODATA = 255
-UNITS = ("DN",) * len(S2_BANDS) + ("dB", "dB", "m")
-"""Unit of each band of `PATCH_BANDS`."""
+@dataclass(frozen=True)
+class Composites:
+    """Composites of a year and block, all on the block's grid."""
 
-PREFIX: dict[str, str] = {"IMAGE": "IMG", "MASK": "MASK"}
+    s2: str | Path
+    s1: str | Path
+    dem: str | Path
 
 
-def patch_name(kind: str, country: str, tile_id: str, year: str) -> str:
-    """File name of a patch as in the released dataset, e.g. `IMG_GH_0001_2016.tif`."""
-    return f"{PREFIX[kind]}_{country}_{tile_id}_{year}.tif"
+@dataclass(frozen=True)
+class PatchSet:
+    """The patches of one kind, year and block.
+
+    Attributes:
+        config: digest of the settings that shaped the pixels, for the tag CONFIG.
+    """
+
+    lattice: Lattice
+    year: str
+    block: str
+    country: str
+    config: str
+
+    @property
+    def geobox(self) -> GeoBox:
+        """Grid of the block."""
+        return self.lattice.block(self.block)
+
+    def tiles(self) -> Iterator[tuple[str, rasterio.windows.Window]]:
+        """Yield id and window in the block's rasters of each tile of the block, row by row."""
+        side = self.lattice.tile_size
+        first_row, first_col, _, _ = self.lattice.windows[self.block]
+        for tile in sorted(self.lattice.tiles_of(self.block), key=lambda tile: (tile.row, tile.col)):
+            yield tile.tile_id, rasterio.windows.Window((tile.col - first_col) * side, (tile.row - first_row) * side, side, side)
 
 
 def image_array(s2: NDArray[np.uint16], s1: NDArray[np.float32], dem: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -57,114 +80,80 @@ def image_array(s2: NDArray[np.uint16], s1: NDArray[np.float32], dem: NDArray[np
     return image
 
 
-def write_images(
-    s2: str | Path, s1: str | Path, dem: str | Path, lattice: Lattice, year: str, block: str, country: str, config: str, folder: str | Path
-) -> int:
-    """Write the images of a block's own tiles into `folder`; see `image_array`.
-
-    Args:
-        s2, s1, dem: the block's composites, on `lattice.block(block)`.
-        config: digest of the settings that shaped the composites, for the tags.
+def write_images(composites: Composites, patches: PatchSet, folder: str | Path) -> int:
+    """Write the images of a block's own tiles into `folder`, which is replaced; see `image_array`.
 
     Returns:
-        The number of patches.
+        Number of patches.
 
     Raises:
         UserError: a composite is missing, does not lie on the block's grid or has other bands.
     """
-    geobox = lattice.block(block)
-    with _source(s2, geobox, len(S2_BANDS)) as a, _source(s1, geobox, 2) as b, _source(dem, geobox, 1) as c, _fresh(folder) as beside:
-        tags = {"CONFIG": config, **_tags(a, "S2_"), **_tags(b, "S1_"), **_tags(c, "DEM_")}
+    box = patches.geobox
+    with (
+        _block_raster(composites.s2, box, len(S2_BANDS)) as s2,
+        _block_raster(composites.s1, box, 2) as s1,
+        _block_raster(composites.dem, box, 1) as dem,
+        _replaced(folder) as beside,
+    ):
+        tags = {"CONFIG": patches.config, **_tags(s2, "S2_"), **_tags(s1, "S1_"), **_tags(dem, "DEM_")}
         if "S2_RADIOMETRY" in tags:
             tags["RADIOMETRY"] = tags.pop("S2_RADIOMETRY")
-        count = 0
-        for tile_id, where, square in _tiles(lattice, block):
-            image = image_array(*(source.read(window=where) for source in (a, b, c)))
-            _write(
-                beside / patch_name("IMAGE", country, tile_id, year),
-                image,
-                square,
-                IMAGE_NODATA,
-                PATCH_BANDS,
-                UNITS,
-                year,
-                block,
-                tile_id,
-                tags,
-            )
-            count += 1
-    logger.info("%d images of %s, block %s", count, year, block)
-    return count
+        arrays = (
+            (tile_id, window, image_array(*(source.read(window=window) for source in (s2, s1, dem)))) for tile_id, window in patches.tiles()
+        )
+        return _write_patches(beside, IMAGE, patches, arrays, tags)
 
 
-def write_masks(mask: str | Path, lattice: Lattice, year: str, block: str, country: str, config: str, folder: str | Path) -> int:
-    """Write the masks of a block's own tiles into `folder`: the block's mask, cut.
+def write_masks(mask: str | Path, patches: PatchSet, folder: str | Path) -> int:
+    """Write the masks of a block's own tiles into `folder`, which is replaced: windows of the block's mask.
 
     Args:
         mask: (1, row, column) uint8 of the block: 0, 1, 255 = no data.
-        config: digest of the settings that shaped the mask, for the tags.
 
     Returns:
-        The number of patches.
+        Number of patches.
 
     Raises:
         UserError: the mask is missing, does not lie on the block's grid, or holds another value.
     """
     classes = ", ".join(f"{value} {name}" for value, name in enumerate(CLASSES))
-    with _source(mask, lattice.block(block), 1) as source, _fresh(folder) as beside:
-        tags = {**_tags(source, ""), "CONFIG": config, "CLASSES": f"{classes}, {MASK_NODATA} nodata"}
-        count = 0
-        for tile_id, where, square in _tiles(lattice, block):
-            values = source.read(window=where)
-            if not np.isin(values, (0, 1, MASK_NODATA)).all():
-                raise UserError("a mask of 0, 1 and 255", f"{np.unique(values).tolist()} in {mask}", "delete the mask and run again")
-            _write(
-                beside / patch_name("MASK", country, tile_id, year),
-                values,
-                square,
-                MASK_NODATA,
-                ("mask",),
-                ("",),
-                year,
-                block,
-                tile_id,
-                tags,
-            )
-            count += 1
-    logger.info("%d masks of %s, block %s", count, year, block)
+    with _block_raster(mask, patches.geobox, 1) as source, _replaced(folder) as beside:
+        tags = {**_tags(source, ""), "CONFIG": patches.config, "CLASSES": f"{classes}, {MASK_NODATA} nodata"}
+        arrays = ((tile_id, window, _mask_array(source, window)) for tile_id, window in patches.tiles())
+        return _write_patches(beside, MASK, patches, arrays, tags)
+
+
+def _mask_array(source: rasterio.DatasetReader, window: rasterio.windows.Window) -> NDArray[np.uint8]:
+    values: NDArray[np.uint8] = source.read(window=window)
+    if not np.isin(values, (0, 1, MASK_NODATA)).all():
+        raise UserError("a mask of 0, 1 and 255", f"{np.unique(values).tolist()} in {source.name}", "delete the mask and run again")
+    return values
+
+
+def _write_patches(
+    folder: Path,
+    form: PatchFormat,
+    patches: PatchSet,
+    arrays: Iterator[tuple[str, rasterio.windows.Window, NDArray[Any]]],
+    tags: Mapping[str, str],
+) -> int:
+    """Write a patch for each tile id, window and (band, row, column) array; return their number."""
+    count = 0
+    for tile_id, window, array in arrays:
+        own = {"TILE_ID": tile_id, "YEAR": patches.year, "BLOCK": patches.block, **tags}
+        geobox = raster.window_geobox(patches.geobox, window)
+        path = folder / patch_name(form.kind, patches.country, tile_id, patches.year)
+        profile = patch_profile(geobox.shape.y)
+        raster.write(path, array, geobox, form.nodata, form.bands, dict(sorted(own.items())), form.units, **profile)
+        count += 1
+    logger.info("%d patches %s of %s, block %s", count, form.kind, patches.year, patches.block)
     return count
 
 
-def _tiles(lattice: Lattice, block: str) -> Iterator[tuple[str, rasterio.windows.Window, GeoBox]]:
-    """Id, window in the block's rasters and grid of each tile of a block."""
-    geobox, side = lattice.block(block), lattice.tile_size
-    first_row, first_col, _, _ = lattice.windows[block]
-    for tile in sorted(lattice.tiles_of(block), key=lambda tile: (tile.row, tile.col)):
-        where = rasterio.windows.Window((tile.col - first_col) * side, (tile.row - first_row) * side, side, side)
-        yield tile.tile_id, where, raster.window_geobox(geobox, where)
-
-
-def _write(
-    path: Path,
-    array: NDArray[Any],
-    geobox: GeoBox,
-    nodata: float,
-    bands: tuple[str, ...],
-    units: tuple[str, ...],
-    year: str,
-    block: str,
-    tile_id: str,
-    tags: Mapping[str, str],
-) -> None:
-    """One strip per band: best compression, and a loader that wants three bands reads three."""
-    every = {"TILE_ID": tile_id, "YEAR": year, "BLOCK": block, **tags}
-    layout = {"tiled": False, "blockysize": geobox.shape.y, "interleave": "band"}
-    raster.write(path, array, geobox, nodata, bands, dict(sorted(every.items())), units, **layout)
-
-
 @contextmanager
-def _source(path: str | Path, geobox: GeoBox, count: int) -> Iterator[rasterio.DatasetReader]:
-    """An open block raster, refused unless it lies on `geobox` and has `count` bands."""
+def _block_raster(path: str | Path, geobox: GeoBox, count: int) -> Iterator[rasterio.DatasetReader]:
+    """Open a block's raster; refuse it unless it lies on `geobox` and has `count` bands."""
     with raster.opened(path) as source:
         raster.require_grid(source, geobox)
         if source.count != count:
@@ -173,8 +162,8 @@ def _source(path: str | Path, geobox: GeoBox, count: int) -> Iterator[rasterio.D
 
 
 @contextmanager
-def _fresh(folder: str | Path) -> Iterator[Path]:
-    """A new folder beside `folder` that takes its place when the block ends well, whatever was there before."""
+def _replaced(folder: str | Path) -> Iterator[Path]:
+    """Yield a new folder beside `folder`, which it replaces when the block ends well."""
     with written(folder) as beside:
         beside.mkdir(parents=True)
         yield beside
@@ -182,5 +171,50 @@ def _fresh(folder: str | Path) -> Iterator[Path]:
 
 
 def _tags(source: rasterio.DatasetReader, prefix: str) -> dict[str, str]:
-    """A composite's own tags, marked with where they come from."""
+    """Return a composite's own tags, their keys with the prefix."""
     return {f"{prefix}{key}": value for key, value in source.tags().items() if key != "AREA_OR_POINT"}
+
+
+@dataclass(frozen=True)
+class PatchForm:
+    """Form of a patch as it lies on disk.
+
+    Attributes:
+        bands, units: descriptions and units of the bands, "" where there is none.
+        dtypes: the different data types of the bands, sorted.
+    """
+
+    geobox: GeoBox
+    bands: tuple[str, ...]
+    units: tuple[str, ...]
+    dtypes: tuple[str, ...]
+    nodata: float | None
+    tags: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class PatchFile:
+    """Content of a patch as it lies on disk, whatever its form.
+
+    Attributes:
+        form: None where the file cannot be opened.
+        array: (band, row, column), nodata not masked; None where the pixels cannot be read.
+        error: why form or array is None, else "".
+    """
+
+    form: PatchForm | None
+    array: NDArray[Any] | None
+    error: str = ""
+
+
+def read_patch(path: Path) -> PatchFile:
+    """Read a patch in whatever form it has, as `verify` and the doctor do."""
+    form = None
+    try:
+        with rasterio.open(path) as source:
+            bands, units = (tuple(text or "" for text in texts) for texts in (source.descriptions, source.units))
+            dtypes = tuple(sorted(set(source.dtypes)))
+            form = PatchForm(raster.geobox_of(source), bands, units, dtypes, source.nodata, source.tags())
+            return PatchFile(form, source.read())
+    except (RasterioError, ValueError) as error:
+        return PatchFile(form, None, str(error) or type(error).__name__)

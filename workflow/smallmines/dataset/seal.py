@@ -1,7 +1,8 @@
-"""The seal of the published folder: `SHA256SUMS` over all its files, and one archive of them, the same bytes from the same files."""
+"""Seal the published folder with `SHA256SUMS` over all its files, and pack them into one archive, reproducible to the byte."""
 
 from __future__ import annotations
 
+import hashlib
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,33 +17,33 @@ _PIECE = 1 << 20
 
 
 def checksums(folder: Path, lists: Sequence[str | Path], files: Sequence[str | Path]) -> dict[str, str]:
-    """Checksum by path from the dataset's folder.
+    """Return the checksum of each file by its path from the dataset's folder.
 
     Args:
-        lists: `<year>/<kind>.sha256`: what they list is taken from them, not hashed again.
+        lists: `<year>/<kind>.sha256`; the checksums in them are taken as they are, not computed again.
         files: all other files of the dataset.
     """
-    known: dict[str, str] = {}
+    sums: dict[str, str] = {}
     for path in map(Path, lists):
-        known |= {f"{path.parent.name}/{name}": checksum for name, checksum in read_list(path).items()}
+        sums |= {f"{path.parent.name}/{name}": checksum for name, checksum in read_list(path).items()}
     for path in map(Path, [*lists, *files]):
-        known[path.relative_to(folder).as_posix()] = sha256(path)
-    return dict(sorted(known.items()))
+        sums[path.relative_to(folder).as_posix()] = sha256(path)
+    return dict(sorted(sums.items()))
 
 
 def write_sums(folder: str | Path, lists: Sequence[str | Path], files: Sequence[str | Path]) -> int:
-    """Write `SHA256SUMS`, which `sha256sum -c` reads in the dataset's folder; see `checksums`. Returns the number of files."""
+    """Write `SHA256SUMS`, which `sha256sum -c` reads in the dataset's folder, and return the number of files; see `checksums`."""
     folder = Path(folder)
     catalogue = sorted((folder / "stac").glob("*/*.json"))
-    known = checksums(folder, lists, [*files, *catalogue])
+    sums = checksums(folder, lists, [*files, *catalogue])
     with written(folder / SUMS) as beside:
-        beside.write_text("".join(f"{checksum}  {name}\n" for name, checksum in known.items()), encoding="utf-8")
-    logger.info("%d files sealed", len(known))
-    return len(known)
+        beside.write_text("".join(f"{checksum}  {name}\n" for name, checksum in sums.items()), encoding="utf-8")
+    logger.info("%d files sealed", len(sums))
+    return len(sums)
 
 
 def published(folder: Path) -> Iterator[str]:
-    """Paths of all files in a dataset's folder, from the folder; hidden ones and the seal itself left out."""
+    """Yield the paths of all files in a dataset's folder, relative to it, without hidden files and SHA256SUMS."""
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder)
         if path.is_file() and not any(part.startswith(".") for part in name.parts) and name.as_posix() != SUMS:
@@ -50,32 +51,32 @@ def published(folder: Path) -> Iterator[str]:
 
 
 def compare_with_sums(folder: Path, sums: Mapping[str, str]) -> tuple[list[str], list[str]]:
-    """Files that are listed and not there, and those that are there and not listed."""
-    here = set(published(folder))
-    return sorted(set(sums) - here), sorted(here - set(sums))
+    """Return the files that are listed and not there, and those that are there and not listed."""
+    present = set(published(folder))
+    return sorted(set(sums) - present), sorted(present - set(sums))
 
 
 def write_archive(sums: str | Path, name: str, target: str | Path) -> int:
     """Write all files that `SHA256SUMS` lists, and the list, into a zip: stored (patches are compressed already), sorted, without times.
 
     Args:
-        name: of the folder in the archive.
+        name: name of the folder in the archive.
 
     Raises:
         UserError: a file is missing or not as listed; nothing is written then.
     """
     sums = Path(sums)
-    folder, known = sums.parent, read_list(sums)
+    folder, listed = sums.parent, read_list(sums)
     with written(target) as beside:
         with zipfile.ZipFile(beside, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
-            for path in [*sorted(known), SUMS]:
+            for path in [*sorted(listed), SUMS]:
                 _store(archive, folder / path, f"{name}/{path}")
         with zipfile.ZipFile(beside) as archive:
-            bad = [path for path, checksum in sorted(known.items()) if _digest(archive, f"{name}/{path}") != checksum]
+            bad = [path for path, checksum in sorted(listed.items()) if _digest(archive, f"{name}/{path}") != checksum]
         if bad:
             raise UserError(f"files as {sums} lists them", f"{len(bad)} others, e.g. {bad[0]}", "run again with --forcerun assemble seal")
-    logger.info("%d files in %s", len(known) + 1, target)
-    return len(known) + 1
+    logger.info("%d files in %s", len(listed) + 1, target)
+    return len(listed) + 1
 
 
 def _store(archive: zipfile.ZipFile, path: Path, name: str) -> None:
@@ -87,10 +88,8 @@ def _store(archive: zipfile.ZipFile, path: Path, name: str) -> None:
 
 
 def _digest(archive: zipfile.ZipFile, name: str) -> str:
-    import hashlib
-
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     with archive.open(name) as entry:
         while piece := entry.read(_PIECE):
-            found.update(piece)
-    return found.hexdigest()
+            digest.update(piece)
+    return digest.hexdigest()

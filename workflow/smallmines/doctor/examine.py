@@ -1,4 +1,4 @@
-"""The doctor: all checks on a dataset's folder, as findings, JSON, a page and contact sheets."""
+"""Run all checks of the doctor on a dataset's folder; write JSON, a page and contact sheets."""
 
 from __future__ import annotations
 
@@ -12,23 +12,25 @@ from typing import Any
 import numpy as np
 
 from smallmines.core.files import write_json, written
+from smallmines.core.finding import Finding
 from smallmines.core.log import logger
-from smallmines.doctor import apart, documents, geometry, labels, radiometry, structure
-from smallmines.doctor.folder import Finding, Folder, read_folder
+from smallmines.core.product import IMAGE_NODATA
+from smallmines.doctor import documents, duplicates, geometry, labels, leakage, radiometry, structure
+from smallmines.doctor.folder import Folder, read_folder, tile_names, tiles_of
 from smallmines.doctor.measure import BANDS, Measured, measure
 from smallmines.settings.doctor import Doctor
 
 SEVERITIES = ("error", "warning", "note")
 SHEET = 24
-"""Patches of a contact sheet."""
+"""Number of patches on a contact sheet."""
 
 NAMED = 200
-"""Tiles of a finding that JSON and page name; the count is always whole."""
+"""Maximum number of tiles that JSON and page name for a finding; the count is of all."""
 
 
 @dataclass(frozen=True)
 class Examined:
-    """What the doctor found, the gravest first, and what it measured."""
+    """Findings, the most severe first, and measurements."""
 
     folder: Folder
     measured: Measured
@@ -37,55 +39,55 @@ class Examined:
     areas: dict[int, float]
 
     def count(self, severity: str) -> int:
-        """Number of findings of a severity."""
+        """Return the number of findings of a severity."""
         return sum(finding.severity == severity for finding in self.findings)
 
 
-def examine(root: str | Path, limits: Doctor, threads: int = 1, tell: Callable[[int], None] = lambda count: None) -> Examined:
-    """Look at everything.
+def examine(root: str | Path, limits: Doctor, threads: int = 1, on_progress: Callable[[int], None] = lambda count: None) -> Examined:
+    """Run all checks.
 
     Args:
         root: the dataset's folder.
         threads: processes that read, and threads of the forest.
-        tell: called with the number of pairs read since the last call.
+        on_progress: called with the number of pairs read since the last call.
 
     Raises:
         UserError: there is no patch in the folder.
     """
     folder = read_folder(root)
     groups = geometry.groups(folder)
-    measured = measure(folder.root, folder.pairs, groups, limits, threads, tell)
+    measured = measure(folder.root, folder.pairs, groups, limits, threads, on_progress)
     logger.info("%d pairs measured", len(measured.table))
-    by_group: dict[str, list[str]] = {}
-    for (tile, year), group in groups.items():
-        by_group.setdefault(group, []).append(f"{tile} {year}")
-    shifts = geometry.shifts(measured, limits)
-    areas, contradicted = labels.noise(measured.pixels, threads)
+    by_group: dict[str, list[tuple[str, int]]] = {}
+    for pair, group in groups.items():
+        by_group.setdefault(group, []).append(pair)
+    shifts = geometry.shifts(measured.spectra, limits)
+    areas, contradicted = labels.contradictions(measured.pixels, threads)
     findings = [
         *structure.check(folder, measured),
-        *radiometry.check(folder, measured, limits),
-        *geometry.check(shifts, {group: tuple(names) for group, names in by_group.items()}, limits),
+        *radiometry.check(measured, limits),
+        *geometry.check(shifts, {group: tile_names(pairs) for group, pairs in by_group.items()}, limits),
         *labels.check(folder, measured, limits),
-        *labels.check_noise(areas, contradicted, limits),
-        *apart.duplicates(measured),
-        *apart.leaks(folder, apart.splits_table(folder, measured), limits),
+        *labels.check_contradictions(areas, contradicted, limits),
+        *duplicates.check(measured),
+        *leakage.check(folder, leakage.splits_table(folder, measured), limits),
         *documents.check(folder, measured),
         *documents.private(folder, measured),
     ]
-    findings.sort(key=lambda one: (SEVERITIES.index(one.severity), one.family, one.check, one.found))
+    findings.sort(key=lambda finding: (SEVERITIES.index(finding.severity), finding.family, finding.check, finding.found))
     for finding in findings:
         logger.info("%s: %s", finding.severity, line(finding))
     return Examined(folder, measured, findings, shifts, areas)
 
 
 def line(finding: Finding) -> str:
-    """A finding on one line."""
+    """Return a finding on one line."""
     where = f" [{', '.join(finding.tiles[:4])}{' …' if len(finding.tiles) > 4 else ''}]" if finding.tiles else ""
     return f"{finding.family}, {finding.check}: expected {finding.expected}; found {finding.found}; {finding.remedy}{where}"
 
 
 def summary(examined: Examined) -> dict[str, Any]:
-    """All that was found, as JSON has it."""
+    """Return findings and measurements as written to JSON."""
     findings = []
     for finding in examined.findings:
         findings.append({**asdict(finding), "tiles": list(finding.tiles[:NAMED]), "count": len(finding.tiles)})
@@ -101,57 +103,57 @@ def summary(examined: Examined) -> dict[str, Any]:
 
 
 def write(examined: Examined, title: str, json_out: str | Path, page_out: str | Path) -> None:
-    """Write what was found as JSON and as one self-contained page with contact sheets of random and of the worst patches."""
+    """Write findings as JSON and as one self-contained page with contact sheets of random and of the worst patches."""
     import jinja2
 
-    told = summary(examined)
-    write_json(json_out, told)
+    content = summary(examined)
+    write_json(json_out, content)
     loader = jinja2.FileSystemLoader(Path(__file__).with_name("templates"))
     environment = jinja2.Environment(loader=loader, undefined=jinja2.StrictUndefined, autoescape=True)
-    sheets = [(what, base64.b64encode(sheet).decode()) for what, sheet in contact_sheets(examined)]
-    text = environment.get_template("doctor.html.j2").render(title=title, told=told, sheets=sheets, shown=12)
+    sheets = [(heading, base64.b64encode(sheet).decode()) for heading, sheet in contact_sheets(examined)]
+    text = environment.get_template("doctor.html.j2").render(title=title, told=content, sheets=sheets, shown=12)
     with written(page_out) as beside:
         beside.write_text(text, encoding="utf-8")
 
 
 def contact_sheets(examined: Examined) -> list[tuple[str, bytes]]:
-    """PNG of a random choice of patches, and of those with most findings: image with the mask on it."""
+    """Return PNGs of a random choice of patches, and of those with most findings: image with the mask on it."""
     table = examined.measured.table
     if "image_count" not in table:
         return []
-    good = table[(table["image_error"] == "") & (table["image_count"] == BANDS)]
-    names, rows = list(structure.names(good)), [{str(key): value for key, value in row.items()} for row in good.to_dict("records")]
+    readable = table[(table["image_error"] == "") & (table["image_count"] == BANDS)]
+    names, rows = list(tiles_of(readable)), [{str(key): value for key, value in row.items()} for row in readable.to_dict("records")]
     if not rows:
         return []
     chosen = np.sort(np.random.default_rng(0).permutation(len(rows))[:SHEET]).tolist()
     sheets = [("Random patches", _sheet(examined, [rows[at] for at in chosen], {}))]
     weight: Counter[str] = Counter()
-    why: dict[str, str] = {}
+    reasons: dict[str, str] = {}
     for finding in examined.findings:
         if finding.severity != "note" and len(finding.tiles) < len(table) / 2:
             for name in finding.tiles:
                 weight[name] += 3 if finding.severity == "error" else 1
-                why.setdefault(name, finding.check)
-    worst = [name for name, _ in sorted(weight.items(), key=lambda one: (-one[1], one[0])) if name in names][:SHEET]
+                reasons.setdefault(name, finding.check)
+    worst = [name for name, _ in sorted(weight.items(), key=lambda item: (-item[1], item[0])) if name in names][:SHEET]
     if worst:
-        sheets.append(("Patches with most findings", _sheet(examined, [rows[names.index(name)] for name in worst], why)))
+        sheets.append(("Patches with most findings", _sheet(examined, [rows[names.index(name)] for name in worst], reasons)))
     return sheets
 
 
-def _sheet(examined: Examined, rows: Sequence[dict[str, Any]], why: dict[str, str]) -> bytes:
+def _sheet(examined: Examined, rows: Sequence[dict[str, Any]], reasons: dict[str, str]) -> bytes:
+    """Return a PNG of patches with their masks, in rows of eight."""
     from io import BytesIO
 
     import rasterio
     from rasterio.errors import RasterioError
 
-    from smallmines.dataset.patches import IMAGE_NODATA
     from smallmines.report import canvas
     from smallmines.report.pictures import RGB
 
     across = min(8, len(rows))
     down = -(-len(rows) // across)
-    made = canvas.figure(1.55 * across, 1.75 * down)
-    for axes, row in zip(made.subplots(down, across, squeeze=False).ravel(), [*rows, *[None] * (across * down - len(rows))], strict=True):
+    figure = canvas.figure(1.55 * across, 1.75 * down)
+    for axes, row in zip(figure.subplots(down, across, squeeze=False).ravel(), [*rows, *[None] * (across * down - len(rows))], strict=True):
         axes.set_axis_off()
         if row is None:
             continue
@@ -165,12 +167,12 @@ def _sheet(examined: Examined, rows: Sequence[dict[str, Any]], why: dict[str, st
                     mask = source.read(1)
                 if mask.shape == colours.shape[:2]:
                     colours = canvas.masked(colours, mask)
-        except RasterioError:  # it could be read a minute ago
+        except RasterioError:  # read well before: changed in the meantime
             continue
         name = f"{row['tile']} {row['year']}"
         canvas.show(axes, colours, "", 0)
-        axes.set_title("\n".join(filter(None, (name, why.get(name, ""))))[:60], fontsize=7)
+        axes.set_title("\n".join(filter(None, (name, reasons.get(name, ""))))[:60], fontsize=7)
         axes.set_axis_off()
     buffer = BytesIO()
-    made.savefig(buffer, format="png", metadata={"Software": None})
+    figure.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()

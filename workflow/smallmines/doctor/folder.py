@@ -1,9 +1,9 @@
-"""What lies in a dataset's folder: ours, the release, or a look-alike. Patches are known by their names alone."""
+"""Read what lies in a dataset's folder, of this workflow, of the release or similar. Patches are recognised by their names alone."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,46 +12,25 @@ import pandas as pd
 
 from smallmines.core.errors import UserError
 from smallmines.core.files import read_json
-from smallmines.core.patch_files import NAME
+from smallmines.core.product import IMAGE, PATCH_NAME, parse_patch_name
 
 SPLIT_FILES = re.compile(r"split", re.IGNORECASE)
 TEXT = (".md", ".txt", ".json", ".csv", ".jsonl", ".yaml", ".yml", ".geojson", ".html", ".xml", "")
 """Suffixes of files that are read as text."""
 
 
-@dataclass(frozen=True, order=True)
-class Finding:
-    """One thing that is wrong, or could be.
-
-    Attributes:
-        severity: error (not to be published), warning (look at it), note.
-        family, check: which check found it.
-        expected, found: in words, with numbers.
-        remedy: what to do.
-        tiles: the patches or files it is about, e.g. "0001 2016"; empty: the whole dataset.
-    """
-
-    severity: str
-    family: str
-    check: str
-    expected: str
-    found: str
-    remedy: str
-    tiles: tuple[str, ...] = ()
-
-
 @dataclass(frozen=True)
 class Folder:
-    """A dataset's folder.
+    """Content of a dataset's folder.
 
     Attributes:
         pairs: one row per tile and year: tile, year (int), image, mask (paths from the folder, or None where there is none).
-        doubles: files whose tile and year another file has, too.
+        doubles: files with the tile and year of another file.
         strange: TIFF files whose name is not that of a patch.
         index: tile_id (str), year (int) and the other columns of index.parquet, or None.
         splits: tile_id, year, split, or None.
         labels, facts: labels.json and facts.json, or None.
-        unreadable: tables and documents that could not be read: name and why.
+        unreadable: tables and documents that cannot be read: name and reason.
     """
 
     root: Path
@@ -65,8 +44,18 @@ class Folder:
     unreadable: dict[str, str] = field(default_factory=dict)
 
 
+def tile_names(pairs: Iterable[tuple[Any, Any]]) -> tuple[str, ...]:
+    """Return tiles and years as findings name them, e.g. "0001 2016"."""
+    return tuple(f"{tile} {year}" for tile, year in pairs)
+
+
+def tiles_of(rows: pd.DataFrame, year: str = "year") -> tuple[str, ...]:
+    """Return the tile and year of each row as findings name them; `year` is the column of the year."""
+    return tile_names(zip(rows["tile"], rows[year], strict=True))
+
+
 def read_folder(root: str | Path) -> Folder:
-    """Look at a folder.
+    """Find the patches of a folder and read its tables.
 
     Raises:
         UserError: there is no such folder, or no patch in it.
@@ -74,36 +63,41 @@ def read_folder(root: str | Path) -> Folder:
     root = Path(root)
     if not root.is_dir():
         raise UserError(f"a folder at {root}", "none", "name the dataset's folder")
-    found: dict[tuple[str, int], dict[str, Any]] = {}
+    files: dict[tuple[str, int], dict[str, Any]] = {}
     doubles: list[str] = []
     strange: list[str] = []
     for path in sorted(root.rglob("*.tif*")):
-        name = path.relative_to(root).as_posix()
-        known = NAME.fullmatch(path.name)
-        if any(part.startswith(".") for part in Path(name).parts) or path.name.endswith(".xml"):
+        name = path.relative_to(root)
+        if _is_hidden(name) or path.name.endswith(".xml"):
             continue
-        if known is None:
-            strange.append(name)
+        parts = parse_patch_name(path.name)
+        if parts is None:
+            strange.append(name.as_posix())
             continue
-        row = found.setdefault((known[2], int(known[3])), {"image": None, "mask": None})
-        kind = "image" if known[1] == "IMG" else "mask"
+        row = files.setdefault((parts.tile_id, int(parts.year)), {"image": None, "mask": None})
+        kind = "image" if parts.prefix == IMAGE.prefix else "mask"
         if row[kind] is None:
-            row[kind] = name
+            row[kind] = name.as_posix()
         else:
-            doubles.append(name)
-    if not found:
+            doubles.append(name.as_posix())
+    if not files:
         raise UserError(
             f"patches named IMG_<country>_<tile>_<year>.tif below {root}", "none", "name the folder that holds the years' folders"
         )
-    pairs = pd.DataFrame([{"tile": tile, "year": year, **row} for (tile, year), row in found.items()])
+    pairs = pd.DataFrame([{"tile": tile, "year": year, **row} for (tile, year), row in files.items()])
     pairs = pairs.sort_values(["year", "tile"], ignore_index=True)
     unreadable: dict[str, str] = {}
-    index = _read(root / "index.parquet", _index, unreadable)
+    index = _read(root / "index.parquet", _read_index, unreadable)
     labels, facts = (_read(root / name, read_json, unreadable) for name in ("labels.json", "facts.json"))
-    return Folder(root, pairs, tuple(doubles), tuple(strange), index, _splits(root, unreadable), labels, facts, unreadable)
+    return Folder(root, pairs, tuple(doubles), tuple(strange), index, _read_splits(root, unreadable), labels, facts, unreadable)
+
+
+def _is_hidden(name: Path) -> bool:
+    return any(part.startswith(".") for part in name.parts)
 
 
 def _read(path: Path, reader: Any, unreadable: dict[str, str]) -> Any:
+    """Return `reader(path)`, or None where there is no such file or it cannot be read; the reason goes into `unreadable`."""
     if not path.is_file():
         return None
     try:
@@ -113,35 +107,34 @@ def _read(path: Path, reader: Any, unreadable: dict[str, str]) -> Any:
         return None
 
 
-def _index(path: Path) -> pd.DataFrame:
+def _read_index(path: Path) -> pd.DataFrame:
     table = pd.read_parquet(path)
     return table.assign(tile_id=table["tile_id"].astype(str), year=table["year"].astype(int))
 
 
-def _splits(root: Path, unreadable: dict[str, str]) -> pd.DataFrame | None:
-    """Ours (tile_id, year, split) or the release's (patch_name, split; the names lack the country)."""
+def _read_splits(root: Path, unreadable: dict[str, str]) -> pd.DataFrame | None:
+    """Read tables of splits of this workflow (tile_id, year, split) or of the release (patch_name, split)."""
     parts = []
     for path in sorted(root.glob("*.csv")):
         if not SPLIT_FILES.search(path.name):
             continue
-        table = _read(path, lambda one: pd.read_csv(one, dtype=str), unreadable)
+        table = _read(path, lambda file: pd.read_csv(file, dtype=str), unreadable)
         if table is None or "split" not in table:
             continue
         if {"tile_id", "year"} <= set(table):
             parts.append(table[["tile_id", "year", "split"]])
         elif "patch_name" in table:
-            named = table["patch_name"].str.extract(NAME)[[1, 2]].set_axis(["tile_id", "year"], axis=1)
-            parts.append(named.assign(split=table["split"]))
+            parts.append(table["patch_name"].str.extract(PATCH_NAME)[["tile_id", "year"]].assign(split=table["split"]))
     if not parts:
         return None
-    known: pd.DataFrame = pd.concat(parts, ignore_index=True).dropna(subset=["tile_id", "year"])
-    known["year"] = known["year"].astype(int)
-    return known
+    splits: pd.DataFrame = pd.concat(parts, ignore_index=True).dropna(subset=["tile_id", "year"])
+    splits["year"] = splits["year"].astype(int)
+    return splits
 
 
 def texts(root: Path) -> Iterator[tuple[str, str]]:
-    """Name and text of every file of the folder that is text, hidden ones left out."""
+    """Yield name and content of every text file of the folder, without hidden files."""
     for path in sorted(root.rglob("*")):
         name = path.relative_to(root)
-        if path.is_file() and path.suffix.lower() in TEXT and not any(part.startswith(".") for part in name.parts):
+        if path.is_file() and path.suffix.lower() in TEXT and not _is_hidden(name):
             yield name.as_posix(), path.read_text(encoding="utf-8", errors="replace")

@@ -1,4 +1,4 @@
-"""The area of interest: from a file people give, or administrative units of geoBoundaries by name."""
+"""Read the area of interest (AOI) from a file, or download administrative units from geoBoundaries by name."""
 
 from __future__ import annotations
 
@@ -15,19 +15,23 @@ if TYPE_CHECKING:
     import geopandas as gpd
 
 AREA_TOLERANCE = 0.01
-"""Largest relative difference from `aoi.expected_area_km2`."""
+"""Maximum relative difference from `aoi.expected_area_km2`."""
 
 TIMEOUT = 60
-"""Seconds without an answer after which a download is given up."""
+"""Seconds without an answer after which a download fails."""
+
+RETRIES = 4
+"""Retries of a download on 429 and 5xx."""
 
 
 def read_aoi(files: list[str], aoi: Aoi, crs: str, user_folder: str) -> gpd.GeoDataFrame:
-    """Read the AOI and hold it against the expected area.
+    """Read the AOI and check its area.
 
     Args:
-        files: the AOI files found; exactly one is wanted.
+        files: the AOI files that exist; there must be exactly one.
+        aoi: keys of `aoi`.
         crs: CRS in which the area is measured.
-        user_folder: where people put `aoi.*`, for the message.
+        user_folder: folder for `aoi.*`, for the message.
 
     Raises:
         UserError: no file or several, unreadable, empty, no CRS, or more than 1 % off the expected area.
@@ -36,16 +40,16 @@ def read_aoi(files: list[str], aoi: Aoi, crs: str, user_folder: str) -> gpd.GeoD
 
     from smallmines.grid.make import polygon
 
-    wanted = aoi.path or f"{user_folder}/aoi.gpkg (or .geojson, .shp, .parquet, .kml, .fgb)"
+    place = aoi.path or f"{user_folder}/aoi.gpkg (or .geojson, .shp, .parquet, .kml, .fgb)"
     if len(files) != 1:
         raise UserError(
-            f"one area of interest at {wanted}",
+            f"one area of interest at {place}",
             ", ".join(files) or "none",
             "put the file there, or name administrative units with aoi.source: geoboundaries; for the miniature run `make demo`",
         )
     try:
         area = gpd.read_parquet(files[0]) if files[0].endswith(".parquet") else gpd.read_file(files[0])
-    except Exception as error:  # the drivers raise several kinds, all of them "this file cannot be read"
+    except Exception as error:  # the drivers raise several types, all of them mean that the file cannot be read
         raise UserError(f"an area of interest GDAL can read at {files[0]}", str(error), "check the file") from error
     if area.empty:
         raise UserError(f"polygons in {files[0]}", "no features", "check the file")
@@ -61,12 +65,12 @@ def read_aoi(files: list[str], aoi: Aoi, crs: str, user_folder: str) -> gpd.GeoD
 
 
 def download_boundaries(aoi: Boundaries, target: str) -> None:
-    """Download the units of one level of a country from geoBoundaries and keep the named ones, as GeoJSON.
+    """Download the administrative units of a country from geoBoundaries and write the named ones as GeoJSON.
 
-    The release is a commit, so that the same names give the same polygons for ever.
+    The release is a commit, so the same names always give the same polygons.
 
     Raises:
-        UserError: no answer, not the expected kind of answer, or names that are unknown or ambiguous (with candidates).
+        UserError: no answer, an answer that is no GeoJSON, or names that are unknown or ambiguous; lists candidates.
     """
     import requests
     from requests.adapters import HTTPAdapter, Retry
@@ -75,7 +79,7 @@ def download_boundaries(aoi: Boundaries, target: str) -> None:
     url = f"{aoi.base_url.rstrip('/')}/{aoi.release}/releaseData/gbOpen/{aoi.country}/{aoi.level}/{layer}.geojson"
     logger.info("downloading %s", url)
     session = requests.Session()
-    retry = Retry(total=4, backoff_factor=1, status_forcelist=(429, 500, 502, 503, 504))
+    retry = Retry(total=RETRIES, backoff_factor=1, status_forcelist=(429, 500, 502, 503, 504))
     for scheme in ("http://", "https://"):
         session.mount(scheme, HTTPAdapter(max_retries=retry))
     try:
@@ -95,23 +99,28 @@ def download_boundaries(aoi: Boundaries, target: str) -> None:
 
 
 def select_units(features: list[dict[str, Any]], names: tuple[str, ...], where: str) -> list[dict[str, Any]]:
-    """The features whose `shapeName` is exactly one of `names`, in the order of `names`.
+    """Return the features whose `shapeName` is one of `names`, in the order of `names`.
+
+    Args:
+        features: GeoJSON features.
+        names: exact names.
+        where: country and level, for the message.
 
     Raises:
-        UserError: a name that no feature has, or more than one; candidates are listed.
+        UserError: no feature, or more than one, has a name; lists candidates.
     """
-    known: dict[str, list[dict[str, Any]]] = {}
+    by_name: dict[str, list[dict[str, Any]]] = {}
     for feature in features:
-        known.setdefault(str(feature["properties"].get("shapeName", "")), []).append(feature)
-    wrong = []
+        by_name.setdefault(str(feature["properties"].get("shapeName", "")), []).append(feature)
+    problems = []
     for name in names:
-        found = known.get(name, [])
-        if not found:
-            near = difflib.get_close_matches(name, known, n=5, cutoff=0.4) or sorted(known)[:10]
-            wrong.append(f"`{name}` is not there; near: {', '.join(near)}")
-        elif len(found) > 1:
-            ids = ", ".join(str(one["properties"].get("shapeID", "?")) for one in found)
-            wrong.append(f"`{name}` is the name of {len(found)} units: {ids}")
-    if wrong:
-        raise UserError(f"each of aoi.names exactly once in {where}", "; ".join(wrong), "correct aoi.names, or supply a file")
-    return [known[name][0] for name in names]
+        matches = by_name.get(name, [])
+        if not matches:
+            candidates = difflib.get_close_matches(name, by_name, n=5, cutoff=0.4) or sorted(by_name)[:10]
+            problems.append(f"`{name}` is not there; near: {', '.join(candidates)}")
+        elif len(matches) > 1:
+            ids = ", ".join(str(feature["properties"].get("shapeID", "?")) for feature in matches)
+            problems.append(f"`{name}` is the name of {len(matches)} units: {ids}")
+    if problems:
+        raise UserError(f"each of aoi.names exactly once in {where}", "; ".join(problems), "correct aoi.names, or supply a file")
+    return [by_name[name][0] for name in names]

@@ -1,4 +1,4 @@
-"""The lattice of a run: tiles, blocks, and the one `GeoBox` of each block, as `grid/grid.json` states them."""
+"""The lattice of a run, read from `grid/grid.json`: tiles, blocks, and the `GeoBox` of each block."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Cell(NamedTuple):
-    """A cell of the lattice; row and column are counted from the lattice's north-west corner."""
+    """A cell of the lattice; rows and columns count from the north-west corner of the lattice."""
 
     tile_id: str
     row: int
@@ -30,12 +30,12 @@ class Cell(NamedTuple):
 
 @dataclass(frozen=True)
 class Lattice:
-    """The whole lattice of a run as every later stage needs it; read from `grid/grid.json`.
+    """The lattice of a run.
 
     Attributes:
-        geobox: all cells' bounding grid; content keys count its pixels row by row.
-        tile_size: pixels along the side of a cell.
-        windows: per block the cell rows and columns it spans, (row, col, rows, cols).
+        geobox: bounding grid of all cells; content keys count its pixels row by row.
+        tile_size: side of a cell in px.
+        windows: by block, the rows and columns of cells that it spans, (row, col, rows, cols).
         tiles: the cells, sorted by id.
     """
 
@@ -52,22 +52,22 @@ class Lattice:
         return pd.DataFrame(self.tiles, columns=list(Cell._fields))
 
     def tiles_of(self, name: str) -> list[Cell]:
-        """The tiles of a block, sorted by id."""
+        """Return the tiles of a block, sorted by id."""
         return [tile for tile in self.tiles if tile.block == name]
 
     def block(self, name: str) -> GeoBox:
-        """The grid of a block: the bounding rectangle of its cells."""
+        """Return the grid of a block: the bounding rectangle of its cells."""
         row, col, rows, cols = (number * self.tile_size for number in self.windows[name])
         return self.geobox[row : row + rows, col : col + cols]
 
     def cells_of(self, name: str) -> pd.DataFrame:
-        """The cells of a block in id order, with `y`, `x`: the pixel offset of each in the block's grid (int64)."""
+        """Return the cells of a block sorted by id, with columns `y` and `x`: the offset of each in the block's grid in px (int64)."""
         row, col, _, _ = self.windows[name]
         own = self.cells[self.cells["block"] == name].reset_index(drop=True)
         return own.assign(y=(own["row"] - row) * self.tile_size, x=(own["col"] - col) * self.tile_size)
 
     def own(self, name: str) -> NDArray[np.bool_]:
-        """True where a pixel of the block's grid lies in one of its own cells, (row, column)."""
+        """Return where the pixels of a block's grid lie in one of its own cells, (row, column)."""
         row, col, rows, cols = self.windows[name]
         coarse = np.zeros((rows, cols), bool)
         for tile in self.tiles_of(name):
@@ -75,7 +75,7 @@ class Lattice:
         return np.kron(coarse, np.ones((self.tile_size, self.tile_size), bool))
 
     def offset(self, name: str) -> tuple[int, int]:
-        """Row and column of the block's first pixel on the run's lattice."""
+        """Return row and column of the block's first pixel on the run's lattice."""
         row, col, _, _ = self.windows[name]
         return row * self.tile_size, col * self.tile_size
 
@@ -85,11 +85,11 @@ def read_lattice(path: str | Path) -> Lattice:
     return lattice_of(read_json(path))
 
 
-def lattice_of(known: Mapping[str, Any]) -> Lattice:
-    """The lattice that the content of `grid/grid.json` describes."""
+def lattice_of(content: Mapping[str, Any]) -> Lattice:
+    """Return the lattice that the content of `grid/grid.json` describes."""
     return Lattice(
-        geobox=GeoBox(tuple(known["shape"]), Affine(*known["transform"]), known["crs"]),
-        tile_size=known["tile_size"],
-        windows={block: tuple(window) for block, window in known["windows"].items()},
-        tiles=tuple(Cell(*cell) for cell in known["cells"]),
+        geobox=GeoBox(tuple(content["shape"]), Affine(*content["transform"]), content["crs"]),
+        tile_size=content["tile_size"],
+        windows={block: tuple(window) for block, window in content["windows"].items()},
+        tiles=tuple(Cell(*cell) for cell in content["cells"]),
     )

@@ -1,13 +1,11 @@
-"""Lays tiles (fishnet) and blocks over an area of interest.
+"""Lay tiles (a fishnet) and blocks over an area of interest.
 
-Cells are counted from the north-west corner of the run's lattice (`row`, `col`); ids from the south-west,
-west to east, then northwards, as in the released dataset.
+Rows and columns of cells count from the north-west corner of the run's lattice. Ids count from the south-west, west to east, then
+northwards, as in the released dataset.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,15 +14,15 @@ from numpy.typing import NDArray
 from smallmines.core.errors import UserError
 from smallmines.core.files import write_json, written
 from smallmines.core.log import logger
-from smallmines.core.patch_files import Header, patch_files, read_header
-from smallmines.settings.grid import Anchor, Grid
+from smallmines.grid.existing import read_fishnet, read_released
+from smallmines.settings.grid import Grid
 
 if TYPE_CHECKING:
     import geopandas as gpd
 
 
 def fishnet(aoi: gpd.GeoDataFrame, grid: Grid) -> gpd.GeoDataFrame:
-    """Every cell of the lattice that touches the AOI with more than a border, numbered from the south-west.
+    """Return all cells of the lattice whose interior touches the AOI, numbered from the south-west.
 
     Args:
         aoi: polygons in any CRS.
@@ -34,7 +32,7 @@ def fishnet(aoi: gpd.GeoDataFrame, grid: Grid) -> gpd.GeoDataFrame:
         One row per cell: tile_id (str, "0001"), row, col (int64, from the north-west), geometry (the cell's square).
 
     Raises:
-        UserError: the AOI is empty, has no area, no CRS or does not reach the lattice's CRS.
+        UserError: the AOI is empty, has no CRS or no area, or cannot be projected to the lattice's CRS.
     """
     import geopandas as gpd
     import shapely
@@ -48,8 +46,8 @@ def fishnet(aoi: gpd.GeoDataFrame, grid: Grid) -> gpd.GeoDataFrame:
     left, top = grid.anchor.x + cols.ravel() * side, grid.anchor.y - rows.ravel() * side
     squares = shapely.box(left, top - side, left + side, top)
     shapely.prepare(area)
-    kept = shapely.intersects(area, squares) & ~shapely.touches(area, squares)
-    table = gpd.GeoDataFrame({"row": rows.ravel()[kept], "col": cols.ravel()[kept]}, geometry=squares[kept], crs=grid.crs)
+    inside = shapely.intersects(area, squares) & ~shapely.touches(area, squares)
+    table = gpd.GeoDataFrame({"row": rows.ravel()[inside], "col": cols.ravel()[inside]}, geometry=squares[inside], crs=grid.crs)
     table = table.sort_values(["row", "col"], ascending=[False, True], ignore_index=True)
     table[["row", "col"]] -= [table["row"].min(), table["col"].min()]
     table.insert(0, "tile_id", tile_ids(len(table)))
@@ -57,16 +55,16 @@ def fishnet(aoi: gpd.GeoDataFrame, grid: Grid) -> gpd.GeoDataFrame:
 
 
 def tile_ids(count: int) -> list[str]:
-    """Ids "0001" onwards, with more digits only past 9999 tiles."""
+    """Return ids from "0001" on, with more than four digits only beyond 9999 tiles."""
     digits = max(4, len(str(count)))
     return [f"{number:0{digits}d}" for number in range(1, count + 1)]
 
 
 def polygon(aoi: gpd.GeoDataFrame, crs: str) -> Any:
-    """The AOI as one valid shapely geometry in `crs`.
+    """Merge the AOI into one valid shapely geometry in `crs`.
 
     Raises:
-        UserError: no features, no CRS, no area, or not expressible in `crs`.
+        UserError: no features, no CRS, no area, or it cannot be projected to `crs`.
     """
     import shapely
 
@@ -74,13 +72,14 @@ def polygon(aoi: gpd.GeoDataFrame, crs: str) -> Any:
         raise UserError("an AOI with a CRS", "none", "store the AOI in a format that keeps its CRS, or add a .prj file")
     merged = shapely.make_valid(aoi.to_crs(crs).geometry.union_all())
     if merged.is_empty or not np.isfinite(merged.area) or merged.area <= 0:
-        found = f"{len(aoi)} features with no area there"
-        raise UserError(f"an AOI of polygons that can be drawn in {crs}", found, "check the AOI file and grid.crs")
+        raise UserError(
+            f"an AOI of polygons that can be drawn in {crs}", f"{len(aoi)} features with no area there", "check the AOI file and grid.crs"
+        )
     return merged
 
 
 def blocks_of(cells: gpd.GeoDataFrame, count: int, seed: int) -> NDArray[np.int64]:
-    """Block number of each cell: k-means on the centroids, numbered 1.. from the south-west (by x + y of the centres).
+    """Return the block number of each cell: k-means on the centroids, numbered from 1 in the order of x + y of the centres.
 
     Raises:
         UserError: fewer cells than blocks.
@@ -98,7 +97,13 @@ def blocks_of(cells: gpd.GeoDataFrame, count: int, seed: int) -> NDArray[np.int6
 
 
 def lattice_json(cells: gpd.GeoDataFrame, grid: Grid, area_km2: float) -> dict[str, Any]:
-    """The content of `grid/grid.json` for cells with tile_id, row, col, block and geometry (see `read_lattice`)."""
+    """Return the content of `grid/grid.json`, see `lattice_of`.
+
+    Args:
+        cells: table with tile_id, row, col, block and geometry.
+        grid: CRS, resolution, tile size and anchor of the lattice.
+        area_km2: area of the AOI.
+    """
     west, _, _, north = cells.total_bounds
     windows = {}
     for name, own in cells.groupby("block"):
@@ -121,7 +126,14 @@ def lattice_json(cells: gpd.GeoDataFrame, grid: Grid, area_km2: float) -> dict[s
 
 
 def make_grid(aoi: gpd.GeoDataFrame, grid: Grid, fishnet_path: str, blocks_path: str, grid_path: str) -> None:
-    """Lay the tiles and blocks over the AOI (or read them from `grid.file` or `grid.folder`) and write the three files of the stage.
+    """Lay tiles and blocks over the AOI, or read the tiles from `grid.file` or `grid.folder`, and write them.
+
+    Args:
+        aoi: polygons in any CRS.
+        grid: keys of `grid`.
+        fishnet_path: GeoParquet of the tiles: tile_id, row, col, block, released_id, geometry.
+        blocks_path: GeoParquet of the blocks: block, geometry, tiles.
+        grid_path: `grid/grid.json`, see `lattice_json`.
 
     Raises:
         UserError: see `fishnet`, `read_fishnet`, `read_released` and `blocks_of`.
@@ -148,105 +160,3 @@ def make_grid(aoi: gpd.GeoDataFrame, grid: Grid, fishnet_path: str, blocks_path:
         with written(path) as beside:
             table.to_parquet(beside, index=False)
     write_json(grid_path, lattice_json(cells, grid, polygon(aoi, grid.crs).area / 1e6))
-
-
-def read_fishnet(grid: Grid) -> gpd.GeoDataFrame:
-    """Tiles and ids from the file `grid.file`, which must lie on the lattice.
-
-    Raises:
-        UserError: no column `tile_id`, ids that are not unique numbers, or cells that are not whole cells of the lattice.
-    """
-    import geopandas as gpd
-
-    try:
-        given = gpd.read_file(grid.file)
-    except Exception as error:  # pyogrio raises several kinds, all of them "this file cannot be read"
-        raise UserError(f"a fishnet GDAL can read at {grid.file}", str(error), "check grid.file") from error
-    if "tile_id" not in given or given["tile_id"].duplicated().any() or not given["tile_id"].astype(str).str.fullmatch(r"\d+").all():
-        raise UserError("a column tile_id of unique numbers", f"columns {', '.join(given.columns)}", f"mend {grid.file}")
-    bounds = given.to_crs(grid.crs).geometry.bounds.to_numpy()
-    side = grid.resolution * grid.tile_size
-    cols, rows = (bounds[:, 0] - grid.anchor.x) / side, (grid.anchor.y - bounds[:, 3]) / side
-    off = np.maximum.reduce([abs(cols - cols.round()), abs(rows - rows.round()), abs(bounds[:, 2] - bounds[:, 0] - side) / side])
-    if off.max() > 1e-4:
-        raise UserError(
-            f"cells of {side:g} m on the lattice through ({grid.anchor.x:g}, {grid.anchor.y:g}) in {grid.crs}",
-            f"{int((off > 1e-4).sum())} of {len(given)} cells off it, the farthest by {off.max() * side:.1f} m",
-            "set grid.anchor, grid.crs and grid.tile_size to those of the file",
-        )
-    return _numbered(given["tile_id"].tolist(), cols, rows, grid)
-
-
-def read_released(grid: Grid) -> tuple[gpd.GeoDataFrame, Grid]:
-    """Tiles and ids from the headers of the images `IMG_*` below the folder `grid.folder`, which may hold several years.
-
-    Returns:
-        The cells as `fishnet` gives them, and `grid` with the anchor at their north-west corner; all ids count as released ones.
-
-    Raises:
-        UserError: no images; ids that are no numbers; another CRS, resolution or tile size than configured; images that lie on no
-            common lattice; a tile that lies elsewhere in another year, or two tiles in one place.
-    """
-    images = [read_header(path) for path in patch_files(str(grid.folder), ["IMG"])]
-    if not images:
-        raise UserError(
-            f"images IMG_<country>_<id>_<year>.tif below {grid.folder}", "none", "set grid.folder to the released dataset's folder"
-        )
-    if strange := next((image for image in images if not image.tile_id.isdigit()), None):
-        raise UserError("images whose ids are numbers, as in IMG_GH_0001_2016.tif", f"{strange.path}", "set grid.folder to released images")
-    form = (grid.crs, grid.tile_size, grid.tile_size, (grid.resolution, grid.resolution))
-    for image in images:
-        if (image.crs, image.width, image.height, image.resolution) != form:
-            raise UserError(
-                f"images of {grid.tile_size}×{grid.tile_size} px of {grid.resolution:g} m in {grid.crs}",
-                f"{image.width}×{image.height} px of {image.resolution[0]:g}×{image.resolution[1]:g} m in {image.crs}: {image.path}",
-                "set grid.crs, grid.resolution and grid.tile_size to those of the images",
-            )
-    west, north = min(image.left for image in images), max(image.top for image in images)
-    side = grid.resolution * grid.tile_size
-    cols = np.array([(image.left - west) / side for image in images])
-    rows = np.array([(north - image.top) / side for image in images])
-    off = np.maximum(abs(cols - cols.round()), abs(rows - rows.round())) * side
-    if off.max() > 1e-4 * side:
-        worst = images[int(off.argmax())]
-        raise UserError(
-            f"images on one lattice of {side:g} m",
-            f"{int((off > 1e-4 * side).sum())} of {len(images)} images off the lattice through ({west:g}, {north:g}), "
-            f"the farthest by {off.max():.1f} m: {worst.path} at ({worst.left:g}, {worst.top:g})",
-            "set grid.folder to images of one dataset only",
-        )
-    first: dict[int, int] = {}
-    at: dict[tuple[int, int], int] = {}
-    for number, (image, place) in enumerate(zip(images, zip(rows.round().astype(int), cols.round().astype(int), strict=True), strict=True)):
-        name = int(image.tile_id)
-        before = first.setdefault(name, number)
-        other = at.setdefault(place, name)
-        if images[before].place != image.place:
-            _refuse_two(images[before], image, "one place for each tile in all years")
-        if other != name:
-            _refuse_two(images[first[other]], image, "one tile in each place")
-    kept = list(first.values())
-    anchored = replace(grid, anchor=Anchor(west, north), released_ids_up_to=max(first))
-    logger.info("%d tiles in %d images below %s: anchor (%g, %g)", len(kept), len(images), grid.folder, west, north)
-    return _numbered([images[number].tile_id for number in kept], cols[kept], rows[kept], anchored), anchored
-
-
-def _refuse_two(one: Header, other: Header, expected: str) -> None:
-    found = " and ".join(f"{image.path} at ({image.left:g}, {image.top:g})" for image in (one, other))
-    raise UserError(expected, found, "set grid.folder to images of one dataset only")
-
-
-def _numbered(names: Sequence[Any], cols: NDArray[np.float64], rows: NDArray[np.float64], grid: Grid) -> gpd.GeoDataFrame:
-    """Cells by id at columns and rows counted from the anchor, as `fishnet` gives them."""
-    import geopandas as gpd
-    import shapely
-
-    side = grid.resolution * grid.tile_size
-    cols, rows = cols.round().astype(np.int64), rows.round().astype(np.int64)
-    left, top = grid.anchor.x + cols * side, grid.anchor.y - rows * side
-    table = gpd.GeoDataFrame(
-        {"tile_id": [f"{int(name):04d}" for name in names], "row": rows - rows.min(), "col": cols - cols.min()},
-        geometry=shapely.box(left, top - side, left + side, top),
-        crs=grid.crs,
-    )
-    return table.sort_values("tile_id", key=lambda ids: ids.astype(int), ignore_index=True)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Protocol
 
 from smallmines.core.files import only_file
+from smallmines.core.layout import UserFolder
 from smallmines.labels.samples import SUFFIXES, events_digest, samples_digest
 
 
@@ -39,7 +41,7 @@ class UserFiles:
 
     def wanted(self, wildcards: YearAndBlock) -> str:
         """Return the path of the sample file without its suffix."""
-        return f"{self.folder}/samples/{wildcards.year}/{wildcards.block}"
+        return str(UserFolder(Path(self.folder)).samples(wildcards.year, wildcards.block))
 
     def samples(self, wildcards: YearAndBlock) -> list[str]:
         """List the sample files that exist. Without any the workflow still plans, and the rule reports what is missing."""
@@ -51,17 +53,15 @@ class UserFiles:
 
     def opinions(self, years: Iterable[str], blocks: Iterable[str]) -> dict[str, list[str]]:
         """List files by kind: events, (blind) overlap, design (of the accuracy sample), references (decisions about it); sorted."""
-        kinds = {
-            "events": "events/{}/{}/*.jsonl",
-            "overlap": "overlap/{}/{}-*.csv",
-            "design": "accuracy/{}/{}.csv",
-            "references": "accuracy/{}/{}/*.jsonl",
-        }
-        places = [(year, block) for year in years for block in blocks]
-        return {
-            kind: sorted(str(path) for year, block in places for path in Path(self.folder).glob(pattern.format(year, block)))
-            for kind, pattern in kinds.items()
-        }
+        folder = UserFolder(Path(self.folder))
+        files: dict[str, list[Path]] = {"events": [], "overlap": [], "design": [], "references": []}
+        for year, block in product(years, blocks):
+            design = folder.accuracy_sample(year, block)
+            files["events"] += folder.events(year, block).glob("*.jsonl")
+            files["overlap"] += folder.overlap(year).glob(f"{block}-*.csv")
+            files["design"] += [design] if design.exists() else []
+            files["references"] += folder.references(year, block).glob("*.jsonl")
+        return {kind: sorted(map(str, paths)) for kind, paths in files.items()}
 
     def samples_digest(self, wildcards: YearAndBlock) -> str:
         """Digest the content of the samples; the same after a touch or when the same content is written in another way."""

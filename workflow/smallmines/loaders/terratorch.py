@@ -1,23 +1,23 @@
-"""The published dataset for TerraTorch: split files and a configuration for `terratorch fit --config …`. Imports neither.
+"""Write split files and a configuration of the published dataset for `terratorch fit --config …`. Does not import TerraTorch.
 
-What TerraTorch 1.2.11's generic datasets do, read in their source and held by tests/loaders/test_terratorch.py, and what
-the files written here make of it:
+How TerraTorch 1.2.11's generic datasets work (from their source, checked by tests/loaders/test_terratorch.py), and how the files
+written here deal with it:
 
 - Images and masks are two globs, each filtered by the same split file and sorted by path, then paired by position, with no
   check. `<year>/IMAGE/IMG_<rest>` and `<year>/MASK/MASK_<rest>` sort alike as long as both exist for every name of the
-  split file: `read_pairs` refuses anything else, so the root is the dataset's folder, with one year or several.
-- A line of a split file is by default a piece of a name, looked for in each file's base name: an empty line is in every
-  name, and 10 is in 0010 and 0100. With `allow_substring_split_file: false` a line is a whole name (base name, without the
+  split file, which `read_pairs` ensures, so the root is the dataset's folder, with one year or several.
+- A line of a split file is by default a substring of base names: an empty line matches every name, and 10 matches 0010
+  and 0100. With `allow_substring_split_file: false` a line is a whole name (base name, without the
   extension). One file serves both globs, so it lists images and masks.
-- A file's bands go by position: `dataset_bands` names all thirteen, `output_bands` chooses among these names. Six names
-  alone would be taken for the first six bands. The number of names is not compared with the file.
+- A file's bands are taken by position: `dataset_bands` names all thirteen, `output_bands` chooses among these names. Six
+  names alone would mean the first six bands. The number of names is not compared with the file.
 - Files are read masked: pixels of the nodata tag become NaN, in masks too. Without `no_data_replace` NaN reaches the
   normaliser, without `no_label_replace` a mask's NaN becomes an arbitrary integer; so 0 and 255, and `ignore_index: 255`.
-  A file without the tag would pass −9999 on, so `split_files` looks at every file's header.
-- `no_data_replace` is one number for all bands, put in before the normaliser: a gap becomes −mean/sd there (in Sentinel-2
+  A file without the tag would pass −9999 on, so `split_files` checks every file's header.
+- `no_data_replace` is one number for all bands, inserted before the normaliser: a gap becomes −mean/sd there (in Sentinel-2
   usually −5 and beyond), finite but not neutral.
-- Pretrained weights of the patch embedding go by band name (`HLSBands`); a band whose name Prithvi does not know, such as
-  VNIR_5, VV or DEM, gets random ones without a word. B8A is NIR_NARROW, one of its six.
+- Pretrained weights of the patch embedding are matched by band name (`HLSBands`); a band whose name Prithvi does not know,
+  such as VNIR_5, VV or DEM, gets random weights without a warning. B8A is NIR_NARROW, one of its six.
 - `drop_last` is true by default: a train split smaller than a batch would give no batch.
 """
 
@@ -25,7 +25,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -33,7 +34,8 @@ import pandas as pd
 import rasterio
 
 from smallmines.core.errors import UserError
-from smallmines.loaders.folder import BANDS, CLASSES, IGNORE, NODATA, SPLITS, require_bands
+from smallmines.core.product import CLASSES, IMAGE, MASK, PATCH_BANDS
+from smallmines.loaders.folder import SPLITS, require_bands
 
 NAMES: dict[str, str] = {
     "B02": "BLUE",
@@ -53,39 +55,68 @@ NAMES: dict[str, str] = {
 """TerraTorch's name of each band."""
 
 PRITHVI_BANDS = ("B02", "B03", "B04", "B8A", "B11", "B12")
-"""The bands for which Prithvi-EO has pretrained weights."""
+"""Bands for which Prithvi-EO has pretrained weights."""
 
 Model = Literal["unet", "prithvi_eo_v2_tiny_tl", "prithvi_eo_v2_100_tl", "prithvi_eo_v2_300", "prithvi_eo_v2_300_tl"]
 
-_FOUR = {12: [2, 5, 8, 11], 24: [5, 11, 17, 23]}
-_LAYERS = {"prithvi_eo_v2_tiny_tl": 12, "prithvi_eo_v2_100_tl": 12, "prithvi_eo_v2_300": 24, "prithvi_eo_v2_300_tl": 24}
+_DECODED_LAYERS = {
+    "prithvi_eo_v2_tiny_tl": [2, 5, 8, 11],
+    "prithvi_eo_v2_100_tl": [2, 5, 8, 11],
+    "prithvi_eo_v2_300": [5, 11, 17, 23],
+    "prithvi_eo_v2_300_tl": [5, 11, 17, 23],
+}
+"""Layers of the 12 or 24 of each model whose output the decoder gets."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """Options of a configuration.
+
+    Attributes:
+        bands: names as in the dataset, in the order wanted.
+        model: U-Net with a ResNet-50, or a Prithvi-EO-2.0 with a U-Net decoder.
+        pretrained: start from published weights, which TerraTorch downloads.
+        no_data_replace: value of gaps before they are normalised; finite.
+        batch_size: patches in a batch.
+        epochs: maximum number of epochs.
+        workers: processes that read.
+    """
+
+    bands: tuple[str, ...] = PRITHVI_BANDS
+    model: Model = "unet"
+    pretrained: bool = True
+    no_data_replace: float = 0.0
+    batch_size: int = 16
+    epochs: int = 50
+    workers: int = 4
 
 
 def split_files(pairs: pd.DataFrame, folder: str | Path) -> dict[str, Path]:
-    """Write `train.txt`, `val.txt` and `test.txt`: the exact names of the images and masks of each split, one a line, none empty.
+    """Write `train.txt`, `val.txt` and `test.txt`: the exact names of the images and masks of each split, one a line.
 
     Args:
-        pairs: as `folder.read_pairs` gives it, of the years wanted; rows of other splits (`buffer`) are left out.
-        folder: where to write; made if need be.
+        pairs: as `folder.read_pairs` returns it, of the years wanted; rows of other splits (`buffer`) are left out.
+        folder: where to write; created if it does not exist.
 
     Returns:
         The files by split.
 
     Raises:
-        UserError: a split without patches (TerraTorch has no use for an empty one), or a patch without its nodata tag, of another
-            number of bands or of another size than the first.
+        UserError: a split without patches, which TerraTorch cannot use, or a patch without its nodata tag, of another number of
+            bands or of another size than the first.
     """
     sets = {name: pairs[pairs["split"] == name] for name in SPLITS}
     if empty := [name for name, rows in sets.items() if rows.empty]:
         raise UserError("patches of train, val and test", f"none of {', '.join(empty)}", "make splits with all three (docs/splits.md)")
     first: tuple[int, int] | None = None
-    for kind, count, nodata in (("image", len(BANDS), NODATA), ("mask", 1, IGNORE)):
-        for path in pairs[kind]:
+    for column, form in (("image", IMAGE), ("mask", MASK)):
+        for path in pairs[column]:
             with rasterio.open(path) as source:
-                found = (source.count, source.nodata, source.shape)
-            first = first or found[2]
-            if found != (count, nodata, first):
-                raise UserError(f"{count} bands, nodata {nodata:g}, shape {first} of {path}", str(found), "make the patch again")
+                header = (source.count, source.nodata, source.shape)
+            first = first or source.shape
+            if header != (len(form.bands), form.nodata, first):
+                expected = f"{len(form.bands)} bands, nodata {form.nodata:g}, shape {first} of {path}"
+                raise UserError(expected, str(header), "make the patch again")
     Path(folder).mkdir(parents=True, exist_ok=True)
     files = {name: Path(folder) / f"{name}.txt" for name in SPLITS}
     for name, rows in sets.items():
@@ -99,29 +130,15 @@ def terratorch_config(
     splits: Mapping[str, Path],
     statistics: pd.DataFrame,
     target: str | Path,
-    *,
-    bands: Sequence[str] = PRITHVI_BANDS,
-    model: Model = "unet",
-    pretrained: bool = True,
-    no_data_replace: float = 0.0,
-    batch_size: int = 16,
-    epochs: int = 50,
-    workers: int = 4,
+    training: Training,
 ) -> Path:
     """Write a configuration for `terratorch fit --config <target>`; paths in it are absolute.
 
     Args:
         root: folder of the published dataset that `splits` names patches of.
-        splits: as `split_files` gives it.
-        statistics: as `folder.band_statistics` gives it, of the train split.
+        splits: as `split_files` returns it.
+        statistics: as `folder.band_statistics` returns it, of the train split.
         target: the YAML file.
-        bands: names as in the dataset (`folder.BANDS`), in the order wanted.
-        model: U-Net with a ResNet-50, or a Prithvi-EO-2.0 with a U-Net decoder.
-        pretrained: start from published weights, which TerraTorch downloads.
-        no_data_replace: what gaps hold before they are normalised; finite.
-        batch_size: patches a batch.
-        epochs: at most.
-        workers: processes that read.
 
     Returns:
         `target`.
@@ -129,31 +146,31 @@ def terratorch_config(
     Raises:
         UserError: an unknown band or model, or a no_data_replace that is not finite.
     """
-    chosen = require_bands(bands)
+    chosen, model = require_bands(training.bands), training.model
     if model not in get_args(Model):
         raise UserError(f"a model among {', '.join(get_args(Model))}", model, "name one of these")
-    if not math.isfinite(no_data_replace):
-        raise UserError("a finite no_data_replace", f"{no_data_replace}", "give a number")
+    if not math.isfinite(training.no_data_replace):
+        raise UserError("a finite no_data_replace", f"{training.no_data_replace}", "give a number")
     target = Path(target)
     rgb = [chosen.index(band) for band in ("B04", "B03", "B02") if band in chosen]
     values = {
         "root": str(Path(root).resolve()),
         "target": str(target.resolve().parent / f"{target.stem}_runs"),
         **{name: str(splits[name].resolve()) for name in SPLITS},
-        "dataset_bands": [NAMES[band] for band in BANDS],
+        "dataset_bands": [NAMES[band] for band in PATCH_BANDS],
         "output_bands": [NAMES[band] for band in chosen],
         "means": statistics.loc[list(chosen), "mean"].round(4).tolist(),
         "stds": statistics.loc[list(chosen), "sd"].round(4).tolist(),
         "rgb": rgb if len(rgb) == 3 else None,
         "plot": len(rgb) == 3 and 10,
         "classes": list(CLASSES),
-        "gap": float(no_data_replace),
-        "pretrained": pretrained,
-        "batch": batch_size,
-        "epochs": epochs,
-        "workers": workers,
+        "gap": float(training.no_data_replace),
+        "pretrained": training.pretrained,
+        "batch": training.batch_size,
+        "epochs": training.epochs,
+        "workers": training.workers,
         "model": model,
-        "layers": _FOUR[_LAYERS[model]] if model != "unet" else None,
+        "layers": _DECODED_LAYERS.get(model),
     }
     text = {key: json.dumps(value, ensure_ascii=False) for key, value in values.items()}
     network, rates = (_UNET, _UNET_RATES) if model == "unet" else (_PRITHVI, _PRITHVI_RATES)

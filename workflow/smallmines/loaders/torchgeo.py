@@ -1,4 +1,4 @@
-"""The published dataset for TorchGeo: `SmallMinesDS`. Needs the extra `loaders`."""
+"""Load the published dataset in TorchGeo: `SmallMinesDS`. Needs the extra `loaders`."""
 
 from __future__ import annotations
 
@@ -16,19 +16,20 @@ from torch import Tensor
 from torchgeo.datasets import DatasetNotFoundError, NonGeoDataset, RGBBandsMissingError
 
 from smallmines.core.errors import UserError
-from smallmines.loaders.folder import BANDS, CLASSES, IGNORE, band_statistics, read_image, read_pairs, require_bands
+from smallmines.core.product import CLASSES, MASK_NODATA, PATCH_BANDS
+from smallmines.loaders.folder import band_statistics, read_image, read_pairs, require_bands
 
 
 class SmallMinesDS(NonGeoDataset):
     """Images and masks of artisanal mines: 13 bands at 10 m, one pair per tile and year.
 
     A sample is `{"image": float32 (bands, 128, 128), "mask": int64 (128, 128)}`. Sentinel-2 is in DN (10000 · reflectance + 1000
-    by default, see the tag RADIOMETRY), VV and VH in dB, DEM in m. The mask is 0 not mining, 1 mining, 255 unknown: give your loss
-    and metrics `ignore_index=SmallMinesDS.ignore_index`.
+    by default, see the tag RADIOMETRY), VV and VH in dB, DEM in m. The mask is 0 not mining, 1 mining, 255 unknown: pass
+    `ignore_index=SmallMinesDS.ignore_index` to the loss and the metrics.
 
-    Gaps are −9999 in the files and never in a sample: they hold `nodata_fill`. Where Sentinel-2 has a gap the mask is 255 (`verify`
-    holds it); where only Sentinel-1 or the elevation has one, it need not be. With the bands' means as `nodata_fill` a gap is 0
-    after normalising:
+    Gaps are −9999 in the files and `nodata_fill` in a sample. Where Sentinel-2 has a gap the mask is 255 (`verify` checks it); where
+    only Sentinel-1 or the elevation has one, the mask may have a class. With the bands' means as `nodata_fill` a gap is 0 after
+    normalising:
 
         train = SmallMinesDS(root, "train")
         mean, sd = train.statistics()
@@ -36,29 +37,29 @@ class SmallMinesDS(NonGeoDataset):
         val = SmallMinesDS(root, "val", nodata_fill=mean.tolist())
     """
 
-    all_bands: ClassVar[tuple[str, ...]] = BANDS
+    all_bands: ClassVar[tuple[str, ...]] = PATCH_BANDS
     rgb_bands: ClassVar[tuple[str, ...]] = ("B04", "B03", "B02")
     classes: ClassVar[tuple[str, ...]] = CLASSES
-    ignore_index: ClassVar[int] = IGNORE
+    ignore_index: ClassVar[int] = MASK_NODATA
 
     def __init__(
         self,
         root: str | Path = "data",
         split: str | None = "train",
         years: Sequence[int] | None = None,
-        bands: Sequence[str] = BANDS,
+        bands: Sequence[str] = PATCH_BANDS,
         transforms: Callable[[dict[str, Tensor]], dict[str, Tensor]] | None = None,
         nodata_fill: float | Sequence[float] = 0.0,
     ) -> None:
-        """Find the pairs; nothing is read yet.
+        """Find the pairs; images and masks are read later, sample by sample.
 
         Args:
             root: folder of a published dataset: `<year>/IMAGE`, `<year>/MASK`, and `splits.csv` or the released tables of splits.
-            split: train, val or test; None: all.
-            years: None: all.
+            split: train, val or test, or None for all.
+            years: None for all.
             bands: names in the order wanted.
             transforms: applied to each sample.
-            nodata_fill: what gaps hold, one number or one per band of `bands`, in the bands' units.
+            nodata_fill: value of gaps, one number or one per band of `bands`, in the bands' units.
 
         Raises:
             DatasetNotFoundError: no such folder, or no images in it.
@@ -79,7 +80,7 @@ class SmallMinesDS(NonGeoDataset):
         return len(self.pairs)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """A sample, see the class.
+        """Read a sample, see the class.
 
         Raises:
             UserError: the image has other bands.
@@ -96,12 +97,12 @@ class SmallMinesDS(NonGeoDataset):
         return sample if self.transforms is None else self.transforms(sample)
 
     def statistics(self) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation of the chosen bands over this dataset's pixels without gaps, float32 (bands,); reads all images."""
+        """Return mean and standard deviation of the chosen bands over pixels without gaps, float32 (bands,); reads all images."""
         table = band_statistics(self.pairs["image"]).loc[list(self.bands)]
         return torch.tensor(table["mean"].to_numpy(np.float32)), torch.tensor(table["sd"].to_numpy(np.float32))
 
     def plot(self, sample: dict[str, Any], show_titles: bool = True, suptitle: str | None = None) -> Figure:
-        """Picture of a sample: true colour, stretched from its 2nd to its 98th percentile, beside mask and, if there is
+        """Draw a sample: true colour, stretched from its 2nd to its 98th percentile, beside mask and, if there is
         one, `prediction`: mining red, unknown grey.
 
         Raises:
@@ -110,8 +111,8 @@ class SmallMinesDS(NonGeoDataset):
         if not set(self.rgb_bands) <= set(self.bands):
             raise RGBBandsMissingError
         rgb = sample["image"][[self.bands.index(band) for band in self.rgb_bands]].detach().cpu().numpy().transpose(1, 2, 0)
-        known = rgb[np.asarray(sample["mask"].cpu()) != IGNORE]
-        low, high = np.percentile(known if known.size else rgb.reshape(-1, 3), (2, 98), axis=0)
+        labelled = rgb[np.asarray(sample["mask"].cpu()) != MASK_NODATA]
+        low, high = np.percentile(labelled if labelled.size else rgb.reshape(-1, 3), (2, 98), axis=0)
         panels = {"Image": ((rgb - low) / np.maximum(high - low, 1e-6)).clip(0, 1)}
         panels |= {name.title(): np.asarray(sample[name].detach().cpu()) for name in ("mask", "prediction") if name in sample}
         figure: Figure

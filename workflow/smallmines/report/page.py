@@ -1,60 +1,104 @@
-"""The page that a data user reads first: one HTML file with all its pictures in it."""
+"""Report of a run for readers of the dataset: one self-contained HTML file."""
 
 from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from smallmines.core.files import read_json, sha256, written
 from smallmines.dataset.documents import cite, interval, licence_address, number
 from smallmines.labels.tables import PROVENANCES
+from smallmines.report.checks import passed
+from smallmines.report.figures import FIGURES, Described, alternative_text
+from smallmines.report.tables import CLASSES, acquisitions, confusion, forest_ious, split_shares
 from smallmines.settings.publish import Page
 
-PICTURES = {
-    "splits": ("Tiles by split", "Which tiles train, val and test are, and how much of the test place and year alone would tell."),
-    "overview": ("Mining by tile", "Share of mining in each tile, and the blocks, each of which has a forest of its own."),
-    "change": ("Change", "What became of the share of mining in each tile: orange more, violet less."),
-    "examples": ("Examples", "The tiles with most mining: the image, and the mask on it."),
-    "class_share": ("How much mining", "By block and year, and how many tiles have how much. Most have none or little."),
-    "radiometry": ("Radiometry", "Values of each band in each year: years of one radiometry lie at the same height."),
-    "labels": ("Labels", "Where labels come from, how well people agree, how right the masks are."),
-    "metrics": ("The forests", "Cross-validated over tiles; what people looked at since is not in it."),
-}
-"""Heading and caption by picture, in the order of the page."""
 
+@dataclass(frozen=True)
+class Sources:
+    """Files that the report is made from.
 
-def write_page(
-    facts: str | Path, doctor: str | Path, sums: str | Path, pictures: Sequence[str | Path], about: Page, target: str | Path
-) -> None:
-    """Write the page.
-
-    Args:
+    Attributes:
         facts, doctor: facts.json and doctor.json.
-        sums: SHA256SUMS, whose own checksum names this state of the dataset.
-        pictures: PNG files whose names begin with those of `PICTURES`.
+        sums: SHA256SUMS; its own checksum names the state of the dataset.
+        index: the dataset's index.
+        points: accuracy_points.csv.
+        manifests: manifests of Sentinel-2 and Sentinel-1.
+        metrics: metrics of the forests.
+        plots: PNG files whose names begin with the keys of `FIGURES`.
     """
-    import jinja2
 
-    known: Mapping[str, Any] = read_json(facts)
+    facts: str | Path
+    doctor: str | Path
+    sums: str | Path
+    index: str | Path
+    points: str | Path
+    manifests: Sequence[str | Path]
+    metrics: Sequence[str | Path]
+    plots: Sequence[str | Path]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure of the report.
+
+    Attributes:
+        images: alternative text and Base64 of each PNG.
+    """
+
+    name: str
+    heading: str
+    caption: str
+    images: tuple[tuple[str, str], ...]
+
+
+def write_page(sources: Sources, about: Page, target: str | Path) -> None:
+    """Write the report."""
+    import jinja2
+    import pandas as pd
+
+    from smallmines.dataset.index import read_index
+
+    facts: Mapping[str, Any] = read_json(sources.facts)
+    doctor: Mapping[str, Any] = read_json(sources.doctor)
+    index = read_index(sources.index)
+    known = Described(facts, index, split_shares(index), forest_ious(sources.metrics))
+    agreement = any(year["agreement"] for year in facts["years"].values())
+    assessed = [year for year in known.years if facts["years"][year]["accuracy"]]
     loader = jinja2.FileSystemLoader(Path(__file__).with_name("templates"))
-    environment = jinja2.Environment(loader=loader, undefined=jinja2.StrictUndefined, autoescape=True)
+    environment = jinja2.Environment(loader=loader, undefined=jinja2.StrictUndefined, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"num": number, "interval": interval}
-    figures = []
-    for name, (heading, caption) in PICTURES.items():
-        own = sorted(Path(path) for path in pictures if Path(path).stem.startswith(name))
-        figures.append((name, heading, caption, [(path.stem, base64.b64encode(path.read_bytes()).decode()) for path in own]))
     text = environment.get_template("page.html.j2").render(
-        facts=known,
+        facts=facts,
         about=about,
-        doctor=read_json(doctor),
-        figures=figures,
-        provenances=[name for name in PROVENANCES if any(one["provenance"].get(name) for one in known["years"].values())],
-        attributions=[line.format(years=" and ".join(known["years"])) for line in about.attributions],
+        doctor=doctor,
+        figures={figure.name: figure for figure in _figures(sources.plots, known)},
+        shares=known.shares,
+        acquisitions=acquisitions(map(read_json, sources.manifests), {year: facts["years"][year]["scenes"] for year in known.years}),
+        matrices=confusion(pd.read_csv(sources.points, dtype={"year": str}), assessed) if assessed else [],
+        classes=list(CLASSES.values()),
+        forests=known.ious,
+        masks=[facts["years"][year]["accuracy"]["iou"]["value"] for year in assessed],
+        families=passed(doctor, agreement),
+        provenances=[name for name in PROVENANCES if any(year["provenance"].get(name) for year in facts["years"].values())],
+        attributions=[line.format(years=" and ".join(facts["years"])) for line in about.attributions],
         licence=licence_address(about.license),
-        cite=cite(known, about),
-        seal=sha256(sums),
+        cite=cite(facts, about),
+        seal=sha256(sources.sums),
     )
     with written(target) as beside:
         beside.write_text(text, encoding="utf-8")
+
+
+def _figures(plots: Sequence[str | Path], known: Described) -> list[Figure]:
+    """The figures of which there is a picture, in the order of `FIGURES`."""
+    figures = []
+    for name, (heading, caption) in FIGURES.items():
+        paths = sorted(path for path in map(Path, plots) if path.stem == name or path.stem.startswith(f"{name}_2"))
+        images = [(alternative_text(name, path.stem, known), base64.b64encode(path.read_bytes()).decode()) for path in paths]
+        if images:
+            figures.append(Figure(name, heading, caption, tuple(images)))
+    return figures

@@ -1,4 +1,4 @@
-"""What the jobs of a run took: Snakemake's benchmark files, and the memory that each job's log tells."""
+"""Run time and memory of the jobs of a run, from Snakemake's benchmark files and the logs."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING
 
 from smallmines.core.errors import UserError
 from smallmines.core.job import TOOK
+from smallmines.core.layout import Layout
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
 def stages(path: str | Path) -> list[dict[str, str | int]]:
-    """The stages of a file of names and starts (tab-separated, in seconds since 1970; the last line is the end), and all together.
+    """Read the duration of stages from a tab-separated file of names and start times (seconds since 1970; the last line is the end).
 
     Returns:
-        stage, seconds.
+        stage, seconds; the last row has their sum.
     """
     lines = [line.split("\t") for line in Path(path).read_text(encoding="utf-8").splitlines()]
     names, starts = [name for name, _ in lines], [int(start) for _, start in lines]
@@ -27,30 +28,31 @@ def stages(path: str | Path) -> list[dict[str, str | int]]:
 
 
 def took(run: str, root: str | Path = ".") -> pd.DataFrame:
-    """One row per rule of a run, in the order in which the rules first ended; of a job that ran again, the last time.
+    """Return run time and memory by rule, in the order in which the rules first ended; of a job that ran again, the last run counts.
 
     Returns:
-        rule, jobs, seconds (of all jobs, wall time), longest (seconds of the longest job), cpu (seconds of all jobs; programs that
-        Snakemake's rare looks miss are not in it), memory (MB, of the hungriest job with the programs it started).
+        rule, jobs, seconds (wall time of all jobs), longest (seconds of the longest job), cpu (seconds of all jobs, without programs
+        that Snakemake's sampling misses), memory (MB, largest of all jobs, with the programs they started).
 
     Raises:
         UserError: the run has no benchmark files.
     """
     import pandas as pd
 
-    folder, logs = Path(root) / "benchmarks" / run, Path(root) / "logs" / run
+    layout = Layout(run, Path(root))
+    folder, logs = layout.benchmarks, layout.logs
     rows = []
     for path in sorted(folder.rglob("*.tsv"), key=lambda path: (path.stat().st_mtime, path)):
         name = path.relative_to(folder)
         log = (logs / name).with_suffix(".log")
-        told = TOOK.search(log.read_text(encoding="utf-8")) if log.is_file() else None
+        summary = TOOK.search(log.read_text(encoding="utf-8")) if log.is_file() else None
         table = pd.read_csv(path, sep="\t", na_values=["-", "NA"])
         rows.append(
             {
                 "rule": name.parts[0].removesuffix(".tsv"),
                 "seconds": float(table["s"].iloc[-1]),
                 "cpu": float(table["cpu_time"].iloc[-1]),
-                "memory": float(told[2]) if told else float("nan"),
+                "memory": float(summary[2]) if summary else float("nan"),
             }
         )
     if not rows:

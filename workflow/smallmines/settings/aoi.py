@@ -1,4 +1,4 @@
-"""Keys that the area of interest is read from."""
+"""Keys of the rules `boundaries` and `grid` about the area of interest."""
 
 from __future__ import annotations
 

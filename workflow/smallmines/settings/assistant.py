@@ -1,4 +1,4 @@
-"""Keys that shape the forest that proposes labels."""
+"""Keys of the rule `assistant`, which trains the random forest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keys that the candidates for the first labels are drawn by."""
+"""Keys of the rule `candidates`, which draws candidate points for the first labels."""
 
 from __future__ import annotations
 

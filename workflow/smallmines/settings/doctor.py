@@ -1,4 +1,4 @@
-"""Limits of the doctor."""
+"""Keys of the rule `doctor`: the limits of its checks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Doctor:
-    """Keys of `doctor`, which the rule `doctor` reads; units and reasons stand in config/README.md."""
+    """Keys of `doctor` that the rule `doctor` reads; config/README.md gives units and reasons."""
 
     no_offset_below: float
     offset_above: float

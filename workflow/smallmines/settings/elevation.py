@@ -1,4 +1,4 @@
-"""Keys that shape the elevation."""
+"""Keys of the rule `composite_dem`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keys that shape the pixels in the cache."""
+"""Keys of the rule `fetch`, per sensor: they shape the pixels in the cache."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keys that lattice, tiles and blocks are made from."""
+"""Keys of the rule `grid`: lattice, tiles and blocks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Anchor:
-    """Easting of the left edge of any tile column and northing of the top edge of any tile row, in m."""
+    """Corner of any tile: easting of its left edge and northing of its top edge, in m."""
 
     x: float
     y: float
@@ -32,5 +32,5 @@ class Grid:
 
     @classmethod
     def of(cls, values: dict[str, Any]) -> Grid:
-        """From values as Snakemake hands them over, in which the anchor is a mapping."""
+        """Return the keys from the params of a rule, in which the anchor is a mapping."""
         return cls(**{**values, "anchor": Anchor(**values["anchor"])})

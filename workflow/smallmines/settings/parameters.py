@@ -1,4 +1,4 @@
-"""What a rule or a verb reads of the configuration: the keys that a type of `smallmines.settings` names, and no others."""
+"""Select the keys of the configuration that a rule or verb reads: those that a type of `smallmines.settings` names."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ CONTENT = {
     "segmentation": ("bands", "convergence", "max_iterations", "min_size", "range_radius", "spatial_radius"),
     "assistant": ("folds", "max_depth", "min_samples_split", "on_missing_class", "prevalence", "seed", "threshold", "trees"),
 }
-"""Keys by section that the digests in tags cover. A key that is added later changes no tag unless it is named here."""
+"""Keys by section that the digests in tags cover. A new key changes no tag unless it is added here."""
 
 NOT_CONTENT = {
     "grid": ("expected_tiles", "file", "folder", "released_ids_up_to"),
@@ -44,32 +44,32 @@ NOT_CONTENT = {
     "elevation": ("catalogue", "fallbacks", "project", "provider"),
     "segmentation": ("backend",),
 }
-"""Keys that shape no pixel: where pixels come from (the item ids tell), what is only reported."""
+"""Keys by section that change no pixel: sources of pixels (tags list the item ids instead) and values that are only reported."""
 
 
 def parameters(section: BaseModel, kind: type) -> dict[str, Any]:
-    """The values of the keys that `kind` names, as a rule's params."""
+    """Return the values of the keys that `kind` names, as params of a rule."""
     names = [field.name for field in dataclasses.fields(kind)]
     values = section.model_dump(include=set(names))
     return {name: values[name] for name in names}
 
 
 def settings_of(section: BaseModel, kind: type[T]) -> T:
-    """The same values as `kind`, for code outside the rules.
+    """Return the same values as an instance of `kind`, for code outside the rules.
 
     Raises:
-        KeyError: the section lacks a key.
+        KeyError: the section does not have a key.
     """
     values = parameters(section, kind)
     return Grid.of(values) if kind is Grid else kind(**values)  # type: ignore[return-value]
 
 
 def content(config: BaseModel, section: str) -> dict[str, Any]:
-    """The values of a section that the digests in tags cover."""
+    """Return the values of a section that the digests in tags cover."""
     values: dict[str, Any] = getattr(config, section).model_dump(mode="json", include=set(CONTENT[section]))
     return values
 
 
 def content_digest(config: BaseModel, *sections: str) -> str:
-    """Digest of some sections of the configuration, for the tags of the patches."""
+    """Return the digest of some sections of the configuration, for tags."""
     return digest({section: content(config, section) for section in sections})

@@ -1,4 +1,4 @@
-"""Keys that the documents of the published folder state."""
+"""Keys of the rules `catalogue`, `page` and `documents`: what the published folder states about itself."""
 
 from __future__ import annotations
 

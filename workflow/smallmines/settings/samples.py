@@ -1,4 +1,4 @@
-"""Keys that people's samples are held against."""
+"""Keys of the rule `samples`, which checks people's samples."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Samples:
-    """Keys of `assistant` that the rule `labels` reads."""
+    """Keys of `assistant` that the rule `samples` reads."""
 
     folds: int
     on_missing_class: str

@@ -1,4 +1,4 @@
-"""Keys that decide which items of an archive are used."""
+"""Keys of the rule `search`, per sensor: they decide which items of an archive are used."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Archive:
-    """Keys that each sensor's section has: the provider, those that may stand in for it, and addresses in place of their own."""
+    """Keys of every sensor: provider, fallbacks in order, and catalogue addresses that replace the providers' own."""
 
     provider: str
     fallbacks: tuple[str, ...]
     catalogue: str | Mapping[str, str] | None
 
     def address(self, provider: str) -> str | None:
-        """The configured address of a provider's catalogue; None: its own."""
+        """Return the configured address of a provider's catalogue; None: the provider's own."""
         return address_of(self.catalogue, self.provider, provider)
 
 
 def address_of(catalogue: str | Mapping[str, str] | None, first: str, provider: str) -> str | None:
-    """The address of `provider` in a `catalogue` key: by name, or of the `first` provider; None: the provider's own."""
+    """Return the address of `provider` in the key `catalogue`, which is a mapping by provider or the address of the `first` provider."""
     if isinstance(catalogue, Mapping):
         return catalogue.get(provider)
     return catalogue if provider == first else None

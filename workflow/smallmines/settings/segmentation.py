@@ -1,4 +1,4 @@
-"""Keys that shape the segments."""
+"""Keys of the rule `segment`."""
 
 from __future__ import annotations
 

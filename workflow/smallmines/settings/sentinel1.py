@@ -1,4 +1,4 @@
-"""Keys that shape the Sentinel-1 composites."""
+"""Keys of the rule `composite_s1`."""
 
 from __future__ import annotations
 

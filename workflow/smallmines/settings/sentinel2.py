@@ -1,4 +1,4 @@
-"""Keys that shape the Sentinel-2 composites."""
+"""Keys of the rule `composite_s2`."""
 
 from __future__ import annotations
 

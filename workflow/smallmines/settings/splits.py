@@ -1,4 +1,4 @@
-"""Keys that decide which tiles are train, val and test."""
+"""Keys of the rules `splits` and `leakage`: how tiles are assigned to train, val and test."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Method = Literal["spatial_block", "paper_histogram", "histogram_tile", "leave_block_out"]
-"""Ways to assign tiles; described in config/README.md."""
+"""Methods to assign tiles; config/README.md describes them."""
 
 
 @dataclass(frozen=True)

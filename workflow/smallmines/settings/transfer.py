@@ -1,4 +1,4 @@
-"""Keys that decide how labels move to a new segmentation."""
+"""Keys of the rule `decisions`: how labels move to a new segmentation."""
 
 from __future__ import annotations
 

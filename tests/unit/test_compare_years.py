@@ -11,9 +11,10 @@ from scipy import ndimage
 from archive_builder import grid
 from smallmines.composite.compare_years import compare_years, shift_of
 from smallmines.core.errors import UserError
-from smallmines.core.files import read_json, write_json
+from smallmines.core.files import read_json
 from smallmines.core.product import S2_BANDS
 from smallmines.core.raster import write
+from smallmines.sensors.manifest import Fetched, write_fetched
 
 GRID = grid(600000, 700000, (300, 300))
 
@@ -29,7 +30,7 @@ def years(folder: Path, second: np.ndarray, providers: tuple[str, str], clear: n
         write(folder / f"{year}.tif", cube, GRID, 0, S2_BANDS)
         shown = np.ones((300, 300), np.uint8) if clear is None else clear
         write(folder / f"{year}-clear.tif", shown, GRID, None, ["clear"])
-        write_json(folder / f"{year}.json", {"provider": provider, "items": []})
+        write_fetched(folder / f"{year}.json", Fetched("s2", "1", provider, None, None, (), ()))
     out = folder / "shift.json"
     names = [[folder / f"{year}{suffix}" for year in ("2016", "2022")] for suffix in (".tif", "-clear.tif", ".json")]
     compare_years(["2016", "2022"], *names, out)

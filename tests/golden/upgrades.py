@@ -1,0 +1,107 @@
+"""Writes workflow/upgrades/<commit>.json: which rules of an earlier commit make the same products today, by the golden record.
+
+    python tests/golden/upgrades.py COMMIT --rename labels=samples --rename decide=labels --move shift=compare_years
+
+Runs nothing of the workflow: digests of the rules and the record of that commit are read from a temporary worktree.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+UPGRADES = REPOSITORY / "workflow/upgrades"
+RECORD = "tests/golden/products.json"
+DIGESTS = """
+import json, sys
+sys.path.insert(0, "workflow")
+try:
+    from smallmines.core.rerun import FROZEN, code
+except ImportError:  # before the library had rooms
+    from smallmines.rerun import FROZEN, code
+from pathlib import Path
+rules = sorted(path.stem for path in Path("workflow/scripts").glob("*.py"))
+print(json.dumps({rule: code(rule) for rule in rules if rule not in FROZEN}))
+"""
+
+sys.path.insert(0, str(REPOSITORY / "workflow"))
+
+from smallmines.core.files import digest  # noqa: E402
+
+
+def record() -> dict[str, dict[str, str]]:
+    """Checksums of products by rule of today's record."""
+    return json.loads((REPOSITORY / RECORD).read_text(encoding="utf-8"))["rules"]
+
+
+def earlier(commit: str, renamed: dict[str, str], moved: dict[str, str]) -> dict[str, Any]:
+    """Content of the file of a commit: digests of the rules that make the same products today, with a digest of these products."""
+    with tempfile.TemporaryDirectory() as folder:
+        tree = Path(folder) / "tree"
+        subprocess.run(["git", "worktree", "add", "--detach", "-q", str(tree), commit], cwd=REPOSITORY, check=True)
+        try:
+            digests = json.loads(
+                subprocess.run([sys.executable, "-c", DIGESTS], cwd=tree, capture_output=True, text=True, check=True).stdout
+            )
+            before = json.loads((tree / RECORD).read_text(encoding="utf-8"))["rules"]
+            full = subprocess.run(["git", "rev-parse", commit], cwd=tree, capture_output=True, text=True, check=True).stdout.strip()
+        finally:
+            subprocess.run(["git", "worktree", "remove", "--force", str(tree)], cwd=REPOSITORY, check=True)
+
+    def today(name: str) -> str:
+        folder, _, rest = name.partition("/")
+        return f"{moved.get(folder, folder)}/{rest}" if rest else name
+
+    products = {renamed.get(rule, rule): {today(name): value for name, value in names.items()} for rule, names in before.items()}
+    now = record()
+    same = {rule: digest(names) for rule, names in products.items() if names == now.get(rule)}
+    code = {renamed.get(rule, rule): lines for rule, lines in digests.items()}
+    return {
+        "commit": full,
+        "renamed": renamed,
+        "moved": moved,
+        "products": {rule: same[rule] for rule in sorted(same) if rule in code},
+        "code": {rule: code[rule] for rule in sorted(same) if rule in code},
+    }
+
+
+def problems() -> list[str]:
+    """Rules of the files whose products are not today's any more."""
+    now = record()
+    return [
+        f"{path.name}: products of {rule} have changed: run this script again for the commit"
+        for path in sorted(UPGRADES.glob("*.json"))
+        for rule, known in json.loads(path.read_text(encoding="utf-8"))["products"].items()
+        if digest(now.get(rule)) != known
+    ]
+
+
+def main() -> None:
+    """The command."""
+
+    def pair(text: str) -> tuple[str, str]:
+        if not (match := re.fullmatch(r"([\w/]+)=([\w/]+)", text)):
+            raise argparse.ArgumentTypeError("expected OLD=NEW")
+        return match[1], match[2]
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("commit")
+    parser.add_argument("--rename", type=pair, action="append", default=[], metavar="OLD=NEW", help="a rule with another name today")
+    parser.add_argument("--move", type=pair, action="append", default=[], metavar="OLD=NEW", help="a folder below results/<run>/")
+    options = parser.parse_args()
+    content = earlier(options.commit, dict(options.rename), dict(options.move))
+    UPGRADES.mkdir(exist_ok=True)
+    target = UPGRADES / f"{content['commit'][:7]}.json"
+    target.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    print(f"{target.relative_to(REPOSITORY)}: {len(content['code'])} rules make the same products")
+
+
+if __name__ == "__main__":
+    main()

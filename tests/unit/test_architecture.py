@@ -1,0 +1,73 @@
+"""The structure of the library is the one that ARCHITECTURE.md states."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+WORKFLOW = Path(__file__).resolve().parents[2] / "workflow"
+LIBRARY = WORKFLOW / "smallmines"
+MODULES = sorted(path for path in LIBRARY.rglob("*.py"))
+LONGEST_MODULE = 400
+LONGEST_FUNCTION = 60
+MOST_PARAMETERS = 7
+
+
+def rooms() -> list[str]:
+    """Rooms of the library as ARCHITECTURE.md lists them: each may import those above it."""
+    text = (WORKFLOW.parent / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    table = text[text.index("| room |") :].split("\n\n")[0]
+    return [room for line in table.splitlines()[2:] for room in re.findall(r"`(\w+)/`", line.split("|")[1])]
+
+
+def room_of(path: Path) -> str:
+    """Room of a module; empty for the package's own `__init__`."""
+    parts = path.relative_to(LIBRARY).parts
+    return parts[0] if len(parts) > 1 else ""
+
+
+def imported(path: Path) -> Iterator[str]:
+    """Dotted names of what a module imports, with the name that it takes from there."""
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def test_every_room_is_in_the_table() -> None:
+    assert sorted(rooms()) == sorted({room_of(path) for path in MODULES} - {""})
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(LIBRARY).as_posix())
+def test_a_room_imports_only_rooms_above_it(path: Path) -> None:
+    order = rooms()
+    names = [name.split(".") for name in imported(path)]
+    assert not [name for name in names if name[0] == "miniature"], "the library never imports the miniature"
+    if own := room_of(path):
+        used = {name[1] for name in names if name[0] == "smallmines" and len(name) > 1}
+        assert not [room for room in used if order.index(room) > order.index(own)]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(LIBRARY).as_posix())
+def test_modules_and_functions_stay_short(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= LONGEST_MODULE
+    long = []
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            described = len((ast.get_docstring(node) or "").splitlines())
+            lines = (node.end_lineno or 0) - node.lineno + 1 - described
+            parameters = len(node.args.args) + len(node.args.kwonlyargs)
+            is_verb = room_of(path) == "cli"  # an option is a parameter
+            if lines > LONGEST_FUNCTION or (parameters > MOST_PARAMETERS and not is_verb):
+                long.append(f"{node.name}: {lines} lines, {parameters} parameters")
+    assert long == []
+
+
+def test_typer_is_known_to_the_verbs_alone() -> None:
+    assert [path for path in MODULES if room_of(path) != "cli" and any(name.split(".")[0] == "typer" for name in imported(path))] == []

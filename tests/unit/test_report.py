@@ -1,0 +1,100 @@
+"""The report's tables: confusion matrix, class shares, acquisitions, passed checks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from defects import DEFECTS
+from smallmines.labels.accuracy import accuracy
+from smallmines.report.checks import CHECKS, check_of, passed
+from smallmines.report.tables import acquisitions, confusion, degrees, split_shares
+
+POINTS = pd.DataFrame(
+    [
+        ("1/0", 900, 0, 0),
+        ("1/0", 900, 0, 0),
+        ("1/0", 900, 0, 1),
+        ("1/1", 100, 1, 1),
+        ("1/1", 100, 1, 0),
+        ("1/1", 100, 255, 1),
+        ("1/1", 100, 1, 1),
+        ("1/1", 100, 1, -1),
+    ],
+    columns=["stratum", "pixels", "mapped", "reference"],
+).assign(year="2016")
+
+
+def test_the_confusion_matrix_gives_the_estimates_of_accuracy() -> None:
+    (matrix,) = confusion(POINTS, ["2016"])
+    assert matrix.points["mining", "mining"] == 2
+    assert matrix.mapped == ["mining", "not mining", "no label (255)"]
+    assert sum(matrix.percent.values()) == pytest.approx(100)
+    found = accuracy(POINTS, 0.01)
+    both = matrix.percent["mining", "mining"]
+    assert both / (both + matrix.percent["mining", "not mining"]) == pytest.approx(found.users["mining"].value)
+    reference = sum(matrix.percent[mapped, "mining"] for mapped in matrix.mapped)
+    assert both / reference == pytest.approx(found.producers["mining"].value)
+
+
+def test_class_shares_count_labelled_area_only() -> None:
+    index = pd.DataFrame(
+        {
+            "split": ["train", "train", "test"],
+            "year": 2016,
+            "mining_percent": [10.0, 0.0, 40.0],
+            "mask_nodata_percent": [50.0, 0.0, 0.0],
+        }
+    )
+    train, test = split_shares(index)
+    assert (train.pairs, train.with_mining) == (2, 1)
+    assert train.mining_percent == pytest.approx(10 * 50 / 150)
+    assert (train.of_all_percent, test.of_all_percent) == pytest.approx((100 * 5 / 45, 100 * 40 / 45))
+
+
+def test_acquisitions_are_the_used_passes_in_order() -> None:
+    scene = {"datatake": "b", "datetime": "2016-01-15T10:34:22Z", "platform": "sentinel-2a", "tile": "T30NXN", "baseline": 208}
+    items = [
+        {**scene, "id": "S2A_N0208_R108_T30NXN", "cloud_cover": 10.0},
+        {**scene, "id": "S2A_N0208_R108_T30NWN", "tile": "T30NWN", "cloud_cover": 20.0},
+        {**scene, "id": "unused", "datatake": "a"},
+    ]
+    radar = {"id": "x", "datatake": "c", "datetime": "2016-01-03T05:55:24Z", "platform": "SENTINEL-1A", "relative_orbit": 155}
+    manifests: list[dict[str, Any]] = [
+        {"sensor": "s1", "query": {"year": "2016"}, "chosen": [{**radar, "orbit_state": "descending"}]},
+        {"sensor": "s2", "query": {"year": "2016"}, "chosen": items},
+        {"sensor": "dem", "query": {"year": "static"}, "chosen": items},
+    ]
+    optical, sar = acquisitions(manifests, {"2016": ["S2A_N0208_R108_T30NXN", "S2A_N0208_R108_T30NWN"]})
+    assert (optical.platform, optical.time, optical.orbit, optical.scenes) == ("Sentinel-2A", "2016-01-15 10:34", "108", 2)
+    assert (optical.tiles, optical.baselines, optical.cloud) == (("T30NWN", "T30NXN"), ("02.08",), 15.0)
+    assert (sar.platform, sar.orbit, sar.cloud) == ("Sentinel-1A", "155 descending", None)
+
+
+def test_each_check_of_the_doctor_is_listed() -> None:
+    named = [(defect.family, check_of(defect.family, defect.check)) for defect in DEFECTS]
+    assert not [defect.name for defect, (_, check) in zip(DEFECTS, named, strict=True) if check is None]
+
+
+def test_a_check_that_was_not_possible_has_not_passed() -> None:
+    known = {
+        "findings": [
+            {"severity": "error", "family": "radiometry", "check": "offset"},
+            {"severity": "note", "family": "radiometry", "check": "stripes"},
+        ],
+        "shifts": [{"kind": "mask", "assessable": True}, {"kind": "radar", "assessable": False}],
+        "years": [2016],
+        "label_auc": {},
+    }
+    families = {family.name: family for family in passed(known, agreement=False)}
+    assert families["structure"].total == len(CHECKS["structure"]) - 2
+    assert CHECKS["radiometry"]["offset"] not in families["radiometry"].passed
+    assert CHECKS["radiometry"]["stripes"] in families["radiometry"].passed
+    assert families["geometry"].passed == ("masks lie on Sentinel-2 (1 of 1 groups of patches assessable)",)
+    assert {"agreement", "labels against image"} <= set(families["labels"].impossible)
+
+
+def test_coordinates_have_a_letter() -> None:
+    assert [degrees(value, "EW") for value in (-2.05, 0.0, 1.5)] == ["2.05° W", "0°", "1.5° E"]

@@ -1,0 +1,237 @@
+"""Choose Sentinel-2 items: drop superseded products and clouds, rank whole datatakes by what they see of the area."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smallmines.archive.choice import Area, Choice, Rejected
+from smallmines.archive.providers import AOT, METADATA, Provider
+from smallmines.archive.read import onto, read_asset
+from smallmines.archive.signing import ABSENT, text_of
+from smallmines.core.errors import UserError
+from smallmines.core.log import logger
+from smallmines.sensors.manifest import Item, Sentinel2Datatake, Sentinel2Entry
+from smallmines.sensors.radiometry import baseline_of, declared_offset, has_offset, read_metadata
+from smallmines.sensors.scl import SCL, VEGETATION, clear_mask
+from smallmines.settings.search import SearchSentinel2
+
+AOT_SCALE = 1000.0
+"""Digital numbers of the aerosol optical thickness per unit."""
+
+_PRODUCT = re.compile(r"(?P<platform>S2[A-Z])_MSIL2A_(?P<start>\d{8}T\d{6})_(?:N\d{4}_)?R\d{3}_(?P<tile>T\w{5})(?:_(?P<made>\d{8}T\d{6}))?")
+_DATATAKE = re.compile(r"G(?P<platform>S2[A-Z])_(?P<start>\d{8}T\d{6})_")
+
+
+@dataclass(frozen=True)
+class Product:
+    """Identity of a Sentinel-2 item. Of two items of one datatake and tile the higher baseline wins, then the later processing.
+
+    Attributes:
+        datatake: platform and sensing start.
+        tile: MGRS tile with a leading T.
+        baseline: processing baseline as an integer (05.00 is 500).
+        processed: time of processing, up to 14 digits; empty where it is unknown.
+    """
+
+    datatake: str
+    tile: str
+    baseline: int
+    processed: str
+
+
+def choose_sentinel2(items: list[Item], provider: Provider, settings: SearchSentinel2, area: Area, rejected: Rejected) -> Choice:
+    """Drop superseded and cloudy items, rank whole datatakes, keep the best ones.
+
+    Returns:
+        Entries in rank order, all datatakes in rank order, and notes on contradictory metadata.
+    """
+    products = {item.id: product for item in items if (product := product_of(item, provider)) is not None}
+    items = rejected.sieve(items, lambda item: None if item.id in products else "no processing baseline")
+    latest = _latest(products)
+    items = rejected.sieve(items, lambda item: None if latest[item.id] == item.id else f"superseded by {latest[item.id]}")
+    items = rejected.sieve(items, lambda item: _cloudy(item, settings.max_cloud_cover))
+    ranking = _rank(_datatakes(items, products, provider, settings, area), settings, rejected)
+    by_name = {item.id: item for item in items}
+    chosen = [(by_name[name], take, take.rank) for take in ranking if take.rank for name in take.items]
+    entries: list[Sentinel2Entry] = []
+    notes: list[str] = []
+    for index, (item, take, rank) in enumerate(chosen, 1):
+        baseline, offset, contradictions = radiometry_of(item, products[item.id].baseline, provider)
+        notes += contradictions
+        entries.append(
+            Sentinel2Entry(
+                id=item.id,
+                index=index,
+                datatake=take.datatake,
+                rank=rank,
+                datetime=item.datetime,
+                tile=products[item.id].tile,
+                platform=item.properties.get("platform"),
+                cloud_cover=item.properties.get("eo:cloud_cover"),
+                baseline=baseline,
+                offset=offset,
+            )
+        )
+    for note in notes:
+        logger.warning(note)
+    return Choice(entries, ranking, tuple(notes))
+
+
+def product_of(item: Item, provider: Provider) -> Product | None:
+    """Identify a Sentinel-2 item by its product name, else by its properties; None without a processing baseline."""
+    properties = item.properties
+    name = _PRODUCT.search(str(properties.get("s2:product_uri") or "")) or _PRODUCT.search(item.id)
+    take = name or _DATATAKE.search(str(properties.get("s2:datatake_id") or ""))
+    datatake = (
+        f"{take['platform']}_{take['start']}" if take else f"{properties.get('platform', 'S2')}_{re.sub('[^0-9T]', '', item.datetime)}"
+    )
+    tile = name["tile"] if name else str(properties.get("grid:code") or properties.get("s2:mgrs_tile") or item.id).removeprefix("MGRS-")
+    tile = tile if tile.startswith("T") and len(tile) == 6 else f"T{tile}" if len(tile) == 5 else tile
+    processed = re.sub(r"[^0-9]", "", str(properties.get("s2:generation_time") or (name and name["made"]) or ""))[:14]
+    baseline = baseline_of(item.id, properties, provider.baseline, next(iter(item.hrefs.values()), ""))
+    if baseline is None and METADATA in item.hrefs and "metadata" in provider.baseline:
+        baseline = read_metadata(text_of(item.hrefs[METADATA], provider))[0]
+    return None if baseline is None else Product(datatake, tile, baseline, processed)
+
+
+def _latest(products: Mapping[str, Product]) -> dict[str, str]:
+    """Return, for each item, the id of the latest product of its datatake and tile."""
+    latest: dict[tuple[str, str], str] = {}
+    for name in sorted(products, key=lambda name: (products[name].baseline, products[name].processed, name)):
+        latest[products[name].datatake, products[name].tile] = name
+    return {name: latest[product.datatake, product.tile] for name, product in products.items()}
+
+
+def _cloudy(item: Item, limit: float) -> str | None:
+    cover = item.properties.get("eo:cloud_cover")
+    return f"too cloudy: {cover} % above {limit} %" if cover is not None and cover > limit else None
+
+
+def _datatakes(
+    items: Sequence[Item], products: Mapping[str, Product], provider: Provider, settings: SearchSentinel2, area: Area
+) -> list[Sentinel2Datatake]:
+    """Group items by datatake and measure what each datatake sees; ranks are None."""
+    by_datatake: dict[str, list[Item]] = {}
+    for item in sorted(items, key=lambda item: (products[item.id].datatake, products[item.id].tile, item.id)):
+        by_datatake.setdefault(products[item.id].datatake, []).append(item)
+    datatakes = []
+    for name, members in by_datatake.items():
+        clear, covered, haze = seen_by(members, provider, settings, area)
+        cover = [value for item in members if (value := item.properties.get("eo:cloud_cover")) is not None]
+        datatakes.append(
+            Sentinel2Datatake(
+                datatake=name,
+                rank=None,
+                clear_share=clear,
+                covered_share=covered,
+                items=[item.id for item in members],
+                date=str(members[0].day),
+                cloud_cover=round(float(np.mean(cover)), 6) if cover else None,
+                haze=haze,
+            )
+        )
+        thickness = "" if haze is None else f", aerosol optical thickness {haze:.3f}"
+        logger.info("%s: clear on %.1f %%, data on %.1f %% of the area%s", name, 100 * clear, 100 * covered, thickness)
+    return datatakes
+
+
+def _rank(takes: Iterable[Sentinel2Datatake], settings: SearchSentinel2, rejected: Rejected) -> tuple[Sentinel2Datatake, ...]:
+    """Sort datatakes, the best first, and number those that are kept; the items of the others are rejected."""
+    ranking = []
+    kept = 0
+    for take in sorted(takes, key=lambda take: (*_merit(take, settings.method), take.date, take.datatake)):
+        reason = _unfit(take, settings, kept)
+        if reason is None:
+            kept += 1
+        else:
+            rejected.update(dict.fromkeys(take.items, reason))
+        ranking.append(replace(take, rank=None if reason else kept))
+    return tuple(ranking)
+
+
+def _merit(take: Sentinel2Datatake, method: str) -> tuple[float, ...]:
+    """Sort key of a datatake: the lower the better."""
+    if method == "earliest":
+        return ()
+    if method == "least_cloudy":
+        return (101.0 if take.cloud_cover is None else take.cloud_cover,)
+    return (-take.clear_share,)
+
+
+def _unfit(take: Sentinel2Datatake, settings: SearchSentinel2, kept: int) -> str | None:
+    """Return why a datatake is rejected after `kept` others were accepted, or None."""
+    if take.covered_share == 0:
+        return "no data on the cells of the area"
+    if settings.max_haze is not None and take.haze is not None and take.haze > settings.max_haze:
+        return f"datatake too hazy: aerosol optical thickness {take.haze:.3f} above {settings.max_haze}"
+    if take.clear_share < settings.minimum_clear_share * take.covered_share:
+        return f"datatake too cloudy: clear on {take.clear_share / take.covered_share:.3f} of what it covers"
+    return f"beyond max_datatakes: {settings.max_datatakes}" if kept >= settings.max_datatakes else None
+
+
+def seen_by(items: Sequence[Item], provider: Provider, settings: SearchSentinel2, area: Area) -> tuple[float, float, float | None]:
+    """Measure what a datatake sees of the area's cells, on every 8th pixel and without dilation; where items overlap the first wins.
+
+    Returns:
+        Share that is clear, share with data, and the median aerosol optical thickness of the clear part (None where the products lack
+        it).
+    """
+
+    def sampled(item: Item, band: str) -> NDArray[Any]:
+        return read_asset(item.id, band, item.hrefs[band], provider, lambda source: onto(source, area.geobox, "nearest"))
+
+    classes = np.zeros(tuple(area.geobox.shape), np.uint8)
+    haze = np.zeros(classes.shape, np.uint16)
+    band = SCL if settings.clouds == "scl" else "B02"
+    for item in items:
+        values = sampled(item, band)
+        values = values if settings.clouds == "scl" else (values > 0) * np.uint8(VEGETATION)
+        if AOT in item.hrefs:
+            try:
+                np.copyto(haze, sampled(item, AOT), where=classes == 0)
+            except UserError as error:
+                if not ABSENT.search(error.found):  # a temporary failure must not change the choice
+                    raise
+                logger.warning("the haze of %s is not known: %s", item.id, error.found)
+        np.copyto(classes, values.astype(np.uint8), where=classes == 0)
+    clear = clear_mask(classes, settings.masked_classes if settings.clouds == "scl" else ())
+    clear_haze = haze[clear & area.cells & (haze > 0)]
+    median = round(float(np.median(clear_haze)) / AOT_SCALE, 4) if clear_haze.size else None
+    return area.share(clear), area.share(classes > 0), median
+
+
+def radiometry_of(item: Item, named_baseline: int, provider: Provider) -> tuple[int, bool, list[str]]:
+    """Return the baseline, whether digital numbers carry the +1000 offset, and notes on contradictions.
+
+    The product's own metadata decide, then the product's name, then the catalogue; see `Provider.baseline`. A property that says that
+    the provider removed the offset takes precedence. The composite checks the result against the pixels.
+
+    Args:
+        named_baseline: the baseline by name or properties, see `product_of`.
+    """
+    baseline, offsets, notes = named_baseline, None, []
+    if METADATA in item.hrefs and "metadata" in provider.baseline:
+        try:
+            in_metadata, offsets = read_metadata(text_of(item.hrefs[METADATA], provider))
+            baseline = in_metadata or named_baseline
+        except UserError as error:
+            if not ABSENT.search(error.found):
+                raise
+            notes.append(f"{item.id}: no metadata at {item.hrefs[METADATA]}; the baseline is that of its name")
+    places = [place for place in provider.baseline if place != "metadata"]
+    href = next(iter(item.hrefs.values()), "")
+    by_place = {place: baseline_of(item.id, item.properties, [place], href) for place in places}
+    notes += [
+        f"{item.id}: baseline {baseline}, but {place} says {value}" for place, value in by_place.items() if value not in (None, baseline)
+    ]
+    has_it = declared_offset(item.id, offsets) if offsets is not None else has_offset(baseline)
+    if provider.harmonised and item.properties.get(provider.harmonised):
+        notes.append(f"{item.id}: {provider.harmonised} says that the +1000 offset was taken off the files")
+        has_it = False
+    return baseline, has_it, notes

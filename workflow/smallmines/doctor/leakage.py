@@ -1,0 +1,72 @@
+"""Check the splits: every patch in exactly one, and little that a model could know of the test from the location alone."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from smallmines.core.finding import Family, Finding
+from smallmines.dataset.split_methods import leakage
+from smallmines.doctor.folder import Folder, tile_names, tiles_of
+from smallmines.doctor.measure import Measured
+from smallmines.settings.doctor import Doctor
+
+LEAKAGE = Family("leakage")
+REMEDY = "splits.method: spatial_block"
+
+
+def splits_table(folder: Folder, measured: Measured) -> pd.DataFrame | None:
+    """Return tile_id, year, split, row, col, class_percent of the patches that a split names, or None without splits or masks."""
+    table = measured.table
+    if folder.splits is None or "mining" not in table or "image_transform" not in table:
+        return None
+    pairs = table[table["mining"].notna() & table["image_transform"].notna()]
+    transforms = np.array([transform if isinstance(transform, tuple) else (0.0,) * 6 for transform in pairs["image_transform"]])
+    if not len(transforms):
+        return None
+    height, width = pairs["image_shape"].mode().iloc[0]
+    col = np.round(transforms[:, 2] / (transforms[:, 0] * width))
+    row = np.round(transforms[:, 5] / (transforms[:, 4] * height))
+    share = 100 * pairs["mining"] / (pairs["mining"] + pairs["background"]).replace(0, np.nan)
+    cells = pd.DataFrame({"tile_id": pairs["tile"], "year": pairs["year"].astype(int), "row": row.astype(int), "col": col.astype(int)})
+    cells[["row", "col"]] -= cells[["row", "col"]].min()
+    return folder.splits.merge(cells.assign(class_percent=share), on=["tile_id", "year"])
+
+
+def check(folder: Folder, table: pd.DataFrame | None, limits: Doctor) -> Iterator[Finding]:
+    """Yield patches that are not in exactly one split, and leakage beyond the limits.
+
+    Args:
+        table: as `splits_table` returns it.
+    """
+    if folder.splits is None:
+        yield LEAKAGE.note("no split", "a file of splits", "none", "smallmines splits make")
+    if folder.splits is None or table is None:
+        return
+    pairs = set(zip(folder.pairs["tile"], folder.pairs["year"].astype(int), strict=True))
+    listed = list(zip(folder.splits["tile_id"], folder.splits["year"], strict=True))
+    problems: dict[str, Any] = {
+        "in no split": pairs - set(listed),
+        "in a split and not there": set(listed) - pairs,
+        "named twice": {pair for pair, count in Counter(listed).items() if count > 1},
+    }
+    for problem, wrong in problems.items():
+        if wrong:
+            found = f"{len(wrong)} {problem}"
+            yield LEAKAGE.error("split incomplete", "every patch in one split", found, "make it again", tile_names(sorted(wrong)))
+    if not {"train", "test"} <= set(table["split"]):
+        return
+    measure = leakage(table.drop_duplicates(["tile_id", "year"]))
+    if measure.twins > limits.twins:
+        trained = set(table.loc[table["split"] == "train", "tile_id"])
+        twins = table[(table["split"] == "test") & table["tile_id"].isin(trained)].rename(columns={"tile_id": "tile"})
+        found = f"{100 * measure.twins:.0f} % of the test patches have their tile in train in another year"
+        yield LEAKAGE.error("twins", f"at most {100 * limits.twins:g} %", found, REMEDY, tiles_of(twins))
+    if np.isfinite(measure.r2) and measure.r2 > limits.location_r2:
+        found = f"{measure.r2:.2f} (AUC of any mining {measure.auc:.2f}; {100 * measure.neighbours:.0f} % of the test touch train)"
+        expected = f"R² of the class share by place and year alone of at most {limits.location_r2:g}"
+        yield LEAKAGE.error("place tells", expected, found, REMEDY)
