@@ -20,7 +20,7 @@ ROWS = [
 def shown(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, columns: int, rows: list[dict]) -> list[str]:
     monkeypatch.setenv("COLUMNS", str(columns))
     show("A title of some length that says what the table holds, in which unit, and what its columns mean", rows)
-    return capsys.readouterr().out.splitlines()
+    return capsys.readouterr().out.removesuffix("\n\n").splitlines()
 
 
 def test_a_wide_terminal_shows_a_line_per_row(capsys, monkeypatch):

@@ -39,9 +39,9 @@ def show(title: str, rows: list[dict[str, Any]], decimals: int = 3) -> None:
         decimals: of floats.
     """
     width = shutil.get_terminal_size((10_000, 1)).columns
-    typer.secho("\n" + textwrap.fill(title, min(width, 140)), bold=True)
+    typer.secho(textwrap.fill(title, min(width, 140)), bold=True)
     if not rows:
-        print("none")
+        print("none\n")
         return
     keys = list(dict.fromkeys(key for row in rows for key in row))
     names = [key.replace("_", " ") for key in keys]
@@ -55,7 +55,7 @@ def show(title: str, rows: list[dict[str, Any]], decimals: int = 3) -> None:
         if sum(widths) + gap * (len(widths) - 1) <= width:
             lines = _table(names, cells, widths, numeric, gap)
             break
-    print("\n".join(line.rstrip() for line in lines))
+    print("\n".join(line.rstrip() for line in lines), end="\n\n")
 
 
 def _table(names: list[str], cells: list[list[str]], widths: list[int], numeric: list[bool], gap: int) -> list[str]:

@@ -50,10 +50,8 @@ def show_splits(config: ConfigPath, json: Json = False) -> None:
         for name, number in report["rows"].items()
     ]
     methods = {"in force": report["leakage"], **report["methods"]}
-    leakage = [
-        {"method": name, **{key: values.get(key) for key in report["leakage"]}, "error": values.get("error")}
-        for name, values in methods.items()
-    ]
+    keys = [*report["leakage"], *(["error"] if any("error" in values for values in methods.values()) else [])]
+    leakage = [{"method": name, **{key: values.get(key) for key in keys}} for name, values in methods.items()]
     with output(json) as out:
         out.table(f"Splits of run {run} ({report['source']})", rows, "splits")
         title = "Leakage: test rows with a twin or a neighbour in train; class share and mining predicted from place and year alone"

@@ -88,7 +88,6 @@ def read_samples(path: str | Path, crs: str) -> Samples:
     Raises:
         UserError: unreadable file, no attribute `label`, other labels (naming their rows), no CRS, other geometries.
     """
-    import geopandas as gpd
     import pandas as pd
     import shapely
 
@@ -98,22 +97,41 @@ def read_samples(path: str | Path, crs: str) -> Samples:
         raise
     except Exception as error:  # whatever a driver raises on a file it cannot read
         raise UserError(f"a readable sample file at {path}", f"{type(error).__name__}: {error}", "restore or correct the file") from None
-    table, geometry = pd.DataFrame(raw.texts), raw.geometry
+    table = pd.DataFrame(raw.texts)
     table.insert(0, "number", np.arange(1, len(table) + 1))
-    filled = table["label"] != ""
-    table, geometry, systems = table[filled], geometry[filled.to_numpy()], raw.crs[filled.to_numpy()]
+    filled = (table["label"] != "").to_numpy()
+    table, geometry = table[filled], raw.geometry[filled]
+    _require_labels_and_shapes(table, geometry, path)
+    projected = _projected(geometry, raw.crs[filled], crs, path)
+    polygons = np.isin(shapely.get_type_id(geometry), [3, 6])
+    projected[polygons] = shapely.make_valid(projected[polygons])
+    points, owner = shapely.get_parts(projected[~polygons], return_index=True)  # a multi-point becomes points
+    places = np.concatenate([np.flatnonzero(~polygons)[owner], np.flatnonzero(polygons)])
+    features = np.concatenate([points, projected[polygons]])
+    order = np.argsort(places, kind="stable")
+    return Samples(table.iloc[places[order]].reset_index(drop=True), features[order], int((~filled).sum()))
+
+
+def _require_labels_and_shapes(table: pd.DataFrame, geometry: NDArray[Any], path: str | Path) -> None:
+    """Refuse other labels than `LABELS`, and features that are neither points nor polygons or are empty."""
+    import shapely
+
     wrong = table[~table["label"].isin(list(LABELS))]
     if len(wrong):
         rows = "; ".join(f"row {row.number}: {row.label!r}" for row in wrong.head(10).itertuples())
         more = f" and {len(wrong) - 10} more" if len(wrong) > 10 else ""
         raise UserError(f"labels {' or '.join(LABELS)} in {path}", rows + more, "correct these rows")
-    kinds = shapely.get_type_id(geometry)
-    bad = shapely.is_empty(geometry) | ~np.isin(kinds, [0, 3, 4, 6])
+    bad = shapely.is_empty(geometry) | ~np.isin(shapely.get_type_id(geometry), [0, 3, 4, 6])
     if bad.any():
-        numbers = table["number"].to_numpy()[bad]
-        raise UserError(
-            f"points or polygons in {path}", f"{len(numbers)} other or empty features (row {numbers[0]} first)", "correct these rows"
-        )
+        first = table["number"].to_numpy()[bad][0]
+        raise UserError(f"points or polygons in {path}", f"{bad.sum()} other or empty features (row {first} first)", "correct these rows")
+
+
+def _projected(geometry: NDArray[Any], systems: NDArray[Any], crs: str, path: str | Path) -> NDArray[Any]:
+    """Reproject geometries, each from its own CRS, to `crs`."""
+    import geopandas as gpd
+    import shapely
+
     projected = geometry.copy()
     for system in sorted(set(systems)):
         if not system:
@@ -124,13 +142,7 @@ def read_samples(path: str | Path, crs: str) -> Samples:
         raise UserError(
             f"coordinates in {path} that lie in {crs}", "some that cannot be expressed in it", "check the coordinates and their CRS"
         )
-    polygons = np.isin(kinds, [3, 6])
-    projected[polygons] = shapely.make_valid(projected[polygons])
-    points, owner = shapely.get_parts(projected[~polygons], return_index=True)  # a multi-point becomes points
-    places = np.concatenate([np.flatnonzero(~polygons)[owner], np.flatnonzero(polygons)])
-    everything = np.concatenate([points, projected[polygons]])
-    order = np.argsort(places, kind="stable")
-    return Samples(table.iloc[places[order]].reset_index(drop=True), everything[order], int((~filled).sum()))
+    return projected
 
 
 class _Raw(NamedTuple):
@@ -278,40 +290,19 @@ def join(samples: Samples, segments: NDArray[np.uint32], own: NDArray[np.bool_],
         UserError: samples outside the block's own cells, with counts.
     """
     import pandas as pd
-    import shapely
 
-    points = shapely.get_type_id(samples.geometry) == 0
-    inner = shapely.get_coordinates(shapely.point_on_surface(samples.geometry))
-    row, col, inside = _pixels(inner, geobox)
-    home = np.zeros(len(inner), bool)
-    home[inside] = own[row[inside], col[inside]]
-    sizes = np.bincount(segments.ravel())
-    covered = _coverage(samples.geometry[~points], segments, own, geobox)
-    covered["sample"] = np.flatnonzero(~points)[covered["sample"]]
-    home[covered["sample"]] = True
-    if not home.all():
-        raise UserError(
-            f"samples inside the block's own tiles in {source}",
-            f"{int((~home).sum())} of {len(home)} outside (row {int(samples.table['number'][~home].iloc[0])} first)",
-            "move them to the file of their block, or correct their coordinates or CRS",
-        )
-    hits = pd.DataFrame({"sample": np.flatnonzero(points), "segment": segments[row[points], col[points]].astype(np.int64), "share": 1.0})
-    covered["share"] = covered.pop("pixels") / sizes[covered["segment"]]
-    links = pd.concat([hits, covered], ignore_index=True)
-    unseen = pd.DataFrame({"sample": np.setdiff1d(np.arange(len(home)), links["sample"]), "segment": 0, "share": 0.0})
-    links = pd.concat([links, unseen], ignore_index=True)
-    links = links.join(samples.table.assign(label=samples.table["label"].map(LABELS)), on="sample")
+    links = _links(samples, segments, own, geobox, source)
     covering = links[(links["segment"] > 0) & (links["share"] >= 0.5)]
     lowest, highest = (covering.groupby("segment")["label"].agg(name) for name in ("min", "max"))
-    conflict = lowest.index[lowest != highest]
-    kept = covering[~covering["segment"].isin(conflict)]
+    conflict = covering["segment"].isin(lowest.index[lowest != highest])
+    kept = covering[~conflict]
     refused = pd.concat(
         [
             links[links["segment"] == 0].assign(why="no segment there: no Sentinel-2 data, or a polygon without a pixel centre"),
             links[(links["segment"] > 0) & (links["share"] < 0.5) & ~links["segment"].isin(covering["segment"])].assign(
                 why="the polygon covers less than half of the segment"
             ),
-            covering[covering["segment"].isin(conflict)].assign(why="conflicting labels on the segment"),
+            covering[conflict].assign(why="conflicting labels on the segment"),
         ]
     ).sort_values(["number", "segment", "why"])
     refused = refused.assign(what="sample", which=refused["number"].astype(str))
@@ -325,6 +316,36 @@ def join(samples: Samples, segments: NDArray[np.uint32], own: NDArray[np.bool_],
         }
     )
     return Joined(table, refused[["what", "which", "segment", "why"]].drop_duplicates(ignore_index=True))
+
+
+def _links(samples: Samples, segments: NDArray[np.uint32], own: NDArray[np.bool_], geobox: GeoBox, source: str) -> pd.DataFrame:
+    """Pair samples and segments: sample, segment (0: none), share of the segment that is covered, and the columns of the sample.
+
+    Raises:
+        UserError: samples outside the block's own cells, with counts.
+    """
+    import pandas as pd
+    import shapely
+
+    points = shapely.get_type_id(samples.geometry) == 0
+    row, col, on_grid = _pixels(shapely.get_coordinates(shapely.point_on_surface(samples.geometry)), geobox)
+    inside = np.zeros(len(points), bool)
+    inside[on_grid] = own[row[on_grid], col[on_grid]]
+    covered = _coverage(samples.geometry[~points], segments, own, geobox)
+    covered["sample"] = np.flatnonzero(~points)[covered["sample"]]
+    inside[covered["sample"]] = True
+    if not inside.all():
+        raise UserError(
+            f"samples inside the block's own tiles in {source}",
+            f"{int((~inside).sum())} of {len(inside)} outside (row {int(samples.table['number'][~inside].iloc[0])} first)",
+            "move them to the file of their block, or correct their coordinates or CRS",
+        )
+    covered["share"] = covered.pop("pixels") / np.bincount(segments.ravel())[covered["segment"]]
+    hits = pd.DataFrame({"sample": np.flatnonzero(points), "segment": segments[row[points], col[points]].astype(np.int64), "share": 1.0})
+    links = pd.concat([hits, covered], ignore_index=True)
+    unpaired = pd.DataFrame({"sample": np.setdiff1d(np.arange(len(points)), links["sample"]), "segment": 0, "share": 0.0})
+    links = pd.concat([links, unpaired], ignore_index=True)
+    return links.join(samples.table.assign(label=samples.table["label"].map(LABELS)), on="sample")
 
 
 def _pixels(xy: NDArray[np.float64], geobox: GeoBox) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
