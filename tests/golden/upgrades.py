@@ -28,7 +28,15 @@ except ImportError:  # before the library had rooms
     from smallmines.rerun import FROZEN, code
 from pathlib import Path
 rules = sorted(path.stem for path in Path("workflow/scripts").glob("*.py"))
-print(json.dumps({rule: code(rule) for rule in rules if rule not in FROZEN}))
+try:
+    from miniature.make import sources
+
+    world = sources()
+except ImportError:  # before the miniature was a package of its own
+    import hashlib
+
+    world = [hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(Path("workflow/smallmines/world").glob("*.py"))]
+print(json.dumps({"code": {rule: code(rule) for rule in rules if rule not in FROZEN}, "world": world}))
 """
 
 sys.path.insert(0, str(REPOSITORY / "workflow"))
@@ -62,13 +70,14 @@ def earlier(commit: str, renamed: dict[str, str], moved: dict[str, str]) -> dict
     products = {renamed.get(rule, rule): {today(name): value for name, value in names.items()} for rule, names in before.items()}
     now = record()
     same = {rule: digest(names) for rule, names in products.items() if names == now.get(rule)}
-    code = {renamed.get(rule, rule): lines for rule, lines in digests.items()}
+    code = {renamed.get(rule, rule): lines for rule, lines in digests["code"].items()}
     return {
         "commit": full,
         "renamed": renamed,
         "moved": moved,
-        "products": {rule: same[rule] for rule in sorted(same) if rule in code},
+        "products": {rule: same[rule] for rule in sorted(same) if rule in code or rule == "world"},
         "code": {rule: code[rule] for rule in sorted(same) if rule in code},
+        "world": digests["world"] if "world" in same else [],
     }
 
 

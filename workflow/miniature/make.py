@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,8 @@ from smallmines.core import raster
 from smallmines.core.files import digest, read_json, sha256, write_json
 from smallmines.core.layout import PIXELS, Layout
 from smallmines.core.product import S2_BANDS
+from smallmines.core.rerun import digest_of, tree_of
+from smallmines.core.upgrade import earlier_versions
 
 
 @dataclass(frozen=True)
@@ -56,8 +58,8 @@ def make_world(
 ) -> Made:
     """Make the world of a config below `root`, window by window; memory does not grow with its size.
 
-    `resources/automatic/<run>/{archive,truth}` are kept if the same recipe made them, else replaced as a whole; then the products of
-    the old world, `results/<run>`, are removed. Existing files of people in `resources/user/<run>/` are kept unless `force`. The same
+    `resources/automatic/<run>/{archive,truth}` are kept if the same recipe made them, or an earlier version that makes the same world;
+    else they are replaced as a whole, and the products of the old world, `results/<run>`, are removed. Existing files of people in `resources/user/<run>/` are kept unless `force`. The same
     arguments give the same bytes.
 
     Args:
@@ -76,7 +78,8 @@ def make_world(
     years = config.year_names
     recipe = recipe_of(config, tiles, seed, aoi)
     known = read_json(world) if world.is_file() else {}
-    new = known.get("recipe") != recipe or not (layout.archive / "catalog.json").is_file()
+    same = {recipe, *(recipe_of(config, tiles, seed, aoi, earlier.world) for earlier in earlier_versions() if earlier.world)}
+    new = known.get("recipe") not in same or not (layout.archive / "catalog.json").is_file()
     with scratch(layout.automatic, where.shape) as layers:
         land = make_land(where, years, seed, layers)
         items = _write_archive(config, land, layout, seed, layers, tell) if new else known["items"]
@@ -90,11 +93,19 @@ def make_world(
     return Made(layout, new, len(where.cells), items, written, kept, forgotten=bool(known) and new)
 
 
-def recipe_of(config: Config, tiles: int, seed: int, aoi: str | Path | None = None) -> str:
-    """Return a digest of all that the world depends on: grid, years, outline, size, seed and the code of this package."""
-    sources = [sha256(path) for path in sorted(Path(__file__).parent.glob("*.py"))]
+def sources() -> list[str]:
+    """Return the digests of the modules of this package."""
+    return [digest_of(tree_of(path)) for path in sorted(Path(__file__).parent.glob("*.py"))]
+
+
+def recipe_of(config: Config, tiles: int, seed: int, aoi: str | Path | None = None, code: Sequence[str] | None = None) -> str:
+    """Return a digest of all that the world depends on: grid, years, outline, size, seed and code.
+
+    Args:
+        code: digests of the code; None: of this package. An earlier version whose worlds are the same has its own.
+    """
     years = {year: epoch.model_dump(mode="json") for year, epoch in config.years.items()}
-    return digest([config.grid.model_dump(mode="json"), years, tiles, seed, aoi and sha256(aoi), sources])
+    return digest([config.grid.model_dump(mode="json"), years, tiles, seed, aoi and sha256(aoi), list(code or sources())])
 
 
 def _forget(layout: Layout) -> None:

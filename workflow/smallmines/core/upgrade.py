@@ -37,19 +37,21 @@ class Earlier:
         renamed: today's name of each of its rules that has another one.
         moved: today's folder below results/<run>/ of each folder that has moved.
         code: digests of each rule that makes the same products today, by its name today.
+        world: digests of the code of the miniature, where it makes the same world today; else empty.
     """
 
     commit: str
     renamed: Mapping[str, str]
     moved: Mapping[str, str]
     code: Mapping[str, frozenset[str]]
+    world: tuple[str, ...] = ()
 
     @staticmethod
     def read(path: Path) -> Earlier:
         """Read a file of workflow/upgrades/."""
         content = read_json(path)
         rules = {rule: frozenset(map(repr, lines)) for rule, lines in content["code"].items()}
-        return Earlier(content["commit"], content["renamed"], content["moved"], rules)
+        return Earlier(content["commit"], content["renamed"], content["moved"], rules, tuple(content.get("world", ())))
 
     def path(self, path: str, run: str) -> str:
         """Today's place of a product or log of a run."""
