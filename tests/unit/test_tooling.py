@@ -18,7 +18,7 @@ def test_hooks_run_the_tools_of_make_lint(repository: Path) -> None:
 
 
 def test_make_generated_writes_what_tests_compare(repository: Path) -> None:
-    """tests/unit/test_config.py and tests/rules/test_plan.py compare the files with the code."""
+    """tests/unit/config/test_config.py and tests/rules/test_plan.py compare the files with the code."""
     recipe = (repository / "Makefile").read_text().partition("\ngenerated:")[2].partition("\n\n")[0]
     for path in ("workflow/schemas/config.schema.json", "config/README.md", "tests/rules/list_sources.py"):
         assert path in recipe

@@ -24,7 +24,7 @@ The number of `fetch` is also the reading version in the names of cached pixels.
 
 OUTSIDE = frozenset({"core/errors.py", "core/log.py", "core/job.py"})
 """Modules that no product depends on. Other modules may use their names only to raise errors, to log and to run a job;
-tests/unit/test_rerun.py checks that."""
+tests/unit/core/test_rerun.py checks that."""
 
 FRAME = "core/environment.py"
 """Module that every job runs first. Products depend on what it sets, so it counts for every rule."""

@@ -186,7 +186,7 @@ def test_leaks_of_the_released_split(shared_data: Path) -> None:
     """The released tables on the lattice: twins and the place that tells, as measured in docs/splits.md."""
     from released import on_the_lattice
 
-    table = on_the_lattice(shared_data, Path(__file__).parents[2])
+    table = on_the_lattice(shared_data, Path(__file__).parents[3])
     pairs = table.rename(columns={"tile_id": "tile"})[["tile", "year"]]
     splits = table[["tile_id", "year", "split"]]
     from smallmines.doctor.folder import Folder

@@ -19,7 +19,7 @@ from policy import breaches
 from smallmines.core import rerun
 from smallmines.settings.parameters import CONTENT, NOT_CONTENT
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[3]
 RULES = sorted(path.stem for path in (REPOSITORY / "workflow/scripts").glob("*.py"))
 REACHED = sorted({path for rule in RULES for path in rerun.sources(rule)})
 

@@ -8,7 +8,7 @@ import pytest
 
 from smallmines.core.layout import Layout, UserFolder
 
-RULES = "".join(path.read_text(encoding="utf-8") for path in (Path(__file__).parents[2] / "workflow/rules").glob("*.smk"))
+RULES = "".join(path.read_text(encoding="utf-8") for path in (Path(__file__).parents[3] / "workflow/rules").glob("*.smk"))
 LAYOUT = Layout("small", Path("root"))
 BLOCK_PRODUCTS = (
     Layout.s2,
