@@ -59,8 +59,8 @@ def make_world(
     """Make the world of a config below `root`, window by window; memory does not grow with its size.
 
     `resources/automatic/<run>/{archive,truth}` are kept if the same recipe made them, or an earlier version that makes the same world;
-    else they are replaced as a whole, and the products of the old world, `results/<run>`, are removed. Existing files of people in `resources/user/<run>/` are kept unless `force`. The same
-    arguments give the same bytes.
+    else they are replaced as a whole, and the products of the old world, `results/<run>`, are removed. Existing files of people in
+    `resources/user/<run>/` are kept unless `force`. The same arguments give the same bytes.
 
     Args:
         tiles: number of tiles; the nearest that the outline allows is taken.
