@@ -172,6 +172,7 @@ def _intervals(axes: Axes, rows: Sequence[tuple[str, Any, Any, Any]], nothing: s
     value, low, high = np.array([row[1:] for row in rows], np.float64).T  # None becomes NaN
     axes.hlines(at, low, high, color=canvas.SERIES[0], linewidth=2)
     axes.plot(value, at, "o", color=canvas.SERIES[0], clip_on=False)
+    axes.set_xlim(min(0.0, float(np.nanmin(low, initial=0)) - 0.02), 1.02)
     axes.set_yticks(at, [row[0] for row in rows])
     axes.invert_yaxis()
     axes.grid(axis="x")
