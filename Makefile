@@ -104,6 +104,7 @@ figures: setup ## the pictures of the documents, from a finished demo (needs gra
 	cp results/demo/pictures/2022/2/mask.png docs/images/mask.png
 	cp results/demo/pictures/overview_2022.png docs/images/overview.png
 	cp results/demo/pictures/coverage.png docs/images/coverage.png
+	cp results/demo/pictures/labels.png docs/images/labels.png
 	chromium --headless --no-sandbox --disable-gpu --hide-scrollbars --window-size=1000,1250 \
 	  --screenshot=docs/images/report.png file://$(CURDIR)/results/demo/report.html
 
