@@ -11,6 +11,8 @@ import pyogrio
 from numpy.typing import NDArray
 
 from block_of_segments import CRS, make_block
+from miniature import annotators
+from miniature.annotators import Errors
 from sections import Transfer
 from smallmines.annotation.block_year import Place
 from smallmines.config.parse import parse_config
@@ -100,3 +102,18 @@ def edit(copy: Path, statement: str, *values: object) -> None:
 def correct(copy: Path, fid: int, label: str, evidence: str = "Google Earth", day: str = "2016-02-01") -> None:
     """Label one segment."""
     edit(copy, "UPDATE segments SET label = ?, evidence = ?, evidence_date = ? WHERE fid = ?", label, evidence, day, fid)
+
+
+def annotate(place: Place, share: float) -> NDArray[np.bool_]:
+    """Let two people without error label a share of the queue; return which segments are mined."""
+    truth = annotators.truth_path(place.config, place.year, place.root)
+    raster.write(truth, read_truth(place).astype(np.uint8), place.lattice.block("1"), 255, ["mask"])
+    if share:
+        annotators.label(place, share, 0, Errors(0, 0, 0.5))
+    return truth_of(place)
+
+
+def truth_of(place: Place) -> NDArray[np.bool_]:
+    """Return which segments are mined."""
+    share = annotators.true_share_of(place, place.features()["key"].to_numpy(np.uint64))
+    return share >= 0.5

@@ -42,10 +42,10 @@ def test_rules_that_make_the_same_products_are_accepted_and_all_others_run(clone
     (clone.folder / "workflow/upgrades/0000000.json").write_text(json.dumps(earlier))
     products = files(clone)
     output = clone.smallmines("upgrade", "--config", "small.yaml")
-    assert "composite_s2" in output
+    assert "composite_s1" in output
     assert files(clone) == products
     planned = clone.planned()
     assert planned["mask"] == 4
     assert not {"grid", "search", "fetch", "composite_s2", "segment", "describe", "assistant", "labels", "image_patches"} & set(planned)
-    assert clone.smallmines("upgrade", "--config", "small.yaml").count("composite_s2") == 0
+    assert clone.smallmines("upgrade", "--config", "small.yaml").count("composite_s1") == 0
     assert clone.planned() == planned

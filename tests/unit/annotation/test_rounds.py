@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from test_annotators import annotate
 
-from place import decide_again, make_place
+from place import annotate, decide_again, make_place
 from smallmines.annotation.rounds import Round, advice, progress, rounds_of
 from smallmines.core.files import write_json
 from smallmines.core.layout import Layout

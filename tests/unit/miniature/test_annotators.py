@@ -8,7 +8,7 @@ import pytest
 
 from miniature import annotators
 from miniature.annotators import Errors
-from place import decide_again, make_place, read_truth
+from place import decide_again, make_place, read_truth, truth_of
 from smallmines.core import raster
 from smallmines.core.errors import UserError
 
@@ -80,17 +80,3 @@ def test_the_accuracy_sample_is_looked_at_once(place):
 def test_without_labels_there_is_nothing_to_correct(place):
     with pytest.raises(UserError, match="no such file"):
         annotators.correct(place.config, root=place.root)  # 2022 has not been run
-
-
-def annotate(place, share):
-    """Two people without error label that share of what waits; returns which segments are mined."""
-    truth = annotators.truth_path(place.config, place.year, place.root)
-    raster.write(truth, read_truth(place).astype(np.uint8), place.lattice.block("1"), 255, ["mask"])
-    if share:
-        annotators.label(place, share, 0, Errors(0, 0, 0.5))
-    return truth_of(place)
-
-
-def truth_of(place):
-    share = annotators.true_share_of(place, place.features()["key"].to_numpy(np.uint64))
-    return share >= 0.5

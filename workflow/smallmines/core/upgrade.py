@@ -130,7 +130,10 @@ def upgrade(run: str, root: str | Path = ".") -> Upgrade:
             "log": sorted(version.path(path, run) for path in record["log"]),
             "input_checksums": {version.path(path, run): checksum for path, checksum in (record["input_checksums"] or {}).items()},
         }
-        pending.append((place, records / _name(version.path(product, run)), new))
+        target = records / _name(version.path(product, run))
+        if new == record and target == place:
+            continue
+        pending.append((place, target, new))
         accepted[rule] += 1
     moved = {old: new for version in used.values() for old, new in _move_folders(version, run, root)}
     for place, target, record in pending:
