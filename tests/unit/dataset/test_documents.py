@@ -10,9 +10,11 @@ import subprocess
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pystac
 import pytest
 import rasterio
@@ -22,6 +24,7 @@ from smallmines.config.sections import Publish
 from smallmines.core.errors import UserError
 from smallmines.core.files import read_json, sha256, write_json
 from smallmines.core.product import BANDS, PATCH_BANDS
+from smallmines.dataset.columns import COLUMNS
 from smallmines.dataset.documents import TEMPLATES, cite, interval, licence_address, number, render
 from smallmines.dataset.facts import QUANTILES, STEP, band_statistics, merge_statistics, read_facts
 from smallmines.dataset.index import read_index
@@ -140,7 +143,7 @@ def test_every_number_of_the_documents_is_computed(dataset: Path, facts: dict[st
     gather(facts)
     gather(about.model_dump(mode="json"))
     known |= {float(place) for place in range(1, len(BANDS) + 1)}  # the bands' places
-    fixed = " ".join((*[band.meaning for band in BANDS], *[band.name for band in BANDS]))
+    fixed = " ".join((*[band.meaning for band in BANDS], *[band.name for band in BANDS], *[column.meaning for column in COLUMNS.values()]))
     for name, template in TEMPLATES.items():
         text = (dataset / name).read_text(encoding="utf-8")
         source = (Path(render.__code__.co_filename).with_name("templates") / template).read_text(encoding="utf-8")
@@ -228,6 +231,22 @@ def test_the_index_is_stac_geoparquet(dataset: Path) -> None:
         same = {"proj:transform", "proj:shape", "split", "mining_percent", "scenes", "year", "ml-aoi:split", "start_datetime"}
         assert {key: feature["properties"][key] for key in same} == {key: own["properties"][key] for key in same}
         assert feature["geometry"]["coordinates"] == own["geometry"]["coordinates"]
+
+
+def test_every_column_of_the_index_is_explained_in_the_card(dataset: Path) -> None:
+    assert set(pq.read_schema(dataset / "index.parquet").names) == set(COLUMNS)
+    card = (dataset / "README.md").read_text(encoding="utf-8")
+    assert [name for name, column in COLUMNS.items() if f"| `{name}` | {column.kind} | {column.meaning} |" not in card] == []
+
+
+def test_the_code_in_the_card_loads_a_pair(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    card = (dataset / "README.md").read_text(encoding="utf-8")
+    code = re.findall(r"```python\n(.*?)```", card, re.DOTALL)[0]
+    monkeypatch.chdir(dataset)
+    names: dict[str, Any] = {}
+    exec(code, names)
+    assert names["image"].shape == (13, *names["mask"].shape)
+    assert (str(names["image"].dtype), str(names["mask"].dtype)) == ("float32", "uint8")
 
 
 def test_the_croissant_is_accepted_and_its_records_read(dataset: Path, tmp_path: Path) -> None:

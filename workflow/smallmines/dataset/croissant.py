@@ -8,6 +8,7 @@ from typing import Any
 
 from smallmines.core.files import sha256
 from smallmines.core.product import BANDS, PATCH_BANDS
+from smallmines.dataset.columns import COLUMNS
 from smallmines.settings.publish import Documents
 
 CONFORMS = ["http://mlcommons.org/croissant/1.1", "http://mlcommons.org/croissant/geo/1.0", "http://mlcommons.org/croissant/RAI/1.0"]
@@ -34,21 +35,8 @@ CONTEXT: dict[str, Any] = {
     "sc": "https://schema.org/",
 }
 
-COLUMNS: Mapping[str, tuple[str, str]] = {
-    "id": ("sc:Text", "Name of the patch pair: country, tile, year."),
-    "tile_id": ("sc:Text", "The tile; the same square of ground in every year."),
-    "year": ("sc:Integer", "Year of the images."),
-    "split": ("sc:Text", "train, val, test, or buffer (in no split)."),
-    "block": ("sc:Text", "Geographic block; each has a forest of its own."),
-    "image": ("sc:Text", "Path of the image."),
-    "mask": ("sc:Text", "Path of the mask."),
-    "mining_percent": ("sc:Float", "Share of mining in the valid pixels of the mask, in %."),
-    "image_nodata_percent": ("sc:Float", "Share of pixels without Sentinel-2 data, in %."),
-    "validated_share": ("sc:Float", "Share of the labelled pixels that people have looked at."),
-    "image_sha256": ("sc:Text", "SHA-256 of the image."),
-    "mask_sha256": ("sc:Text", "SHA-256 of the mask."),
-}
-"""Type and meaning of the index columns in the record set."""
+TYPES = {"text": "sc:Text", "integer": "sc:Integer", "number": "sc:Float"}
+"""Types of the columns in the record set; columns of other kinds (lists, structs, times, the geometry) are in the table only."""
 
 TABLES = (
     ("index.parquet", "application/x-parquet", "One row per tile and year (stac-geoparquet)."),
@@ -104,7 +92,7 @@ def croissant(facts: Mapping[str, Any], about: Documents, licence: str, cite: st
                 "name": "patches",
                 "description": "One record per tile and year.",
                 "key": {"@id": "patches/id"},
-                "field": [_column(name, *column) for name, column in COLUMNS.items()],
+                "field": [_column(name, TYPES[column.kind], column.meaning) for name, column in COLUMNS.items() if column.kind in TYPES],
             },
             _pictures("images", len(BANDS), {"geocr:bandConfiguration": _bands(), "geocr:spectralBandMetadata": _spectral()}, side),
             _pictures("masks", 1, {}, side),

@@ -1,0 +1,98 @@
+"""Meaning of each column of the index, for the card and the Croissant."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from smallmines.labels.tables import PROVENANCES
+
+PROVENANCE_MEANINGS: Mapping[str, str] = MappingProxyType(
+    {
+        "manual": "given by a sample",
+        "predicted": "predicted by the random forest",
+        "corrected": "corrected by a person",
+        "confirmed": "predicted and confirmed by a person",
+        "adjudicated": "decided after two people disagreed",
+        "transferred": "decided on an earlier segmentation and moved to this one",
+        "imported": "taken from published masks",
+        "disputed": "given differently by two people and not adjudicated",
+        "cloud": "predicted where no clear observation exists",
+    }
+)
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the index.
+
+    Attributes:
+        kind: text, integer, number, boolean, time, list or struct, geometry.
+        meaning: with its unit.
+    """
+
+    kind: str
+    meaning: str
+
+
+COLUMNS: Mapping[str, Column] = MappingProxyType(
+    {
+        "type": Column("text", "Feature, as STAC wants it."),
+        "stac_version": Column("text", "Version of STAC."),
+        "stac_extensions": Column("list", "Addresses of the STAC extensions in use."),
+        "id": Column("text", "Name of the patch pair: country, tile, year."),
+        "collection": Column("text", "Name of the run, id of the STAC collection."),
+        "bbox": Column("struct", "Bounding box in degrees (WGS 84)."),
+        "links": Column("list", "Links of the STAC item."),
+        "assets": Column("struct", "Files of the STAC item with their bands and checksums."),
+        "datetime": Column("time", "Empty: the images are composites of several dates."),
+        "start_datetime": Column("time", "Begin of the acquisition period (UTC)."),
+        "end_datetime": Column("time", "End of the acquisition period (UTC)."),
+        "gsd": Column("number", "Ground sampling distance in m."),
+        "proj:code": Column("text", "CRS of the grid."),
+        "proj:shape": Column("list", "Rows and columns of the patch."),
+        "proj:bbox": Column("list", "Bounds of the patch in the CRS of the grid: west, south, east, north."),
+        "proj:transform": Column("list", "Affine transform of the patch, row by row."),
+        "constellation": Column("text", "Satellites of the optical bands."),
+        "sar:instrument_mode": Column("text", "Mode of Sentinel-1."),
+        "sar:frequency_band": Column("text", "Radar band of Sentinel-1."),
+        "sar:polarizations": Column("list", "Polarisations of Sentinel-1."),
+        "sar:product_type": Column("text", "Product of Sentinel-1 before terrain correction."),
+        "ml-aoi:split": Column("text", "The column split, as the STAC extension names it; empty for buffer."),
+        "tile_id": Column("text", "The tile; the same square of ground in every year."),
+        "year": Column("integer", "Year of the images."),
+        "block": Column("text", "Geographic block; each has a forest of its own."),
+        "split": Column("text", "train, val, test, or buffer (in no split)."),
+        "row": Column("integer", "Row of the tile in the fishnet, from the north."),
+        "col": Column("integer", "Column of the tile in the fishnet, from the west."),
+        "released_id": Column("boolean", "Whether the id is that of the released SmallMinesDS; empty where that is not stated."),
+        "mining_percent": Column("number", "Share of mining in the valid pixels of the mask, in %."),
+        "mask_nodata_percent": Column("number", "Share of pixels of the mask with 255, in %."),
+        "open_percent": Column("number", "Share of pixels whose label was left open, in %."),
+        "image_nodata_percent": Column("number", "Share of pixels without Sentinel-2 data, in %."),
+        "s1_nodata_percent": Column("number", "Share of pixels without Sentinel-1 data, in %."),
+        "dem_nodata_percent": Column("number", "Share of pixels without elevation, in %."),
+        "clear_share": Column("number", "Share of the pixels with Sentinel-2 data that are free of cloud and shadow, 0 to 1."),
+        **{
+            f"share_{name}": Column("number", f"Share of the labelled pixels whose label was {PROVENANCE_MEANINGS[name]}, 0 to 1.")
+            for name in PROVENANCES
+        },
+        "validated_share": Column("number", "Share of the labelled pixels that people have looked at."),
+        "year_overall_accuracy": Column("number", "Estimated overall accuracy of the masks of the year, 0 to 1; empty where not measured."),
+        "year_users_accuracy": Column("number", "Estimated user's accuracy of mining of the year, 0 to 1; empty where not measured."),
+        "year_producers_accuracy": Column(
+            "number", "Estimated producer's accuracy of mining of the year, 0 to 1; empty where not measured."
+        ),
+        "block_kappa": Column("number", "Lowest Cohen's κ of two people in the block and year, −1 to 1; empty where not measured."),
+        "year_kappa": Column("number", "Lowest Cohen's κ of two people in the year, −1 to 1; empty where not measured."),
+        "scenes": Column("list", "Sentinel-2 products with a pixel in the image."),
+        "baselines": Column("list", "Their processing baselines."),
+        "radiometry": Column("text", "Radiometry of the Sentinel-2 bands: dn_plus1000, dn_harmonised or native."),
+        "image": Column("text", "Path of the image."),
+        "mask": Column("text", "Path of the mask."),
+        "image_sha256": Column("text", "SHA-256 of the image."),
+        "mask_sha256": Column("text", "SHA-256 of the mask."),
+        "geometry": Column("geometry", "Outline of the patch in degrees (WGS 84)."),
+    }
+)
