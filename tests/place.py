@@ -14,7 +14,7 @@ from block_of_segments import CRS, make_block
 from miniature import annotators
 from miniature.annotators import Errors
 from sections import Transfer
-from smallmines.annotation.block_year import Place
+from smallmines.annotation.block_year import BlockYear
 from smallmines.config.parse import parse_config
 from smallmines.core import raster
 from smallmines.core.files import write_json
@@ -24,7 +24,7 @@ from smallmines.segment.features import content_keys
 YEARS = ("2016", "2022")
 
 
-def make_place(root: Path, year: str = "2016", **labels: object) -> Place:
+def make_place(root: Path, year: str = "2016", **labels: object) -> BlockYear:
     """Make one block and year: segments of 4 × 4 px, probabilities near the truth, no labels of people."""
     config = parse_config(
         {
@@ -34,12 +34,12 @@ def make_place(root: Path, year: str = "2016", **labels: object) -> Place:
             "labels": {"queue": {"size": 100}, "overlap": 20, **labels},
         }
     )
-    place = Place(config, year, "1", root)
-    folder = place.results / "segments" / year / "1"
+    block_year = BlockYear(config, year, "1", root)
+    folder = block_year.results / "segments" / year / "1"
     folder.mkdir(parents=True)
     block = make_block(folder)
-    (place.results / "grid").mkdir()
-    (folder / "grid.json").rename(place.results / "grid/grid.json")
+    (block_year.results / "grid").mkdir()
+    (folder / "grid.json").rename(block_year.results / "grid/grid.json")
     features = block.features.assign(key=content_keys(block.segments, len(block.features), block.lattice, "1"))
     features.to_parquet(folder / "features.parquet", index=False)
     rng = np.random.default_rng(1)
@@ -49,26 +49,26 @@ def make_place(root: Path, year: str = "2016", **labels: object) -> Place:
         {"segment": features["segment"], "probability": probability, "entropy": entropy.astype(np.float32).clip(0, 1)}
     )
     for name in ("assistant", "people"):
-        (place.results / name / year / "1").mkdir(parents=True)
-    tables.write(place.results / "assistant" / year / "1/probabilities.parquet", probabilities, "probabilities")
-    write_json(place.results / "assistant" / year / "1/metrics.json", {"threshold": 0.5})
+        (block_year.results / name / year / "1").mkdir(parents=True)
+    tables.write(block_year.results / "assistant" / year / "1/probabilities.parquet", probabilities, "probabilities")
+    write_json(block_year.results / "assistant" / year / "1/metrics.json", {"threshold": 0.5})
     empty = pd.DataFrame({"segment": [], "label": [], "subclass": [], "tile_id": [], "who": []})
     kinds = {"segment": "uint32", "label": "int8", "subclass": object, "tile_id": object, "who": object}
-    tables.write(place.results / "people" / year / "1/samples.parquet", empty.astype(kinds), "samples")
+    tables.write(block_year.results / "people" / year / "1/samples.parquet", empty.astype(kinds), "samples")
     raster.write(
-        place.results / "composites" / year / "1/s2.tif",
+        block_year.results / "composites" / year / "1/s2.tif",
         rng.integers(1000, 3000, (10, *block.segments.shape)).astype(np.uint16),
         block.geobox,
         0,
         [f"b{number}" for number in range(10)],
     )
-    decide_again(place)
-    return place
+    decide_again(block_year)
+    return block_year
 
 
-def decide_again(place: Place) -> pd.DataFrame:
+def decide_again(block_year: BlockYear) -> pd.DataFrame:
     """Run the rules `decisions` and `labels` after a check-in; return the labels."""
-    layout, at = place.layout, (place.year, place.block)
+    layout, at = block_year.layout, (block_year.year, block_year.block)
     features, target = layout.features(*at), layout.labels(*at)
     events = sorted(str(path) for path in layout.user.events(*at).glob("*.jsonl"))
     outputs = decisions.Outputs(layout.decisions(*at), layout.review(*at).with_name("lineage.csv"), layout.review(*at))
@@ -77,11 +77,11 @@ def decide_again(place: Place) -> pd.DataFrame:
     return pd.read_parquet(target)
 
 
-def read_truth(place: Place) -> NDArray[np.bool_]:
+def read_truth(block_year: BlockYear) -> NDArray[np.bool_]:
     """Return which pixels of a synthetic place are mined."""
-    folder = place.root / "truth again"
+    folder = block_year.root / "truth again"
     folder.mkdir(exist_ok=True)
-    mined: NDArray[np.bool_] = np.r_[0, make_block(folder).truth].astype(bool)[place.segments()]
+    mined: NDArray[np.bool_] = np.r_[0, make_block(folder).truth].astype(bool)[block_year.segments()]
     return mined
 
 
@@ -104,16 +104,16 @@ def correct(copy: Path, fid: int, label: str, evidence: str = "Google Earth", da
     edit(copy, "UPDATE segments SET label = ?, evidence = ?, evidence_date = ? WHERE fid = ?", label, evidence, day, fid)
 
 
-def annotate(place: Place, share: float) -> NDArray[np.bool_]:
+def annotate(block_year: BlockYear, share: float) -> NDArray[np.bool_]:
     """Let two people without error label a share of the queue; return which segments are mined."""
-    truth = annotators.truth_path(place.config, place.year, place.root)
-    raster.write(truth, read_truth(place).astype(np.uint8), place.lattice.block("1"), 255, ["mask"])
+    truth = annotators.truth_path(block_year.config, block_year.year, block_year.root)
+    raster.write(truth, read_truth(block_year).astype(np.uint8), block_year.lattice.block("1"), 255, ["mask"])
     if share:
-        annotators.label(place, share, 0, Errors(0, 0, 0.5))
-    return truth_of(place)
+        annotators.label(block_year, share, 0, Errors(0, 0, 0.5))
+    return truth_of(block_year)
 
 
-def truth_of(place: Place) -> NDArray[np.bool_]:
+def truth_of(block_year: BlockYear) -> NDArray[np.bool_]:
     """Return which segments are mined."""
-    share = annotators.true_share_of(place, place.features()["key"].to_numpy(np.uint64))
+    share = annotators.true_share_of(block_year, block_year.features()["key"].to_numpy(np.uint64))
     return share >= 0.5

@@ -23,7 +23,7 @@ from miniature.noise import rng_of
 from miniature.score import figures, truth_of
 from smallmines.archive.catalogue import read_catalogue
 from smallmines.archive.providers import provider_of
-from smallmines.archive.read import onto
+from smallmines.archive.read import read_on_grid
 from smallmines.cli.console import ConfigPath, plain_errors, read_config, show
 from smallmines.composite.sentinel2 import near_cloud
 from smallmines.config.imagery import Sentinel2
@@ -140,14 +140,14 @@ def _seen(scenes: Sequence[Item], box: GeoBox) -> tuple[NDArray[np.uint16], NDAr
 
 def _onto(href: str, box: GeoBox) -> NDArray[Any]:
     with rasterio.open(href) as source:
-        return onto(source, box, "nearest")
+        return read_on_grid(source, box, "nearest")
 
 
 def _height(hrefs: Sequence[str], box: GeoBox) -> Floats:
     height = np.zeros(tuple(box.shape), np.float32)
     for href in hrefs:
         with rasterio.open(href) as source:
-            np.copyto(height, onto(source, box, "bilinear"), where=height == 0)
+            np.copyto(height, read_on_grid(source, box, "bilinear"), where=height == 0)
     return height
 
 

@@ -21,14 +21,14 @@ import pandas as pd
 
 from place import edit
 from sections import Transfer
-from smallmines.annotation.block_year import Place
+from smallmines.annotation.block_year import BlockYear
 from smallmines.annotation.checkin import checkin
 from smallmines.annotation.checkout import checkout
 from smallmines.cli.console import read_config, show
 from smallmines.core import raster
 from smallmines.core.layout import Layout
 from smallmines.grid.lattice import read_lattice
-from smallmines.labels.transfer import settle
+from smallmines.labels.transfer import decisions_in_force
 from smallmines.segment.features import content_keys
 
 SIDE = 7
@@ -60,33 +60,33 @@ def main() -> None:
         root = Path(folder)
         (root / "results").symlink_to(Path("results").absolute())
         config = config.model_copy(update={"labels": config.labels.model_copy(update={"annotators": ("A01",)})})
-        place = Place(config, year, block, root)
-        path = place.user / f"work/A01/{year}-{block}.gpkg"
-        rows = [measured("check-out of the queue", lambda: checkout(place, "A01", edits).segments)]
+        block_year = BlockYear(config, year, block, root)
+        path = block_year.user / f"work/A01/{year}-{block}.gpkg"
+        rows = [measured("check-out of the queue", lambda: checkout(block_year, "A01", edits).segments)]
         edit(path, "UPDATE segments SET label = CASE fid % 3 WHEN 0 THEN 'unsure' ELSE prediction END")
-        rows.append(measured("check-in", lambda: len(checkin(place.user, path).events)))
-        rows.append(measured("transfer to another segmentation", lambda: transferred(place)))
-        shutil.rmtree(place.user)
-        rows.append(measured("check-out of the whole block", lambda: checkout(place, "A01", everything=True).segments))
+        rows.append(measured("check-in", lambda: len(checkin(block_year.user, path).events)))
+        rows.append(measured("transfer to another segmentation", lambda: transferred(block_year)))
+        shutil.rmtree(block_year.user)
+        rows.append(measured("check-out of the whole block", lambda: checkout(block_year, "A01", everything=True).segments))
         rows[-1]["step"] = f"check-out of the whole block ({path.stat().st_size / 1e6:.0f} MB)"
     show(f"Labels of {year}, block {block}", rows, decimals=1)
 
 
-def transferred(place: Place) -> int:
+def transferred(block_year: BlockYear) -> int:
     """Settle the decisions on today's segments divided by a lattice; the number of segments that took a label."""
-    segments = raster.read(place.product(Layout.segments))[0]
+    segments = raster.read(block_year.product(Layout.segments))[0]
     rows, cols = np.indices(segments.shape, np.int32, sparse=True)
     cell = (rows // SIDE) * (segments.shape[1] // SIDE + 1) + cols // SIDE
     joint = np.where(segments > 0, segments.astype(np.int64) // 2 * cell.max() + cell, 0)
     _, new = np.unique(joint, return_inverse=True)
     new = new.reshape(segments.shape).astype(np.uint32)
     count = int(new.max())
-    lattice = read_lattice(place.results / "grid/grid.json")
+    lattice = read_lattice(block_year.results / "grid/grid.json")
     table = pd.DataFrame({"segment": np.arange(1, count + 1, dtype=np.uint32), "area": np.bincount(new.ravel())[1:].astype(np.uint32)})
-    table["key"] = content_keys(new, count, lattice, place.block)
-    events = place.events()
+    table["key"] = content_keys(new, count, lattice, block_year.block)
+    events = block_year.events()
     begin = time.perf_counter()
-    found = settle(events, table, lambda: new, lattice.block(place.block), Transfer())
+    found = decisions_in_force(events, table, lambda: new, lattice.block(block_year.block), Transfer())
     print(
         f"settling alone: {time.perf_counter() - begin:.1f} s; {found.lineage['fate'].value_counts().to_dict()} of {count} segments",
         flush=True,

@@ -33,11 +33,11 @@ def parts(reader: str, href: str, geobox: Any) -> Iterator[np.ndarray]:
     import rasterio
 
     if reader == "warpedvrt":
-        from smallmines.archive.read import onto
+        from smallmines.archive.read import read_on_grid
 
         with rasterio.open(href) as source:
             for strip in strips(tuple(geobox.shape), 1024):
-                yield onto(source, window_geobox(geobox, strip), "nearest")
+                yield read_on_grid(source, window_geobox(geobox, strip), "nearest")
         return
     if reader == "stackstac":
         from smallmines.archive.stackstac_reader import cube_of

@@ -25,7 +25,7 @@ from miniature.annotators import Errors
 from miniature.place import window_in
 from place import decide_again
 from smallmines.annotation import checkout
-from smallmines.annotation.block_year import Place
+from smallmines.annotation.block_year import BlockYear
 from smallmines.annotation.queue import draw_overlap
 from smallmines.annotation.rounds import advice, differing, progress, rounds_of
 from smallmines.cli.console import read_config, show
@@ -39,7 +39,7 @@ SEEDS = 50
 ORDERS = {"queue": checkout.review_queue, "random order": None}
 
 
-def places(config: Any, year: str, root: Path) -> list[Place]:
+def block_years(config: Any, year: str, root: Path) -> list[BlockYear]:
     """Return the blocks of a year without decisions, in a new folder."""
     results = root / "results" / config.run
     results.mkdir(parents=True)
@@ -47,39 +47,41 @@ def places(config: Any, year: str, root: Path) -> list[Place]:
         (results / name).symlink_to(Path("results").absolute() / config.run / name)
     (root / "resources").mkdir()
     (root / "resources/automatic").symlink_to(Path("resources/automatic").absolute())
-    blocks = [Place(config, year, block, root) for block in config.blocks]
-    for place in blocks:
-        folder = results / "people" / year / place.block
+    blocks = [BlockYear(config, year, block, root) for block in config.blocks]
+    for block_year in blocks:
+        folder = results / "people" / year / block_year.block
         folder.mkdir(parents=True)
-        (folder / "samples.parquet").symlink_to(Path("results").absolute() / config.run / f"people/{year}/{place.block}/samples.parquet")
+        (folder / "samples.parquet").symlink_to(
+            Path("results").absolute() / config.run / f"people/{year}/{block_year.block}/samples.parquet"
+        )
         for before in config.year_names:
             if before < year:
                 (results / "masks" / before).mkdir(parents=True, exist_ok=True)
-                (results / f"masks/{before}/{place.block}.tif").symlink_to(
-                    Path("results").absolute() / config.run / f"masks/{before}/{place.block}.tif"
+                (results / f"masks/{before}/{block_year.block}.tif").symlink_to(
+                    Path("results").absolute() / config.run / f"masks/{before}/{block_year.block}.tif"
                 )
-        decide_again(place)
+        decide_again(block_year)
     return blocks
 
 
-def truth_of(place: Place) -> NDArray[np.bool_]:
+def truth_of(block_year: BlockYear) -> NDArray[np.bool_]:
     """Read the true mask of a block."""
-    with raster.opened(annotators.truth_path(place.config, place.year, place.root)) as source:
-        window = window_in(raster.geobox_of(source), place.lattice.block(place.block))
+    with raster.opened(annotators.truth_path(block_year.config, block_year.year, block_year.root)) as source:
+        window = window_in(raster.geobox_of(source), block_year.lattice.block(block_year.block))
         return np.asarray(source.read(1, window=rasterio.windows.Window.from_slices(*window)) == 1)
 
 
-def mask_of(place: Place, segments: NDArray[np.uint32]) -> NDArray[np.uint8]:
+def mask_of(block_year: BlockYear, segments: NDArray[np.uint32]) -> NDArray[np.uint8]:
     """Return the mask of the present labels: 0, 1, 255 open or outside."""
-    label = pd.read_parquet(place.product(Layout.labels))["label"].to_numpy(int) % 256
+    label = pd.read_parquet(block_year.product(Layout.labels))["label"].to_numpy(int) % 256
     return np.concatenate([[255], label]).astype(np.uint8)[segments]
 
 
-def iou(blocks: list[Place]) -> float:
+def iou(blocks: list[BlockYear]) -> float:
     """Return the IoU of mining over all blocks, without open labels, as in training."""
     both = either = 0
-    for place in blocks:
-        mask, truth = mask_of(place, place.segments()), truth_of(place)
+    for block_year in blocks:
+        mask, truth = mask_of(block_year, block_year.segments()), truth_of(block_year)
         valid = mask != 255
         both += int(((mask == 1) & truth & valid).sum())
         either += int((((mask == 1) | truth) & valid).sum())
@@ -93,9 +95,9 @@ def by_chance(table: pd.DataFrame, settings: Any, seed: int, *_: Any) -> pd.Data
     return pd.DataFrame({"segment": table["segment"].to_numpy()[chosen], "why": "uncertainty"})
 
 
-def corrected_of(blocks: list[Place]) -> dict[int, float]:
+def corrected_of(blocks: list[BlockYear]) -> dict[int, float]:
     """Return the share of each round's decisions that changed the prediction, over all blocks."""
-    table = pd.concat([rounds_of(place.events()) for place in blocks])
+    table = pd.concat([rounds_of(block_year.events()) for block_year in blocks])
     return {int(number): float(own["corrected"].mean()) for number, own in table.groupby("round")}
 
 
@@ -104,17 +106,17 @@ def rounds(config: Any, year: str, number: int, share: float) -> Iterator[dict[s
     for order, queue in ORDERS.items():
         checkout.review_queue = queue or by_chance
         with tempfile.TemporaryDirectory() as folder:
-            blocks = places(config, year, Path(folder))
+            blocks = block_years(config, year, Path(folder))
             before, seen = iou(blocks), set[str]()
             none = float("nan")
             yield {"order": order, "round": 0, "looked_at": 0, "corrected_%": none, "IoU": before, "points_per_100": none}
             for step in range(1, number + 1):
-                for place in blocks:
-                    annotators.label(place, share / (1 - share * (step - 1)), step)
-                    decide_again(place)
-                    annotators.settle_disputes(place)
-                    decide_again(place)
-                events = [event for place in blocks for event in place.events()]
+                for block_year in blocks:
+                    annotators.label(block_year, share / (1 - share * (step - 1)), step)
+                    decide_again(block_year)
+                    annotators.settle_disputes(block_year)
+                    decide_again(block_year)
+                events = [event for block_year in blocks for event in block_year.events()]
                 changed, earlier = corrected_of(blocks), len(seen)
                 seen |= {event.hash for event in events}
                 now = iou(blocks)
@@ -130,8 +132,8 @@ def rounds(config: Any, year: str, number: int, share: float) -> Iterator[dict[s
                 print(row, flush=True)
                 yield row
             if queue:
-                for place in blocks:
-                    print(f"block {place.block}: {advice(progress(place, 2), differing(place))}", flush=True)
+                for block_year in blocks:
+                    print(f"block {block_year.block}: {advice(progress(block_year, 2), differing(block_year))}", flush=True)
     checkout.review_queue = ORDERS["queue"]
 
 
@@ -139,10 +141,10 @@ def held(config: Any, year: str) -> list[dict[str, Any]]:
     """Return how often, over `SEEDS` draws, the intervals contain the kappa implied by the error rates, and the true area of mining."""
     with tempfile.TemporaryDirectory() as folder:
         blocks = []
-        for place in places(config, year, Path(folder)):
-            table, segments, truth = place.table(), place.segments(), truth_of(place)
-            share = annotators.true_share_of(place, table["key"].to_numpy(np.uint64))
-            mask = mask_of(place, segments)
+        for block_year in block_years(config, year, Path(folder)):
+            table, segments, truth = block_year.table(), block_year.segments(), truth_of(block_year)
+            share = annotators.true_share_of(block_year, table["key"].to_numpy(np.uint64))
+            mask = mask_of(block_year, segments)
             chance = np.concatenate([[0.0], table["probability"].to_numpy(np.float64)])
             stratum = accuracy.strata(mask, segments, chance)
             risk = accuracy.risk_of(stratum, segments, chance)

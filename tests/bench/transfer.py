@@ -29,7 +29,7 @@ from smallmines.core import raster
 from smallmines.grid.lattice import Lattice, read_lattice
 from smallmines.labels import footprint
 from smallmines.labels.event_files import Event
-from smallmines.labels.transfer import settle
+from smallmines.labels.transfer import decisions_in_force
 from smallmines.segment.features import content_keys
 from smallmines.segment.segmentation import Outputs, segment
 from smallmines.settings.parameters import settings_of
@@ -63,7 +63,7 @@ def moved(name: str, results: Path, year: str, block: str, truth: NDArray[np.boo
             area = np.bincount(after.ravel())[1:]
             table = pd.DataFrame({"segment": np.arange(1, len(area) + 1, dtype=np.uint32), "area": area})
             table["key"] = content_keys(after, len(area), lattice, block)
-            transferred = settle(events, table, lambda after=after: after, lattice.block(block), Transfer())  # type: ignore[misc]
+            transferred = decisions_in_force(events, table, lambda after=after: after, lattice.block(block), Transfer())  # type: ignore[misc]
             fates = transferred.lineage["fate"].value_counts() / len(events)
             ids = transferred.decisions["segment"].to_numpy(np.int64)
             mined = np.bincount(after.ravel(), truth.ravel(), minlength=len(area) + 1)[ids] / area[ids - 1]

@@ -14,7 +14,7 @@ import rasterio
 from services import Archives
 
 from sections import Grid, asked, cache, fetching
-from smallmines.archive.coverage import coverage, require
+from smallmines.archive.coverage import coverage, require_coverage
 from smallmines.archive.fetch import fetch
 from smallmines.archive.search import search
 from smallmines.composite import elevation, sentinel1, sentinel2
@@ -59,7 +59,7 @@ class Place:
         manifests = {f"{year}/{sensor}": self.folder / f"manifests/{year}/{sensor}.json" for sensor in settings}
         output = self.folder / "coverage.json"
         coverage(manifests, self.grid(), cache("pixels"), {sensor: fetching(one) for sensor, one in settings.items()}, output)
-        require(output, minimum, self.folder / "sufficient.json")
+        require_coverage(output, minimum, self.folder / "sufficient.json")
         return dict(read_json(output))
 
     def fetch(self, sensor: str, settings: Any, year: str = "2016", block: str = "1") -> Path:

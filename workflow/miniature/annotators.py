@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from miniature.noise import rng_of
 from miniature.place import window_in
-from smallmines.annotation.block_year import Place
+from smallmines.annotation.block_year import BlockYear
 from smallmines.annotation.checkin import CheckedIn, checkin
-from smallmines.annotation.checkout import checkout, disputes, sample
+from smallmines.annotation.checkout import checkout, checkout_accuracy_sample, checkout_disputed
 from smallmines.config.sections import Config
 from smallmines.core import raster
 from smallmines.core.layout import Layout
@@ -61,63 +61,63 @@ def correct(config: Config, share: float = 0.1, seed: int = 0, root: str | Path 
     Raises:
         UserError: the run has no labels yet, or there is no truth.
     """
-    places = [Place(config, year, block, Path(root)) for year in config.year_names for block in config.blocks]
+    block_years = [BlockYear(config, year, block, Path(root)) for year in config.year_names for block in config.blocks]
     return [
         checked_in.file
-        for place in places
-        for checked_in in (*settle_disputes(place), *label(place, share, seed), *look_at_sample(place))
+        for block_year in block_years
+        for checked_in in (*settle_disputes(block_year), *label(block_year, share, seed), *look_at_sample(block_year))
         if checked_in.file
     ]
 
 
-def settle_disputes(place: Place) -> list[CheckedIn]:
+def settle_disputes(block_year: BlockYear) -> list[CheckedIn]:
     """Let a third person settle all disputes, without error."""
-    if not (place.table()["provenance"] == "disputed").any():
+    if not (block_year.table()["provenance"] == "disputed").any():
         return []
-    copy = disputes(place, ADJUDICATOR).path
-    fill_in(place, copy, Errors(0, 0, 0.5), 0)
-    return [checkin(place.user, copy)]
+    copy = checkout_disputed(block_year, ADJUDICATOR).path
+    fill_in(block_year, copy, Errors(0, 0, 0.5), 0)
+    return [checkin(block_year.user, copy)]
 
 
-def label(place: Place, share: float, seed: int, errors: Errors = Errors()) -> list[CheckedIn]:
+def label(block_year: BlockYear, share: float, seed: int, errors: Errors = Errors()) -> list[CheckedIn]:
     """Let every annotator of the configuration check out a working copy, label all of it, and check it in."""
-    waiting = int((place.table()["provenance"] == "predicted").sum())
-    copies = [checkout(place, who, max(1, round(share * waiting))).path for who in place.config.labels.annotators]
+    waiting = int((block_year.table()["provenance"] == "predicted").sum())
+    copies = [checkout(block_year, who, max(1, round(share * waiting))).path for who in block_year.config.labels.annotators]
     for number, copy in enumerate(copies):
-        fill_in(place, copy, errors, seed + 1000 * number)
-    return [checkin(place.user, copy) for copy in copies]
+        fill_in(block_year, copy, errors, seed + 1000 * number)
+    return [checkin(block_year.user, copy) for copy in copies]
 
 
-def look_at_sample(place: Place) -> list[CheckedIn]:
+def look_at_sample(block_year: BlockYear) -> list[CheckedIn]:
     """Let the first annotator label every pixel of the accuracy sample, without error; does nothing if that was done before."""
-    if place.given()["references"]:
+    if block_year.user_files()["references"]:
         return []
-    copy = sample(place, place.config.labels.annotators[0]).path
-    points = read_design(place.given()["design"][0]).set_index("key").loc[read_segments(copy)["key"].astype(np.uint64).tolist()]
-    with raster.opened(truth_path(place.config, place.year, place.root)) as source:
+    copy = checkout_accuracy_sample(block_year, block_year.config.labels.annotators[0]).path
+    points = read_design(block_year.user_files()["design"][0]).set_index("key").loc[read_segments(copy)["key"].astype(np.uint64).tolist()]
+    with raster.opened(truth_path(block_year.config, block_year.year, block_year.root)) as source:
         mined = np.array([value[0] == 1 for value in source.sample(zip(points["x"], points["y"], strict=True))])
-    write_labels(place, copy, np.where(mined, "mining", "not_mining"))
-    return [checkin(place.user, copy)]
+    write_labels(block_year, copy, np.where(mined, "mining", "not_mining"))
+    return [checkin(block_year.user, copy)]
 
 
-def fill_in(place: Place, copy: Path, errors: Errors, seed: int) -> None:
+def fill_in(block_year: BlockYear, copy: Path, errors: Errors, seed: int) -> None:
     """Label every segment of a working copy by its true majority, with errors."""
     table = read_segments(copy)
-    share = true_share_of(place, table["key"].to_numpy(np.uint64))
-    events = place.events()
-    rng = rng_of(seed, 110, int(place.year), int(place.block), len(events))
+    share = true_share_of(block_year, table["key"].to_numpy(np.uint64))
+    events = block_year.events()
+    rng = rng_of(seed, 110, int(block_year.year), int(block_year.block), len(events))
     chance = rng.uniform(size=len(table))
     mining = np.where(share >= 0.5, chance >= errors.omit, chance < errors.commit)
     names = np.where(np.minimum(share, 1 - share) > errors.unsure, "unsure", np.where(mining, "mining", "not_mining"))
-    write_labels(place, copy, names)
+    write_labels(block_year, copy, names)
 
 
-def write_labels(place: Place, copy: Path, names: NDArray[np.str_]) -> None:
+def write_labels(block_year: BlockYear, copy: Path, names: NDArray[np.str_]) -> None:
     """Write labels into a working copy in the order of its queue; times begin a day after the last decision of the block."""
-    table, events = read_segments(copy), place.events()
+    table, events = read_segments(copy), block_year.events()
     begin = max([FIRST_DAY, *(event.instant + dt.timedelta(days=1) for event in events[-1:])])
     stamps = [int((begin.timestamp() + SECONDS * number) * 1000) for number in range(len(table))]
-    day = f"{place.year}-01-15"
+    day = f"{block_year.year}-01-15"
     rows = [(str(name), "simulated", day, stamp, fid) for name, stamp, fid in zip(names, stamps, table["fid"].tolist(), strict=True)]
     with contextlib.closing(sqlite3.connect(copy)) as file, file:
         for name in ("ST_IsEmpty", "ST_MinX", "ST_MaxX", "ST_MinY", "ST_MaxY"):
@@ -133,11 +133,11 @@ def read_segments(copy: Path) -> pd.DataFrame:
         return pd.read_sql_query("SELECT fid, key FROM segments ORDER BY rank", file, dtype={"key": str})
 
 
-def true_share_of(place: Place, keys: NDArray[np.uint64]) -> NDArray[np.float64]:
+def true_share_of(block_year: BlockYear, keys: NDArray[np.uint64]) -> NDArray[np.float64]:
     """Return the share of truly mined pixels in the segments with these content keys."""
-    features = place.features()
+    features = block_year.features()
     ids = features.set_index("key")["segment"].reindex(keys.tolist()).to_numpy(np.int64)
-    return true_share(place.product(Layout.segments), truth_path(place.config, place.year, place.root), ids)
+    return true_share(block_year.product(Layout.segments), truth_path(block_year.config, block_year.year, block_year.root), ids)
 
 
 def true_share(segments: Path, truth: Path, ids: NDArray[np.integer]) -> NDArray[np.float64]:

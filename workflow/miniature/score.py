@@ -111,11 +111,11 @@ def final_mask(layout: Layout, year: str, block: str) -> tuple[NDArray[np.uint8]
 def predicted_mask(layout: Layout, year: str, block: str) -> tuple[NDArray[np.uint8], GeoBox]:
     """Return the mask that the prediction alone gives for a block, uint8 (row, column), and its grid."""
     from smallmines.labels import tables
-    from smallmines.labels.decide import labels
+    from smallmines.labels.decide import label_segments
     from smallmines.labels.mask import lookup, masked
     from smallmines.segment.features import read_features
 
-    table = labels(
+    table = label_segments(
         read_features(required(layout.features(year, block))),
         tables.read(required(layout.samples(year, block)), "samples").iloc[:0],
         tables.read(required(layout.decisions(year, block)), "decisions").iloc[:0],

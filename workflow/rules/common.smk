@@ -27,7 +27,7 @@ PEOPLE = UserFiles(
     tuple(os.path.relpath(path) for path in workflow.overwrite_configfiles),
 )
 FROZEN_SPLITS = only_file(f"resources/user/{cfg.run}", "splits", (".csv",))
-OPINIONS = PEOPLE.opinions(cfg.year_names, cfg.blocks)
+QUALITY_INPUTS = PEOPLE.quality_inputs(cfg.year_names, cfg.blocks)
 
 
 def of_all(path):

@@ -28,8 +28,8 @@ rule samples:
         *code("samples"),
         digest=PEOPLE.samples_digest,
         config=parameters(cfg.assistant, Samples),
-        wanted=PEOPLE.wanted,
-        command=PEOPLE.command,
+        wanted=PEOPLE.sample_path,
+        command=PEOPLE.candidates_command,
     message:
         "Checking the samples of {wildcards.year}, block {wildcards.block}"
     script:
@@ -145,7 +145,7 @@ rule candidates:
     params:
         *code("candidates"),
         config=parameters(cfg.annotate, Candidates),
-        save_as=lambda wildcards: f"{PEOPLE.wanted(wildcards)}.gpkg",
+        save_as=lambda wildcards: f"{PEOPLE.sample_path(wildcards)}.gpkg",
     message:
         "Drawing candidates for labelling in {wildcards.year}, block {wildcards.block}"
     script:

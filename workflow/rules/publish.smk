@@ -34,10 +34,10 @@ rule label_quality:
         features=of_all("<results>/segments/{year}/{block}/features.parquet"),
         labels=of_all("<results>/labels/{year}/{block}.parquet"),
         masks=of_all("<results>/masks/{year}/{block}.tif"),
-        events=ancient(OPINIONS["events"]),
-        overlap=ancient(OPINIONS["overlap"]),
-        design=ancient(OPINIONS["design"]),
-        references=ancient(OPINIONS["references"]),
+        events=ancient(QUALITY_INPUTS["events"]),
+        overlap=ancient(QUALITY_INPUTS["overlap"]),
+        design=ancient(QUALITY_INPUTS["design"]),
+        references=ancient(QUALITY_INPUTS["references"]),
     output:
         labels="<results>/dataset/labels.json",
         points="<results>/dataset/accuracy_points.csv",
@@ -53,7 +53,7 @@ rule label_quality:
         runtime=30,
     params:
         *code("label_quality"),
-        digest=events_digest(path for paths in OPINIONS.values() for path in paths),
+        digest=events_digest(path for paths in QUALITY_INPUTS.values() for path in paths),
         years=cfg.year_names,
         blocks=cfg.blocks,
         seed=cfg.labels.seed,

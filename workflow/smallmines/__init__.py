@@ -7,8 +7,8 @@ per job. No job needs them there: GDAL reads its credentials itself.
 import os
 
 if "SMALLMINES_JOB" in os.environ:
-    from smallmines.core.optional import without
+    from smallmines.core.optional import hide_packages
 
-    with without("boto3", "dask"):
+    with hide_packages("boto3", "dask"):
         import odc.geo.geobox  # noqa: F401
         import rasterio  # noqa: F401

@@ -49,22 +49,22 @@ def test_advice(rounds, differ, words):
 
 def test_a_forest_learns_from_decisions(tmp_path):
     """Sixty samples of noisy segments teach little; people's decisions on all the others teach more."""
-    place = make_place(tmp_path, queue={"size": 2000})
-    truth = annotate(place, 0.0)
-    features = place.features()
+    block_year = make_place(tmp_path, queue={"size": 2000})
+    truth = annotate(block_year, 0.0)
+    features = block_year.features()
     rng = np.random.default_rng(0)
     bands = list(S2_BANDS)
     features[bands] = (features[bands] + rng.normal(0, 700, (len(features), len(bands)))).clip(1).astype(np.float32)
-    features.to_parquet(place.product(Layout.features), index=False)
+    features.to_parquet(block_year.product(Layout.features), index=False)
     own = features[np.isin(np.arange(len(features)), [*np.flatnonzero(truth)[:30], *np.flatnonzero(~truth)[:30]])]
     label = truth[own["segment"].to_numpy(int) - 1].astype("int8")
     samples = pd.DataFrame({"segment": own["segment"], "label": label, "subclass": "", "tile_id": own["tile_id"], "who": ""})
-    tables.write(place.results / "people/2016/1/samples.parquet", samples.reset_index(drop=True), "samples")
+    tables.write(block_year.results / "people/2016/1/samples.parquet", samples.reset_index(drop=True), "samples")
     forest = {"n_estimators": 100, "max_depth": 8, "min_samples_split": 5}
-    write_json(place.results / "assistant/2016/1/metrics.json", {"threshold": 0.5, "forest": forest})
-    decide_again(place)
-    annotate(place, 1.0)
-    first, last = progress(place)
+    write_json(block_year.results / "assistant/2016/1/metrics.json", {"threshold": 0.5, "forest": forest})
+    decide_again(block_year)
+    annotate(block_year, 1.0)
+    first, last = progress(block_year)
     assert (first.number, first.decisions, last.number) == (0, 0, 1)
-    assert last.decisions == len(place.events()) > 1000
+    assert last.decisions == len(block_year.events()) > 1000
     assert 0.5 < first.f1 < last.f1 - 0.03 < 1

@@ -15,13 +15,13 @@ from sections import Segmentation
 from smallmines.annotation.segment_tuning import (
     Crop,
     _clearest,
-    contrast,
-    figures,
+    edge_contrast,
     grid_of,
-    mixed,
+    measure,
+    mixed_class_share,
     try_all,
+    variance_within,
     with_points,
-    within,
     write_results,
 )
 from smallmines.cli.main import app
@@ -33,12 +33,12 @@ LABELS = np.array([[1, 1, 2, 2], [1, 1, 2, 2], [3, 3, 3, 3], [0, 0, 3, 3]], np.u
 
 def test_variance_within_segments() -> None:
     flat = np.where(LABELS == 1, 100, np.where(LABELS == 2, 300, 200)).astype(np.uint16)
-    assert within(LABELS, flat[np.newaxis]) == pytest.approx(0)
+    assert variance_within(LABELS, flat[np.newaxis]) == pytest.approx(0)
     one = np.where(LABELS > 0, 1, 0).astype(np.uint32)
-    assert within(one, flat[np.newaxis]) == pytest.approx(1)
+    assert variance_within(one, flat[np.newaxis]) == pytest.approx(1)
     band = np.array([[1, 3, 5, 5], [1, 3, 5, 5], [4, 4, 4, 4], [9, 9, 4, 4]], np.uint16)
     values = band[LABELS > 0].astype(float)
-    assert within(LABELS, band[np.newaxis]) == pytest.approx(4 * 1.0 / ((values - values.mean()) ** 2).sum())
+    assert variance_within(LABELS, band[np.newaxis]) == pytest.approx(4 * 1.0 / ((values - values.mean()) ** 2).sum())
 
 
 def test_contrast_of_borders_where_they_are_and_where_they_are_not() -> None:
@@ -47,9 +47,9 @@ def test_contrast_of_borders_where_they_are_and_where_they_are_not() -> None:
     steps += (np.indices((4, 8)).sum(axis=0) % 2 * 10).astype(np.uint16)
     good = np.repeat([[1, 1, 1, 1, 2, 2, 2, 2]], 4, axis=0).astype(np.uint32)
     bad = np.repeat([[1, 1, 2, 2, 2, 2, 2, 2]], 4, axis=0).astype(np.uint32)
-    assert 5 < contrast(good, steps) < 15, "100 across the border and 10 inside, or 90 and 110 where the checks meet"
-    assert contrast(bad, steps) < 1
-    assert np.isnan(contrast(np.ones((4, 8), np.uint32), steps))
+    assert 5 < edge_contrast(good, steps) < 15, "100 across the border and 10 inside, or 90 and 110 where the checks meet"
+    assert edge_contrast(bad, steps) < 1
+    assert np.isnan(edge_contrast(np.ones((4, 8), np.uint32), steps))
 
 
 def test_segments_with_samples_of_both_classes() -> None:
@@ -58,9 +58,9 @@ def test_segments_with_samples_of_both_classes() -> None:
     y = 700000 - 10 * np.array([0.5, 0.5, 0.5, 3.5, 0.5])
     crop = with_points(crop, x, y, np.array([1, 0, 1, 1, 0], np.int8))
     assert crop.points.tolist() == [[0, 0], [0, 1], [0, 2], [3, 0]]
-    assert mixed(LABELS, crop.points, crop.classes) == 0.5
-    assert mixed(LABELS, crop.points[:0], crop.classes[:0]) is None
-    found = figures(LABELS, crop)
+    assert mixed_class_share(LABELS, crop.points, crop.classes) == 0.5
+    assert mixed_class_share(LABELS, crop.points[:0], crop.classes[:0]) is None
+    found = measure(LABELS, crop)
     assert (found["segments"], found["median_px"], found["small_share"]) == (3, 4.0, 1.0)
     assert found["per_km2"] == pytest.approx(3 / (14 * 100 / 1e6), rel=1e-3)
 

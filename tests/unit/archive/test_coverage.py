@@ -10,7 +10,7 @@ import pytest
 from archive_builder import grid, write_grid
 from miniature.stac import corners, lonlat
 from sections import cache
-from smallmines.archive.coverage import coverage, expected_bytes, require, share_under
+from smallmines.archive.coverage import coverage, expected_bytes, require_coverage, share_under
 from smallmines.archive.fetch import PixelFile
 from smallmines.core.errors import UserError
 from smallmines.core.files import read_json
@@ -51,7 +51,7 @@ def test_shares_by_block_and_scenes_by_tile(tmp_path: Path) -> None:
     assert found["blocks"] == {"1": 1.0, "2": 1.0}
     assert sorted(found["cells"].values()) == [1, 1, 2, 2, 2, 2, 2, 2]
     assert (found["scenes"], found["files"], found["cached"]) == (3, 12, 0), "footprints count as near within 500 m"
-    require(output, 1.0, tmp_path / "ok.json")
+    require_coverage(output, 1.0, tmp_path / "ok.json")
     picture(output, tmp_path / "grid.json", tmp_path / "a.png")
     picture(output, tmp_path / "grid.json", tmp_path / "b.png")
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
@@ -61,9 +61,9 @@ def test_uncovered_ground_is_refused_with_block_share_and_reasons(tmp_path: Path
     output = covered(tmp_path, WHOLE[:, :192])
     assert read_json(output)["2016/s1"]["blocks"] == {"1": 1.0, "2": pytest.approx(0.5, abs=0.07)}
     with pytest.raises(UserError, match=r"block 2 [\d.]+ % by 1 scenes of planetary_computer \(rejected: 1 × bands missing: VH\)"):
-        require(output, 0.99, tmp_path / "ok.json")
+        require_coverage(output, 0.99, tmp_path / "ok.json")
     assert not (tmp_path / "ok.json").exists()
-    require(output, 0.4, tmp_path / "ok.json")
+    require_coverage(output, 0.4, tmp_path / "ok.json")
 
 
 def test_the_expected_size_follows_area_share_and_resolution(tmp_path: Path) -> None:

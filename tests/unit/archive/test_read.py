@@ -13,7 +13,7 @@ import rasterio
 from archive_builder import ArchiveBuilder, grid, product, ten_bands, write_grid
 from sections import asked, cache, fetching
 from smallmines.archive.fetch import fetch
-from smallmines.archive.read import onto, touches
+from smallmines.archive.read import read_on_grid, touches
 from smallmines.archive.search import search
 from smallmines.config.imagery import Elevation, Sentinel1, Sentinel2
 from smallmines.core.errors import UserError
@@ -34,7 +34,7 @@ def source_of(path: Path, array: np.ndarray, geobox: object) -> rasterio.Dataset
 def test_the_same_lattice_is_copied_and_the_outside_is_nodata(tmp_path: Path) -> None:
     values = RNG.integers(1, 9000, (40, 50)).astype(np.uint16)
     with source_of(tmp_path / "a.tif", values, grid(600000, 700000, (40, 50))) as source:
-        got = onto(source, grid(600100, 699900, (40, 60)), "nearest")
+        got = read_on_grid(source, grid(600100, 699900, (40, 60)), "nearest")
     expected = np.zeros((40, 60), np.uint16)
     expected[:30, :40] = values[10:, 10:]
     assert np.array_equal(got, expected)
@@ -44,15 +44,15 @@ def test_a_lattice_off_the_metre_is_copied_too(tmp_path: Path) -> None:
     x, y = 790236.0403820039, 7198039.252334285
     values = RNG.integers(1, 9000, (40, 50)).astype(np.uint16)
     with source_of(tmp_path / "a.tif", values, grid(x, y, (40, 50), crs="EPSG:32722")) as source:
-        got = onto(source, grid(x, y, (40, 50), crs="EPSG:32722")[7:39, 3:33], "nearest")
+        got = read_on_grid(source, grid(x, y, (40, 50), crs="EPSG:32722")[7:39, 3:33], "nearest")
     assert np.array_equal(got, values[7:39, 3:33])
 
 
 def test_twenty_metres_become_four_equal_pixels(tmp_path: Path) -> None:
     values = RNG.integers(1, 9000, (20, 20)).astype(np.uint16)
     with source_of(tmp_path / "a.tif", values, grid(600000, 700000, (20, 20), 20)) as source:
-        assert np.array_equal(onto(source, grid(600000, 700000, (40, 40)), "nearest"), np.kron(values, np.ones((2, 2), np.uint16)))
-        bilinear = onto(source, grid(600000, 700000, (40, 40)), "bilinear")
+        assert np.array_equal(read_on_grid(source, grid(600000, 700000, (40, 40)), "nearest"), np.kron(values, np.ones((2, 2), np.uint16)))
+        bilinear = read_on_grid(source, grid(600000, 700000, (40, 40)), "bilinear")
     # The centre of a 10 m pixel lies a quarter of a 20 m pixel from the nearest centre.
     v = values.astype(float)
     assert bilinear[9, 13] == np.floor(0.75 * (0.75 * v[4, 6] + 0.25 * v[4, 7]) + 0.25 * (0.75 * v[5, 6] + 0.25 * v[5, 7]) + 0.5)
@@ -64,10 +64,10 @@ def test_another_zone_gives_overlapping_blocks_the_same_pixels(tmp_path: Path, r
     # Around 0° the zones 30 and 31 meet.
     with source_of(tmp_path / "a.tif", values, grid(166600, 700000, (300, 300), crs="EPSG:32631")) as source:
         whole = grid(831500, 699500, (200, 200))
-        all_of_it = onto(source, whole, resampling)
+        all_of_it = read_on_grid(source, whole, resampling)
         assert np.count_nonzero(all_of_it) > 20000
         for window in (np.s_[0:200, 0:120], np.s_[33:150, 77:200], np.s_[150:200, 1:90]):
-            assert np.array_equal(onto(source, whole[window], resampling), all_of_it[window])
+            assert np.array_equal(read_on_grid(source, whole[window], resampling), all_of_it[window])
 
 
 def test_reach_of_clouds_is_in_pixels_of_the_grid() -> None:

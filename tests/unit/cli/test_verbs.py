@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from miniature.cli import app as miniature
 from place import decide_again, edit, make_place, read_truth
-from smallmines.annotation.block_year import Place
+from smallmines.annotation.block_year import BlockYear
 from smallmines.cli import version
 from smallmines.cli.main import app
 from smallmines.core import raster
@@ -28,31 +28,31 @@ from smallmines.labels import tables
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+def block_year(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> BlockYear:
     """A made-up run in the present folder, with samples, a forest's settings, masks and `made.yaml`."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
-    place = make_place(Path())
-    config = place.config.model_dump(mode="json", exclude_defaults=True)
+    block_year = make_place(Path())
+    config = block_year.config.model_dump(mode="json", exclude_defaults=True)
     config["years"] = {2016: {"start": "2016-01-01", "end": "2016-01-31"}}
     config["grid"]["blocks"] = 1
     Path("made.yaml").write_text(yaml.safe_dump(config))
-    own = place.features().iloc[::5]
-    truth = np.r_[0, read_label(place)][own["segment"]]
+    own = block_year.features().iloc[::5]
+    truth = np.r_[0, read_label(block_year)][own["segment"]]
     samples = pd.DataFrame({"segment": own["segment"], "label": truth.astype("int8"), "subclass": "", "tile_id": own["tile_id"], "who": ""})
     tables.write("results/made/people/2016/1/samples.parquet", samples.reset_index(drop=True), "samples")
     forest = {"n_estimators": 20, "max_depth": 8, "min_samples_split": 5}
     write_json("results/made/assistant/2016/1/metrics.json", {"threshold": 0.5, "forest": forest})
-    labels = decide_again(place)
+    labels = decide_again(block_year)
     lut = np.r_[255, labels["label"].to_numpy(int) % 256].astype(np.uint8)
-    raster.write("results/made/masks/2016/1.tif", lut[place.segments()], place.lattice.block("1"), 255, ["mining"])
-    return place
+    raster.write("results/made/masks/2016/1.tif", lut[block_year.segments()], block_year.lattice.block("1"), 255, ["mining"])
+    return block_year
 
 
-def read_label(place: Place) -> np.ndarray:
+def read_label(block_year: BlockYear) -> np.ndarray:
     """Which segments are mined."""
-    segments = place.segments()
-    return np.bincount(segments.ravel(), read_truth(place).ravel())[1:] > 0
+    segments = block_year.segments()
+    return np.bincount(segments.ravel(), read_truth(block_year).ravel())[1:] > 0
 
 
 def call(*words: str, code: int = 0) -> str:
@@ -62,13 +62,13 @@ def call(*words: str, code: int = 0) -> str:
     return text
 
 
-def test_sample_check_in_and_accuracy(place: Place) -> None:
+def test_sample_check_in_and_accuracy(block_year: BlockYear) -> None:
     where = ("--config", "made.yaml", "--year", "2016", "--block", "1", "--annotator", "A01")
     assert "no accuracy sample was drawn" in call("labels", "accuracy", "--config", "made.yaml")
     assert "Would be checked out" in call("labels", "sample", *where, "--dry-run")
-    assert not (place.user / "accuracy").exists()
+    assert not (block_year.user / "accuracy").exists()
     assert "accuracy" in call("labels", "sample", *where)
-    copy = place.user / "work/A01/2016-1-accuracy.gpkg"
+    copy = block_year.user / "work/A01/2016-1-accuracy.gpkg"
     edit(copy, "UPDATE segments SET label = 'not_mining', evidence = 'x', evidence_date = '2016-01-01'")
     output = call("labels", "checkin", "--config", "made.yaml", "--no-plan", str(copy))
     assert "reference" in output
@@ -81,16 +81,16 @@ def test_sample_check_in_and_accuracy(place: Place) -> None:
     assert "annotators" in call("labels", "sample", *where[:-1], "B77", code=1)
 
 
-def test_rounds(place: Place) -> None:
+def test_rounds(block_year: BlockYear) -> None:
     assert "no round yet" in call("labels", "rounds", "--config", "made.yaml")
     call("labels", "checkout", "--config", "made.yaml", "--year", "2016", "--block", "1", "--annotator", "A01")
-    copy = place.user / "work/A01/2016-1.gpkg"
+    copy = block_year.user / "work/A01/2016-1.gpkg"
     edit(copy, "UPDATE segments SET label = prediction")
     call("labels", "checkin", "--config", "made.yaml", "--no-plan", str(copy))
     assert "2016, block 1: enough: the last round changed nothing" in call("labels", "rounds", "--config", "made.yaml")
 
 
-def test_rows_as_json(place: Place) -> None:
+def test_rows_as_json(block_year: BlockYear) -> None:
     where = ("--config", "made.yaml")
 
     def rows(*words: str) -> Any:
@@ -103,7 +103,7 @@ def test_rows_as_json(place: Place) -> None:
     assert [(row["year"], row["block"], row["open"]) for row in status["labels"]] == [("2016", "1", 0)]
     reasons = rows("labels", "checkout", *where, "--year", "2016", "--block", "1", "--annotator", "A01", "--json")
     assert {row["reason"] for row in reasons} >= {"uncertainty", "audit"}
-    copy = place.user / "work/A01/2016-1.gpkg"
+    copy = block_year.user / "work/A01/2016-1.gpkg"
     edit(copy, "UPDATE segments SET label = prediction")
     checked = rows("labels", "checkin", *where, "--no-plan", str(copy), "--json")
     assert checked["copies"][0]["confirmed"] == sum(row["segments"] for row in reasons)
@@ -115,25 +115,25 @@ def test_rows_as_json(place: Place) -> None:
     assert not Path("-").exists()
 
 
-def test_import_masks(place: Place) -> None:
-    truth = np.where(place.segments() > 0, read_truth(place) ^ (place.segments() % 50 == 7), 255).astype(np.uint8)
-    raster.write("release/MASK_0001_2016.tif", truth, place.lattice.block("1"), 255, ["mask"])
+def test_import_masks(block_year: BlockYear) -> None:
+    truth = np.where(block_year.segments() > 0, read_truth(block_year) ^ (block_year.segments() % 50 == 7), 255).astype(np.uint8)
+    raster.write("release/MASK_0001_2016.tif", truth, block_year.lattice.block("1"), 255, ["mask"])
     words = ("labels", "import-masks", "--config", "made.yaml", "release", "--samples", "30")
     assert "Would be imported" in call(*words, "--dry-run")
-    assert not place.user.exists()
+    assert not block_year.user.exists()
     assert "Imported" in call(*words)
-    assert len(pd.read_csv(place.user / "samples/2016/1.csv")) == 60
-    assert len(list((place.user / "events/2016/1").iterdir())) == 1
+    assert len(pd.read_csv(block_year.user / "samples/2016/1.csv")) == 60
+    assert len(list((block_year.user / "events/2016/1").iterdir())) == 1
     assert "there are samples already" in call(*words)
     assert "MASK_" in call("labels", "import-masks", "--config", "made.yaml", "results/made/grid", code=1)
     Path("results/made/grid/grid.json").unlink()
     assert "up to the segments first" in call(*words, code=1)
 
 
-def test_splits(place: Place) -> None:
+def test_splits(block_year: BlockYear) -> None:
     assert "run the workflow first" in call("splits", "show", "--config", "made.yaml", code=1)
     assert "run the workflow first" in call("splits", "freeze", "--config", "made.yaml", code=1)
-    frozen = place.user / "splits.csv"
+    frozen = block_year.user / "splits.csv"
     assert "leakage: twins 0.0" in call("splits", "make", "--config", "made.yaml", "--dry-run")
     assert not frozen.exists()
     call("splits", "make", "--config", "made.yaml")
@@ -141,7 +141,7 @@ def test_splits(place: Place) -> None:
     assert "none" in call("splits", "make", "--config", "made.yaml")
     assert "→" in call("splits", "make", "--config", "made.yaml", "--seed", "5")
     assert frozen.read_text() != first
-    assert [path.read_text() for path in place.user.glob("splits-*.csv")] == [first]
+    assert [path.read_text() for path in block_year.user.glob("splits-*.csv")] == [first]
     splits = Path("results/made/dataset/splits.csv")
     splits.parent.mkdir()
     splits.write_text(first)

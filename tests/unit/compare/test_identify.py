@@ -17,9 +17,19 @@ from rasterio.io import MemoryFile
 from scipy import ndimage
 from typer.testing import CliRunner
 
-from smallmines.archive.read import onto
+from smallmines.archive.read import read_on_grid
 from smallmines.cli.main import app
-from smallmines.compare.identify import BANDS_20M, UNDECIDED, Answer, Clues, as_config, identify, operator, residuals, weight
+from smallmines.compare.identify import (
+    BANDS_20M,
+    UNDECIDED,
+    Answer,
+    Clues,
+    as_config,
+    identify,
+    kernel_weight,
+    residuals,
+    upsampling_matrix,
+)
 from smallmines.compare.pairs import find_patches
 from smallmines.composite.sampling import Piece, SourceLattice, resample
 from smallmines.composite.sentinel1 import circular_mean
@@ -53,7 +63,7 @@ def sentinel2(method: str, shift: float = 0.0, level: float = 1900.0) -> NDArray
             with memory.open(**profile, crs="EPSG:32630", transform=transform) as file:
                 file.write((level + 120 * scene(size, number)).round().astype(np.uint16), 1)
             with memory.open() as file:
-                bands.append(onto(file, LARGE, method))
+                bands.append(read_on_grid(file, LARGE, method))
     return np.stack(bands)
 
 
@@ -220,9 +230,9 @@ def test_few_patches_and_gaps_decide_little(tmp_path: Path, parts: Parts) -> Non
 def test_cubic_is_bilinear_of_sharpened_pixels() -> None:
     """Why residuals cannot tell the two apart: the weights at a quarter pixel are those of bilinear after [−3, 38, −3] / 32."""
     at = np.array([[-1.25, -0.25, 0.75, 1.75]])
-    assert np.convolve([-3, 38, -3], [0.25, 0.75][::-1]) / 32 == pytest.approx(weight("cubic", at)[0])
-    made, back = operator("bilinear", 0, 32)
-    other, _ = operator("cubic", 0, 32)
+    assert np.convolve([-3, 38, -3], [0.25, 0.75][::-1]) / 32 == pytest.approx(kernel_weight("cubic", at)[0])
+    made, back = upsampling_matrix("bilinear", 0, 32)
+    other, _ = upsampling_matrix("cubic", 0, 32)
     assert made @ (back @ other) == pytest.approx(other, abs=1e-9)
     band = np.random.default_rng(0).integers(0, 999, (32, 32)).repeat(2, 0).repeat(2, 1)[:32, :32].astype(float)
     assert residuals(band)[0].argmin() == 0

@@ -25,13 +25,13 @@ from smallmines.composite.sentinel2 import (
     NONE,
     SEVERAL,
     Surface,
+    accept_stable,
     composite,
+    confirmed_by_another_date,
     first_clear,
-    keep_stable,
     median,
     mosaic,
     near_cloud,
-    stable,
 )
 from smallmines.config.imagery import Sentinel2
 from smallmines.core.errors import UserError
@@ -132,18 +132,18 @@ def dates(*spectra: list[int]) -> np.ndarray:
 def test_bright_ground_called_cloud_on_every_date_is_confirmed_by_a_second_one() -> None:
     flag = np.ones((3, 1), bool)
     brighter = [round(1.1 * value) for value in SOIL]
-    assert stable(dates(THICK, SOIL, brighter), ~flag, flag, 0.12).tolist() == [1]
-    assert stable(dates(THICK, SOIL, [round(1.3 * value) for value in SOIL]), ~flag, flag, 0.12).tolist() == [-1]
-    assert stable(dates(THICK, THICK, THICK), ~flag, flag, 0.12).tolist() == [-1], "clouds agree with each other"
+    assert confirmed_by_another_date(dates(THICK, SOIL, brighter), ~flag, flag, 0.12).tolist() == [1]
+    assert confirmed_by_another_date(dates(THICK, SOIL, [round(1.3 * value) for value in SOIL]), ~flag, flag, 0.12).tolist() == [-1]
+    assert confirmed_by_another_date(dates(THICK, THICK, THICK), ~flag, flag, 0.12).tolist() == [-1], "clouds agree with each other"
     changed = [*SOIL[:9], 3200]
-    assert stable(dates(SOIL, changed, THICK), ~flag, flag, 0.12).tolist() == [-1], "one band is enough to differ"
+    assert confirmed_by_another_date(dates(SOIL, changed, THICK), ~flag, flag, 0.12).tolist() == [-1], "one band is enough to differ"
 
 
 def test_near_a_cloud_agreement_is_enough_and_a_shadow_confirms_nothing() -> None:
     near = np.array([[True], [True]])
-    assert stable(dates(POND, [value + 50 for value in POND]), near, ~near, 0.12).tolist() == [0]
-    assert stable(dates(POND, POND), ~near, near, 0.12).tolist() == [-1], "water that is called cloud is not soil"
-    assert stable(dates(SOIL, SOIL), np.array([[True], [False]]), np.zeros((2, 1), bool), 0.12).tolist() == [-1]
+    assert confirmed_by_another_date(dates(POND, [value + 50 for value in POND]), near, ~near, 0.12).tolist() == [0]
+    assert confirmed_by_another_date(dates(POND, POND), ~near, near, 0.12).tolist() == [-1], "water that is called cloud is not soil"
+    assert confirmed_by_another_date(dates(SOIL, SOIL), np.array([[True], [False]]), np.zeros((2, 1), bool), 0.12).tolist() == [-1]
 
 
 @pytest.mark.parametrize("offset", [0, 1000])
@@ -158,11 +158,11 @@ def test_a_stable_pixel_becomes_clear_with_its_best_observation(offset: int) -> 
         take([[value + 20 for value in SOIL], SOIL, SOIL], [NEAR, CLOUDY, NEAR], 3, [False, True, False]),
     ]
     done = first_clear(takes, "keep")
-    assert keep_stable(done, takes, 0.12, offset).tolist() == [[True, False, True]]
+    assert accept_stable(done, takes, 0.12, offset).tolist() == [[True, False, True]]
     assert done.source.tolist() == [[2, 2, 2]]
     assert done.grade.tolist() == [[CLEAR, CLEAR, CLEAR]]
     assert done.dn[:, 0, 0].tolist() == [value + offset for value in SOIL]
-    assert not keep_stable(first_clear(takes, "keep"), takes, 0, offset).any()
+    assert not accept_stable(first_clear(takes, "keep"), takes, 0, offset).any()
 
 
 WHOLE = grid(600000, 700000, (96, 128))

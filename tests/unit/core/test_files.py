@@ -12,9 +12,9 @@ PLACE = SimpleNamespace(year="2016", block="2")
 def test_files_that_exist_and_the_command_where_none_does(tmp_path):
     files = UserFiles(str(tmp_path), "EPSG:32630", ("config/demo.yaml",))
     assert files.samples(PLACE) == files.events(PLACE) == []
-    assert files.command(PLACE) == "snakemake annotate --configfile config/demo.yaml"
-    assert UserFiles(str(tmp_path), "EPSG:32630").command(PLACE) == "snakemake annotate"
-    assert files.wanted(PLACE) == f"{tmp_path}/samples/2016/2"
+    assert files.candidates_command(PLACE) == "snakemake annotate --configfile config/demo.yaml"
+    assert UserFiles(str(tmp_path), "EPSG:32630").candidates_command(PLACE) == "snakemake annotate"
+    assert files.sample_path(PLACE) == f"{tmp_path}/samples/2016/2"
     for name in (
         "samples/2016/2.gpkg",
         "samples/2016/2.csv",
@@ -27,4 +27,4 @@ def test_files_that_exist_and_the_command_where_none_does(tmp_path):
         (tmp_path / name).write_text("")
     assert files.samples(PLACE) == [f"{tmp_path}/samples/2016/2.csv", f"{tmp_path}/samples/2016/2.gpkg"]
     assert files.events(PLACE) == [f"{tmp_path}/events/2016/2/a.jsonl", f"{tmp_path}/events/2016/2/b.jsonl"]
-    assert files.command(PLACE) == ""
+    assert files.candidates_command(PLACE) == ""

@@ -84,7 +84,7 @@ def workflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def code_now() -> dict[str, str]:
     """The digests of rule `one` as of now, by path."""
-    for function in (rerun.imports, rerun.data_files, rerun.tree_of, rerun.nodes_of, rerun.spoken_modules):
+    for function in (rerun.imports, rerun.data_files, rerun.tree_of, rerun.nodes_of, rerun.modules_whose_messages_reach_products):
         function.cache_clear()
     return dict(entry.split(" ") for entry in rerun.code("one"))
 
@@ -92,7 +92,7 @@ def code_now() -> dict[str, str]:
 @pytest.fixture(autouse=True)
 def fresh() -> None:
     """Nothing of another test's workflow is remembered."""
-    for function in (rerun.imports, rerun.data_files, rerun.tree_of, rerun.nodes_of, rerun.spoken_modules):
+    for function in (rerun.imports, rerun.data_files, rerun.tree_of, rerun.nodes_of, rerun.modules_whose_messages_reach_products):
         function.cache_clear()
 
 

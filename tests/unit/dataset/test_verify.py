@@ -21,7 +21,7 @@ from smallmines.core.files import sha256
 from smallmines.core.product import PATCH_BANDS, UNITS
 from smallmines.dataset.index import read_index
 from smallmines.dataset.verify import Expected, VerifiedFiles, verify, verify_dataset
-from smallmines.labels.label_quality import failing
+from smallmines.labels.label_quality import missed_gates
 
 IMAGE, MASK = "2016/IMAGE/IMG_GH_0004_2016.tif", "2016/MASK/MASK_GH_0004_2016.tif"
 
@@ -112,10 +112,10 @@ def test_gates(results: Results) -> None:
         assert not (results.folder / "verify.json").exists()
     known = json.loads((results.folder / "dataset/labels.json").read_text())
     known["years"]["2016"]["agreement"]["year"] = []
-    assert failing(known, {"minimum_kappa": 0.5}) == [
+    assert missed_gates(known, {"minimum_kappa": 0.5}) == [
         "2016: no two people labelled the same segments blind, kappa must be 0.5 (labels.gates.minimum_kappa)"
     ]
-    assert failing(known, {"minimum_kappa": None}) == []
+    assert missed_gates(known, {"minimum_kappa": None}) == []
 
 
 def test_a_sound_dataset_passes(results: Results) -> None:

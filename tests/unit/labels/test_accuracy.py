@@ -11,7 +11,7 @@ import pytest
 
 from place import decide_again, edit, make_place, read, read_truth
 from smallmines.annotation.checkin import checkin
-from smallmines.annotation.checkout import sample
+from smallmines.annotation.checkout import checkout_accuracy_sample
 from smallmines.core import raster
 from smallmines.core.errors import UserError
 from smallmines.core.layout import Layout
@@ -131,115 +131,115 @@ def test_the_interval_holds_the_true_area_in_45_of_50_draws():
 
 
 @pytest.fixture
-def place(tmp_path):
-    place = make_place(tmp_path, accuracy=120)
-    redraw(place)
-    return place
+def block_year(tmp_path):
+    block_year = make_place(tmp_path, accuracy=120)
+    redraw(block_year)
+    return block_year
 
 
-def redraw(place):
+def redraw(block_year):
     """The mask of the labels as they are."""
-    labels = decide_again(place)
+    labels = decide_again(block_year)
     lut = np.r_[255, labels["label"].to_numpy(int) % 256].astype(np.uint8)
-    geobox = place.lattice.block("1")
-    raster.write(place.results / "masks/2016/1.tif", lut[place.segments()], geobox, 255, ["mining"])
+    geobox = block_year.lattice.block("1")
+    raster.write(block_year.results / "masks/2016/1.tif", lut[block_year.segments()], geobox, 255, ["mining"])
 
 
-def interpret(place, annotator, says="not_mining"):
-    given = sample(place, annotator)
+def interpret(block_year, annotator, says="not_mining"):
+    given = checkout_accuracy_sample(block_year, annotator)
     edit(given.path, "UPDATE segments SET label = ?, evidence = 'Google Earth', evidence_date = '2016-02-01'", says)
-    return given, checkin(place.user, given.path)
+    return given, checkin(block_year.user, given.path)
 
 
-def files_of(place):
+def files_of(block_year):
     products = {
-        "features": [str(place.product(Layout.features))],
-        "labels": [str(place.product(Layout.labels))],
-        "masks": [str(place.product(Layout.mask))],
+        "features": [str(block_year.product(Layout.features))],
+        "labels": [str(block_year.product(Layout.labels))],
+        "masks": [str(block_year.product(Layout.mask))],
     }
-    return by_place([("2016", "1")], products, place.given())
+    return by_place([("2016", "1")], products, block_year.user_files())
 
 
-def test_a_sample_is_blind_drawn_once_and_never_a_label(place):
-    before = place.product(Layout.labels).read_bytes()
-    given = sample(place, "A01")
+def test_a_sample_is_blind_drawn_once_and_never_a_label(block_year):
+    before = block_year.product(Layout.labels).read_bytes()
+    given = checkout_accuracy_sample(block_year, "A01")
     copy = read(given.path)
-    assert len(copy) == len(measure.read_design(place.user / "accuracy/2016/1.csv")) >= 120
+    assert len(copy) == len(measure.read_design(block_year.user / "accuracy/2016/1.csv")) >= 120
     assert set(copy["prediction"].fillna("")) | set(copy["previous"].fillna("")) | set(copy["opinions"].fillna("")) == {""}
     assert copy["probability"].isna().all()
     assert copy["entropy"].isna().all()
-    design = (place.user / "accuracy/2016/1.csv").read_bytes()
-    _, found = interpret(place, "A01")
+    design = (block_year.user / "accuracy/2016/1.csv").read_bytes()
+    _, found = interpret(block_year, "A01")
     assert found.counts["reference"] == len(copy)
-    assert (place.user / "accuracy/2016/1.csv").read_bytes() == design
-    assert {event.provenance for event in place.references()} == {"reference"}
-    assert place.events() == []
-    decide_again(place)
-    assert place.product(Layout.labels).read_bytes() == before
+    assert (block_year.user / "accuracy/2016/1.csv").read_bytes() == design
+    assert {event.provenance for event in block_year.references()} == {"reference"}
+    assert block_year.events() == []
+    decide_again(block_year)
+    assert block_year.product(Layout.labels).read_bytes() == before
     with pytest.raises(UserError, match="A01 has labelled all"):
-        sample(place, "A01")
-    assert len(read(sample(place, "A02").path)) == len(copy)
+        checkout_accuracy_sample(block_year, "A01")
+    assert len(read(checkout_accuracy_sample(block_year, "A02").path)) == len(copy)
 
 
-def test_a_correction_without_evidence_is_refused_and_a_dry_run_draws_nothing(place):
-    assert sample(place, "A01", dry=True).segments >= 120
-    assert not (place.user / "accuracy").exists()
-    given = sample(place, "A01")
+def test_a_correction_without_evidence_is_refused_and_a_dry_run_draws_nothing(block_year):
+    assert checkout_accuracy_sample(block_year, "A01", dry=True).segments >= 120
+    assert not (block_year.user / "accuracy").exists()
+    given = checkout_accuracy_sample(block_year, "A01")
     edit(given.path, "UPDATE segments SET label = 'mining'")
     with pytest.raises(UserError, match="without evidence"):
-        checkin(place.user, given.path)
+        checkin(block_year.user, given.path)
 
 
-def test_references_among_the_events_are_refused(place):
-    interpret(place, "A01")
-    home = place.user / "events/2016/1"
+def test_references_among_the_events_are_refused(block_year):
+    interpret(block_year, "A01")
+    home = block_year.user / "events/2016/1"
     home.mkdir(parents=True)
-    for path in (place.user / "accuracy/2016/1").glob("*.jsonl"):
+    for path in (block_year.user / "accuracy/2016/1").glob("*.jsonl"):
         path.rename(home / path.name)
     with pytest.raises(UserError, match=r"move their files back to accuracy/2016/1"):
-        decisions.require_home(place.events(), 2016, "1")
+        decisions.require_home(block_year.events(), 2016, "1")
 
 
-def test_the_figures_are_those_of_people_who_know_the_truth(place, tmp_path):
-    given = sample(place, "A01")
-    truth = read_truth(place)
-    base = pd.read_parquet(next((place.user / "bases/2016/1").glob("*.parquet")))
-    mined = truth[tuple(pixel(place, base["x"], base["y"]))]
+def test_the_figures_are_those_of_people_who_know_the_truth(block_year, tmp_path):
+    given = checkout_accuracy_sample(block_year, "A01")
+    truth = read_truth(block_year)
+    base = pd.read_parquet(next((block_year.user / "bases/2016/1").glob("*.parquet")))
+    mined = truth[tuple(pixel(block_year, base["x"], base["y"]))]
     for fid, key in read(given.path)["key"].items():
         said = "mining" if mined[(base["key"] == key).to_numpy()][0] else "not_mining"
         edit(given.path, "UPDATE segments SET label = ?, evidence = 'x', evidence_date = '2016-01-01' WHERE fid = ?", said, fid)
-    checkin(place.user, given.path)
-    write_quality(files_of(place), 0, tmp_path / "labels.json", tmp_path / "points.csv")
+    checkin(block_year.user, given.path)
+    write_quality(files_of(block_year), 0, tmp_path / "labels.json", tmp_path / "points.csv")
     known = json.loads((tmp_path / "labels.json").read_text())["years"]["2016"]
-    inside = place.segments() > 0
+    inside = block_year.segments() > 0
     area = (truth & inside).sum() * 0.01
     assert known["accuracy"]["mining_ha"]["low"] - 1e-6 <= area <= known["accuracy"]["mining_ha"]["high"] + 1e-6
-    mask = raster.read(place.product(Layout.mask))[0]
+    mask = raster.read(block_year.product(Layout.mask))[0]
     assert known["accuracy"]["overall"]["value"] == pytest.approx(((mask == 1) == truth)[inside].mean(), abs=0.06)
     published = pd.read_csv(tmp_path / "points.csv")
     assert len(published) == known["accuracy"]["settled"] == known["accuracy"]["points"]
     assert set(published["who"]) == {"A01"}
-    assert (published["mapped"] == mask[tuple(pixel(place, published["x"], published["y"]))]).all()
-    assert (published["reference"] == truth[tuple(pixel(place, published["x"], published["y"]))]).all()
+    assert (published["mapped"] == mask[tuple(pixel(block_year, published["x"], published["y"]))]).all()
+    assert (published["reference"] == truth[tuple(pixel(block_year, published["x"], published["y"]))]).all()
 
 
-def pixel(place, x, y):
-    col, row = ~place.lattice.block("1").transform @ (np.asarray(x), np.asarray(y))
+def pixel(block_year, x, y):
+    col, row = ~block_year.lattice.block("1").transform @ (np.asarray(x), np.asarray(y))
     return np.floor(row).astype(int), np.floor(col).astype(int)
 
 
-def test_two_people_who_differ_settle_nothing_and_the_lack_is_told(place, tmp_path):
-    interpret(place, "A01", "mining")
-    interpret(place, "A02", "not_mining")
-    write_quality(files_of(place), 0, tmp_path / "labels.json", tmp_path / "points.csv")
+def test_two_people_who_differ_settle_nothing_and_the_lack_is_told(block_year, tmp_path):
+    interpret(block_year, "A01", "mining")
+    interpret(block_year, "A02", "not_mining")
+    write_quality(files_of(block_year), 0, tmp_path / "labels.json", tmp_path / "points.csv")
     known = json.loads((tmp_path / "labels.json").read_text())["years"]["2016"]
     assert known["accuracy"] is None
     assert "strata" in known["accuracy_lacks"]
     assert set(pd.read_csv(tmp_path / "points.csv")["reference"]) == {-1}
 
 
-def test_without_people_there_are_no_figures(place, tmp_path):
-    write_quality(files_of(place), 0, tmp_path / "labels.json", tmp_path / "points.csv")
+def test_without_people_there_are_no_figures(block_year, tmp_path):
+    write_quality(files_of(block_year), 0, tmp_path / "labels.json", tmp_path / "points.csv")
     known = json.loads((tmp_path / "labels.json").read_text())["years"]["2016"]
     assert known["accuracy"] is None
     assert known["validated_share"] == known["open_share"] == 0
@@ -248,12 +248,12 @@ def test_without_people_there_are_no_figures(place, tmp_path):
     assert (tmp_path / "points.csv").read_text().splitlines() == ["year,block,x,y,stratum,pixels,inclusion,mapped,reference,who"]
 
 
-def test_strays_are_refused(place):
-    interpret(place, "A01")
-    (event, *_) = place.references()
+def test_strays_are_refused(block_year):
+    interpret(block_year, "A01")
+    (event, *_) = block_year.references()
     one: Event = replace(event, block="2")
-    write_events(place.user / "accuracy/2016/1", [one])
-    files: dict[tuple[str, str], PeopleFiles] = files_of(place)
+    write_events(block_year.user / "accuracy/2016/1", [one])
+    files: dict[tuple[str, str], PeopleFiles] = files_of(block_year)
     with pytest.raises(UserError, match="another kind or place"):
-        write_quality(files, 0, place.root / "x.json", place.root / "x.csv")
+        write_quality(files, 0, block_year.root / "x.json", block_year.root / "x.csv")
     assert len(read_events(files["2016", "1"].references)) > 1

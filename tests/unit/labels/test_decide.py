@@ -13,7 +13,7 @@ from odc.geo.geobox import GeoBox
 from sections import Transfer
 from smallmines.core.errors import UserError
 from smallmines.labels import decide, event_files, tables
-from smallmines.labels.transfer import settle
+from smallmines.labels.transfer import decisions_in_force
 
 FEATURES = pd.DataFrame(
     {
@@ -42,8 +42,8 @@ def event(key, label="mining", provenance="corrected", annotator="ama", time="20
 
 def labels(samples=(), events=()):
     geobox = GeoBox((2, 3), Affine(10, 0, 600000, 0, -10, 700000), "EPSG:32630")
-    found = settle(events, FEATURES, lambda: pytest.fail("all segments are there"), geobox, Transfer())
-    table = decide.labels(FEATURES, samples_table(samples), found.decisions, PROBABILITIES, 0.7)
+    found = decisions_in_force(events, FEATURES, lambda: pytest.fail("all segments are there"), geobox, Transfer())
+    table = decide.label_segments(FEATURES, samples_table(samples), found.decisions, PROBABILITIES, 0.7)
     return tables.schema("labels").validate(table)
 
 

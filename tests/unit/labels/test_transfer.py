@@ -15,7 +15,7 @@ from odc.geo.geobox import GeoBox
 from sections import Transfer
 from smallmines.labels import footprint
 from smallmines.labels.event_files import LABELS, RANKS, Event
-from smallmines.labels.transfer import settle
+from smallmines.labels.transfer import decisions_in_force
 
 GEOBOX = GeoBox((6, 8), Affine(10, 0, 586600, 0, -10, 729640), "EPSG:32630")
 EVENT = Event(2016, "1", 1, 0.0, 0.0, "mining", "corrected", "A01", "2026-01-01T00:00:00Z")
@@ -40,7 +40,7 @@ def columns(*widths):
 
 
 def settled(events, segments, **settings):
-    return settle(events, of(segments), lambda: segments, GEOBOX, Transfer(**settings))
+    return decisions_in_force(events, of(segments), lambda: segments, GEOBOX, Transfer(**settings))
 
 
 def told(found):
@@ -72,7 +72,7 @@ def test_no_footprint_is_no_runs_and_nonsense_is_refused():
 def test_the_same_segmentation_keeps_every_decision_without_reading_it():
     segments = columns(2, 3, 3)
     events = [event(segments, 1), event(segments, 3, label="not_mining", provenance="confirmed", annotator="A02")]
-    found = settle(events, of(segments), lambda: pytest.fail("not needed"), GEOBOX, Transfer())
+    found = decisions_in_force(events, of(segments), lambda: pytest.fail("not needed"), GEOBOX, Transfer())
     assert told(found) == {1: (1, "corrected", "A01"), 3: (0, "confirmed", "A02")}
     assert found.lineage["fate"].tolist() == ["kept", "kept"]
     assert found.review.empty

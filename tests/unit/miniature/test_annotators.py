@@ -14,69 +14,69 @@ from smallmines.core.errors import UserError
 
 
 @pytest.fixture
-def place(tmp_path):
-    place = make_place(tmp_path, year="2016", overlap=40)
-    truth = annotators.truth_path(place.config, "2016", tmp_path)
-    raster.write(truth, read_truth(place).astype(np.uint8), place.lattice.block("1"), 255, ["mask"])
-    return place
+def block_year(tmp_path):
+    block_year = make_place(tmp_path, year="2016", overlap=40)
+    truth = annotators.truth_path(block_year.config, "2016", tmp_path)
+    raster.write(truth, read_truth(block_year).astype(np.uint8), block_year.lattice.block("1"), 255, ["mask"])
+    return block_year
 
 
-def test_they_err_as_told(place):
-    annotators.label(place, 1.0, 0, Errors(omit=0.3, commit=0.1))
-    events = place.events()
+def test_they_err_as_told(block_year):
+    annotators.label(block_year, 1.0, 0, Errors(omit=0.3, commit=0.1))
+    events = block_year.events()
     assert {event.annotator for event in events} == {"A01", "A02"}
-    truth = dict(zip(place.features()["key"].tolist(), truth_of(place), strict=True))
+    truth = dict(zip(block_year.features()["key"].tolist(), truth_of(block_year), strict=True))
     said = pd.DataFrame({"true": [truth[event.key] for event in events], "said": [event.label == "mining" for event in events]})
-    assert len(events) == len(place.features()) + 40
+    assert len(events) == len(block_year.features()) + 40
     assert 1 - said.loc[said["true"], "said"].mean() == pytest.approx(0.3, abs=0.09)
     assert said.loc[~said["true"], "said"].mean() == pytest.approx(0.1, abs=0.03)
     assert {event.evidence for event in events} == {"simulated"}
 
 
-def test_a_third_settles_disputes_and_the_next_round_is_later(place):
-    annotators.label(place, 0.2, 0, Errors(omit=0.5, commit=0.3))
-    first = max(event.instant for event in place.events())
-    labels = decide_again(place)
+def test_a_third_settles_disputes_and_the_next_round_is_later(block_year):
+    annotators.label(block_year, 0.2, 0, Errors(omit=0.5, commit=0.3))
+    first = max(event.instant for event in block_year.events())
+    labels = decide_again(block_year)
     disputed = int((labels["provenance"] == "disputed").sum())
     assert disputed > 0
-    (settled,) = annotators.settle_disputes(place)
+    (settled,) = annotators.settle_disputes(block_year)
     assert settled.counts["adjudicated"] == disputed
-    labels = decide_again(place)
+    labels = decide_again(block_year)
     own = (labels["provenance"] == "adjudicated").to_numpy()
     assert own.sum() == disputed
-    assert (labels["label"].to_numpy()[own] == truth_of(place)[own]).all()
-    assert annotators.settle_disputes(place) == []
-    before = len(place.events())
-    annotators.label(place, 0.2, 0)
-    assert len(place.events()) > before
-    assert min(event.instant for event in place.events()[before:]) > first
+    assert (labels["label"].to_numpy()[own] == truth_of(block_year)[own]).all()
+    assert annotators.settle_disputes(block_year) == []
+    before = len(block_year.events())
+    annotators.label(block_year, 0.2, 0)
+    assert len(block_year.events()) > before
+    assert min(event.instant for event in block_year.events()[before:]) > first
 
 
 def test_the_same_round_gives_the_same_files(tmp_path):
     names = []
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
-        place = make_place(tmp_path / folder)
-        truth = annotators.truth_path(place.config, "2016", place.root)
-        raster.write(truth, read_truth(place).astype(np.uint8), place.lattice.block("1"), 255, ["mask"])
-        annotators.label(place, 0.1, 7)
-        names.append(sorted(path.name for path in (place.user / "events/2016/1").iterdir()))
+        block_year = make_place(tmp_path / folder)
+        truth = annotators.truth_path(block_year.config, "2016", block_year.root)
+        raster.write(truth, read_truth(block_year).astype(np.uint8), block_year.lattice.block("1"), 255, ["mask"])
+        annotators.label(block_year, 0.1, 7)
+        names.append(sorted(path.name for path in (block_year.user / "events/2016/1").iterdir()))
     assert names[0] == names[1]
 
 
-def test_the_accuracy_sample_is_looked_at_once(place):
-    labels = decide_again(place)
+def test_the_accuracy_sample_is_looked_at_once(block_year):
+    labels = decide_again(block_year)
     lut = np.r_[255, labels["label"].to_numpy(int) % 256].astype(np.uint8)
-    raster.write(place.results / "masks/2016/1.tif", lut[place.segments()], place.lattice.block("1"), 255, ["mining"])
-    (found,) = annotators.look_at_sample(place)
-    assert found.counts["reference"] == len(place.references()) >= 200
-    truth = read_truth(place)
-    for event in place.references():
-        col, row = ~place.lattice.block("1").transform @ (event.x, event.y)
+    raster.write(block_year.results / "masks/2016/1.tif", lut[block_year.segments()], block_year.lattice.block("1"), 255, ["mining"])
+    (found,) = annotators.look_at_sample(block_year)
+    assert found.counts["reference"] == len(block_year.references()) >= 200
+    truth = read_truth(block_year)
+    for event in block_year.references():
+        col, row = ~block_year.lattice.block("1").transform @ (event.x, event.y)
         assert (event.label == "mining") == truth[int(row), int(col)]
-    assert annotators.look_at_sample(place) == []
+    assert annotators.look_at_sample(block_year) == []
 
 
-def test_without_labels_there_is_nothing_to_correct(place):
+def test_without_labels_there_is_nothing_to_correct(block_year):
     with pytest.raises(UserError, match="no such file"):
-        annotators.correct(place.config, root=place.root)  # 2022 has not been run
+        annotators.correct(block_year.config, root=block_year.root)  # 2022 has not been run

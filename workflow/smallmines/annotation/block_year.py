@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Place:
+class BlockYear:
     """A block and year of a run, and the paths of its files.
 
     Attributes:
@@ -55,7 +55,7 @@ class Place:
         return self.layout.user.path
 
     def product(self, path_of: Callable[[Layout, str, str], Path]) -> Path:
-        """Return the path of a product of the block and year, e.g. `place.product(Layout.mask)`.
+        """Return the path of a product of the block and year, e.g. `block_year.product(Layout.mask)`.
 
         Raises:
             UserError: the file is missing, or the run has no such year or block.
@@ -73,15 +73,15 @@ class Place:
 
     def events(self) -> list[event_files.Event]:
         """Read all events of the block and year."""
-        return event_files.read_events(self.given()["events"])
+        return event_files.read_events(self.user_files()["events"])
 
-    def given(self) -> dict[str, list[str]]:
-        """List the files that people made for the block and year, by kind, see `UserFiles.opinions`."""
-        return UserFiles(str(self.user), self.config.grid.crs).opinions([self.year], [self.block])
+    def user_files(self) -> dict[str, list[str]]:
+        """List the files that people made for the block and year, by kind, see `UserFiles.quality_inputs`."""
+        return UserFiles(str(self.user), self.config.grid.crs).quality_inputs([self.year], [self.block])
 
     def references(self) -> list[event_files.Event]:
         """Read all events about the accuracy sample of the block and year."""
-        return event_files.read_events(self.given()["references"])
+        return event_files.read_events(self.user_files()["references"])
 
     def segments(self) -> NDArray[np.uint32]:
         """Read the label raster (row, column)."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from smallmines.annotation.block_year import Place
+from smallmines.annotation.block_year import BlockYear
 from smallmines.annotation.checkout_files import CheckedOut, write_checkout
 from smallmines.annotation.queue import draw_overlap, near_features, review_queue
 from smallmines.core import raster
@@ -30,7 +30,7 @@ PREDICTED = 50_000
 
 
 def checkout(
-    place: Place, annotator: str, size: int | None = None, tiles: Sequence[str] = (), everything: bool = False, dry: bool = False
+    block_year: BlockYear, annotator: str, size: int | None = None, tiles: Sequence[str] = (), everything: bool = False, dry: bool = False
 ) -> CheckedOut:
     """Check out the person's part of the review queue and the blind overlap.
 
@@ -46,25 +46,25 @@ def checkout(
     """
     import pandas as pd
 
-    people = _require_annotator(place, annotator)
-    table = place.table()
+    people = _require_annotator(block_year, annotator)
+    table = block_year.table()
     if unknown := sorted(set(tiles) - set(table["tile_id"])):
-        raise UserError(f"tiles of block {place.block}", ", ".join(unknown), "see grid/fishnet.parquet for the tiles of each block")
+        raise UserError(f"tiles of block {block_year.block}", ", ".join(unknown), "see grid/fishnet.parquet for the tiles of each block")
     if everything or tiles:
         chosen = table[np.ones(len(table), bool) if everything else table["tile_id"].isin(tiles).to_numpy()]
         rows = pd.DataFrame({"segment": chosen["segment"], "why": "tile", "order": np.arange(len(chosen), dtype=float)})
         rows = rows.assign(blind=False, inclusion=1.0)
     else:
-        own = {event.key for event in place.events() if event.annotator == annotator}
+        own = {event.key for event in block_year.events() if event.annotator == annotator}
         decided = table.loc[table["key"].isin(own).to_numpy(), "segment"]
-        queue = _queue(place, table, size)
+        queue = _queue(block_year, table, size)
         part = queue[np.arange(len(queue)) % len(people) == people.index(annotator)].reset_index(drop=True)
-        blind = _overlap(place, table, dry) if len(people) > 1 else pd.DataFrame({"segment": [], "inclusion": []})
+        blind = _overlap(block_year, table, dry) if len(people) > 1 else pd.DataFrame({"segment": [], "inclusion": []})
         rows = _mixed(part, blind[~blind["segment"].isin(decided)])
     if rows.empty:
         raise UserError("segments to label", "none: people have decided on all", "check out tiles with --tiles to label them again")
     rows = rows.assign(rank=np.arange(1, len(rows) + 1), opinions="")
-    return write_checkout(place, _shown(table, rows), place.segments, annotator, "review", dry)
+    return write_checkout(block_year, _shown(table, rows), block_year.segments, annotator, "review", dry)
 
 
 def _mixed(queue: pd.DataFrame, blind: pd.DataFrame) -> pd.DataFrame:
@@ -81,7 +81,7 @@ def _mixed(queue: pd.DataFrame, blind: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True).sort_values(["order", "segment"])
 
 
-def disputes(place: Place, annotator: str, dry: bool = False) -> CheckedOut:
+def checkout_disputed(block_year: BlockYear, annotator: str, dry: bool = False) -> CheckedOut:
     """Check out the disputed segments, with the decision of each person, to the one who adjudicates.
 
     Raises:
@@ -89,27 +89,29 @@ def disputes(place: Place, annotator: str, dry: bool = False) -> CheckedOut:
     """
     import pandas as pd
 
-    table, events = place.table(), place.events()
+    table, events = block_year.table(), block_year.events()
     disputed = table[table["provenance"] == "disputed"]
     if disputed.empty:
         raise UserError(
-            "segments about which people disagree", f"none in {place.year}, block {place.block}", "there is nothing to adjudicate"
+            "segments about which people disagree", f"none in {block_year.year}, block {block_year.block}", "there is nothing to adjudicate"
         )
     words: dict[int, dict[str, str]] = {}
     for event in events:
         details = ", ".join(part for part in (event.confidence, event.reason, event.evidence, event.evidence_date, event.note) if part)
         words.setdefault(event.key, {})[event.annotator] = f"{event.annotator}: {event.label}" + (f" ({details})" if details else "")
     # decisions transferred from other segments have other keys: of these only the labels are shown
-    moved = pd.read_csv(place.product(Layout.review)).set_index("segment")["why"].to_dict()
+    moved = pd.read_csv(block_year.product(Layout.review)).set_index("segment")["why"].to_dict()
     opinions = [
         "; ".join(text for _, text in sorted(words[key].items())) if len(words.get(key, {})) > 1 else str(moved.get(segment, ""))
         for segment, key in zip(disputed["segment"].tolist(), disputed["key"].tolist(), strict=True)
     ]
     rows = pd.DataFrame({"segment": disputed["segment"], "why": "dispute", "rank": np.arange(1, len(disputed) + 1), "opinions": opinions})
-    return write_checkout(place, _shown(table, rows.assign(blind=False, inclusion=1.0)), place.segments, annotator, "adjudication", dry)
+    return write_checkout(
+        block_year, _shown(table, rows.assign(blind=False, inclusion=1.0)), block_year.segments, annotator, "adjudication", dry
+    )
 
 
-def sample(place: Place, annotator: str, dry: bool = False) -> CheckedOut:
+def checkout_accuracy_sample(block_year: BlockYear, annotator: str, dry: bool = False) -> CheckedOut:
     """Check out the pixels of the accuracy sample that the person has not labelled; nothing shows the map's class.
 
     The sample is drawn once, from the masks of that day, and kept in `accuracy/<year>/<block>.csv`: with a second draw one could
@@ -120,14 +122,14 @@ def sample(place: Place, annotator: str, dry: bool = False) -> CheckedOut:
     """
     import pandas as pd
 
-    _require_annotator(place, annotator)
-    place.product(Layout.mask)  # raises for a year or block that the run lacks, and for a run without masks
-    geobox = place.lattice.block(place.block)
-    path = place.layout.user.accuracy_sample(place.year, place.block)
-    design = accuracy.read_design(path) if path.is_file() else _draw_sample(place, path, dry)
+    _require_annotator(block_year, annotator)
+    block_year.product(Layout.mask)  # raises for a year or block that the run lacks, and for a run without masks
+    geobox = block_year.lattice.block(block_year.block)
+    path = block_year.layout.user.accuracy_sample(block_year.year, block_year.block)
+    design = accuracy.read_design(path) if path.is_file() else _draw_sample(block_year, path, dry)
     col, row = (np.floor(axis).astype(np.int64) for axis in ~geobox.transform @ (design["x"].to_numpy(), design["y"].to_numpy()))
     inside = (row >= 0) & (row < geobox.shape.y) & (col >= 0) & (col < geobox.shape.x)
-    labelled = {event.key for event in place.references() if event.annotator == annotator}
+    labelled = {event.key for event in block_year.references() if event.annotator == annotator}
     left = np.flatnonzero(inside & ~design["key"].isin(labelled).to_numpy())
     if not len(left):
         raise UserError("pixels to label", f"none: {annotator} has labelled all of {path}", "see smallmines labels accuracy")
@@ -136,33 +138,33 @@ def sample(place: Place, annotator: str, dry: bool = False) -> CheckedOut:
     rows = design.iloc[left][["key", "tile_id", "x", "y", "inclusion"]].reset_index(drop=True)
     rows = rows.assign(segment=np.arange(1, len(left) + 1), rank=np.arange(1, len(left) + 1), why="accuracy", blind=True)
     rows = rows.assign(probability=np.nan, entropy=np.nan, **dict.fromkeys(("prediction", "previous", "opinions"), ""))
-    return write_checkout(place, pd.DataFrame(rows), lambda: pixels, annotator, "accuracy", dry)
+    return write_checkout(block_year, pd.DataFrame(rows), lambda: pixels, annotator, "accuracy", dry)
 
 
-def _draw_sample(place: Place, path: Path, dry: bool) -> pd.DataFrame:
+def _draw_sample(block_year: BlockYear, path: Path, dry: bool) -> pd.DataFrame:
     """Draw the accuracy sample of a block and year and write its design."""
-    probability = place.table()["probability"].to_numpy(np.float64)
+    probability = block_year.table()["probability"].to_numpy(np.float64)
     probability = np.concatenate([[0.0], probability])
-    segments, mask = place.segments(), raster.read(place.product(Layout.mask))[0]
+    segments, mask = block_year.segments(), raster.read(block_year.product(Layout.mask))[0]
     stratum = accuracy.strata(mask, segments, probability)
     risk = accuracy.risk_of(stratum, segments, probability)
-    seed = place.config.labels.seed + 1000 * int(place.year) + int(place.block)
-    points = accuracy.draw(stratum, risk, place.config.labels.accuracy, seed)
+    seed = block_year.config.labels.seed + 1000 * int(block_year.year) + int(block_year.block)
+    points = accuracy.draw(stratum, risk, block_year.config.labels.accuracy, seed)
     row, col = points["row"].to_numpy(), points["col"].to_numpy()
-    top, left = place.lattice.offset(place.block)
-    x, y = place.lattice.block(place.block).transform @ (col + 0.5, row + 0.5)
-    index = (row + top).astype(np.uint64) * np.uint64(place.lattice.geobox.shape.x) + (col + left).astype(np.uint64)
+    top, left = block_year.lattice.offset(block_year.block)
+    x, y = block_year.lattice.block(block_year.block).transform @ (col + 0.5, row + 0.5)
+    index = (row + top).astype(np.uint64) * np.uint64(block_year.lattice.geobox.shape.x) + (col + left).astype(np.uint64)
     design = points[["stratum", "pixels", "inclusion"]].assign(key=splitmix64(index), x=x, y=y)
-    design = design.assign(tile_id=tiles_at(place.lattice, place.block, row, col), mapped=mask[row, col])
+    design = design.assign(tile_id=tiles_at(block_year.lattice, block_year.block, row, col), mapped=mask[row, col])
     if not dry:
         with written(path) as beside:
             design[accuracy.COLUMNS].to_csv(beside, index=False, lineterminator="\n")
     return design[accuracy.COLUMNS]
 
 
-def _require_annotator(place: Place, annotator: str) -> Sequence[str]:
+def _require_annotator(block_year: BlockYear, annotator: str) -> Sequence[str]:
     """Return the annotators of the run; refuse others."""
-    people = place.config.labels.annotators
+    people = block_year.config.labels.annotators
     if annotator not in people:
         raise UserError(
             f"one of labels.annotators ({', '.join(people)})", annotator, "use one of them, or add the code to the configuration"
@@ -182,34 +184,34 @@ def _shown(table: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
     return shown.assign(prediction=names[picked["predicted"].to_numpy()], previous=previous, **{str(name): own[name] for name in own})
 
 
-def _queue(place: Place, table: pd.DataFrame, size: int | None) -> pd.DataFrame:
+def _queue(block_year: BlockYear, table: pd.DataFrame, size: int | None) -> pd.DataFrame:
     """Return the review queue of a round over all annotators."""
     import pandas as pd
 
-    settings = place.config.labels.queue
+    settings = block_year.config.labels.queue
     if size is not None:
         settings = settings.model_copy(update={"size": size})
-    review = pd.read_csv(place.product(Layout.review))
+    review = pd.read_csv(block_year.product(Layout.review))
     return review_queue(
         table,
         settings,
-        place.config.labels.seed,
+        block_year.config.labels.seed,
         review["segment"].to_numpy(np.int64),
-        _other_forests(place, table),
-        _mined_before(place, len(table)),
+        _other_forests(block_year, table),
+        _mined_before(block_year, len(table)),
     )
 
 
-def _other_forests(place: Place, table: pd.DataFrame) -> NDArray[np.float64] | None:
+def _other_forests(block_year: BlockYear, table: pd.DataFrame) -> NDArray[np.float64] | None:
     """Return the mean probability of mining by the forests of the other blocks, for `PREDICTED` segments; None: no other block."""
     from smallmines.labels.forest import matrix, predict
 
-    paths = [place.layout.forest(place.year, block) for block in place.config.blocks if block != place.block]
+    paths = [block_year.layout.forest(block_year.year, block) for block in block_year.config.blocks if block != block_year.block]
     paths = [path for path in paths if path.is_file()]
     if not paths:
         return None
     waiting = np.flatnonzero((table["provenance"] == "predicted").to_numpy())
-    chosen = np.sort(np.random.default_rng(place.config.labels.seed).permutation(waiting)[:PREDICTED])
+    chosen = np.sort(np.random.default_rng(block_year.config.labels.seed).permutation(waiting)[:PREDICTED])
     x = matrix(table.iloc[chosen])[0]
     probability = np.full(len(table), np.nan)
     if len(chosen):
@@ -232,14 +234,14 @@ def _forest(path: Path, changed: int) -> RandomForestClassifier:
     return model
 
 
-def _mined_before(place: Place, count: int) -> NDArray[np.float64] | None:
+def _mined_before(block_year: BlockYear, count: int) -> NDArray[np.float64] | None:
     """Return the share of each segment's pixels that are mining in the mask of the run's year before; None: there is no such mask."""
-    before = [year for year in place.config.year_names if int(year) < int(place.year)]
-    path = place.layout.mask(before[-1] if before else "none", place.block)
+    before = [year for year in block_year.config.year_names if int(year) < int(block_year.year)]
+    path = block_year.layout.mask(before[-1] if before else "none", block_year.block)
     if not path.is_file():
         return None
     hits, pixels = np.zeros(count + 1), np.zeros(count + 1)
-    with raster.opened(place.product(Layout.segments)) as ids, raster.opened(path) as mask:
+    with raster.opened(block_year.product(Layout.segments)) as ids, raster.opened(path) as mask:
         for window in raster.strips(ids.shape):
             labels = ids.read(1, window=window).ravel()
             mined = mask.read(1, window=window).ravel() == 1
@@ -249,20 +251,20 @@ def _mined_before(place: Place, count: int) -> NDArray[np.float64] | None:
     return share
 
 
-def _overlap(place: Place, table: pd.DataFrame, dry: bool) -> pd.DataFrame:
+def _overlap(block_year: BlockYear, table: pd.DataFrame, dry: bool) -> pd.DataFrame:
     """Return the blind overlap (segment, inclusion): drawn once and kept with people's files, the same for all annotators."""
-    folder = place.layout.user.overlap(place.year)
-    kept = [read_overlap(path) for path in sorted(folder.glob(f"{place.block}-*.csv"))]
+    folder = block_year.layout.user.overlap(block_year.year)
+    kept = [read_overlap(path) for path in sorted(folder.glob(f"{block_year.block}-*.csv"))]
     present = [overlap.merge(table[["segment", "key"]], on="key") for overlap in kept]
     usable = [rows for overlap, rows in zip(kept, present, strict=True) if len(rows) >= 0.5 * len(overlap)]
     if usable:
         return max(usable, key=len)[["segment", "inclusion"]].sort_values("segment", ignore_index=True)
-    context = place.config.labels.overlap_near
-    near = near_features(table, place.root / context, str(place.lattice.geobox.crs)) if context else None
-    drawn = draw_overlap(table, place.config.labels.overlap, place.config.labels.seed, near)
+    context = block_year.config.labels.overlap_near
+    near = near_features(table, block_year.root / context, str(block_year.lattice.geobox.crs)) if context else None
+    drawn = draw_overlap(table, block_year.config.labels.overlap, block_year.config.labels.seed, near)
     drawn = drawn.merge(table[["segment", "key", "tile_id", "area"]], on="segment")
     if not dry:
         text = drawn[["key", "tile_id", "stratum", "inclusion", "area"]].to_csv(index=False, lineterminator="\n")
-        with written(folder / f"{place.block}-{digest(text)[:8]}.csv") as beside:  # named by content: none is ever replaced
+        with written(folder / f"{block_year.block}-{digest(text)[:8]}.csv") as beside:  # named by content: none is ever replaced
             beside.write_text(text, encoding="utf-8")
     return drawn[["segment", "inclusion"]]

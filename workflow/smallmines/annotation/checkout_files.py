@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smallmines.annotation import qgis
-from smallmines.annotation.block_year import Place
+from smallmines.annotation.block_year import BlockYear
 from smallmines.annotation.checkin import pending
 from smallmines.annotation.working_copy import EDITABLE, About, Kind, copy_path, polygons_of, shapes, styles, write_base, write_copy
 from smallmines.core import raster
@@ -42,7 +42,7 @@ class CheckedOut:
 
 
 def write_checkout(
-    place: Place, rows: pd.DataFrame, segments: Callable[[], NDArray[np.uint32]], annotator: str, kind: Kind, dry: bool
+    block_year: BlockYear, rows: pd.DataFrame, segments: Callable[[], NDArray[np.uint32]], annotator: str, kind: Kind, dry: bool
 ) -> CheckedOut:
     """Write base, working copy, project and task files.
 
@@ -57,15 +57,15 @@ def write_checkout(
     """
     import geopandas as gpd
 
-    about = About(place.config.run, int(place.year), place.block, annotator, kind)
-    target = copy_path(place.user, about)
-    if target.is_file() and (left := pending(place.user, target)):
+    about = About(block_year.config.run, int(block_year.year), block_year.block, annotator, kind)
+    target = copy_path(block_year.user, about)
+    if target.is_file() and (left := pending(block_year.user, target)):
         raise UserError(f"no working copy with edits at {target}", f"{left} edits not checked in", "check it in first, or move it away")
     reasons = {str(name): int(number) for name, number in rows["why"].value_counts().items()}
     if dry:
         return CheckedOut(target, "", len(rows), rows["tile_id"].nunique(), reasons, 0.0)
-    lattice = place.lattice
-    geobox, crs = lattice.block(place.block), str(lattice.geobox.crs)
+    lattice = block_year.lattice
+    geobox, crs = lattice.block(block_year.block), str(lattice.geobox.crs)
     labels, ids = segments(), rows["segment"].to_numpy(np.int64)
     geometry = polygons_of(labels, ids, geobox)
     shown = rows[["rank", "why"]].assign(
@@ -85,14 +85,14 @@ def write_checkout(
         footprint=footprint.encode(footprint.runs_of(labels, ids), len(ids), geobox),
         shape=shapes(geometry),
     )
-    about = write_base(place.user, about, base)
+    about = write_base(block_year.user, about, base)
     empty = {name: np.full(len(shown), None, object) for name in EDITABLE}
     frame = gpd.GeoDataFrame({**empty, "edited": np.nan, **shown, "opinions": rows["opinions"]}, geometry=geometry, crs=crs)
     text = dict.fromkeys([*empty, "key", "tile_id", "why", "prediction", "previous", "opinions"], "string")
     frame = frame.astype({**text, "edited": "Int64", "rank": "int32"})
-    tasks = _tasks(lattice, place.block, base, crs)
+    tasks = _tasks(lattice, block_year.block, base, crs)
     write_copy(target, about, frame, tasks)
-    _project(place, target, lattice, tasks)
+    _project(block_year, target, lattice, tasks)
     shutil.rmtree(_tasks_folder(target), ignore_errors=True)  # of the previous copy
     if len(frame) <= OUTLINES:
         _google_earth(target, frame, tasks)
@@ -118,11 +118,11 @@ def _tasks(lattice: Lattice, block: str, base: pd.DataFrame, crs: str) -> Any:
     return frame.astype({**dict.fromkeys(["tile_id", "status", *empty], "string"), "edited": "Int64"})
 
 
-def _project(place: Place, target: Path, lattice: Lattice, tasks: Any) -> None:
+def _project(block_year: BlockYear, target: Path, lattice: Lattice, tasks: Any) -> None:
     """Write the QGIS project of a working copy: true and false colour of every year, radar, hillshade, layers of the configuration."""
     images = []
-    for year in sorted(place.config.year_names, key=lambda name: name != place.year):  # the copy's year first
-        s2, s1 = place.layout.s2(year, place.block), place.layout.s1(year, place.block)
+    for year in sorted(block_year.config.year_names, key=lambda name: name != block_year.year):  # the copy's year first
+        s2, s1 = block_year.layout.s2(year, block_year.block), block_year.layout.s1(year, block_year.block)
         for name, path, bands in (
             ("true colour", s2, (3, 2, 1)),
             ("false colour", s2, (9, 7, 3)),
@@ -131,7 +131,7 @@ def _project(place: Place, target: Path, lattice: Lattice, tasks: Any) -> None:
             if path.is_file():
                 images.append(qgis.Image(f"{year} {name}", path, bands, tuple(_limits(path, band) for band in bands)))
     images.sort(key=lambda image: ("radar" in image.name, "false" in image.name))
-    if (dem := place.layout.dem(place.block)).is_file():
+    if (dem := block_year.layout.dem(block_year.block)).is_file():
         images.append(qgis.Image("hillshade", dem))
     first = tasks.geometry.iloc[0].bounds
     with written(target.with_suffix(".qgs")) as beside:
@@ -140,7 +140,7 @@ def _project(place: Place, target: Path, lattice: Lattice, tasks: Any) -> None:
             target,
             styles(),
             images,
-            place.config.labels.map_layers,
+            block_year.config.labels.map_layers,
             str(lattice.geobox.crs),
             (first[0] - 200, first[1] - 200, first[2] + 200, first[3] + 200),
         )

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-from smallmines.annotation.block_year import Place
+from smallmines.annotation.block_year import BlockYear
 from smallmines.core import raster
 from smallmines.core.errors import UserError
 from smallmines.core.files import only_file, sha256, written
@@ -83,7 +83,7 @@ def held_out(tiles: Sequence[str], named: Collection[str], fraction: float, seed
     return set(named) | {tile for tile, lot in lots.items() if lot < fraction}
 
 
-def import_masks(place: Place, paths: Sequence[Path], held: Collection[str], number: int, dry: bool = False) -> Imported:
+def import_masks(block_year: BlockYear, paths: Sequence[Path], held: Collection[str], number: int, dry: bool = False) -> Imported:
     """Write samples and corrections of a block and year from masks.
 
     Samples are written where there are none yet: `number` random segments of each class. Corrections are written where there are
@@ -93,29 +93,31 @@ def import_masks(place: Place, paths: Sequence[Path], held: Collection[str], num
     Raises:
         UserError: no segments yet, or a mask on another grid.
     """
-    segments = place.segments()
-    features = place.features()
-    geobox = place.lattice.block(place.block)
+    segments = block_year.segments()
+    features = block_year.features()
+    geobox = block_year.lattice.block(block_year.block)
     mask, used = painted(paths, geobox)
-    forbidden = _held_pixels(place, segments.shape, held)
+    forbidden = _held_pixels(block_year, segments.shape, held)
     count = len(features)
     mask[forbidden] = UNKNOWN
     area = np.bincount(segments.ravel(), minlength=count + 1)[1:]
     mined = np.bincount(segments[mask == 1], minlength=count + 1)[1:]
     seen = mined + np.bincount(segments[mask == 0], minlength=count + 1)[1:]
     touches = np.bincount(segments[forbidden], minlength=count + 1)[1:] > 0
-    rule = place.config.labels.transfer
+    rule = block_year.config.labels.transfer
     covered = (seen >= rule.covered * area) & (seen > 0) & ~touches
     share = mined / np.maximum(seen, 1)
     label = np.where(share >= rule.purity, 1, np.where(share <= 1 - rule.purity, 0, -1))
     pure = covered & (label >= 0)
     samples = None
-    if not only_file(place.layout.user.samples(place.year, place.block).parent, place.block, SUFFIXES):
-        samples = _write_samples(place, features, np.where(pure, label, -1), number, dry)
-    corrections, iou = _write_corrections(place, features, segments, np.where(pure, label, -1), mask, [path.parent for path in used], dry)
+    if not only_file(block_year.layout.user.samples(block_year.year, block_year.block).parent, block_year.block, SUFFIXES):
+        samples = _write_samples(block_year, features, np.where(pure, label, -1), number, dry)
+    corrections, iou = _write_corrections(
+        block_year, features, segments, np.where(pure, label, -1), mask, [path.parent for path in used], dry
+    )
     if not dry and used:
-        _write_record(place, used, held)
-    own = place.lattice.cells_of(place.block)["tile_id"].isin(held)
+        _write_record(block_year, used, held)
+    own = block_year.lattice.cells_of(block_year.block)["tile_id"].isin(held)
     return Imported(len(used), int(own.sum()), int(covered.sum()), int((covered & (label < 0)).sum()), samples, corrections, iou)
 
 
@@ -151,10 +153,10 @@ def painted(paths: Sequence[Path], geobox: GeoBox) -> tuple[NDArray[np.uint8], l
     return canvas, used
 
 
-def _held_pixels(place: Place, shape: tuple[int, int], held: Collection[str]) -> NDArray[np.bool_]:
+def _held_pixels(block_year: BlockYear, shape: tuple[int, int], held: Collection[str]) -> NDArray[np.bool_]:
     """Return the pixels of a block that lie in tiles that are held out."""
-    cells = place.lattice.cells_of(place.block)
-    side = place.lattice.tile_size
+    cells = block_year.lattice.cells_of(block_year.block)
+    side = block_year.lattice.tile_size
     forbidden = np.zeros(shape, bool)
     own = cells[cells["tile_id"].isin(held)]
     for x, y in zip(own["x"].tolist(), own["y"].tolist(), strict=True):
@@ -162,23 +164,23 @@ def _held_pixels(place: Place, shape: tuple[int, int], held: Collection[str]) ->
     return forbidden
 
 
-def _write_samples(place: Place, features: pd.DataFrame, label: NDArray[np.integer[Any]], number: int, dry: bool) -> int:
+def _write_samples(block_year: BlockYear, features: pd.DataFrame, label: NDArray[np.integer[Any]], number: int, dry: bool) -> int:
     """Draw segments of each class and write `samples/<year>/<block>.csv`; return how many."""
     import pandas as pd
 
-    rng = np.random.default_rng(place.config.labels.seed + int(place.year))
+    rng = np.random.default_rng(block_year.config.labels.seed + int(block_year.year))
     turn = rank_within(label.astype(np.int64) + 1, rng.uniform(size=len(label)))
     chosen = np.flatnonzero((label >= 0) & (turn < number))
     table = pd.DataFrame({name: features[name].to_numpy()[chosen] for name in ("x", "y")})
     table = table.assign(label=np.array(["not_mining", "mining"], object)[label[chosen]], subclass="", annotator=ANNOTATOR)
     if len(table) and not dry:
-        with written(place.layout.user.samples(place.year, place.block).with_suffix(".csv")) as beside:
+        with written(block_year.layout.user.samples(block_year.year, block_year.block).with_suffix(".csv")) as beside:
             table.to_csv(beside, index=False, lineterminator="\n")
     return len(table)
 
 
 def _write_corrections(
-    place: Place,
+    block_year: BlockYear,
     features: pd.DataFrame,
     segments: NDArray[np.uint32],
     label: NDArray[np.integer[Any]],
@@ -187,21 +189,22 @@ def _write_corrections(
     dry: bool,
 ) -> tuple[int | None, float]:
     """Write the corrections as a check-in; return their number and the IoU of the corrected labels and the masks."""
-    path = place.layout.labels(place.year, place.block)
+    path = block_year.layout.labels(block_year.year, block_year.block)
     if not path.is_file():
         return None, float("nan")
     labels = tables.read(path, "labels")
     if not labels["key"].equals(features["key"]):
         raise UserError("labels of the present segmentation", "labels of another", "run the workflow up to the masks again")
     present = labels["label"].to_numpy().astype(np.int64)
-    imported = {event.key: event.label for event in place.events() if event.annotator == ANNOTATOR}
+    imported = {event.key: event.label for event in block_year.events() if event.annotator == ANNOTATOR}
     names = np.array(["not_mining", "mining"], object)
     differs = labels["provenance"].isin(["predicted", "cloud", "imported"]).to_numpy() & (label >= 0) & (label != present)
     chosen = np.flatnonzero(differs)
     chosen = chosen[[imported.get(int(features["key"].iloc[row])) != names[label[row]] for row in chosen]]
     if len(chosen) and not dry:
         event_files.write_events(
-            place.layout.user.events(place.year, place.block), _events(place, features, segments, labels, label[chosen], chosen, folders)
+            block_year.layout.user.events(block_year.year, block_year.block),
+            _events(block_year, features, segments, labels, label[chosen], chosen, folders),
         )
     after = present.copy()
     after[differs] = label[differs]
@@ -213,7 +216,7 @@ def _write_corrections(
 
 
 def _events(
-    place: Place,
+    block_year: BlockYear,
     features: pd.DataFrame,
     segments: NDArray[np.uint32],
     labels: pd.DataFrame,
@@ -223,7 +226,7 @@ def _events(
 ) -> list[event_files.Event]:
     """Return the events of the corrections."""
     ids = features["segment"].to_numpy(np.int64)[chosen]
-    footprints = footprint.encode(footprint.runs_of(segments, ids), len(ids), place.lattice.block(place.block))
+    footprints = footprint.encode(footprint.runs_of(segments, ids), len(ids), block_year.lattice.block(block_year.block))
     when = dt.datetime.now(dt.UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     evidence = "masks in " + ", ".join(sorted({folder.name for folder in folders}))
     names = ("not_mining", "mining")
@@ -232,8 +235,8 @@ def _events(
     picked["probability"] = labels["probability"].to_numpy(np.float64)[chosen].round(4)
     return [
         event_files.Event(
-            year=int(place.year),
-            block=place.block,
+            year=int(block_year.year),
+            block=block_year.block,
             key=int(row["key"]),
             x=float(row["x"]),
             y=float(row["y"]),
@@ -250,11 +253,11 @@ def _events(
     ]
 
 
-def _write_record(place: Place, used: Sequence[Path], held: Collection[str]) -> None:
+def _write_record(block_year: BlockYear, used: Sequence[Path], held: Collection[str]) -> None:
     """Write `imported/<year>/<block>.csv`: the masks that were read, and the tiles of the block that were held out."""
     import pandas as pd
 
-    tiles = sorted(set(place.lattice.cells_of(place.block)["tile_id"]) & set(held))
+    tiles = sorted(set(block_year.lattice.cells_of(block_year.block)["tile_id"]) & set(held))
     rows = [("mask", path.name, sha256(path)) for path in used] + [("held_out", tile, "") for tile in tiles]
-    with written(place.layout.user.import_record(place.year, place.block)) as beside:
+    with written(block_year.layout.user.import_record(block_year.year, block_year.block)) as beside:
         pd.DataFrame(rows, columns=["what", "name", "sha256"]).to_csv(beside, index=False, lineterminator="\n")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from smallmines.annotation.block_year import Place
+from smallmines.annotation.block_year import BlockYear
 from smallmines.core.files import read_json
 from smallmines.core.layout import Layout
 from smallmines.labels import tables
@@ -65,17 +65,17 @@ def rounds_of(events: Sequence[Event]) -> pd.DataFrame:
     return table.merge(first[["who", "base"]].assign(round=number), on=["who", "base"], how="left")[["key", "label", "corrected", "round"]]
 
 
-def progress(place: Place, threads: int = 1) -> list[Round]:
+def progress(block_year: BlockYear, threads: int = 1) -> list[Round]:
     """Return the rounds of a block and year, with the F1 of a forest after each.
 
     Raises:
         UserError: there are no samples, segments or metrics yet.
     """
-    features = place.features()
-    samples = tables.read(place.product(Layout.samples), "samples")
-    params = read_json(place.product(Layout.forest_metrics))["forest"]
-    settings = settings_of(place.config.assistant, Assistant)
-    events = rounds_of(place.events()).merge(features[["key", "segment"]], on="key")
+    features = block_year.features()
+    samples = tables.read(block_year.product(Layout.samples), "samples")
+    params = read_json(block_year.product(Layout.forest_metrics))["forest"]
+    settings = settings_of(block_year.config.assistant, Assistant)
+    events = rounds_of(block_year.events()).merge(features[["key", "segment"]], on="key")
     x = matrix(features)[0]
     tile = features["tile_id"].to_numpy(object)
     label = np.full(len(features), -1, np.int64)
@@ -129,10 +129,10 @@ def advice(rounds: Sequence[Round], differ: float) -> str:
     return f"enough: {'; '.join(reasons)}" if reasons else f"go on: the last round changed {100 * share:.1f} % of what was looked at"
 
 
-def differing(place: Place) -> float:
+def differing(block_year: BlockYear) -> float:
     """Return the share of the blind overlap that two people label differently, the largest of all pairs; NaN where no two labelled it."""
     import pandas as pd
 
-    overlap = [read_overlap(path) for path in place.given()["overlap"]]
-    pairs = agreements(place.events(), pd.concat(overlap, ignore_index=True), place.config.labels.seed) if overlap else []
+    overlap = [read_overlap(path) for path in block_year.user_files()["overlap"]]
+    pairs = agreements(block_year.events(), pd.concat(overlap, ignore_index=True), block_year.config.labels.seed) if overlap else []
     return max((1 - pair.raw for pair in pairs), default=float("nan"))

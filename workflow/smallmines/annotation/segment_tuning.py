@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio.windows import Window
 
-from smallmines.annotation.block_year import Place
+from smallmines.annotation.block_year import BlockYear
 from smallmines.core import raster
 from smallmines.core.errors import UserError
 from smallmines.core.files import only_file, written
@@ -137,18 +137,18 @@ def try_all(
             labels = mean_shift(image, valid, crop.geobox, settings, orfeo.find(settings.backend, threads), limits)
         advance()
         tried = {"spatial_radius": settings.spatial_radius, "range_radius": settings.range_radius, "min_size": settings.min_size}
-        yield tried | figures(labels, crop) | {"seconds": round(monotonic() - began, 1)}, labels
+        yield tried | measure(labels, crop) | {"seconds": round(monotonic() - began, 1)}, labels
 
 
-def figures(labels: NDArray[np.uint32], crop: Crop) -> dict[str, Any]:
-    """Measure a segmentation.
+def measure(labels: NDArray[np.uint32], crop: Crop) -> dict[str, Any]:
+    """Measure the size, homogeneity and contrast of the segments of a segmentation.
 
     Args:
         labels: uint32 (row, column), 1..n, 0 outside.
 
     Returns:
         segments, per_km2, median_px, small_share (of the area, in segments below `SMALL` px), within (share of the variance within
-        segments, mean over the bands), contrast (see `contrast`), mixed (share of the segments with labelled points that have both
+        segments, mean over the bands), contrast (see `edge_contrast`), mixed (share of the segments with labelled points that have both
         classes; None without points).
     """
     sizes = np.bincount(labels.ravel())[1:]
@@ -158,13 +158,13 @@ def figures(labels: NDArray[np.uint32], crop: Crop) -> dict[str, Any]:
         "per_km2": round(float(len(sizes) / (sizes.sum() * pixel / 1e6)), 1),
         "median_px": float(np.median(sizes)),
         "small_share": round(float(sizes[sizes < SMALL].sum() / sizes.sum()), 4),
-        "within": round(within(labels, crop.cube), 4),
-        "contrast": round(contrast(labels, crop.cube), 3),
-        "mixed": mixed(labels, crop.points, crop.classes),
+        "within": round(variance_within(labels, crop.cube), 4),
+        "contrast": round(edge_contrast(labels, crop.cube), 3),
+        "mixed": mixed_class_share(labels, crop.points, crop.classes),
     }
 
 
-def within(labels: NDArray[np.uint32], cube: NDArray[np.uint16]) -> float:
+def variance_within(labels: NDArray[np.uint32], cube: NDArray[np.uint16]) -> float:
     """Return the share of the pixels' variance that lies within segments, weighted by area, mean over the bands; 0 to 1."""
     inside = labels > 0
     number = labels[inside] - 1
@@ -179,7 +179,7 @@ def within(labels: NDArray[np.uint32], cube: NDArray[np.uint16]) -> float:
     return float(np.mean(shares))
 
 
-def contrast(labels: NDArray[np.uint32], cube: NDArray[np.uint16]) -> float:
+def edge_contrast(labels: NDArray[np.uint32], cube: NDArray[np.uint16]) -> float:
     """Return the mean spectral distance of neighbours across borders over that of neighbours inside segments; 1: no difference."""
     across: list[NDArray[np.float64]] = []
     inside: list[NDArray[np.float64]] = []
@@ -193,7 +193,7 @@ def contrast(labels: NDArray[np.uint32], cube: NDArray[np.uint16]) -> float:
     return float(apart.mean() / together.mean()) if len(apart) and len(together) and together.any() else float("nan")
 
 
-def mixed(labels: NDArray[np.uint32], points: NDArray[np.intp], classes: NDArray[np.int8]) -> float | None:
+def mixed_class_share(labels: NDArray[np.uint32], points: NDArray[np.intp], classes: NDArray[np.int8]) -> float | None:
     """Return the share of the segments with labelled points that have points of both classes; None without points."""
     number = labels[points[:, 0], points[:, 1]]
     mines, total = (np.bincount(number, weights, minlength=1)[1:] for weights in (classes.astype(float), np.ones(len(number))))
@@ -262,7 +262,7 @@ def picture(table: pd.DataFrame, labels: Sequence[NDArray[np.uint32]], crop: Cro
 
 
 def tune(
-    place: Place,
+    block_year: BlockYear,
     grid: Sequence[Segmentation],
     square: Square,
     threads: int,
@@ -281,15 +281,15 @@ def tune(
     """
     import pandas as pd
 
-    config, year, block = place.config, place.year, place.block
+    config, year, block = block_year.config, block_year.year, block_year.block
     if year not in config.year_names or block not in config.blocks:
         valid = f"years {', '.join(config.year_names)}, blocks {', '.join(config.blocks)}"
         raise UserError(f"a year and a block of the run ({valid})", f"{year}, {block}", "choose others")
-    s2 = place.layout.s2(year, block)
-    if not place.layout.grid.is_file() or not s2.is_file():
+    s2 = block_year.layout.s2(year, block)
+    if not block_year.layout.grid.is_file() or not s2.is_file():
         raise UserError(f"{s2}", "no such file", f"make it first: snakemake composites_{year}_{block} --cores 2 --configfile …")
-    crop, (row, col) = read_crop(s2, place.layout.clear(year, block), read_lattice(place.layout.grid), block, square)
-    crop = _with_samples(crop, place)
+    crop, (row, col) = read_crop(s2, block_year.layout.clear(year, block), read_lattice(block_year.layout.grid), block, square)
+    crop = _with_samples(crop, block_year)
     rows, labels = zip(*try_all(crop, grid, threads, mem_mb, advance), strict=True)
     table = pd.DataFrame(rows)
     height, width = crop.geobox.shape
@@ -298,13 +298,13 @@ def tune(
     return table
 
 
-def _with_samples(crop: Crop, place: Place) -> Crop:
+def _with_samples(crop: Crop, block_year: BlockYear) -> Crop:
     """Return the crop with the samples of the year and block, where there is one sample file."""
     import shapely
 
     from smallmines.labels.samples import LABELS, SUFFIXES, read_samples
 
-    paths = only_file(place.layout.user.samples(place.year, place.block).parent, place.block, SUFFIXES)
+    paths = only_file(block_year.layout.user.samples(block_year.year, block_year.block).parent, block_year.block, SUFFIXES)
     if len(paths) != 1:
         return crop
     samples = read_samples(paths[0], str(crop.geobox.crs))

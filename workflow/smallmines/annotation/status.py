@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from smallmines.annotation.block_year import Place
+from smallmines.annotation.block_year import BlockYear
 from smallmines.annotation.checkin import pending
 from smallmines.config.sections import Config
 from smallmines.core import raster
@@ -13,7 +13,7 @@ from smallmines.core.layout import Layout
 from smallmines.labels.label_quality import PeopleFiles, quality
 from smallmines.labels.tables import VALIDATED
 from smallmines.labels.tables import read as read_table
-from smallmines.labels.transfer import FATES, settle
+from smallmines.labels.transfer import FATES, decisions_in_force
 from smallmines.settings.transfer import Transfer
 
 if TYPE_CHECKING:
@@ -30,15 +30,15 @@ def labels_of(config: Config, root: Path = Path()) -> list[dict[str, Any]]:
         UserError: a year and block has no labels yet.
     """
     rows = []
-    for place in (Place(config, year, block, root) for year in config.year_names for block in config.blocks):
-        area = place.features()["area"].to_numpy(float)
-        labels = read_table(place.product(Layout.labels), "labels")
+    for block_year in (BlockYear(config, year, block, root) for year in config.year_names for block in config.blocks):
+        area = block_year.features()["area"].to_numpy(float)
+        labels = read_table(block_year.product(Layout.labels), "labels")
         validated = labels["provenance"].isin(VALIDATED).to_numpy()
         count = labels["provenance"].value_counts()
         rows.append(
             {
-                "year": place.year,
-                "block": place.block,
+                "year": block_year.year,
+                "block": block_year.block,
                 "segments": len(labels),
                 **{name: int(count.get(name, 0)) for name in COUNTED},
                 "open": int((labels["label"] < 0).sum()),
@@ -60,9 +60,9 @@ def transferred(config: Config, year: str, block: str, rule: Transfer, root: Pat
     Raises:
         UserError: the year and block has no segments yet.
     """
-    place = Place(config, year, block, root)
-    with raster.opened(place.product(Layout.segments)) as source:
-        settled = settle(place.events(), place.features(), lambda: source.read(1), raster.geobox_of(source), rule)
+    block_year = BlockYear(config, year, block, root)
+    with raster.opened(block_year.product(Layout.segments)) as source:
+        settled = decisions_in_force(block_year.events(), block_year.features(), lambda: source.read(1), raster.geobox_of(source), rule)
     fates = settled.lineage["fate"].value_counts()
     row = {"year": year, "block": block, "decisions": len(settled.lineage), **{name: int(fates.get(name, 0)) for name in FATES}}
     return {**row, "to_review": len(settled.review)}, settled.lineage.assign(year=year, block=block)
@@ -77,12 +77,12 @@ def quality_of(config: Config, root: Path = Path()) -> dict[str, Any]:
     files = {}
     for year in config.year_names:
         for block in config.blocks:
-            place = Place(config, year, block, root)
+            block_year = BlockYear(config, year, block, root)
             files[year, block] = PeopleFiles(
-                features=str(place.product(Layout.features)),
-                labels=str(place.product(Layout.labels)),
-                mask=str(place.product(Layout.mask)),
-                **place.given(),
+                features=str(block_year.product(Layout.features)),
+                labels=str(block_year.product(Layout.labels)),
+                mask=str(block_year.product(Layout.mask)),
+                **block_year.user_files(),
             )
     return quality(files, config.labels.seed)[0]
 

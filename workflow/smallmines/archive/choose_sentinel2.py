@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from smallmines.archive.choice import Area, Choice, Rejected
 from smallmines.archive.providers import AOT, METADATA, Provider
-from smallmines.archive.read import onto, read_asset
+from smallmines.archive.read import read_asset, read_on_grid
 from smallmines.archive.signing import ABSENT, text_of
 from smallmines.core.errors import UserError
 from smallmines.core.log import logger
@@ -184,7 +184,7 @@ def seen_by(items: Sequence[Item], provider: Provider, settings: SearchSentinel2
     """
 
     def sampled(item: Item, band: str) -> NDArray[Any]:
-        return read_asset(item.id, band, item.hrefs[band], provider, lambda source: onto(source, area.geobox, "nearest"))
+        return read_asset(item.id, band, item.hrefs[band], provider, lambda source: read_on_grid(source, area.geobox, "nearest"))
 
     classes = np.zeros(tuple(area.geobox.shape), np.uint8)
     haze = np.zeros(classes.shape, np.uint16)

@@ -81,7 +81,7 @@ def coverage(
     write_json(output, summary)
 
 
-def require(coverage_json: str | Path, minimum: float, output: str | Path) -> None:
+def require_coverage(coverage_json: str | Path, minimum: float, output: str | Path) -> None:
     """Check that every block is covered to at least `minimum`, and write the lowest share of each year and sensor.
 
     Raises:

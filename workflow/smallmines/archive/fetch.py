@@ -18,7 +18,7 @@ from rasterio.windows import Window
 
 from smallmines.archive.earthengine import connect
 from smallmines.archive.providers import BANDS, Provider, provider_of
-from smallmines.archive.read import Source, onto, read_asset, same_crs, source_window, touches
+from smallmines.archive.read import Source, read_asset, read_on_grid, same_crs, source_window, touches
 from smallmines.archive.signing import is_remote
 from smallmines.core.errors import UserError
 from smallmines.core.files import digest
@@ -211,7 +211,7 @@ def _write_on_grid(file: PixelFile, source: Source, settings: FetchSentinel2, ta
                 target.write(cube[rows].compute(scheduler="synchronous").to_numpy(), 1, window=strip)
         else:
             for strip in strips(file.grid.shape, ROWS):
-                target.write(onto(source, window_geobox(file.grid, strip), resampling), 1, window=strip)
+                target.write(read_on_grid(source, window_geobox(file.grid, strip), resampling), 1, window=strip)
 
 
 def _copy_window(file: PixelFile, source: Source, tags: dict[str, str]) -> bool:

@@ -116,7 +116,7 @@ def same_crs(source: rasterio.DatasetReader, geobox: GeoBox) -> bool:
     return not rotated and bool(geobox.crs == source.crs)
 
 
-def onto(source: rasterio.DatasetReader, geobox: GeoBox, resampling: str, nodata: int = 0) -> NDArray[Any]:
+def read_on_grid(source: rasterio.DatasetReader, geobox: GeoBox, resampling: str, nodata: int = 0) -> NDArray[Any]:
     """Read the first band of `source` on `geobox`, (row, column), in the source's dtype; `nodata` outside.
 
     In the same CRS, nearest takes the source pixel that holds the centre of the target pixel (the eastern or southern one

@@ -1,4 +1,4 @@
-"""Read Sentinel-2 through stackstac, as an option; pixels are equal to those of `onto`."""
+"""Read Sentinel-2 through stackstac, as an option; pixels are equal to those of `read.read_on_grid`."""
 
 from __future__ import annotations
 

@@ -53,12 +53,12 @@ def checkout(
     json: Json = False,
 ) -> None:
     """Check out a working copy: GeoPackage, QGIS project, and a file per tile for Google Earth."""
-    from smallmines.annotation.block_year import Place
+    from smallmines.annotation.block_year import BlockYear
     from smallmines.annotation.checkout import checkout as check_out
 
     with plain_errors(), output(json) as out:
         names = [name.strip() for name in tiles.split(",") if name.strip()]
-        _report(check_out(Place(read_config(config), year, block), annotator, size, names, everything, dry), dry, out)
+        _report(check_out(BlockYear(read_config(config), year, block), annotator, size, names, everything, dry), dry, out)
 
 
 @app.command("adjudicate")
@@ -71,21 +71,21 @@ def adjudicate(
     json: Json = False,
 ) -> None:
     """Check out the segments that people label differently, with the decision of each; the copy is checked in like any other."""
-    from smallmines.annotation.block_year import Place
-    from smallmines.annotation.checkout import disputes
+    from smallmines.annotation.block_year import BlockYear
+    from smallmines.annotation.checkout import checkout_disputed
 
     with plain_errors(), output(json) as out:
-        _report(disputes(Place(read_config(config), year, block), by, dry), dry, out)
+        _report(checkout_disputed(BlockYear(read_config(config), year, block), by, dry), dry, out)
 
 
 @app.command("sample")
 def sample(config: ConfigPath, year: Year, block: Block, annotator: Annotator, dry: Dry = False, json: Json = False) -> None:
     """Check out the pixels of the accuracy sample, drawn once by chance; decisions about them never become labels."""
-    from smallmines.annotation.block_year import Place
-    from smallmines.annotation.checkout import sample as check_out
+    from smallmines.annotation.block_year import BlockYear
+    from smallmines.annotation.checkout import checkout_accuracy_sample
 
     with plain_errors(), output(json) as out:
-        _report(check_out(Place(read_config(config), year, block), annotator, dry), dry, out)
+        _report(checkout_accuracy_sample(BlockYear(read_config(config), year, block), annotator, dry), dry, out)
 
 
 def _report(copy: CheckedOut, dry: bool, out: Output) -> None:
@@ -193,19 +193,19 @@ def rounds(
     json: Json = False,
 ) -> None:
     """Report what each round of labelling changed and what a forest learned from it, and advise when to stop."""
-    from smallmines.annotation.block_year import Place
+    from smallmines.annotation.block_year import BlockYear
     from smallmines.annotation.rounds import advice, differing, progress
 
     with plain_errors(), output(json) as out:
         settings = read_config(config)
         rows, advices = [], []
         for name, code in _places(settings, year, block):
-            place = Place(settings, name, code)
-            steps = progress(place, threads)
+            block_year = BlockYear(settings, name, code)
+            steps = progress(block_year, threads)
             for step in steps:
                 share = step.corrected / step.decisions if step.decisions else None
                 rows.append({"year": name, "block": code, **vars(step), "corrected_share": share})
-            advices.append(f"{name}, block {code}: {advice(steps, differing(place))}")
+            advices.append(f"{name}, block {code}: {advice(steps, differing(block_year))}")
         out.table("Rounds (F1: forest trained on all decisions so far, cross-validated on the samples, at its best threshold)", rows)
         out.message("\n".join(advices))
 
@@ -271,17 +271,17 @@ def import_masks(
 ) -> None:
     """Turn released masks into samples, where there are none, and into corrections of labels that differ."""
     from smallmines.annotation import released_masks
-    from smallmines.annotation.block_year import Place
+    from smallmines.annotation.block_year import BlockYear
 
     with plain_errors(), output(json) as out:
         settings = read_config(config)
         rows = []
         for name, code in _places(settings, year, block):
             paths = released_masks.masks_of(folder, name)
-            place = Place(settings, name, code)
+            block_year = BlockYear(settings, name, code)
             named = [tile.strip() for tile in tiles.split(",") if tile.strip()]
-            held = released_masks.held_out(place.lattice.cells["tile_id"].tolist(), named, fraction, settings.labels.seed)
-            rows.append({"year": name, "block": code, **asdict(released_masks.import_masks(place, paths, held, samples, dry))})
+            held = released_masks.held_out(block_year.lattice.cells["tile_id"].tolist(), named, fraction, settings.labels.seed)
+            rows.append({"year": name, "block": code, **asdict(released_masks.import_masks(block_year, paths, held, samples, dry))})
         out.table("Would be imported" if dry else "Imported", rows)
         if any(row["samples"] is None for row in rows):
             out.message("samples –: there are samples already; files that people made are never replaced")

@@ -38,7 +38,7 @@ def tune(
     from rich.progress import Progress
 
     from smallmines.annotation import segment_tuning
-    from smallmines.annotation.block_year import Place
+    from smallmines.annotation.block_year import BlockYear
     from smallmines.settings.parameters import settings_of
     from smallmines.settings.segmentation import Segmentation
 
@@ -50,8 +50,8 @@ def tune(
         folder = folder or Layout(settings.run).tuning(year, block)
         with Progress(console=Console(stderr=True), transient=True) as progress:
             bar = progress.add_task("segmenting", total=len(grid))
-            place = Place(settings, year, block)
-            table = segment_tuning.tune(place, grid, square, threads, memory_mb, folder, lambda: progress.advance(bar))
+            block_year = BlockYear(settings, year, block)
+            table = segment_tuning.tune(block_year, grid, square, threads, memory_mb, folder, lambda: progress.advance(bar))
         title = "Segmentations of one window (within: share of the variance inside segments; contrast: across borders, 1: none)"
         out.table(title, [{str(key): value for key, value in row.items()} for row in table.to_dict("records")])
         out.message(f"table and picture: {folder}/segments_tune.csv, {folder}/segments_tune.png")

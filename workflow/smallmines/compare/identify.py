@@ -43,7 +43,7 @@ ROUNDING = 0.5
 """Maximum residual in DN of a method that explains a band; rounding to whole numbers leaves about 0.2."""
 
 CLEARER = 3.0
-"""Minimum residual of every other method in units of `ROUNDING`, and minimum ratio of the wholeness of the true method to the other."""
+"""Minimum residual of every other method in units of `ROUNDING`, and minimum ratio of the two methods' integer scores."""
 
 WHOLE = 0.03
 """Minimum mean cosine of 2π · DN of recovered 20 m pixels that count as whole numbers: 1 for whole numbers, 0 for arbitrary ones."""
@@ -144,7 +144,7 @@ class Clues:
         """Start without images."""
         self.histograms: dict[str, NDArray[np.int64]] = {}
         self.residuals: list[Floats] = []
-        self.wholeness: list[Floats] = []
+        self.integer_scores: list[Floats] = []
         self.constant: list[float] = []
         self.speckle: dict[str, list[Floats]] = {"power": [], "dB": []}
         self.repeats: list[tuple[float, float, float]] = []
@@ -160,7 +160,7 @@ class Clues:
                 band = s2[PATCH_BANDS.index(name)]
                 if band.std() > 10:  # a flat band fits every method
                     self.residuals.append(residuals(band))
-                    self.wholeness.append(wholeness(band))
+                    self.integer_scores.append(integer_score(band))
                     self.constant.append(constant_share(band))
         for band in s1:
             if np.isfinite(band).all() and band.std() > 0.1:
@@ -192,7 +192,7 @@ class Clues:
         key = "sentinel2.resampling_20m"
         if len(self.residuals) < LEAST_TILES:
             return Answer(key, UNDECIDED, f"{len(self.residuals)} 20 m bands without gaps and with detail: too few")
-        residual, whole = np.median(self.residuals, axis=0), np.median(self.wholeness, axis=0)
+        residual, whole = np.median(self.residuals, axis=0), np.median(self.integer_scores, axis=0)
         places = residual.argmin(axis=1)
         nearest, smooth = (float(residual[number, place]) for number, place in enumerate(places))
         bilinear, cubic = whole[:, places[1]].tolist()
@@ -251,8 +251,8 @@ METHODS = ("nearest", "bilinear", "cubic")
 PHASES = ((0, 0), (0, 1), (1, 0), (1, 1))
 
 
-def weight(method: str, distance: Floats) -> Floats:
-    """Return the weight of a source pixel at a distance in source pixels, as GDAL has it for upsampling (cubic: a = −0.5)."""
+def kernel_weight(method: str, distance: Floats) -> Floats:
+    """Return the weight of a source pixel at a distance in source pixels, as in GDAL's kernels for upsampling (cubic: a = −0.5)."""
     d = abs(distance)
     if method == "nearest":
         return (d < 0.5).astype(np.float64)
@@ -263,11 +263,11 @@ def weight(method: str, distance: Floats) -> Floats:
 
 
 @cache
-def operator(method: str, phase: int, size: int) -> tuple[Floats, Floats]:
-    """Return the matrix that makes `size` 10 m pixels from 20 m pixels that begin at pixel `phase`, and its pseudoinverse."""
+def upsampling_matrix(method: str, phase: int, size: int) -> tuple[Floats, Floats]:
+    """Return the matrix that upsamples 20 m pixels, which begin at pixel `phase`, to `size` 10 m pixels, and its pseudoinverse."""
     at = (np.arange(size) + 0.5 - phase) / 2 - 0.5
     source = np.arange(np.floor(at.min()) - 2, np.ceil(at.max()) + 3)
-    matrix = weight(method, at[:, np.newaxis] - source[np.newaxis])
+    matrix = kernel_weight(method, at[:, np.newaxis] - source[np.newaxis])
     matrix = matrix[:, abs(matrix).sum(axis=0) > 0]
     return matrix, np.asarray(np.linalg.pinv(matrix), np.float64)
 
@@ -279,19 +279,21 @@ def residuals(band: Floats) -> Floats:
     """
     by_phase = np.empty((2, len(PHASES)))
     for number, method in enumerate(METHODS[:2]):
-        rows, cols = ([matrix @ inverse for matrix, inverse in (operator(method, phase, size) for phase in (0, 1))] for size in band.shape)
+        rows, cols = (
+            [matrix @ inverse for matrix, inverse in (upsampling_matrix(method, phase, size) for phase in (0, 1))] for size in band.shape
+        )
         along_columns = [projection @ band for projection in rows]
         for place, (row, col) in enumerate(PHASES):
             by_phase[number, place] = np.median(abs(band - along_columns[row] @ cols[col].T))
     return by_phase
 
 
-def wholeness(band: Floats) -> Floats:
-    """Return the mean cosine of 2π times the 20 m pixels recovered by bilinear and by cubic, by phase, (2, phase)."""
+def integer_score(band: Floats) -> Floats:
+    """Score how near the recovered 20 m pixels are to integers: mean cosine of 2π · DN for bilinear and cubic, by phase, (2, phase)."""
     by_phase = np.empty((2, len(PHASES)))
     for number, method in enumerate(METHODS[1:]):
         for place, (row, col) in enumerate(PHASES):
-            source = operator(method, row, band.shape[0])[1] @ band @ operator(method, col, band.shape[1])[1].T
+            source = upsampling_matrix(method, row, band.shape[0])[1] @ band @ upsampling_matrix(method, col, band.shape[1])[1].T
             by_phase[number, place] = np.cos(2 * np.pi * source[4:-4, 4:-4]).mean()  # the edges are known from one side only
     return by_phase
 

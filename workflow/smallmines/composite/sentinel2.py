@@ -11,7 +11,7 @@ every date, and with a margin around each of them the mines would never be clear
 read with a margin as wide as their reach, so the result does not depend on strips and blocks.
 
 Bright tailings and roofs can be classified as cloud on every date. A pixel that is never clear counts as clear if two dates agree on
-it, see `stable`.
+it, see `confirmed_by_another_date`.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ def composite(block: str, grid: str | Path, fetched: str | Path, settings: Senti
         for strip in strips(tuple(geobox.shape)):
             takes = list(_observations(entries, sources, strip, geobox, settings, pixels))
             done = median(takes, settings.unclear) if settings.method == "median" else first_clear(takes, settings.unclear)
-            kept = keep_stable(done, takes, settings.stable_tolerance, offset)
+            kept = accept_stable(done, takes, settings.stable_tolerance, offset)
             image.write(done.dn, window=strip)
             source.write(done.source, 1, window=strip)
             clear.write(np.where(kept, KEPT, done.grade == CLEAR).astype(np.uint8), 1, window=strip)
@@ -189,8 +189,8 @@ def median(takes: Iterable[Surface], unclear: str) -> Surface:
     return result
 
 
-def keep_stable(done: Surface, takes: Sequence[Surface], tolerance: float, offset: int) -> NDArray[np.bool_]:
-    """Set pixels that are never clear but stable to clear, in place, with the stable observation of the best rank.
+def accept_stable(done: Surface, takes: Sequence[Surface], tolerance: float, offset: int) -> NDArray[np.bool_]:
+    """Accept pixels that are never clear but stable: set them to clear, in place, with the stable observation of the best rank.
 
     Args:
         done: the composite; changed in place.
@@ -209,7 +209,7 @@ def keep_stable(done: Surface, takes: Sequence[Surface], tolerance: float, offse
     dn = np.stack([take.dn[:, row, col] for take in takes]).astype(np.int32) - offset
     near = np.stack([take.grade[row, col] == NEAR for take in takes])
     bright = np.stack([take.bright[row, col] & (take.grade[row, col] > NONE) for take in takes])
-    best = stable(dn, near, bright, tolerance)
+    best = confirmed_by_another_date(dn, near, bright, tolerance)
     for rank, take in enumerate(takes):
         y, x = row[best == rank], col[best == rank]
         done.dn[:, y, x], done.source[y, x], done.grade[y, x] = take.dn[:, y, x], take.source[y, x], CLEAR
@@ -217,7 +217,9 @@ def keep_stable(done: Surface, takes: Sequence[Surface], tolerance: float, offse
     return kept
 
 
-def stable(dn: NDArray[np.int32], near: NDArray[np.bool_], bright: NDArray[np.bool_], tolerance: float) -> NDArray[np.int64]:
+def confirmed_by_another_date(
+    dn: NDArray[np.int32], near: NDArray[np.bool_], bright: NDArray[np.bool_], tolerance: float
+) -> NDArray[np.int64]:
     """Return the index of the first observation of each pixel that another date confirms, −1 where none is confirmed.
 
     Two observations confirm each other if no band differs by more than `tolerance` of the smaller one plus `STABLE_DN`, and if both

@@ -9,8 +9,8 @@ from typing import Any
 
 
 @contextmanager
-def without(*packages: str) -> Iterator[None]:
-    """Make imports of these packages fail inside the block, as if they were not installed; packages already imported stay."""
+def hide_packages(*packages: str) -> Iterator[None]:
+    """Hide packages: their imports fail inside the block, as if they were not installed; packages already imported stay."""
     hidden = [name for name in packages if name not in sys.modules]
     sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None: an import raises ModuleNotFoundError
     try:
@@ -22,7 +22,7 @@ def without(*packages: str) -> Iterator[None]:
 
 def pandera() -> Any:
     """Import `pandera.pandas` without hypothesis, which only its example generators use; saves 0.2 s."""
-    with without("hypothesis"):
+    with hide_packages("hypothesis"):
         import pandera.backends.pandas.builtin_checks
         import pandera.pandas
 

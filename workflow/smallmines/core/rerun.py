@@ -46,7 +46,7 @@ def code(rule: str) -> list[str]:
 def reached_code(rule: str) -> list[str]:
     """Return the digests of the code that a rule reaches, frozen or not."""
     modules = sources(rule)
-    with_texts = frozenset[Path]().union(*(spoken_modules(path) for path in modules))
+    with_texts = frozenset[Path]().union(*(modules_whose_messages_reach_products(path) for path in modules))
     files = {path: digest_of(tree_of(path), path in with_texts) for path in modules} | {
         path: hashlib.sha256(path.read_bytes()).hexdigest()[:12] for module in modules for path in data_files(module)
     }
@@ -227,7 +227,7 @@ def _is_empty_format(name: str, value: object) -> bool:
 
 
 @functools.cache
-def spoken_modules(path: Path) -> frozenset[Path]:
+def modules_whose_messages_reach_products(path: Path) -> frozenset[Path]:
     """Return the modules whose error messages a module may write into a product, because it catches their errors and uses them.
 
     These are the modules of the imported functions that the `try` block calls, and all that they import. If the block calls anything

@@ -111,7 +111,7 @@ def make_splits(table: pd.DataFrame, settings: Splits) -> pd.DataFrame:
         if settings.method == "histogram_tile":
             chosen = stratified(bins_of(percent.max(axis=1)), shares, settings.seed)
         else:
-            chosen = balanced(group, percent, shares, settings.seed)
+            chosen = balanced_group_split(group, percent, shares, settings.seed)
     if settings.buffer_tiles:
         chosen = with_buffer(tiles, chosen, settings.buffer_tiles)
     if missing := sorted({name for name in SPLITS if getattr(settings, name) > 0} - set(chosen)):
@@ -134,7 +134,7 @@ def leave_block_out(tiles: pd.DataFrame, percent: Floats, settings: Splits) -> N
     group = groups_of(tiles[~inside].reset_index(drop=True), _side(tiles, percent, settings))
     share = settings.val / (settings.val + settings.train)
     chosen = np.full(len(tiles), "test", object)
-    chosen[~inside] = balanced(group, percent[~inside], {"train": 1 - share, "val": share}, settings.seed)
+    chosen[~inside] = balanced_group_split(group, percent[~inside], {"train": 1 - share, "val": share}, settings.seed)
     return chosen
 
 
@@ -175,7 +175,7 @@ def stratified(stratum: NDArray[np.int64], shares: Mapping[str, float], seed: in
     return split
 
 
-def balanced(group: NDArray[np.int64], percent: Floats, shares: Mapping[str, float], seed: int) -> NDArray[np.object_]:
+def balanced_group_split(group: NDArray[np.int64], percent: Floats, shares: Mapping[str, float], seed: int) -> NDArray[np.object_]:
     """Assign whole groups so that numbers of tiles, mining area and histograms of the class share meet the shares.
 
     Groups are assigned one by one in random order, larger ones earlier, each to the split where it brings the sums nearest to their
@@ -286,7 +286,7 @@ def folds(table: pd.DataFrame, settings: Splits, number: int = 5) -> pd.DataFram
     """Assign folds of a cross-validation over blocks, balanced like `spatial_block`: tile_id, year, fold (1…)."""
     tiles, percent = by_tile(table)
     group = groups_of(tiles, _side(tiles, percent, settings))
-    chosen = balanced(group, percent, {str(fold): 1 / number for fold in range(1, number + 1)}, settings.seed)
+    chosen = balanced_group_split(group, percent, {str(fold): 1 / number for fold in range(1, number + 1)}, settings.seed)
     ordered = table.sort_values(["year", "tile_id"], ignore_index=True)
     fold = ordered["tile_id"].map(dict(zip(tiles["tile_id"], chosen.astype(np.int64), strict=True)))
     return ordered[["tile_id", "year"]].assign(fold=fold)

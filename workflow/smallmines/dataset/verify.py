@@ -28,7 +28,7 @@ from smallmines.dataset.pixel_counts import MaskCounts, count_image, count_mask,
 from smallmines.dataset.seal import SUMS, compare_with_sums
 from smallmines.dataset.splits import read_splits
 from smallmines.grid.lattice import Lattice
-from smallmines.labels.label_quality import failing
+from smallmines.labels.label_quality import missed_gates
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -93,7 +93,7 @@ def verify(files: VerifiedFiles, expected: Expected, gates: Mapping[str, float |
     findings, checked = verify_dataset(folder, table, expected, threads)
     findings += check_splits(folder, table)
     findings += check_seal(folder, files.lists)
-    findings += [_problem("gate", "labels.json", text) for text in failing(read_json(files.label_quality), gates)]
+    findings += [_problem("gate", "labels.json", text) for text in missed_gates(read_json(files.label_quality), gates)]
     for finding in findings:
         logger.error("%s", _line(finding))
     if findings:

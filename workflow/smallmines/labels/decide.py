@@ -27,7 +27,7 @@ def decide(
         features, samples, decisions, probabilities: tables of the block and year.
         metrics: `metrics.json` of the assistant, which holds its threshold.
     """
-    table = labels(
+    table = label_segments(
         read_features(features),
         tables.read(samples, "samples"),
         tables.read(decisions, "decisions"),
@@ -39,7 +39,7 @@ def decide(
         logger.info("%s: %d segments mining, %d not, %d open", provenance, *((own == value).sum() for value in (1, 0, -1)))
 
 
-def labels(
+def label_segments(
     features: pd.DataFrame, samples: pd.DataFrame, decisions: pd.DataFrame, probabilities: pd.DataFrame, threshold: float
 ) -> pd.DataFrame:
     """Label each segment by a decision, else a sample, else an imported label, else the prediction `probability >= threshold`.

@@ -12,7 +12,7 @@ from smallmines.core.errors import UserError
 from smallmines.core.files import written
 from smallmines.core.log import logger
 from smallmines.labels import event_files, tables
-from smallmines.labels.transfer import settle
+from smallmines.labels.transfer import decisions_in_force
 from smallmines.segment.features import read_features
 from smallmines.settings.transfer import Transfer
 
@@ -37,7 +37,7 @@ def check_events(
     events = event_files.read_events(paths)
     require_home(events, int(year), block)
     with raster.opened(segments) as source:
-        settled = settle(events, read_features(features), lambda: source.read(1), raster.geobox_of(source), settings)
+        settled = decisions_in_force(events, read_features(features), lambda: source.read(1), raster.geobox_of(source), settings)
     logger.info("%d decisions in %d files", len(settled.decisions), len(paths))
     for fate, number in settled.lineage["fate"].value_counts().items():
         logger.log(logging.WARNING if fate in {"review", "lost"} else logging.INFO, "%s: %d events", fate, number)

@@ -76,7 +76,7 @@ def quality(files: Mapping[tuple[str, str], PeopleFiles], seed: int) -> tuple[di
         read = {block: _events_and_overlap(paths, int(year), block) for block, paths in blocks.items()}
         sample = pd.concat([_references(paths, int(year), block) for block, paths in blocks.items()], ignore_index=True)
         years[year] = {
-            **standing([_labels(paths) for paths in blocks.values()]),
+            **shares_by_provenance([_labels(paths) for paths in blocks.values()]),
             "agreement": {
                 "year": _pairs([event for events, _ in read.values() for event in events], [table for _, table in read.values()], seed),
                 "blocks": {block: _pairs(events, [table], seed) for block, (events, table) in read.items()},
@@ -110,8 +110,8 @@ def place_of(path: str) -> tuple[str, str]:
     return (parts[-3], parts[-2]) if parts[-1].endswith(".jsonl") else (parts[-2], Path(path).stem.partition("-")[0])
 
 
-def standing(blocks: Sequence[pd.DataFrame]) -> dict[str, Any]:
-    """Count segments and share of the area by provenance, for the labels of a year.
+def shares_by_provenance(blocks: Sequence[pd.DataFrame]) -> dict[str, Any]:
+    """Return the number of segments and the share of the area of each provenance, for the labels of a year.
 
     Args:
         blocks: label, provenance, area (pixels) of the segments of each block.
@@ -130,8 +130,8 @@ def standing(blocks: Sequence[pd.DataFrame]) -> dict[str, Any]:
     }
 
 
-def failing(document: Mapping[str, Any], gates: Mapping[str, float | None]) -> list[str]:
-    """Describe the gates of `labels.gates` that the labels of a dataset do not pass.
+def missed_gates(document: Mapping[str, Any], gates: Mapping[str, float | None]) -> list[str]:
+    """Describe each gate of `labels.gates` that the labels of a dataset miss; empty if they pass all.
 
     Args:
         document: content of `labels.json`.

@@ -44,10 +44,10 @@ class Settled:
     review: pd.DataFrame
 
 
-def settle(
+def decisions_in_force(
     events: Sequence[Event], features: pd.DataFrame, read_segments: Callable[[], Segments], geobox: GeoBox, settings: Transfer
 ) -> Settled:
-    """Return decisions, lineage and review list of a block; none depends on the order of `events`.
+    """Return the decisions in force of a block, their lineage and the review list; none depends on the order of `events`.
 
     Args:
         events: of one block and year.
@@ -77,14 +77,14 @@ def settle(
         if segments is None or not gone[layer.index].any():
             opinions.append(exact)
             continue
-        painted = _paint(layer, events, segments, features, geobox, settings)
+        painted = _labels_of_one_person(layer, events, segments, features, geobox, settings)
         opinions += [exact[~exact["segment"].isin(painted.taken["segment"])], painted.taken.assign(exact=False)]
         # a decision on exactly this segment stands unless later ones of the same person cover it
         opinions[-1]["exact"] = opinions[-1].set_index(["segment", "event"]).index.isin(exact.set_index(["segment", "event"]).index)
         fates.append(painted.fate)
         unsettled.append(painted.unsettled[~painted.unsettled["segment"].isin(exact["segment"])])
     labelled = pd.concat(opinions, ignore_index=True) if opinions else table.assign(exact=True)
-    decided, disputed = _fuse(labelled, events)
+    decided, disputed = _combine_people(labelled, events)
     review = pd.concat([disputed, *unsettled], ignore_index=True).sort_values(["segment", "why"])
     review = review[~review["segment"].isin(decided.loc[decided["label"] >= 0, "segment"])].drop_duplicates(ignore_index=True)
     return Settled(decided, _lineage(table, events, fates), review)
@@ -99,10 +99,10 @@ class _Painted:
     fate: pd.DataFrame
 
 
-def _paint(
+def _labels_of_one_person(
     layer: pd.DataFrame, events: Sequence[Event], segments: Segments, features: pd.DataFrame, geobox: GeoBox, settings: Transfer
 ) -> _Painted:
-    """Paint one person's decisions, in the order of time, as pixels on the present segments."""
+    """Transfer one person's decisions to the present segments: paint them as pixels in the order of time, and label by share."""
     import pandas as pd
 
     layer = layer.sort_values("event", ignore_index=True)
@@ -143,8 +143,8 @@ def _paint(
     return _Painted(taken, pd.DataFrame({"segment": rest["segment"].to_numpy(), "why": why}), fate)
 
 
-def _fuse(labelled: pd.DataFrame, events: Sequence[Event]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return table `decisions` from the labels of several people for each segment, and the disputed segments."""
+def _combine_people(labelled: pd.DataFrame, events: Sequence[Event]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Combine the labels of several people: return the table `decisions`, one row per segment, and the disputed segments."""
     import pandas as pd
 
     labelled = labelled.sort_values(["segment", "rank", "event"], ignore_index=True)

@@ -39,20 +39,23 @@ class UserFiles:
     crs: str
     configfiles: tuple[str, ...] = ()
 
-    def wanted(self, wildcards: YearAndBlock) -> str:
+    def sample_path(self, wildcards: YearAndBlock) -> str:
         """Return the path of the sample file without its suffix."""
         return str(UserFolder(Path(self.folder)).samples(wildcards.year, wildcards.block))
 
     def samples(self, wildcards: YearAndBlock) -> list[str]:
         """List the sample files that exist. Without any the workflow still plans, and the rule reports what is missing."""
-        return only_file(Path(self.wanted(wildcards)).parent, wildcards.block, SUFFIXES)
+        return only_file(Path(self.sample_path(wildcards)).parent, wildcards.block, SUFFIXES)
 
     def events(self, wildcards: YearAndBlock) -> list[str]:
         """List the event files that exist, sorted."""
-        return self.opinions([wildcards.year], [wildcards.block])["events"]
+        return self.quality_inputs([wildcards.year], [wildcards.block])["events"]
 
-    def opinions(self, years: Iterable[str], blocks: Iterable[str]) -> dict[str, list[str]]:
-        """List files by kind: events, (blind) overlap, design (of the accuracy sample), references (decisions about it); sorted."""
+    def quality_inputs(self, years: Iterable[str], blocks: Iterable[str]) -> dict[str, list[str]]:
+        """List the input files of the label quality by kind: events, (blind) overlap, design (of the accuracy sample), references; sorted.
+
+        References are decisions about the accuracy sample.
+        """
         folder = UserFolder(Path(self.folder))
         files: dict[str, list[Path]] = {"events": [], "overlap": [], "design": [], "references": []}
         for year, block in product(years, blocks):
@@ -71,7 +74,7 @@ class UserFiles:
         """Digest the content of the events."""
         return events_digest(self.events(wildcards))
 
-    def command(self, wildcards: YearAndBlock) -> str:
+    def candidates_command(self, wildcards: YearAndBlock) -> str:
         """Return the command that makes candidates where there are no samples yet; else empty: params must not depend on the call."""
         if self.samples(wildcards):
             return ""
