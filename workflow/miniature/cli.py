@@ -41,19 +41,19 @@ def make(
         columns = (TextColumn("{task.description:<62.62}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         with Progress(*columns, console=console, transient=True) as progress:
             bar = progress.add_task("", total=expected_steps(settings))
-            made = make_world(settings, tiles, seed, force, tell=lambda what: progress.update(bar, description=what, advance=1), aoi=aoi)
+            world = make_world(settings, tiles, seed, force, tell=lambda what: progress.update(bar, description=what, advance=1), aoi=aoi)
     console.print(
-        "Made:" if made.new else "Already there:", f"{made.tiles} tiles, {made.items} items in {made.layout.archive}/catalog.json"
+        "Made:" if world.new else "Already there:", f"{world.tiles} tiles, {world.items} items in {world.layout.archive}/catalog.json"
     )
-    console.print(f"truth in {made.layout.truth}")
-    if made.forgotten:
-        console.print(f"{made.layout.results} was made from an earlier world and was removed")
-    if made.tiles != tiles:
-        console.print(f"{made.tiles} tiles is as near to {tiles} as this outline comes")
-    if made.written:
-        console.print(f"people's files: {len(made.written)} written, first {made.written[0]}")
-    if made.kept:
-        console.print(f"people's files: {len(made.kept)} kept as they were ({made.kept[0]}, …); --force overwrites them")
+    console.print(f"truth in {world.layout.truth}")
+    if world.forgotten:
+        console.print(f"{world.layout.results} was made from an earlier world and was removed")
+    if world.tiles != tiles:
+        console.print(f"{world.tiles} tiles is as near to {tiles} as this outline comes")
+    if world.written:
+        console.print(f"people's files: {len(world.written)} written, first {world.written[0]}")
+    if world.kept:
+        console.print(f"people's files: {len(world.kept)} kept as they were ({world.kept[0]}, …); --force overwrites them")
 
 
 @app.command("score")

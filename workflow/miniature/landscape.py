@@ -124,13 +124,13 @@ def make_land(where: Place, years: Sequence[str], seed: int, scratch: Scratch) -
 
     def covered(window: Window, mine: Layer, before: Layer | None, clean: Shapes, muddy: Shapes) -> NDArray[np.uint8]:
         outer = window.wider(2)
-        found = base[outer.at]
+        codes = base[outer.at]
         if before is not None:
-            found[before[outer.at] & ~mine[outer.at]] = CODE["regrowth"]
-        found[clean.burn(outer)] = CODE["clear_water"]
-        found[muddy.burn(outer)] = CODE["turbid_river"]
-        found, mined = dig(found, mine[outer.at] & ~big.burn(outer), outer)
-        return np.asarray((found + np.uint8(128) * mined)[window.inside(outer)], np.uint8)
+            codes[before[outer.at] & ~mine[outer.at]] = CODE["regrowth"]
+        codes[clean.burn(outer)] = CODE["clear_water"]
+        codes[muddy.burn(outer)] = CODE["turbid_river"]
+        codes, mined = dig(codes, mine[outer.at] & ~big.burn(outer), outer)
+        return np.asarray((codes + np.uint8(128) * mined)[window.inside(outer)], np.uint8)
 
     for number, (year, mine) in enumerate(zip(years, mines, strict=True)):
         turbid = rivers.downstream(_per_cell(mine, rivers.grid)) > 40
@@ -193,10 +193,10 @@ def _mines(where: Place, distance: Layer, years: int, seed: int, scratch: Scratc
 
         def score(y: Index, x: Index, drift: Noise, before: Layer | None) -> Field:
             at = (y, x) if isinstance(y, slice) else np.ix_(y, x)  # type: ignore[arg-type]
-            found = 4.0 * cluster(y, x) + 1.0 * patch(y, x) - distance[at] / np.float32(5.5) + np.float32(0.5) * drift(y, x)
+            suitability = 4.0 * cluster(y, x) + 1.0 * patch(y, x) - distance[at] / np.float32(5.5) + np.float32(0.5) * drift(y, x)
             if before is not None:
-                found = np.where(reclaimed(y, x) > 1.25, -np.inf, np.where(before[at], np.inf, found))
-            return np.asarray(found, np.float32)
+                suitability = np.where(reclaimed(y, x) > 1.25, -np.inf, np.where(before[at], np.inf, suitability))
+            return np.asarray(suitability, np.float32)
 
         # 1.05: the main river, islands and specks remove about a twentieth
         least = float(np.quantile(score(rows, cols, drift, before)[inside], 1 - 1.05 * share))
@@ -223,9 +223,9 @@ def _per_cell(mine: Layer, grid: tuple[int, int]) -> NDArray[np.float64]:
         padded[: window.size[0], : window.size[1]] = mine[window.at]
         return window, padded.reshape(rows, COARSE, cols, COARSE).sum(axis=(1, 3)).astype(np.float64)
 
-    for window, found in in_threads(count, windows((mine.shape[0], mine.shape[1]))):
+    for window, counted in in_threads(count, windows((mine.shape[0], mine.shape[1]))):
         top, left = window.rows.start // COARSE, window.cols.start // COARSE
-        counts[top : top + found.shape[0], left : left + found.shape[1]] = found
+        counts[top : top + counted.shape[0], left : left + counted.shape[1]] = counted
     return counts
 
 
@@ -281,21 +281,21 @@ def _cover(
         y, x = window.at
         wild = stands(y, x) + 0.55 * hills(y, x) + 0.35 * edges(y, x)
         chance = plots.chance(window)
-        found = np.full(window.size, CODE["fallow"], np.uint8)
-        found[chance > 0.58] = CODE["crops"]
-        found[chance > 0.965] = CODE["bare_land"]
-        found[(wild > 0.15) & (chance < 0.93)] = CODE["forest"]
-        found[(wild < -0.9) & (chance < 0.18)] = CODE["forest"]
-        found[bare(y, x) > 2.45] = CODE["bare_land"]
+        codes = np.full(window.size, CODE["fallow"], np.uint8)
+        codes[chance > 0.58] = CODE["crops"]
+        codes[chance > 0.965] = CODE["bare_land"]
+        codes[(wild > 0.15) & (chance < 0.93)] = CODE["forest"]
+        codes[(wild < -0.9) & (chance < 0.18)] = CODE["forest"]
+        codes[bare(y, x) > 2.45] = CODE["bare_land"]
         village = villages.density(window)
         speck = ndtr(chances(y, x)) * np.exp(0.5 * groups(y, x))
-        found[speck < 0.85 * village] = CODE["bare_land"]
-        found[speck < 0.48 * village] = CODE["roof"]
-        found[roads.burn(window)] = CODE["road"]
+        codes[speck < 0.85 * village] = CODE["bare_land"]
+        codes[speck < 0.48 * village] = CODE["roof"]
+        codes[roads.burn(window)] = CODE["road"]
         near = distance[window.at]
-        found[sandy(y, x, np.minimum(to_road[window.at], near)) > sand_limit] = CODE["sand_winning"]
-        found[wet(y, x, near) > lake_limit] = CODE["clear_water"]
-        return found
+        codes[sandy(y, x, np.minimum(to_road[window.at], near)) > sand_limit] = CODE["sand_winning"]
+        codes[wet(y, x, near) > lake_limit] = CODE["clear_water"]
+        return codes
 
     return cover
 
@@ -316,15 +316,15 @@ class Plots:
         x = np.arange(window.cols.start, window.cols.stop, dtype=np.float32)[None] + 1.6 * self._bend[1](*window.at)
         row, col = (np.floor(part / PLOT).astype(np.intp) + 3 for part in (y, x))
         nearest = np.full(window.size, np.inf, np.float32)
-        found = np.zeros(window.size, np.float32)
+        numbers = np.zeros(window.size, np.float32)
         for down in (-1, 0, 1):
             for right in (-1, 0, 1):
                 at = ((row + down).clip(0, self._chance.shape[0] - 1), (col + right).clip(0, self._chance.shape[1] - 1))
                 away = ((at[0] - 3 + self._middles[0][at]) * PLOT - y) ** 2 + ((at[1] - 3 + self._middles[1][at]) * PLOT - x) ** 2
                 closer = away < nearest
                 nearest[closer] = away[closer]
-                found[closer] = self._chance[at][closer]
-        return found
+                numbers[closer] = self._chance[at][closer]
+        return numbers
 
 
 @dataclass(frozen=True)

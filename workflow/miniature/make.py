@@ -77,20 +77,20 @@ def make_world(
     where = place(config, tiles, seed, aoi)
     years = config.year_names
     recipe = recipe_of(config, tiles, seed, aoi)
-    known = read_json(world) if world.is_file() else {}
+    record = read_json(world) if world.is_file() else {}
     same = {recipe, *(recipe_of(config, tiles, seed, aoi, earlier.world) for earlier in earlier_versions() if earlier.world)}
-    new = known.get("recipe") not in same or not (layout.archive / "catalog.json").is_file()
+    new = record.get("recipe") not in same or not (layout.archive / "catalog.json").is_file()
     with scratch(layout.automatic, where.shape) as layers:
         land = make_land(where, years, seed, layers)
-        items = _write_archive(config, land, layout, seed, layers, tell) if new else known["items"]
+        items = _write_archive(config, land, layout, seed, layers, tell) if new else record["items"]
         if new:
             with _replaced(layout.truth) as folder:
                 _write_truth(folder, land, {"recipe": recipe, "seed": seed, "items": items})
-            if known:
+            if record:
                 _forget(layout)
         tell("area of interest and samples")
         written, kept = people.write_people(layout.user, where, land, years, seed, force)
-    return Made(layout, new, len(where.cells), items, written, kept, forgotten=bool(known) and new)
+    return Made(layout, new, len(where.cells), items, written, kept, forgotten=bool(record) and new)
 
 
 def sources() -> list[str]:
@@ -146,7 +146,7 @@ def expected_steps(config: Config) -> int:
     return 2 + years * (12 + 6) + (years > 1)
 
 
-def _write_truth(folder: Path, land: Land, known: dict[str, str | int]) -> None:
+def _write_truth(folder: Path, land: Land, about: dict[str, str | int]) -> None:
     where = land.where
     shares = {}
     for year in land.cover:
@@ -164,7 +164,7 @@ def _write_truth(folder: Path, land: Land, known: dict[str, str | int]) -> None:
         shares[year] = round(mined / inside, 6)
     write_json(
         folder / "world.json",
-        {**known, "tiles": len(where.cells), "classes": list(CLASSES), "bands": list(S2_BANDS), "mining_share": shares},
+        {**about, "tiles": len(where.cells), "classes": list(CLASSES), "bands": list(S2_BANDS), "mining_share": shares},
     )
 
 

@@ -120,7 +120,7 @@ class Product:
     """A product of a datatake.
 
     Attributes:
-        made: time of its processing.
+        processed: time of its processing.
         tile: MGRS tile.
         span: columns of the world that it covers.
         files: paths by band.
@@ -128,7 +128,7 @@ class Product:
 
     item: str
     baseline: str
-    made: dt.datetime
+    processed: dt.datetime
     tile: str
     span: slice
     files: dict[str, Path]
@@ -166,12 +166,14 @@ def write_year(catalogue: Catalogue, ground: Layer, surface: Layer, epoch: Epoch
 
 
 def _product(catalogue: Catalogue, take: Datatake, tile: str, baseline: str, reprocessed: int, shape: tuple[int, int]) -> Product:
-    made = take.start + (dt.timedelta(days=1934, hours=22) if reprocessed else dt.timedelta(hours=4, minutes=11))
+    processed = take.start + (dt.timedelta(days=1934, hours=22) if reprocessed else dt.timedelta(hours=4, minutes=11))
     code = baseline.replace(".", "")
-    item = f"{take.platform}_MSIL2A_{take.start:%Y%m%dT%H%M%S}_N{code}_R{take.orbit:03d}_T{tile}_{made:%Y%m%dT%H%M%S}"
+    item = f"{take.platform}_MSIL2A_{take.start:%Y%m%dT%H%M%S}_N{code}_R{take.orbit:03d}_T{tile}_{processed:%Y%m%dT%H%M%S}"
     first, last = (2 * round(part * shape[1] / 2) for part in TILES[tile])
     folder = catalogue.folder(COLLECTION, item)
-    return Product(item, baseline, made, tile, slice(first, last), {name: folder / f"{name}.tif" for name in (*S2_BANDS, "SCL", "AOT")})
+    return Product(
+        item, baseline, processed, tile, slice(first, last), {name: folder / f"{name}.tif" for name in (*S2_BANDS, "SCL", "AOT")}
+    )
 
 
 def _write_products(
@@ -248,7 +250,7 @@ def _describe(catalogue: Catalogue, product: Product, counts: NDArray[np.int64],
             "eo:cloud_cover": 95.0 if take.cover >= 0.95 else round(100 * float(counts[8:11].sum()) / covered, 6),
             "s2:product_uri": f"{product.item}.SAFE",
             "s2:processing_baseline": product.baseline,
-            "s2:generation_time": product.made.strftime("%Y-%m-%dT%H:%M:%S.000Z"),
+            "s2:generation_time": product.processed.strftime("%Y-%m-%dT%H:%M:%S.000Z"),
             "s2:datatake_id": f"G{take.platform}_{take.start:%Y%m%dT%H%M%S}_{take.absolute_orbit:06d}_N{product.baseline}",
             "s2:nodata_pixel_percentage": round(100 * (total - covered) / total, 6),
             "sat:relative_orbit": take.orbit,
