@@ -7,6 +7,6 @@ from smallmines.dataset.stac import write_catalogue
 from smallmines.settings.publish import Catalogue
 
 with job(snakemake.log[0]):
-    source, given = snakemake.input, snakemake.params
-    about = Catalogue(**given.about)
-    write_catalogue(read_index(source.index), given.windows, given.run, about, read_facts(source.facts), snakemake.output[0])
+    source, params = snakemake.input, snakemake.params
+    about = Catalogue(**params.about)
+    write_catalogue(read_index(source.index), params.windows, params.run, about, read_facts(source.facts), snakemake.output[0])

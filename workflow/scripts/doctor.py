@@ -7,6 +7,6 @@ from smallmines.doctor.examine import examine, write
 from smallmines.settings.doctor import Doctor
 
 with job(snakemake.log[0]):
-    folder, given = Path(snakemake.input.sums).parent, snakemake.params
-    found = examine(folder, Doctor(**given.limits), snakemake.threads)
-    write(found, given.title, snakemake.output.json, snakemake.output.page)
+    folder, params = Path(snakemake.input.sums).parent, snakemake.params
+    examined = examine(folder, Doctor(**params.limits), snakemake.threads)
+    write(examined, params.title, snakemake.output.json, snakemake.output.page)

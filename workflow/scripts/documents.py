@@ -10,9 +10,9 @@ from smallmines.dataset.index import read_index
 from smallmines.settings.publish import Documents
 
 with job(snakemake.log[0]):
-    source, given = snakemake.input, snakemake.params
-    about = Documents(**given.about)
-    statistics = {year: read_json(path) for year, path in zip(given.windows, source.statistics, strict=True)}
+    source, params = snakemake.input, snakemake.params
+    about = Documents(**params.about)
+    statistics = {year: read_json(path) for year, path in zip(params.windows, source.statistics, strict=True)}
     labels, splits, software = (read_json(path) for path in (source.label_quality, source.report, source.software))
-    sources = FactSources(read_index(source.index), labels, splits, statistics, given.windows, software)
-    write_documents(gather(sources, about, given.run, given.country), about, Path(source.index).parent)
+    sources = FactSources(read_index(source.index), labels, splits, statistics, params.windows, software)
+    write_documents(gather(sources, about, params.run, params.country), about, Path(source.index).parent)

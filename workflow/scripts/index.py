@@ -5,11 +5,11 @@ from smallmines.dataset.index import BlockFiles, IndexSources, write_index
 from smallmines.grid.lattice import read_lattice
 
 with job(snakemake.log[0]):
-    source, given = snakemake.input, snakemake.params
-    keys = [(year, block) for year in given.years for block in given.blocks]
+    source, params = snakemake.input, snakemake.params
+    keys = [(year, block) for year in params.years for block in params.blocks]
     names = ("masks", "s2", "s1", "source", "clear_mask", "segments", "labels")
     products = zip(*(getattr(source, name) for name in names), strict=True)
-    dem = dict(zip(given.blocks, source.dem, strict=True))
+    dem = dict(zip(params.blocks, source.dem, strict=True))
     files = {key: BlockFiles(**dict(zip(names, some, strict=True)), dem=dem[key[1]]) for key, some in zip(keys, products, strict=True)}
     sources = IndexSources(files, source.lists, source.fishnet, source.label_quality, source.splits)
-    write_index(sources, read_lattice(source.grid), given.country, given.windows, given.run, snakemake.output[0])
+    write_index(sources, read_lattice(source.grid), params.country, params.windows, params.run, snakemake.output[0])

@@ -6,5 +6,5 @@ from smallmines.dataset.splits import write_leakage
 from smallmines.settings.splits import Splits
 
 with job(snakemake.log[0]):
-    given = snakemake.params
-    write_leakage(read_index(snakemake.input.index), Splits(**given.config), given.frozen, snakemake.output[0])
+    params = snakemake.params
+    write_leakage(read_index(snakemake.input.index), Splits(**params.config), params.frozen, snakemake.output[0])

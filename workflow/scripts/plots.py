@@ -4,9 +4,9 @@ from smallmines.core.job import job
 from smallmines.report.plots import plots
 
 with job(snakemake.log[0]):
-    source, given = snakemake.input, snakemake.params
-    names = [f"{year}, {block}" for year in given.years for block in given.blocks]
+    source, params = snakemake.input, snakemake.params
+    names = [f"{year}, {block}" for year in params.years for block in params.blocks]
     sources = {name: getattr(source, name) for name in ("index", "blocks", "label_quality", "splits")}
     metrics = dict(zip(names, source.metrics, strict=True))
-    statistics = dict(zip(given.years, source.statistics, strict=True))
+    statistics = dict(zip(params.years, source.statistics, strict=True))
     plots(sources, metrics, statistics, dict(snakemake.output.items()))

@@ -5,7 +5,7 @@ from smallmines.dataset.verify import Expected, VerifiedFiles, verify
 from smallmines.grid.lattice import read_lattice
 
 with job(snakemake.log[0]):
-    source, given = snakemake.input, snakemake.params
+    source, params = snakemake.input, snakemake.params
     files = VerifiedFiles(source.lists, source.index, source.label_quality)
-    expected = Expected(read_lattice(source.grid), given.years, given.country)
-    verify(files, expected, given.gates, given.run, snakemake.threads, snakemake.output[0])
+    expected = Expected(read_lattice(source.grid), params.years, params.country)
+    verify(files, expected, params.gates, params.run, snakemake.threads, snakemake.output[0])
