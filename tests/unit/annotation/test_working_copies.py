@@ -161,7 +161,7 @@ def test_the_same_copy_again_adds_nothing_and_more_edits_add_themselves(block_ye
     checkin(block_year.user, given.path)
     before = {path: path.read_bytes() for path in block_year.user.rglob("*") if path.is_file()}
     again = checkin(block_year.user, given.path)
-    assert (again.events, again.known, again.file) == ((), 1, None)
+    assert (again.events, again.checked_in_before, again.file) == ((), 1, None)
     assert {path: path.read_bytes() for path in block_year.user.rglob("*") if path.is_file()} == before
     correct(given.path, fid, said)  # a second thought
     found = checkin(block_year.user, given.path)
@@ -331,7 +331,7 @@ def test_killed_at_any_step_a_check_in_can_be_done_again(block_year):
         files = sorted((trial / "events/2016/1").glob("*.jsonl"))
         assert len(files) == 1
         assert len(event_files.read_events(files)) == 1
-        assert found.known + len(found.events) == 1
+        assert found.checked_in_before + len(found.events) == 1
         assert len(list((trial / "archive/2016/1").glob("[!.]*.gpkg"))) == 1
     assert ends.count(-signal.SIGKILL) >= 2
 

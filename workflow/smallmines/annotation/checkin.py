@@ -42,7 +42,7 @@ class CheckedIn:
         events: the new events.
         file, kept: the event file and the kept copy; None where there is nothing new, or in a dry run.
         counts: new events by decision (corrected, confirmed, unsure, adjudicated, reference).
-        known: decisions of the copy that were checked in before.
+        checked_in_before: decisions of the copy that were checked in before.
         withdrawn: segments whose label was emptied after it had been checked in; the decision stays in force.
         stale: segments of the copy that the present segmentation lacks; their decisions are transferred by overlap.
         open_elsewhere: a program has the file open; what it has not saved is not read.
@@ -53,7 +53,7 @@ class CheckedIn:
     file: Path | None
     kept: Path | None
     counts: dict[str, int]
-    known: int
+    checked_in_before: int
     withdrawn: int
     stale: int
     open_elsewhere: bool

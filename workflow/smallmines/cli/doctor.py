@@ -40,15 +40,15 @@ def doctor(
         columns = (TextColumn("reading pairs"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         with Progress(*columns, console=console, transient=True) as progress:
             bar = progress.add_task("", total=pairs)
-            found = examine(folder, limits, threads, lambda count: progress.update(bar, advance=count))
+            examined = examine(folder, limits, threads, lambda count: progress.update(bar, advance=count))
         colours = {"error": "red", "warning": "yellow", "note": "blue"}
-        for finding in found.findings:
+        for finding in examined.findings:
             console.print(f"[{colours[finding.severity]}]{finding.severity}[/] ", end="")
             console.print(line(finding), markup=False, highlight=False)
-        console.print(f"{pairs} pairs: " + ", ".join(f"{found.count(severity)} {severity}s" for severity in SEVERITIES))
+        console.print(f"{pairs} pairs: " + ", ".join(f"{examined.count(severity)} {severity}s" for severity in SEVERITIES))
         if json:
-            print_json(summary(found))
+            print_json(summary(examined))
         if out is not None:
-            write(found, folder.resolve().name, out / "doctor.json", out / "doctor.html")
+            write(examined, folder.resolve().name, out / "doctor.json", out / "doctor.html")
             console.print(f"written: {out / 'doctor.html'}", markup=False)
-    raise typer.Exit(1 if found.count("error") or (strict and found.count("warning")) else 0)
+    raise typer.Exit(1 if examined.count("error") or (strict and examined.count("warning")) else 0)

@@ -119,7 +119,7 @@ def checkin(
                 continue
             new += len(result.events)
             row = {"copy": str(path), "annotator": result.about.annotator, **result.counts}
-            rows.append({**row, "checked_in_before": result.known, "stale": result.stale})
+            rows.append({**row, "checked_in_before": result.checked_in_before, "stale": result.stale})
             if result.open_elsewhere:
                 print(f"{path} is open in a program: edits that are not saved are not checked in", file=sys.stderr)
             if result.withdrawn:
