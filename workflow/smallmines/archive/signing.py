@@ -115,19 +115,19 @@ def refusal(thing: str, error: BaseException, provider: Provider) -> UserError:
     Args:
         thing: what was asked for, for the message.
     """
-    found = redacted(str(error)).replace("\n", " ")
-    if REFUSED.search(found):
-        return UserError(f"access to {thing} of the provider {provider.name}", found, provider.account)
-    if ABSENT.search(found):
+    message = redacted(str(error)).replace("\n", " ")
+    if REFUSED.search(message):
+        return UserError(f"access to {thing} of the provider {provider.name}", message, provider.account)
+    if ABSENT.search(message):
         return UserError(
             f"{thing} of the provider {provider.name}",
-            found,
+            message,
             "the catalogue names a file that is not there: run again later, or leave the item out "
             "(an edited copy of the manifest in resources/user/<run>/manifests/ takes the place of the search)",
         )
     return UserError(
         f"a readable {thing} of the provider {provider.name}",
-        found,
+        message,
         "run again (what is in the cache stays); where it fails again restore the file, or leave the item out",
     )
 

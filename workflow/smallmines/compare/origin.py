@@ -26,18 +26,18 @@ class Record:
     """Masks that a run imported as labels.
 
     Attributes:
-        known: False where the run of our patches is not known.
+        is_known: False where the run of our patches is not known.
         masks: names of the imported mask files.
         held_out: our tile ids that were held out, by year.
     """
 
-    known: bool
+    is_known: bool
     masks: frozenset[str] = frozenset()
     held_out: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     def of(self, pair: Pair) -> Labels:
         """Return where the labels of a pair's tile come from."""
-        if not self.known:
+        if not self.is_known:
             return "unknown"
         if pair.ours.header.tile_id in self.held_out.get(pair.ours.header.year, ()):
             return "held_out"
@@ -52,7 +52,7 @@ def read_record(user: Path | None) -> Record:
         user: the folder, or None where the run is not known.
     """
     if user is None:
-        return Record(known=False)
+        return Record(is_known=False)
     import pandas as pd
 
     masks: set[str] = set()

@@ -123,23 +123,23 @@ def _mining_percent(patch: Patch) -> float:
     return 100 * float((mask[valid] == 1).mean()) if valid.any() else float("nan")
 
 
-def released_ids(tile_ids: Sequence[str], known: Sequence[bool | None], published: Sequence[str]) -> tuple[list[str | None], str]:
+def released_ids(tile_ids: Sequence[str], are_released: Sequence[bool | None], published: Sequence[str]) -> tuple[list[str | None], str]:
     """Return the released id of each of our tiles, None where it is not known, and how they were matched, in words.
 
     Args:
         tile_ids: ours, each once.
-        known: whether our id is the released one; None where that is not stated.
+        are_released: whether each of our ids is the released one; None where that is not stated.
         published: the ids of the tables.
     """
     if set(tile_ids) == {name for name in published if name}:
         return list(tile_ids), "the same ids in both"
-    if not any(known):
+    if not any(are_released):
         return [None] * len(tile_ids), "no tile: nothing says which of our ids are the released ones (grid.released_ids_up_to)"
-    sure = max(int(name) for name, is_released in zip(tile_ids, known, strict=True) if is_released)
+    sure = max(int(name) for name, released in zip(tile_ids, are_released, strict=True) if released)
     behind = len(tile_ids) == RELEASED_TILES - 1 and sure == UNDECIDED[0] - 1
     ids: list[str | None] = []
-    for name, is_released in zip(tile_ids, known, strict=True):
-        if is_released:
+    for name, released in zip(tile_ids, are_released, strict=True):
+        if released:
             ids.append(name)
         else:
             ids.append(f"{int(name) + 1:04d}" if behind and int(name) >= UNDECIDED[1] else None)
@@ -154,8 +154,8 @@ def by_tile(ours: pd.DataFrame, published: pd.DataFrame) -> tuple[pd.DataFrame, 
     import pandas as pd
 
     tiles = ours.drop_duplicates("tile_id")
-    known = [None if pd.isna(flag) else bool(flag) for flag in tiles["released_id"]]
-    ids, matched = released_ids(tiles["tile_id"].tolist(), known, sorted(set(published["tile_id"])))
+    are_released = [None if pd.isna(flag) else bool(flag) for flag in tiles["released_id"]]
+    ids, matched = released_ids(tiles["tile_id"].tolist(), are_released, sorted(set(published["tile_id"])))
     placed = ours.assign(released_id=ours["tile_id"].map(dict(zip(tiles["tile_id"], ids, strict=True)))).dropna(subset=["released_id"])
     joined = placed.rename(columns={"percent": "ours_percent"}).merge(
         published.rename(columns={"tile_id": "released_id", "percent": "published_percent"}), on=["released_id", "year"]
