@@ -164,9 +164,9 @@ def figure(width: float, height: float) -> Figure:
     """Return an empty figure, in inches, with constrained layout."""
     from matplotlib.figure import Figure
 
-    made = Figure(figsize=(width, height), dpi=120, layout="constrained", facecolor="white")
-    made.set_layout_engine("constrained", w_pad=0.08, h_pad=0.1)
-    return made
+    figure = Figure(figsize=(width, height), dpi=120, layout="constrained", facecolor="white")
+    figure.set_layout_engine("constrained", w_pad=0.08, h_pad=0.1)
+    return figure
 
 
 def map_figure(shape: tuple[int, int], extra: float = 0.0) -> Figure:
@@ -228,7 +228,7 @@ def ground_scale(axes: Axes, metres: float = 1.0) -> None:
     axes.set_ylim(south, north)
 
 
-def save(made: Figure, path: str | Path) -> None:
+def save(figure: Figure, path: str | Path) -> None:
     """Write a figure as a PNG file with reproducible bytes.
 
     The figure is drawn once, while `savefig` draws a figure with a layout twice. The opaque alpha channel is left out.
@@ -236,9 +236,9 @@ def save(made: Figure, path: str | Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image
 
-    drawn = FigureCanvasAgg(made)
+    drawn = FigureCanvasAgg(figure)
     drawn.draw()
     with written(path) as beside:
         Image.fromarray(np.asarray(drawn.buffer_rgba())[..., :3]).save(
-            beside, format="png", compress_level=PNG_LEVEL, dpi=(made.dpi, made.dpi)
+            beside, format="png", compress_level=PNG_LEVEL, dpi=(figure.dpi, figure.dpi)
         )

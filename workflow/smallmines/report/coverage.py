@@ -26,8 +26,8 @@ def picture(coverage_json: str | Path, grid: str | Path, target: str | Path) -> 
     colours = ListedColormap(["#b2182b", *(blue(step / (most - 1)) for step in range(most))])
     columns = min(2, len(maps))
     rows = -(-len(maps) // columns)
-    made = canvas.figure(4.4 * columns + 1, 3.4 * rows)
-    axes = np.atleast_1d(made.subplots(rows, columns)).ravel()
+    figure = canvas.figure(4.4 * columns + 1, 3.4 * rows)
+    axes = np.atleast_1d(figure.subplots(rows, columns)).ravel()
     row, col = cells["row"].to_numpy() + 1, cells["col"].to_numpy() + 1  # with an empty frame, for the outlines
     blocks = np.zeros((row.max() + 2, col.max() + 2))
     blocks[row, col] = cells["block"].astype(int)
@@ -47,8 +47,8 @@ def picture(coverage_json: str | Path, grid: str | Path, target: str | Path) -> 
     for place in axes:
         place.set_axis_off()
     if shown is not None:
-        made.colorbar(shown, ax=list(axes), label="scenes over the tile", shrink=0.6, ticks=range(0, most + 1, max(1, most // 8)))
-    canvas.save(made, target)
+        figure.colorbar(shown, ax=list(axes), label="scenes over the tile", shrink=0.6, ticks=range(0, most + 1, max(1, most // 8)))
+    canvas.save(figure, target)
 
 
 def blue(share: float) -> tuple[float, float, float]:

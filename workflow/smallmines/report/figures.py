@@ -79,7 +79,7 @@ class Described:
         return sorted(self.facts["years"])
 
 
-def alternative_text(name: str, stem: str, known: Described) -> str:
+def alternative_text(name: str, stem: str, described: Described) -> str:
     """What a figure shows, with its main numbers, for those who do not see it.
 
     Args:
@@ -96,18 +96,18 @@ def alternative_text(name: str, stem: str, known: Described) -> str:
         "labels": _labels,
         "metrics": _metrics,
     }
-    return _overview(stem.removeprefix("overview_"), known) if name == "overview" else texts[name](known)
+    return _overview(stem.removeprefix("overview_"), described) if name == "overview" else texts[name](described)
 
 
-def _location(known: Described) -> str:
-    west, south, east, north = (round(value, 2) for value in known.facts["degrees"])
+def _location(described: Described) -> str:
+    west, south, east, north = (round(value, 2) for value in described.facts["degrees"])
     place = f"from {degrees(south, 'NS')} to {degrees(north, 'NS')} and from {degrees(west, 'EW')} to {degrees(east, 'EW')}"
-    tiles = f"{known.facts['tiles']} square tiles in {known.index['block'].nunique()} blocks {place}"
+    tiles = f"{described.facts['tiles']} square tiles in {described.index['block'].nunique()} blocks {place}"
     return f"Two maps with scale bars: the countries around the area, and {tiles}."
 
 
-def _overview(year: str, known: Described) -> str:
-    rows = known.index[known.index["year"].astype(str) == year]
+def _overview(year: str, described: Described) -> str:
+    rows = described.index[described.index["year"].astype(str) == year]
     if rows["mining_percent"].isna().all():
         return f"Map of {len(rows)} tiles in {year}, none of which has a label."
     most, empty = rows.loc[rows["mining_percent"].idxmax()], int((rows["mining_percent"] == 0).sum())
@@ -115,8 +115,8 @@ def _overview(year: str, known: Described) -> str:
     return f"Map of {len(rows)} tiles in {year} coloured by share of mining. {highest}; tiles without mining: {empty}."
 
 
-def _change(known: Described) -> str:
-    wide = known.index.pivot_table(index="tile_id", columns="year", values="mining_percent")
+def _change(described: Described) -> str:
+    wide = described.index.pivot_table(index="tile_id", columns="year", values="mining_percent")
     texts = []
     for before, after in pairwise(sorted(wide.columns)):
         change = (wide[after] - wide[before]).dropna()
@@ -129,49 +129,49 @@ def _change(known: Described) -> str:
     )
 
 
-def _class_share(known: Described) -> str:
-    means = known.index.groupby(["year", "block"])["mining_percent"].mean()
+def _class_share(described: Described) -> str:
+    means = described.index.groupby(["year", "block"])["mining_percent"].mean()
     texts = []
     for year, of_year in means.groupby(level="year"):
         of_blocks = of_year.droplevel("year")
         lowest, highest = f"{of_blocks.min():.1f} % in block {of_blocks.idxmin()}", f"{of_blocks.max():.1f} % in block {of_blocks.idxmax()}"
         texts.append(f"{year}: from {lowest} to {highest}")
-    few = 100 * (known.index["mining_percent"] < 10).mean()
+    few = 100 * (described.index["mining_percent"] < 10).mean()
     return f"Bar charts. Mean share of mining by block, {'; '.join(texts)}. {few:.0f} % of the pairs have less than 10 %."
 
 
-def _splits(known: Described) -> str:
-    counts = ", ".join(f"{name} {count}" for name, count in known.facts["splits"].items())
-    leak = known.facts["leakage"]["r2"]
-    told = "not defined" if leak is None else f"{leak:.2f}".replace("-", "−")
-    return f"Maps of the tiles by split ({counts} pairs). Place and year alone predict the test's mining share with R² {told}."
+def _splits(described: Described) -> str:
+    counts = ", ".join(f"{name} {count}" for name, count in described.facts["splits"].items())
+    leak = described.facts["leakage"]["r2"]
+    r2 = "not defined" if leak is None else f"{leak:.2f}".replace("-", "−")
+    return f"Maps of the tiles by split ({counts} pairs). Place and year alone predict the test's mining share with R² {r2}."
 
 
-def _examples(known: Described) -> str:
-    rows = most_mining(known.index)
+def _examples(described: Described) -> str:
+    rows = most_mining(described.index)
     named = ", ".join(f"{row['tile_id']} in {row['year']} ({row['mining_percent']:.0f} %)" for row in rows.to_dict("records"))
     return f"Satellite images and masks of {len(rows)} tiles: {named}. Mining is marked in red-orange."
 
 
-def _radiometry(known: Described) -> str:
-    bands = known.facts["bands"]
-    means = [f"{year}: B04 {bands[year]['B04']['mean']:.0f} DN, VV {bands[year]['VV']['mean']:.1f} dB" for year in known.years]
+def _radiometry(described: Described) -> str:
+    bands = described.facts["bands"]
+    means = [f"{year}: B04 {bands[year]['B04']['mean']:.0f} DN, VV {bands[year]['VV']['mean']:.1f} dB" for year in described.years]
     return f"Box plots of 13 bands by year. Means, {'; '.join(means)}.".replace("-", "−")
 
 
-def _labels(known: Described) -> str:
+def _labels(described: Described) -> str:
     texts = []
-    for year in known.years:
-        one = known.facts["years"][year]
-        parts = [f"{one['validated_percent']:.1f} % of the area reviewed by people"]
-        parts += [f"κ {pair['kappa']:.2f}" for pair in one["agreement"] if pair["kappa"] is not None]
-        parts += [f"IoU of mining {one['accuracy']['iou']['value']:.2f}"] if one["accuracy"] else []
+    for year in described.years:
+        facts = described.facts["years"][year]
+        parts = [f"{facts['validated_percent']:.1f} % of the area reviewed by people"]
+        parts += [f"κ {pair['kappa']:.2f}" for pair in facts["agreement"] if pair["kappa"] is not None]
+        parts += [f"IoU of mining {facts['accuracy']['iou']['value']:.2f}"] if facts["accuracy"] else []
         texts.append(f"{year}: {', '.join(parts)}")
     return f"Charts of provenance, agreement and accuracy. {'; '.join(texts)}."
 
 
-def _metrics(known: Described) -> str:
-    if not known.ious:
+def _metrics(described: Described) -> str:
+    if not described.ious:
         return "Scatter plots of IoU and F1 of the forests by year and block."
-    low, middle, high = np.quantile(known.ious, (0, 0.5, 1))
+    low, middle, high = np.quantile(described.ious, (0, 0.5, 1))
     return f"Scatter plots of IoU and F1 by year and block. Re-weighted IoU from {low:.2f} to {high:.2f}, median {middle:.2f}."

@@ -60,8 +60,8 @@ def location(index: gpd.GeoDataFrame, blocks: gpd.GeoDataFrame, target: str | Pa
         blocks: grid/blocks.parquet.
     """
     tiles = index.drop_duplicates("tile_id")
-    made = canvas.figure(10.6, 5.0)
-    region, near = made.subplots(1, 2, width_ratios=(1, 1.45))
+    figure = canvas.figure(10.6, 5.0)
+    region, near = figure.subplots(1, 2, width_ratios=(1, 1.45))
     _region(region, tiles.to_crs("EPSG:4326").total_bounds)
     names = sorted(tiles["block"].unique(), key=int)
     for number, name in enumerate(names):
@@ -73,7 +73,7 @@ def location(index: gpd.GeoDataFrame, blocks: gpd.GeoDataFrame, target: str | Pa
     near.annotate("N", (0.965, 0.985), (0.965, 0.87), "axes fraction", arrowprops={"arrowstyle": "-|>", "color": canvas.INK}, ha="center")
     near.set(xlabel="", ylabel="")
     near.set_title(f"{len(tiles)} tiles in {len(names)} block{'s' * (len(names) > 1)} ({tiles.crs})")
-    canvas.save(made, target)
+    canvas.save(figure, target)
 
 
 def _region(axes: Axes, bounds: NDArray[np.float64]) -> None:
@@ -179,8 +179,8 @@ def overview(index: gpd.GeoDataFrame, blocks: gpd.GeoDataFrame, year: str, targe
     grid = tile_grid(rows, rows["mining_percent"].to_numpy())
     scale = PowerNorm(0.5, 0, max(float(np.nanmax(index["mining_percent"], initial=0)), 1.0))  # one for all years
     height = 5.0 * (grid.shape[0] + 1) / (grid.shape[1] + 1)
-    made = canvas.figure(6.4, min(max(height, 2.4), 8) + 0.6)
-    axes = made.subplots()
+    figure = canvas.figure(6.4, min(max(height, 2.4), 8) + 0.6)
+    axes = figure.subplots()
     axes.imshow(np.ma.masked_invalid(grid.values), extent=grid.extent, cmap="YlOrBr", norm=scale, interpolation="nearest")
     empty = np.ma.masked_where(grid.values != 0, np.zeros(grid.shape))
     axes.imshow(empty, extent=grid.extent, cmap="Greys", vmin=-0.2, vmax=1, interpolation="nearest")
@@ -190,8 +190,8 @@ def overview(index: gpd.GeoDataFrame, blocks: gpd.GeoDataFrame, year: str, targe
     axes.set(xlabel="", ylabel="")
     count = int((rows["mining_percent"] == 0).sum())
     axes.set_title(f"{year}: {len(rows)} tiles, {count} without mining")
-    made.colorbar(ScalarMappable(scale, "YlOrBr"), ax=axes, shrink=0.7, label="mining in the tile, %").outline.set_visible(False)
-    canvas.save(made, target)
+    figure.colorbar(ScalarMappable(scale, "YlOrBr"), ax=axes, shrink=0.7, label="mining in the tile, %").outline.set_visible(False)
+    canvas.save(figure, target)
 
 
 def splits_plot(index: gpd.GeoDataFrame, report: Mapping[str, Any], target: str | Path) -> None:
@@ -207,8 +207,8 @@ def splits_plot(index: gpd.GeoDataFrame, report: Mapping[str, Any], target: str 
     years = sorted(index["year"].unique())
     names = list(SPLIT_COLOURS)
     colours = ListedColormap(list(SPLIT_COLOURS.values()))
-    made = canvas.figure(3.6 * len(years) + 4.6, 3.7)
-    *maps, right = made.subplots(1, len(years) + 1, width_ratios=[*(3.6 for _ in years), 4.2])
+    figure = canvas.figure(3.6 * len(years) + 4.6, 3.7)
+    *maps, right = figure.subplots(1, len(years) + 1, width_ratios=[*(3.6 for _ in years), 4.2])
     for axes, year in zip(maps, years, strict=True):
         rows = index[index["year"] == year]
         grid = tile_grid(rows, [names.index(name) for name in rows["split"]])
@@ -217,8 +217,8 @@ def splits_plot(index: gpd.GeoDataFrame, report: Mapping[str, Any], target: str 
         axes.set_title(f"{year} ({report['source']})")
     present = [name for name in names if (index["split"] == name).any()]
     handles = [Patch(facecolor=SPLIT_COLOURS[name], label=f"{name}: {report['rows'][name]} pairs") for name in present]
-    made.legend(handles=handles, loc="outside lower left", ncols=len(present))
-    methods = {"in force": report["leakage"], **{name: one for name, one in report["methods"].items() if "error" not in one}}
+    figure.legend(handles=handles, loc="outside lower left", ncols=len(present))
+    methods = {"in force": report["leakage"], **{name: method for name, method in report["methods"].items() if "error" not in method}}
     position = np.arange(len(methods))
     for key, marker, colour, label in (
         ("r2", "o", canvas.SERIES[0], "R² of the mining share (−1: −1 or less)"),
@@ -233,7 +233,7 @@ def splits_plot(index: gpd.GeoDataFrame, report: Mapping[str, Any], target: str 
     right.grid(axis="x")
     right.legend(loc="upper center", bbox_to_anchor=(0.4, -0.08), ncols=1)
     right.set_title("Test predicted from place and year alone")
-    canvas.save(made, target)
+    canvas.save(figure, target)
 
 
 def change_plot(index: gpd.GeoDataFrame, target: str | Path) -> None:
@@ -243,8 +243,8 @@ def change_plot(index: gpd.GeoDataFrame, target: str | Path) -> None:
     years = sorted(index["year"].unique())
     steps = list(pairwise(years)) or [(years[0], years[0])]
     rows, cols = int(np.ptp(index["row"])) + 1, int(np.ptp(index["col"])) + 1
-    made = canvas.figure(6.6 * len(steps), max(3.2, 5.6 * (rows + 1) / (cols + 1)))
-    for axes, (before, after) in zip(made.subplots(1, len(steps), squeeze=False)[0], steps, strict=True):
+    figure = canvas.figure(6.6 * len(steps), max(3.2, 5.6 * (rows + 1) / (cols + 1)))
+    for axes, (before, after) in zip(figure.subplots(1, len(steps), squeeze=False)[0], steps, strict=True):
         early = index[index["year"] == before].set_index("tile_id")["mining_percent"]
         late = index[index["year"] == after]
         grid = tile_grid(late, late["mining_percent"].to_numpy() - early.reindex(late["tile_id"]).to_numpy())
@@ -252,5 +252,5 @@ def change_plot(index: gpd.GeoDataFrame, target: str | Path) -> None:
         shown = axes.imshow(grid.values, extent=grid.extent, cmap="PuOr_r", norm=TwoSlopeNorm(0, -most, most), interpolation="nearest")
         _frame(axes, late.total_bounds.tolist())
         axes.set_title("one year only" if before == after else f"{before} to {after}")
-        made.colorbar(shown, ax=axes, shrink=0.75, label="change of mining, % of the tile").outline.set_visible(False)
-    canvas.save(made, target)
+        figure.colorbar(shown, ax=axes, shrink=0.75, label="change of mining, % of the tile").outline.set_visible(False)
+    canvas.save(figure, target)

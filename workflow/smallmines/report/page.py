@@ -65,9 +65,9 @@ def write_page(sources: Sources, about: Page, target: str | Path) -> None:
     facts: Mapping[str, Any] = read_json(sources.facts)
     doctor: Mapping[str, Any] = read_json(sources.doctor)
     index = read_index(sources.index)
-    known = Described(facts, index, split_shares(index), forest_ious(sources.metrics))
+    described = Described(facts, index, split_shares(index), forest_ious(sources.metrics))
     agreement = any(year["agreement"] for year in facts["years"].values())
-    assessed = [year for year in known.years if facts["years"][year]["accuracy"]]
+    assessed = [year for year in described.years if facts["years"][year]["accuracy"]]
     loader = jinja2.FileSystemLoader(Path(__file__).with_name("templates"))
     environment = jinja2.Environment(loader=loader, undefined=jinja2.StrictUndefined, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"num": number, "interval": interval}
@@ -75,12 +75,12 @@ def write_page(sources: Sources, about: Page, target: str | Path) -> None:
         facts=facts,
         about=about,
         doctor=doctor,
-        figures={figure.name: figure for figure in _figures(sources.plots, known)},
-        shares=known.shares,
-        acquisitions=acquisitions(map(read_json, sources.manifests), {year: facts["years"][year]["scenes"] for year in known.years}),
+        figures={figure.name: figure for figure in _figures(sources.plots, described)},
+        shares=described.shares,
+        acquisitions=acquisitions(map(read_json, sources.manifests), {year: facts["years"][year]["scenes"] for year in described.years}),
         matrices=confusion(pd.read_csv(sources.points, dtype={"year": str}), assessed) if assessed else [],
         classes=list(CLASSES.values()),
-        forests=known.ious,
+        forests=described.ious,
         masks=[facts["years"][year]["accuracy"]["iou"]["value"] for year in assessed],
         families=passed(doctor, agreement),
         provenances=[name for name in PROVENANCES if any(year["provenance"].get(name) for year in facts["years"].values())],
@@ -93,12 +93,12 @@ def write_page(sources: Sources, about: Page, target: str | Path) -> None:
         beside.write_text(text, encoding="utf-8")
 
 
-def _figures(plots: Sequence[str | Path], known: Described) -> list[Figure]:
+def _figures(plots: Sequence[str | Path], described: Described) -> list[Figure]:
     """The figures of which there is a picture, in the order of `FIGURES`."""
     figures = []
     for name, (heading, caption) in FIGURES.items():
         paths = sorted(path for path in map(Path, plots) if path.stem == name or path.stem.startswith(f"{name}_2"))
-        images = [(alternative_text(name, path.stem, known), base64.b64encode(path.read_bytes()).decode()) for path in paths]
+        images = [(alternative_text(name, path.stem, described), base64.b64encode(path.read_bytes()).decode()) for path in paths]
         if images:
             figures.append(Figure(name, heading, caption, tuple(images)))
     return figures

@@ -69,10 +69,10 @@ class BlockView:
 def rgb(view: BlockView, target: str) -> None:
     """Draw Sentinel-2 in natural colours."""
     colours = view.rgb()
-    made = canvas.map_figure(colours.shape[:2])
+    figure = canvas.map_figure(colours.shape[:2])
     title = view.title("Sentinel-2 B04, B03, B02 (2–98 % of the clear pixels)")
-    canvas.show(made.subplots(), colours, title, view.metres(colours))
-    canvas.save(made, target)
+    canvas.show(figure.subplots(), colours, title, view.metres(colours))
+    canvas.save(figure, target)
 
 
 def radar(view: BlockView, target: str) -> None:
@@ -81,10 +81,10 @@ def radar(view: BlockView, target: str) -> None:
     valid = np.isfinite(power).all(axis=0)
     bands = np.stack([power[0], power[1], power[0] - power[1]])
     colours = canvas.faded(canvas.stretched(np.nan_to_num(bands), valid), view.own(valid.shape))
-    made = canvas.map_figure(valid.shape)
+    figure = canvas.map_figure(valid.shape)
     title = view.title("Sentinel-1 VV, VH, VV − VH in dB (2–98 % stretch)")
-    canvas.show(made.subplots(), colours, title, view.metres(colours))
-    canvas.save(made, target)
+    canvas.show(figure.subplots(), colours, title, view.metres(colours))
+    canvas.save(figure, target)
 
 
 def hillshade(view: BlockView, target: str) -> None:
@@ -101,12 +101,12 @@ def hillshade(view: BlockView, target: str) -> None:
     shade = shaded(np.where(valid, height, low), metres)
     colours = (colormaps["cividis"](scale(np.nan_to_num(height)))[..., :3] * (0.35 + 0.75 * shade[..., None])).clip(0, 1).astype(np.float32)
     colours[~valid] = canvas.NO_DATA
-    made = canvas.map_figure(height.shape, 1.0)
-    axes = made.subplots()
+    figure = canvas.map_figure(height.shape, 1.0)
+    axes = figure.subplots()
     colours = canvas.faded(colours, view.own(height.shape))
     canvas.show(axes, colours, view.title("Copernicus DEM, shaded (relief × 3)"), metres)
-    made.colorbar(ScalarMappable(scale, "cividis"), ax=axes, shrink=0.7, label="height above EGM2008 in m")
-    canvas.save(made, target)
+    figure.colorbar(ScalarMappable(scale, "cividis"), ax=axes, shrink=0.7, label="height above EGM2008 in m")
+    canvas.save(figure, target)
 
 
 def shaded(height: NDArray[Any], metres: float, exaggeration: float = 3.0) -> NDArray[np.float32]:
@@ -133,10 +133,10 @@ def segments(view: BlockView, target: str) -> None:
     lines = canvas.enlarged(labels, times)
     colours[canvas.edges(lines) | canvas.edges(lines[::-1, ::-1])[::-1, ::-1]] = canvas.MINING
     count = np.unique(labels[labels > 0]).size
-    made = canvas.map_figure(labels.shape)
+    figure = canvas.map_figure(labels.shape)
     title = view.title(f"{count} segments in the middle tile")
-    canvas.show(made.subplots(), colours, title, view.lattice.block(view.block).transform.a / times)
-    canvas.save(made, target)
+    canvas.show(figure.subplots(), colours, title, view.lattice.block(view.block).transform.a / times)
+    canvas.save(figure, target)
 
 
 def middle_tile(lattice: Lattice, block: str) -> rasterio.windows.Window:
@@ -167,11 +167,11 @@ def scenes(view: BlockView, target: str) -> None:
                 label=f"{scene_name(int(value), names)}: {percent(float((number[own] == value).mean()))}",
             )
         )
-    made = canvas.map_figure(number.shape, 3.4)
-    axes = made.subplots()
+    figure = canvas.map_figure(number.shape, 3.4)
+    axes = figure.subplots()
     canvas.show(axes, canvas.faded(colours, own), view.title("scene of each Sentinel-2 pixel"), view.metres(number))
-    made.legend(handles=handles, loc="outside right upper", fontsize=10, title="share of the block", frameon=False)
-    canvas.save(made, target)
+    figure.legend(handles=handles, loc="outside right upper", fontsize=10, title="share of the block", frameon=False)
+    canvas.save(figure, target)
 
 
 def seams(view: BlockView, target: str) -> None:
@@ -193,12 +193,12 @@ def seams(view: BlockView, target: str) -> None:
             both = " / ".join(scene_name(scene, names) for scene in seam["numbers"])
             text = f"{both}\n{seam['km']:.1f} km; step {np.abs(step).max():.0f} DN at most, neighbours differ by {np.nanmax(usual):.0f}"
             handles.append(Patch(facecolor=colour, edgecolor="black", label=text))
-    made = canvas.map_figure(number.shape, 5.2)
+    figure = canvas.map_figure(number.shape, 5.2)
     title = view.title(f"seams of the Sentinel-2 composite ({sum(seam['km'] for seam in found_seams):.0f} km)")
-    canvas.show(made.subplots(), colours, title, view.metres(number))
+    canvas.show(figure.subplots(), colours, title, view.metres(number))
     heading = "median step across the seam, largest of ten bands" if found_seams else "no seams between clear pixels"
-    made.legend(handles=handles, loc="outside right upper", fontsize=8, title=heading, frameon=False)
-    canvas.save(made, target)
+    figure.legend(handles=handles, loc="outside right upper", fontsize=8, title=heading, frameon=False)
+    canvas.save(figure, target)
 
 
 def _meeting(number: NDArray[np.uint8], pairs: list[tuple[int, int]]) -> NDArray[np.int32]:
@@ -222,8 +222,8 @@ def steps(view: BlockView, target: str) -> None:
     valid = np.isfinite(power)
     grey = canvas.stretched(np.stack([np.nan_to_num(power)] * 3), valid)
     metres, geobox = view.metres(power), view.lattice.block(view.block)
-    made = canvas.map_figure(power.shape, 4.2)
-    axes, bars = made.subplots(1, 2, width_ratios=(1.6, 1))
+    figure = canvas.map_figure(power.shape, 4.2)
+    axes, bars = figure.subplots(1, 2, width_ratios=(1.6, 1))
     canvas.show(axes, canvas.faded(grey, view.own(valid.shape)), view.title("joins of Sentinel-1 slices"), metres)
     for index, join in enumerate(joins):
         x, y = np.array(join["line"]).T
@@ -245,7 +245,7 @@ def steps(view: BlockView, target: str) -> None:
     bars.set_xlabel("step first − second slice in dB")
     bars.set_title("Step across each join" if joins else "No joins in this block", fontsize=12)
     bars.set_axis_on() if joins else bars.set_axis_off()
-    canvas.save(made, target)
+    canvas.save(figure, target)
 
 
 def percent(share: float) -> str:
@@ -278,12 +278,12 @@ def probability(view: BlockView, target: str) -> None:
     lookup = np.full(int(max(number.max(), segment.max())) + 1, np.nan, np.float32)
     lookup[segment] = values
     shown = np.ma.masked_invalid(lookup[number])
-    made = canvas.map_figure(number.shape, 1.0)
-    axes = made.subplots()
+    figure = canvas.map_figure(number.shape, 1.0)
+    axes = figure.subplots()
     axes.set_facecolor(canvas.NO_DATA)
     canvas.show(axes, shown, view.title("probability of mining"), view.metres(number), cmap="viridis", vmin=0, vmax=1)
-    made.colorbar(ScalarMappable(Normalize(0, 1), "viridis"), ax=axes, shrink=0.7, label="probability (forest, before the threshold)")
-    canvas.save(made, target)
+    figure.colorbar(ScalarMappable(Normalize(0, 1), "viridis"), ax=axes, shrink=0.7, label="probability (forest, before the threshold)")
+    canvas.save(figure, target)
 
 
 def mask(view: BlockView, target: str) -> None:
@@ -295,14 +295,14 @@ def mask(view: BlockView, target: str) -> None:
     colours = canvas.masked(view.rgb(), np.where(own, values, 0).astype(np.uint8))
     valid = own & (values != 255)
     share = (values[valid] == 1).mean() if valid.any() else 0.0
-    made = canvas.map_figure(values.shape)
-    canvas.show(made.subplots(), colours, view.title("mask"), view.metres(values))
+    figure = canvas.map_figure(values.shape)
+    canvas.show(figure.subplots(), colours, view.title("mask"), view.metres(values))
     handles = [
         Patch(facecolor=(*canvas.MINING, 0.5), edgecolor=canvas.MINING, label=f"mining ({share:.1%})"),
         Patch(facecolor=canvas.NO_DATA, edgecolor=(0.45, 0.45, 0.45), hatch="////", label="no data or left open"),
     ]
-    made.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=10, frameon=False)
-    canvas.save(made, target)
+    figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=10, frameon=False)
+    canvas.save(figure, target)
 
 
 def block_pictures(sources: Mapping[str, str], lattice: Lattice, year: str, block: str, targets: Mapping[str, str]) -> None:

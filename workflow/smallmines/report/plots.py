@@ -28,8 +28,8 @@ def class_share(index: pd.DataFrame, target: str | Path) -> None:
     from matplotlib.ticker import ScalarFormatter
 
     years, blocks = sorted(index["year"].unique()), sorted(index["block"].unique(), key=int)
-    made = canvas.figure(10.6, 4.0)
-    left, right = made.subplots(1, 2)
+    figure = canvas.figure(10.6, 4.0)
+    left, right = figure.subplots(1, 2)
     means = index.groupby(["block", "year"])["mining_percent"].mean()
     every = index.groupby("year")["mining_percent"].mean()
     bins = ["0", *(f"{low}–{low + 10}" for low in range(0, 100, 10))]
@@ -48,10 +48,10 @@ def class_share(index: pd.DataFrame, target: str | Path) -> None:
     right.set_ylabel("tiles")
     right.set_title("Tiles by share of mining")
     right.yaxis.set_major_formatter(ScalarFormatter())
-    made.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=len(years))
+    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=len(years))
     for axes in (left, right):
         axes.margins(y=0.15)
-    canvas.save(made, target)
+    canvas.save(figure, target)
 
 
 def _bars(axes: Axes, position: int, of: int, heights: Any, label: str, form: str) -> None:
@@ -92,8 +92,8 @@ def metrics_plot(metrics: Mapping[str, str | Path], target: str | Path) -> None:
     }
     names = list(metrics)
     values = [(names.index(name), path, value) for name, file in metrics.items() for path, value in scores(read_json(file))]
-    made = canvas.figure(max(8.8, 2 + 0.9 * len(metrics)), 4.2)
-    for axes, measure in zip(made.subplots(1, 2, sharey=True), ("iou", "f1"), strict=True):
+    figure = canvas.figure(max(8.8, 2 + 0.9 * len(metrics)), 4.2)
+    for axes, measure in zip(figure.subplots(1, 2, sharey=True), ("iou", "f1"), strict=True):
         for key, (label, look) in looks.items():
             points = [(place, value) for place, path, value in values if path[-1] == measure and series_of(path) == key]
             if points:
@@ -104,32 +104,32 @@ def metrics_plot(metrics: Mapping[str, str | Path], target: str | Path) -> None:
         axes.set_xlim(-0.6, len(names) - 0.4)
         axes.set_ylim(0, 1)
         axes.grid(axis="y")
-    handles, labels = made.axes[0].get_legend_handles_labels()
+    handles, labels = figure.axes[0].get_legend_handles_labels()
     if handles:
-        made.legend(handles, labels, loc="outside lower center", ncols=2)
-    canvas.save(made, target)
+        figure.legend(handles, labels, loc="outside lower center", ncols=2)
+    canvas.save(figure, target)
 
 
-def labels_plot(known: Mapping[str, Any], target: str | Path) -> None:
+def labels_plot(quality: Mapping[str, Any], target: str | Path) -> None:
     """Draw where the labels come from, how well annotators agree, and how accurate the masks are.
 
     Args:
-        known: the content of `dataset/labels.json`.
+        quality: the content of `dataset/labels.json`.
     """
-    years = sorted(known["years"])
+    years = sorted(quality["years"])
     kappas = [
         (f"{year}, block {block}", pair["kappa"], pair["low"], pair["high"])
         for year in years
-        for block, pairs in known["years"][year]["agreement"]["blocks"].items()
+        for block, pairs in quality["years"][year]["agreement"]["blocks"].items()
         for pair in pairs
     ]
-    accuracies = list(_accuracies(known["years"], years))
-    made = canvas.figure(12, max(4.2, 1.2 + 0.3 * max(len(kappas), len(accuracies))))
-    origin, agree, right = made.subplots(1, 3, width_ratios=(1.25, 1, 1))
-    names = [name for name in PROVENANCES if any(name in known["years"][year]["provenance"] for year in years)]
+    accuracies = list(_accuracies(quality["years"], years))
+    figure = canvas.figure(12, max(4.2, 1.2 + 0.3 * max(len(kappas), len(accuracies))))
+    origin, agree, right = figure.subplots(1, 3, width_ratios=(1.25, 1, 1))
+    names = [name for name in PROVENANCES if any(name in quality["years"][year]["provenance"] for year in years)]
     for position, year in enumerate(years):
-        shares = [100 * known["years"][year]["provenance"].get(name, {"area_share": 0})["area_share"] for name in names]
-        _bars(origin, position, len(years), shares, f"{year} ({100 * known['years'][year]['validated_share']:.1f} % reviewed)", "{:.2g}")
+        shares = [100 * quality["years"][year]["provenance"].get(name, {"area_share": 0})["area_share"] for name in names]
+        _bars(origin, position, len(years), shares, f"{year} ({100 * quality['years'][year]['validated_share']:.1f} % reviewed)", "{:.2g}")
     origin.set_xticks(range(len(names)), names, rotation=40, ha="right")
     origin.set_yscale("symlog", linthresh=0.1)
     origin.set_ylim(0, 900)
@@ -141,10 +141,10 @@ def labels_plot(known: Mapping[str, Any], target: str | Path) -> None:
     agree.set_title("Cohen's κ in the blind overlap")
     _intervals(right, accuracies, "no accuracy sample\nwas interpreted")
     right.set_title("Accuracy of the masks")
-    canvas.save(made, target)
+    canvas.save(figure, target)
 
 
-def _accuracies(known: Mapping[str, Any], years: Sequence[str]) -> Iterator[tuple[str, Any, Any, Any]]:
+def _accuracies(quality_of_years: Mapping[str, Any], years: Sequence[str]) -> Iterator[tuple[str, Any, Any, Any]]:
     """Name, value and 95 % interval of each measure of accuracy of each year that has an accuracy sample."""
     measures = {
         "overall": ("overall",),
@@ -154,7 +154,7 @@ def _accuracies(known: Mapping[str, Any], years: Sequence[str]) -> Iterator[tupl
     }
     for label, path in measures.items():
         for year in years:
-            value: Any = known[year]["accuracy"]
+            value: Any = quality_of_years[year]["accuracy"]
             for key in path if value else ():
                 value = value[key]
             if value:
@@ -185,15 +185,20 @@ def radiometry_plot(statistics: Mapping[str, Mapping[str, Any]], target: str | P
     Args:
         statistics: by year, as `band_statistics` gives them.
     """
-    made = canvas.figure(10.6, 4.2)
-    left, middle, right = made.subplots(1, 3, width_ratios=[10, 2.6, 1.6])
+    figure = canvas.figure(10.6, 4.2)
+    left, middle, right = figure.subplots(1, 3, width_ratios=[10, 2.6, 1.6])
     step = 0.72 / max(len(statistics), 2)
     for axes, bands, unit in ((left, PATCH_BANDS[:10], "DN"), (middle, PATCH_BANDS[10:12], "dB"), (right, PATCH_BANDS[12:], "m")):
         for position, (year, of_band) in enumerate(sorted(statistics.items())):
             colour = canvas.SERIES[position % len(canvas.SERIES)]
             at = np.arange(len(bands)) + (position - (len(statistics) - 1) / 2) * step
-            known = [(place, of_band[band]["quantiles"]) for place, band in zip(at, bands, strict=True) if of_band[band]["quantiles"]]
-            places, values = np.array([place for place, _ in known]), np.array([quantiles for _, quantiles in known]).reshape(-1, 7)
+            quantiles_at = [
+                (place, of_band[band]["quantiles"]) for place, band in zip(at, bands, strict=True) if of_band[band]["quantiles"]
+            ]
+            places, values = (
+                np.array([place for place, _ in quantiles_at]),
+                np.array([quantiles for _, quantiles in quantiles_at]).reshape(-1, 7),
+            )
             axes.vlines(places, values[:, 0], values[:, 6], color=colour, linewidth=1)
             axes.bar(places, values[:, 4] - values[:, 2], 0.55 * step, values[:, 2], color=colour, alpha=0.5, linewidth=0)
             axes.hlines(values[:, 3], places - 0.275 * step, places + 0.275 * step, color=colour, linewidth=2.2, label=year)
@@ -201,8 +206,8 @@ def radiometry_plot(statistics: Mapping[str, Mapping[str, Any]], target: str | P
         axes.set_xlim(-0.6, len(bands) - 0.4)
         axes.set_title({"DN": "Sentinel-2, DN", "dB": "Sentinel-1, dB", "m": "Elevation, m"}[unit])
         axes.grid(axis="y")
-    made.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=len(statistics))
-    canvas.save(made, target)
+    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=len(statistics))
+    canvas.save(figure, target)
 
 
 def examples(index: pd.DataFrame, folder: Path, target: str | Path) -> None:
@@ -214,8 +219,8 @@ def examples(index: pd.DataFrame, folder: Path, target: str | Path) -> None:
     from matplotlib.patches import Patch
 
     chosen = most_mining(index)
-    made = canvas.figure(1.9 * len(chosen) + 0.3, 4.6)
-    axes = made.subplots(2, len(chosen), squeeze=False)
+    figure = canvas.figure(1.9 * len(chosen) + 0.3, 4.6)
+    axes = figure.subplots(2, len(chosen), squeeze=False)
     for column, row in enumerate(chosen.to_dict("records")):
         bands = raster.read(folder / row["image"], bands=RGB)
         colours = canvas.stretched(bands, (bands != IMAGE_NODATA).all(axis=0), gamma=canvas.GAMMA)
@@ -231,8 +236,8 @@ def examples(index: pd.DataFrame, folder: Path, target: str | Path) -> None:
             place.set_axis_off()
     label = "mining (mask) over Sentinel-2 B04, B03, B02"
     handle = Patch(facecolor=(*canvas.MINING, 0.5), edgecolor=canvas.MINING, label=label)
-    made.legend(handles=[handle], loc="outside lower center")
-    canvas.save(made, target)
+    figure.legend(handles=[handle], loc="outside lower center")
+    canvas.save(figure, target)
 
 
 def plots(sources: Mapping[str, str], metrics: Mapping[str, str], statistics: Mapping[str, str], targets: Mapping[str, Any]) -> None:

@@ -64,7 +64,7 @@ def acquisitions(manifests: Iterable[Mapping[str, Any]], used: Mapping[str, Sequ
             if sensor != "s2" or item["id"] in used[year]:
                 items.setdefault(item["datatake"], []).append(item)
         passes += [_acquisition(year, sensor, scenes) for scenes in items.values()]
-    return sorted(passes, key=lambda one: (one.year, list(SENSORS.values()).index(one.sensor), one.time))
+    return sorted(passes, key=lambda acquisition: (acquisition.year, list(SENSORS.values()).index(acquisition.sensor), acquisition.time))
 
 
 def _acquisition(year: str, sensor: str, items: Sequence[Mapping[str, Any]]) -> Acquisition:
@@ -138,7 +138,11 @@ class Confusion:
     @property
     def mapped(self) -> list[str]:
         """Classes of the map, "no label" only where a point fell on it."""
-        return [name for name in MAPPED.values() if name in CLASSES.values() or any(self.points[name, one] for one in CLASSES.values())]
+        return [
+            name
+            for name in MAPPED.values()
+            if name in CLASSES.values() or any(self.points[name, reference] for reference in CLASSES.values())
+        ]
 
 
 def confusion(points: pd.DataFrame, years: Iterable[str]) -> list[Confusion]:
@@ -169,9 +173,9 @@ def confusion(points: pd.DataFrame, years: Iterable[str]) -> list[Confusion]:
 def forest_ious(metrics: Iterable[str | Path]) -> list[float]:
     """Out-of-fold IoU of each forest, re-weighted to the class shares of its block, at its threshold; forests without one are left out."""
     ious = []
-    for known in map(read_json, metrics):
-        scores = known.get("out_of_fold", {}).get("at_class_shares_of_the_area", {})
-        iou = scores.get(str(known.get("threshold")), {}).get("iou")
+    for forest in map(read_json, metrics):
+        scores = forest.get("out_of_fold", {}).get("at_class_shares_of_the_area", {})
+        iou = scores.get(str(forest.get("threshold")), {}).get("iou")
         if iou is not None:
             ious.append(float(iou))
     return ious
