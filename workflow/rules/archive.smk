@@ -37,7 +37,7 @@ rule search:
 rule coverage:
     input:
         grid=ancient("<results>/grid/grid.json"),
-        manifests=[f"<results>/manifests/{one}.json" for one in MANIFESTS],
+        manifests=[f"<results>/manifests/{name}.json" for name in MANIFESTS],
     output:
         shares="<results>/coverage/coverage.json",
         picture=plot("coverage", "Coverage by the chosen scenes"),

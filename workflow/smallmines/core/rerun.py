@@ -233,7 +233,7 @@ def modules_whose_messages_reach_products(path: Path) -> frozenset[Path]:
     These are the modules of the imported functions that the `try` block calls, and all that they import. If the block calls anything
     but imported and built-in functions, the module itself and all that it imports are among them.
     """
-    spoken: set[Path] = set()
+    modules: set[Path] = set()
     origins: dict[str, set[Path]] = {}
     for name, dotted in _imported_names(path):
         origins.setdefault(name, set()).update(_modules(dotted))
@@ -241,8 +241,8 @@ def modules_whose_messages_reach_products(path: Path) -> frozenset[Path]:
         if isinstance(node, (ast.Try, ast.TryStar)) and any(_uses_error(handler) for handler in node.handlers):
             for part in (part for statement in node.body for part in ast.walk(statement) if isinstance(part, ast.Call)):
                 name = _called(part.func)
-                spoken |= origins[name] if name in origins else set() if name in dir(builtins) else {path}
-    return frozenset(_reached(spoken))
+                modules |= origins[name] if name in origins else set() if name in dir(builtins) else {path}
+    return frozenset(_reached(modules))
 
 
 def _called(function: ast.expr) -> str:
