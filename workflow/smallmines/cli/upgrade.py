@@ -18,8 +18,10 @@ def upgrade(config: ConfigPath) -> None:
         {"rule": rule, "accepted": done.accepted.get(rule, 0), "made again": done.left.get(rule, 0)}
         for rule in sorted({*done.accepted, *done.left})
     ]
-    if rows:
-        show(f"Products of run {settings.run}", rows)
-        print(f"Next: snakemake -n --configfile {config}, which lists what is made again")
-    else:
-        print(f"Run {settings.run} is of this version, or of none that can be taken over: nothing to do")
+    if not rows:
+        print(f"Run {settings.run} is already of this version: nothing to do")
+        return
+    show(f"Products of run {settings.run}", rows)
+    if not done.accepted:
+        print("They are of a version that cannot be taken over, or of rules whose products have changed since: these rules run again")
+    print(f"Next: snakemake -n --configfile {config}, which lists what is made again")
