@@ -29,7 +29,7 @@ def test_bad_samples_stop_at_the_labels_and_leave_the_dataset_intact(clone: Work
     assert output.count("expected ") >= 4
     assert "Traceback" not in output
     for name, told in {"2016-1": "label", "2016-2": "not_mining", "2022-1": "outside", "2022-2": "snakemake annotate"}.items():
-        log = (clone.folder / f"logs/small/labels/{name}.log").read_text()
+        log = (clone.folder / f"logs/small/samples/{name}.log").read_text()
         assert "expected " in log
         assert told in log
     assert patches(clone) == before

@@ -82,9 +82,9 @@ def test_a_fallback_for_one_year_is_tagged_and_checked(static: Workspace, monkey
         (static.folder / "oneyear.yaml").write_text(yaml.safe_dump(values))
         shutil.copytree(static.user, static.user.parent / "oneyear", ignore=shutil.ignore_patterns("manifests"))
         other = Workspace(static.folder, "oneyear.yaml", "oneyear")
-        other.snakemake("composites", "results/oneyear/shift/1.json")
+        other.snakemake("composites", "results/oneyear/compare_years/1.json")
     log = (static.folder / "logs/oneyear/search/2016-s2.log").read_text()
     assert "INSTEAD OF cdse. What differs: products of older processing baselines" in log
-    shift = (other.results / "shift/1.json").read_text()
+    shift = (other.results / "compare_years/1.json").read_text()
     assert '"planetary_computer"' in shift
     assert '"cdse"' in shift

@@ -127,7 +127,7 @@ def test_speckle_has_the_looks_of_a_grd_scene_and_hangs_together() -> None:
 PEAK = """
 import resource, sys
 from smallmines.config.parse import parse_config
-from smallmines.world.make import make_world
+from miniature.make import make_world
 config = parse_config({"run": "big", "grid": {"blocks": 1}, "years": {2016: {"start": "2016-01-01", "end": "2016-01-31"}}})
 made = make_world(config, int(sys.argv[1]), root=sys.argv[2])
 print(made.tiles, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)

@@ -222,7 +222,7 @@ def test_figures_of_a_confusion() -> None:
 def test_the_same_world_is_left_alone_and_another_one_forgets_what_was_fetched(tmp_path: Path) -> None:
     config = config_of(2022, blocks=1)
     first = make_world(config, 1, seed=0, root=tmp_path)
-    item = next((first.folder / "archive").glob("sentinel-2-l2a/*/")).name
+    item = next(first.layout.archive.glob("sentinel-2-l2a/*/")).name
     fetched = tmp_path / "resources/automatic/pixels" / item / "B02-0.tif"
     manifest = tmp_path / "results/tiny/manifests/2022/s2.json"
     for path in (fetched, manifest):

@@ -11,7 +11,7 @@ import geopandas as gpd
 import pytest
 import shapely
 import yaml
-from pyproj import Transformer
+from pyproj import CRS, Transformer
 
 from smallmines.archive.providers import provider_of
 from smallmines.config.parse import parse_config, read_config
@@ -131,6 +131,14 @@ def test_another_crs_is_found(folder: Path, place: str, crs: str, severity: str,
     assert finding.severity == severity
     assert words in finding.do
     assert str(finding).splitlines()[0] == severity
+
+
+def test_the_zone_may_be_given_as_older_wkt(folder: Path) -> None:
+    """Headers of images write the unit in capitals."""
+    longitude, latitude, _ = PLACES["Geita, Tanzania"]
+    wkt = CRS("EPSG:32736").to_wkt("WKT1_GDAL").replace('"metre"', '"METRE"')
+    assert "METRE" in wkt
+    assert list(check_crs(wkt, area_at(folder, longitude, latitude, half=0.02))) == []
 
 
 def test_an_area_across_a_border_of_zones(folder: Path) -> None:

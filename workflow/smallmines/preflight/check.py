@@ -114,7 +114,7 @@ def check_crs(code: str, area: Area | None) -> Iterator[Finding]:
     except CRSError:
         yield Finding("error", "a CRS in grid.crs, e.g. EPSG:32630", code, do)
         return
-    if not crs.is_projected or any(axis.unit_name != "metre" for axis in crs.axis_info):
+    if not crs.is_projected or any(axis.unit_conversion_factor != 1 for axis in crs.axis_info):
         yield Finding("error", "a projected CRS with axes in metres in grid.crs", f"{code}, {crs.name}", do)
     elif area and right and (zone := zone_of(crs)):
         yield from _check_zone(zone, right, area)
