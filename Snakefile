@@ -85,7 +85,7 @@ include: "workflow/rules/segments.smk"
 include: "workflow/rules/labels.smk"
 include: "workflow/rules/masks.smk"
 include: "workflow/rules/patches.smk"
-include: "workflow/rules/publish.smk"
+include: "workflow/rules/dataset.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/targets.smk"
 
