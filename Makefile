@@ -88,6 +88,7 @@ generated: setup ## rewrite the files that are made from code: schema and table 
 	$(BIN)/smallmines config schema --out workflow/schemas/config.schema.json
 	$(BIN)/smallmines config keys --out config/README.md
 	$(BIN)/python tests/rules/list_sources.py
+	$(BIN)/python tests/golden/upgrades.py
 
 format: setup ## reformat the code
 	$(BIN)/ruff check --fix .

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from smallmines.core.files import digest
 from workspace import Workspace
 
 pytestmark = pytest.mark.e2e
@@ -38,7 +39,9 @@ def test_rules_that_make_the_same_products_are_accepted_and_all_others_run(clone
     assert {"composite_s1", "mask"} <= set(clone.planned())
     for path in (clone.folder / "workflow/upgrades").glob("*.json"):
         path.unlink()
-    earlier = {"commit": "0" * 40, "renamed": {}, "moved": {}, "code": json.loads(before)}
+    after = subprocess.run([sys.executable, "-c", DIGESTS, *rules], cwd=clone.folder, capture_output=True, text=True, check=True).stdout
+    today = {rule: digest(lines) for rule, lines in json.loads(after).items()}
+    earlier = {"commit": "0" * 40, "renamed": {}, "moved": {}, "code": json.loads(before), "today": today}
     (clone.folder / "workflow/upgrades/0000000.json").write_text(json.dumps(earlier))
     products = files(clone)
     output = clone.smallmines("upgrade", "--config", "small.yaml")

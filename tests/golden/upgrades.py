@@ -1,8 +1,10 @@
 """Writes workflow/upgrades/<commit>.json: which rules of an earlier commit make the same products today, by the golden record.
 
     python tests/golden/upgrades.py COMMIT --rename labels=samples --rename decide=labels --move shift=compare_years
+    python tests/golden/upgrades.py
 
-Runs nothing of the workflow: digests of the rules and the record of that commit are read from a temporary worktree.
+Runs nothing of the workflow: digests of the rules and the record of that commit are read from a temporary worktree. Without a commit it
+brings all files up to today's code: rules whose products are no longer the same are dropped. Do that after the golden checks have passed.
 """
 
 from __future__ import annotations
@@ -42,6 +44,7 @@ print(json.dumps({"code": {rule: code(rule) for rule in rules if rule not in FRO
 sys.path.insert(0, str(REPOSITORY / "workflow"))
 
 from smallmines.core.files import digest  # noqa: E402
+from smallmines.core.rerun import code as code_of  # noqa: E402
 
 
 def record() -> dict[str, dict[str, str]]:
@@ -77,19 +80,33 @@ def earlier(commit: str, renamed: dict[str, str], moved: dict[str, str]) -> dict
         "moved": moved,
         "products": {rule: same[rule] for rule in sorted(same) if rule in code or rule == "world"},
         "code": {rule: code[rule] for rule in sorted(same) if rule in code},
+        "today": {rule: digest(code_of(rule)) for rule in sorted(same) if rule in code},
         "world": digests["world"] if "world" in same else [],
     }
 
 
-def problems() -> list[str]:
-    """Rules of the files whose products are not today's any more."""
+def current(content: dict[str, Any]) -> dict[str, Any]:
+    """Content of a file with today's code, without the rules whose products are no longer the same."""
     now = record()
-    return [
-        f"{path.name}: products of {rule} have changed: run this script again for the commit"
-        for path in sorted(UPGRADES.glob("*.json"))
-        for rule, known in json.loads(path.read_text(encoding="utf-8"))["products"].items()
-        if digest(now.get(rule)) != known
-    ]
+    same = {rule: value for rule, value in content["products"].items() if digest(now.get(rule)) == value}
+    code = {rule: lines for rule, lines in content["code"].items() if rule in same}
+    today = {rule: digest(code_of(rule)) for rule in code}
+    return content | {"products": same, "code": code, "today": today, "world": content["world"] if "world" in same else []}
+
+
+def read_all() -> dict[Path, dict[str, Any]]:
+    """Content of all files."""
+    return {path: json.loads(path.read_text(encoding="utf-8")) for path in sorted(UPGRADES.glob("*.json"))}
+
+
+def problems() -> list[str]:
+    """Files that are not of today's code and products."""
+    return [f"{path.name}: run `make generated`" for path, content in read_all().items() if current(content) != content]
+
+
+def write(path: Path, content: dict[str, Any]) -> None:
+    """Write a file."""
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 def main() -> None:
@@ -101,14 +118,18 @@ def main() -> None:
         return match[1], match[2]
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("commit")
+    parser.add_argument("commit", nargs="?")
     parser.add_argument("--rename", type=pair, action="append", default=[], metavar="OLD=NEW", help="a rule with another name today")
     parser.add_argument("--move", type=pair, action="append", default=[], metavar="OLD=NEW", help="a folder below results/<run>/")
     options = parser.parse_args()
+    if options.commit is None:
+        for path, content in read_all().items():
+            write(path, current(content))
+        return
     content = earlier(options.commit, dict(options.rename), dict(options.move))
     UPGRADES.mkdir(exist_ok=True)
     target = UPGRADES / f"{content['commit'][:7]}.json"
-    target.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write(target, content)
     print(f"{target.relative_to(REPOSITORY)}: {len(content['code'])} rules make the same products")
 
 

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
+import os
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +15,7 @@ import pytest
 
 from smallmines.core import upgrade as module
 from smallmines.core.errors import UserError
+from smallmines.core.files import digest
 from smallmines.core.rerun import code
 from smallmines.core.upgrade import Earlier, Upgrade, upgrade
 
@@ -22,6 +27,7 @@ EARLIER = Earlier(
         rule: frozenset({f"'scripts/{old}.py 0123456789ab'", "'smallmines/raster.py 0123456789ab'"})
         for rule, old in (("samples", "labels"), ("labels", "decide"), ("compare_years", "shift"))
     },
+    {rule: digest(code(rule)) for rule in ("samples", "labels", "compare_years")},
 )
 
 
@@ -123,3 +129,77 @@ def test_refusals_change_nothing(run: Run, spoil: Any, words: str) -> None:
     with pytest.raises(UserError, match=words):
         upgrade("r", run.root)
     assert (run.root / "results/r/shift/1.json").is_file()
+
+
+def test_code_on_disk_that_is_not_the_shown_one_is_left(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody has edited the rule since: nobody knows what it would make."""
+    edited = replace(EARLIER, today=dict(EARLIER.today) | {"labels": "another"})
+    monkeypatch.setattr(module, "earlier_versions", lambda: [edited])
+    done = upgrade("r", run.root)
+    assert done.accepted == {"samples": 1, "compare_years": 1}
+    assert done.left == {"decide": 1}
+    assert "scripts/decide.py 0123456789ab" in str(run.record("results/r/labels/2016/1.parquet")["params"])
+
+
+def test_a_folder_with_a_product_of_other_code_stays(run: Run) -> None:
+    run.add("shift", "results/r/shift/2.json", "logs/r/shift/2.log", digest="ba9876543210")
+    done = upgrade("r", run.root)
+    assert done.accepted == {"samples": 1, "labels": 1}
+    assert done.left == {"shift": 2}
+    assert sorted(path.name for path in (run.root / "results/r/shift").iterdir()) == ["1.json", "2.json"]
+    assert run.record("results/r/shift/1.json")["rule"] == "shift"
+    assert not (run.root / "results/r/compare_years").exists()
+
+
+def test_a_folder_is_never_moved_onto_another(run: Run) -> None:
+    run.add("compare_years", "results/r/compare_years/1.json", "logs/r/compare_years/1.log", digest="000000000000")
+    before = {path: path.read_bytes() for path in run.root.rglob("*") if path.is_file()}
+    with pytest.raises(UserError, match=r"one of results/r/shift and results/r/compare_years"):
+        upgrade("r", run.root)
+    assert {path: path.read_bytes() for path in run.root.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("text", ['{"rec', "", "[]", "{}", '{"rule": "mask", "params": null}'])
+def test_a_damaged_record_is_left_and_hinders_no_other(run: Run, text: str) -> None:
+    (run.records / base64.urlsafe_b64encode(b"results/r/masks/2016/1.tif").decode()).write_text(text)
+    for name in ("README.txt", "!!stray", "Zm9v@"):
+        (run.records / name).write_text("no record")
+    done = upgrade("r", run.root)
+    assert done.accepted == {"samples": 1, "labels": 1, "compare_years": 1}
+    assert done.left == {module.UNREADABLE: 1}
+
+
+@pytest.mark.parametrize("steps", range(1, 12))
+@pytest.mark.parametrize("lacking", [None, "logs/r/labels"])
+def test_an_upgrade_that_is_interrupted_anywhere_is_finished_by_the_next(
+    run: Run, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, steps: int, lacking: str | None
+) -> None:
+    if lacking:
+        shutil.rmtree(run.root / lacking)
+    whole = tmp_path_factory.mktemp("whole") / "run"
+    shutil.copytree(run.root, whole)
+    upgrade("r", whole)
+    left = [steps]
+
+    def counted(real: Any) -> Any:
+        def step(*arguments: Any, **options: Any) -> Any:
+            left[0] -= 1
+            if left[0] == 0:
+                raise KeyboardInterrupt
+            return real(*arguments, **options)
+
+        return step
+
+    with monkeypatch.context() as patch, contextlib.suppress(KeyboardInterrupt):
+        patch.setattr(Path, "rename", counted(Path.rename))
+        patch.setattr(Path, "unlink", counted(Path.unlink))
+        patch.setattr(module.os, "replace", counted(os.replace))
+        upgrade("r", run.root)
+    upgrade("r", run.root)
+
+    def files(root: Path) -> dict[str, bytes]:
+        return {
+            str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file() and not path.name.startswith(".")
+        }
+
+    assert files(run.root) == files(whole)
