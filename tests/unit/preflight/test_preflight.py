@@ -167,6 +167,43 @@ def test_one_readable_area_is_wanted(folder: Path) -> None:
     assert "GDAL can read" in finding.expected
 
 
+@pytest.mark.parametrize(
+    ("bounds", "words"),
+    [
+        ((179.9, -17, 180.1, -16.9), "one side of 180°"),
+        ((10, 83.9, 10.1, 84.1), "between 80° S and 84° N"),
+        ((10, -80.3, 10.1, -80.2), "between 80° S and 84° N"),
+    ],
+)
+def test_areas_where_no_zone_is_right(folder: Path, bounds: tuple[float, float, float, float], words: str) -> None:
+    file = folder / "edge.geojson"
+    gpd.GeoDataFrame(geometry=[shapely.box(*bounds)], crs="EPSG:4326").to_file(file)
+    with pytest.raises(UserError, match=words):
+        read_area([str(file)], None, "resources/user/x")
+
+
+def test_an_area_in_two_parts_across_180_degrees(folder: Path) -> None:
+    file = folder / "edge.geojson"
+    parts = [shapely.box(179.9, -17, 180, -16.9), shapely.box(-180, -17, -179.9, -16.9)]
+    gpd.GeoDataFrame(geometry=parts, crs="EPSG:4326").to_file(file)
+    with pytest.raises(UserError, match="one side of 180°"):
+        read_area([str(file)], None, "resources/user/x")
+
+
+def test_a_file_of_several_layers_or_of_none(folder: Path) -> None:
+    file = folder / "layers.gpkg"
+    square = gpd.GeoDataFrame(geometry=[shapely.box(-2, 6, -1.9, 6.1)], crs="EPSG:4326")
+    square.to_file(file, layer="a")
+    square.to_file(file, layer="b")
+    with pytest.raises(UserError, match="one layer with polygons") as caught:
+        read_area([str(file)], None, "resources/user/x")
+    assert caught.value.found == "a, b"
+    table = folder / "table.csv"
+    table.write_text("a,b\n1,2\n")
+    with pytest.raises(UserError, match="one layer with polygons"):
+        read_area([str(table)], None, "resources/user/x")
+
+
 def test_an_area_without_crs_or_polygons(folder: Path) -> None:
     config = config_of(crs="EPSG:32719", anchor={"x": 0, "y": 0})
     path = folder / "resources/user/mine/aoi.gpkg"

@@ -28,7 +28,7 @@ def new(
     from smallmines.preflight.new_region import Region, copy_commands, write_config
 
     target = out or Path("config") / f"{name}.yaml"
-    region = Region(name, aoi, country, tuple(dict.fromkeys(year or [dt.date.today().year - 1])))
+    region = Region(name, aoi, country.upper(), tuple(dict.fromkeys(year or [dt.date.today().year - 1])))
     with plain_errors():
         area = write_config(region, target)
     print(f"Written: {target} ({area.km2:.1f} km²). Look at `years` and `publish` in it. Then:")

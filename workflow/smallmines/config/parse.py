@@ -24,10 +24,12 @@ def read_config(path: Path) -> Config:
 
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise UserError(f"YAML in {path}", str(error), "correct the file") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"YAML in {path}", " ".join(str(error).split()), "correct the file") from None
     if not isinstance(values, dict):
-        raise UserError(f"keys and values in {path}", type(values).__name__, "write it as config/README.md describes")
+        raise UserError(
+            f"keys and values in {path}", "nothing" if values is None else type(values).__name__, "write it as config/README.md describes"
+        )
     return parse_config(values)
 
 
