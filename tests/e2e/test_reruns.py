@@ -134,6 +134,7 @@ def test_a_raised_number_of_fetch_reads_again_and_taken_back_it_reads_nothing(cl
     assert (clone.folder / before).stat().st_mtime_ns == stamp
 
 
+@pytest.mark.heavy
 def test_single_targets(clone: Workspace) -> None:
     assert set(clone.planned("masks_2016_2", "--forcerun", "mask")) == {"mask", "masks_2016_2"}
     assert clone.planned("composites_2022", "--forcerun", "composite_s2")["composite_s2"] == 2

@@ -11,7 +11,7 @@ import pytest
 from smallmines.core.files import digest
 from workspace import Workspace
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.heavy]
 
 DIGESTS = """
 import json, sys
