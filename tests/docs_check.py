@@ -85,9 +85,9 @@ def problems_of_verb(command: Command) -> list[str]:
         if name not in verb.commands:
             return [f"{command}: no verb {name}"]
         verb = verb.commands[name]
-    known = {option for parameter in verb.params for option in (*parameter.opts, *parameter.secondary_opts)} | {"--help"}
+    options = {option for parameter in verb.params for option in (*parameter.opts, *parameter.secondary_opts)} | {"--help"}
     words = words[: words.index(">")] if ">" in words else words
-    return [f"{command}: no option {word}" for word in words if word.startswith("--") and word not in known]
+    return [f"{command}: no option {word}" for word in words if word.startswith("--") and word not in options]
 
 
 def problems_of_make(command: Command) -> list[str]:
@@ -109,10 +109,8 @@ def problems_of_plan(command: Command, folder: Path) -> list[str]:
         if option in words:
             del words[words.index(option) : words.index(option) + 2]
     words = [word for word in words if word != "-n"]
-    done = subprocess.run(
-        [*words, "-n", "--cores", "2", "--configfile", "config/demo.yaml"],
-        cwd=folder, env=environment(), text=True, capture_output=True, check=False,
-    )  # fmt: skip
+    command_line = [*words, "-n", "--cores", "2", "--configfile", "config/demo.yaml"]
+    done = subprocess.run(command_line, cwd=folder, env=environment(), text=True, capture_output=True, check=False)
     return [] if done.returncode == 0 else [f"{command}: {(done.stdout + done.stderr).strip()[-400:]}"]
 
 
@@ -149,21 +147,21 @@ def write(folder: Path) -> None:
 
 def check(folder: Path, planning: bool = True) -> list[str]:
     """All problems of all documents."""
-    found: list[str] = []
+    problems: list[str] = []
     planned: set[tuple[str, ...]] = set()
     for document in DOCUMENTS:
         path = REPOSITORY / document
         for command in commands(document, path.read_text(encoding="utf-8") if path.is_file() else ""):
             if command.output is not None:
-                found += problems_of_output(command, folder)
+                problems += problems_of_output(command, folder)
             elif command.words[0] in ("smallmines", "miniature"):
-                found += problems_of_verb(command)
+                problems += problems_of_verb(command)
             elif command.words[0] == "make":
-                found += problems_of_make(command)
+                problems += problems_of_make(command)
             elif planning and command.words not in planned:
                 planned.add(command.words)
-                found += problems_of_plan(command, folder)
-    return found
+                problems += problems_of_plan(command, folder)
+    return problems
 
 
 def main(words: list[str]) -> None:

@@ -203,3 +203,17 @@ def test_an_upgrade_that_is_interrupted_anywhere_is_finished_by_the_next(
         }
 
     assert files(run.root) == files(whole)
+
+
+def test_what_one_run_has_planned_is_nothing_for_another(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Path, "rename", interrupted)
+        upgrade("r", run.root)
+    done = upgrade("other", run.root)
+    assert done.moved == {f"{folder}/other/shift": f"{folder}/other/compare_years" for folder in ("results", "logs")}
+    assert (run.root / "results/other/compare_years/1.json").is_file()
+    assert (run.root / "results/r/shift/1.json").is_file()
+    assert upgrade("r", run.root).accepted == {"samples": 1, "labels": 1, "compare_years": 1}

@@ -29,8 +29,8 @@ FORMAT = 6
 CODE = re.compile(r"'(?:scripts|smallmines)/\S+ [0-9a-f]{12}'")
 """A digest of code among the recorded parameters of a job, see `smallmines.core.rerun.code`."""
 
-JOURNAL = ".snakemake/smallmines-upgrade.json"
-"""Moves that an interrupted upgrade has planned."""
+JOURNAL = ".snakemake/smallmines-upgrade-{run}.json"
+"""File with the moves that an interrupted upgrade of a run has planned."""
 
 UNREADABLE = "(unreadable record)"
 
@@ -99,32 +99,33 @@ class Upgrade:
 
 @dataclass(frozen=True)
 class Record:
-    """Snakemake's record of a product: its path, the file of the record, the content and the version that made it, if known."""
+    """Snakemake's record of a product that an earlier version made and that this version would make alike.
+
+    Attributes:
+        product: its path, from the root.
+        file: of the record.
+        content: of the record.
+        version: that made the product.
+    """
 
     product: str
     file: Path
     content: Mapping[str, Any]
-    version: Earlier | None
-
-    @property
-    def digests(self) -> frozenset[str]:
-        """Digests of code among the parameters."""
-        return frozenset(filter(CODE.fullmatch, self.content["params"]))
+    version: Earlier
 
     def today(self, run: str) -> dict[str, Any]:
         """Return the content as this version would have recorded it."""
-        assert self.version is not None
-        old, version = self.content, self.version
-        rule = version.rule(old["rule"])
-        others = [value for value in old["params"] if value not in self.digests]
+        rule = self.version.rule(self.content["rule"])
+        parameters = [value for value in self.content["params"] if not CODE.fullmatch(value)]
+        checksums = self.content["input_checksums"] or {}
         return {
-            **old,
+            **self.content,
             "rule": rule,
-            "params": sorted([*others, *map(repr, code(rule))]),
-            "code": (old["code"] or "").replace(f"scripts/{old['rule']}.py", f"scripts/{rule}.py") or None,
-            "input": sorted(version.path(path, run) for path in old["input"]),
-            "log": sorted(version.path(path, run) for path in old["log"]),
-            "input_checksums": {version.path(path, run): checksum for path, checksum in (old["input_checksums"] or {}).items()},
+            "params": sorted([*parameters, *map(repr, code(rule))]),
+            "code": (self.content["code"] or "").replace(f"scripts/{self.content['rule']}.py", f"scripts/{rule}.py") or None,
+            "input": sorted(self.version.path(path, run) for path in self.content["input"]),
+            "log": sorted(self.version.path(path, run) for path in self.content["log"]),
+            "input_checksums": {self.version.path(path, run): checksum for path, checksum in checksums.items()},
         }
 
 
@@ -142,47 +143,47 @@ def upgrade(run: str, root: str | Path = ".") -> Upgrade:
     """
     root = Path(root)
     records, left = _read(run, root)
-    known = [record for record in records if record.version is not None]
-    versions = {record.version.commit: record.version for record in known if record.version is not None}
-    folders = {folder: moved for version in versions.values() for folder, moved in version.moved.items()}
-    # A folder moves as a whole: with a product of other code in it, it stays, and its products are made again in the new place.
-    kept = {folder for folder in folders if any(record.product.startswith(f"results/{run}/{folder}/") for record in left)}
-    stays = [record for record in known if any(record.product.startswith(f"results/{run}/{folder}/") for folder in kept)]
-    changes = [(record, record.today(run)) for record in known if record not in stays]
+    kept = _kept_folders(run, records, left)
+    left |= {record.product: record.content["rule"] for record in records if record.product.startswith(kept)}
+    changes = [(record, record.today(run)) for record in records if record.product not in left]
     changes = [
         (record, content)
         for record, content in changes
-        if record.version and (content != record.content or record.version.path(record.product, run) != record.product)
+        if content != record.content or record.version.path(record.product, run) != record.product
     ]
-    moved = _move(root, _moves(list(versions.values()), run, root, kept) if changes else {})
+    journal = root / JOURNAL.format(run=run)
+    moved = _move(root, journal, _planned_moves(run, root, journal, changes, kept))
     for record, content in changes:
-        assert record.version is not None
         target = root / ".snakemake/metadata" / _name(record.version.path(record.product, run))
         target.parent.mkdir(parents=True, exist_ok=True)
         with written(target) as beside:
             beside.write_text(json.dumps(content), encoding="utf-8")
         if target != record.file:
             record.file.unlink()
-    (root / JOURNAL).unlink(missing_ok=True)
-    accepted = Counter(content["rule"] for _, content in changes)
-    return Upgrade(dict(accepted), dict(Counter(record.content["rule"] for record in [*left, *stays])), moved)
+    journal.unlink(missing_ok=True)
+    return Upgrade(Counter(content["rule"] for _, content in changes), Counter(left.values()), moved)
 
 
-def _read(run: str, root: Path) -> tuple[list[Record], list[Record]]:
-    """Return the records of a run, and those among them that are neither of this version nor of one that can be taken over."""
+def _read(run: str, root: Path) -> tuple[list[Record], dict[str, str]]:
+    """Read the records of a run.
+
+    Returns:
+        The records that can be taken over, and the rule of each product that is neither of them nor of this version.
+    """
     folder = root / ".snakemake/metadata"
     if not folder.is_dir():
         raise UserError(f"the records of a finished run in {folder}", "none", "run this where the workflow was run")
     if any((root / ".snakemake/locks").glob("*")):
         raise UserError("no run that is going on", f"locks in {root}/.snakemake/locks", "wait until it ends, or snakemake --unlock")
     versions = earlier_versions()
-    records, left = [], []
-    for product, place in _records(folder):
+    records: list[Record] = []
+    left: dict[str, str] = {}
+    for product, file in _record_files(folder):
         if not re.match(rf"(results|resources/automatic)/{re.escape(run)}/", product):
             continue
-        content = _content(place)
+        content = _content(file)
         if content is None:
-            left.append(Record(product, place, {"rule": UNREADABLE, "params": []}, None))
+            left[product] = UNREADABLE
             continue
         if content["record_format_version"] != FORMAT:
             raise UserError(
@@ -191,12 +192,17 @@ def _read(run: str, root: Path) -> tuple[list[Record], list[Record]]:
                 "install the packages of requirements.lock (make setup)",
             )
         digests = frozenset(filter(CODE.fullmatch, content["params"]))
-        version = next((version for version in versions if version.made(content["rule"], digests)), None)
-        record = Record(product, place, content, version)
-        records.append(record)
-        if version is None and digests and digests != _digests(content["rule"]):
-            left.append(record)
+        if version := next((version for version in versions if version.made(content["rule"], digests)), None):
+            records.append(Record(product, file, content, version))
+        elif digests and digests != _digests(content["rule"]):
+            left[product] = content["rule"]
     return records, left
+
+
+def _kept_folders(run: str, records: list[Record], left: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the folders that would move but hold a product that is left: they stay, and their products are made again elsewhere."""
+    folders = {f"results/{run}/{folder}/" for record in records for folder in record.version.moved}
+    return tuple(sorted(folder for folder in folders if any(product.startswith(folder) for product in left)))
 
 
 def _digests(rule: str) -> frozenset[str]:
@@ -205,74 +211,73 @@ def _digests(rule: str) -> frozenset[str]:
     return frozenset(map(repr, code(rule))) if exists else frozenset()
 
 
-def _content(place: Path) -> dict[str, Any] | None:
+def _content(file: Path) -> dict[str, Any] | None:
     """Return the content of a record; None where it is damaged."""
     try:
-        content = json.loads(place.read_text(encoding="utf-8"))
+        content = json.loads(file.read_text(encoding="utf-8"))
     except ValueError:
         return None
-    if not isinstance(content, dict):
+    if not isinstance(content, dict) or not isinstance(content.get("rule"), str) or "record_format_version" not in content:
         return None
-    lists = all(
-        isinstance(content.get(key), list) and all(isinstance(value, str) for value in content[key]) for key in ("params", "input", "log")
-    )
-    return content if lists and isinstance(content.get("rule"), str) and "record_format_version" in content else None
+    lists = [content.get(key) for key in ("params", "input", "log")]
+    are_texts = all(isinstance(values, list) and all(isinstance(value, str) for value in values) for values in lists)
+    return content if are_texts and {"code", "input_checksums"} <= set(content) else None
 
 
-def _records(folder: Path) -> Iterator[tuple[str, Path]]:
-    """Each product with a record, and the file of the record: base64 of its path, cut into folders `@…` where it is long."""
-    for place in sorted(folder.rglob("*")):
-        if place.is_file() and not place.name.startswith("."):
-            name = "".join(part.removeprefix("@") for part in place.relative_to(folder).parts)
+def _record_files(folder: Path) -> Iterator[tuple[str, Path]]:
+    """Yield each product with a record, and the file of the record: base64 of its path, cut into folders `@…` where it is long."""
+    for file in sorted(folder.rglob("*")):
+        if file.is_file() and not file.name.startswith("."):
+            name = "".join(part.removeprefix("@") for part in file.relative_to(folder).parts)
             try:
-                yield base64.b64decode(name, altchars=b"-_", validate=True).decode(), place
-            except (binascii.Error, UnicodeDecodeError):  # no record
+                yield base64.b64decode(name, altchars=b"-_", validate=True).decode(), file
+            except (binascii.Error, UnicodeDecodeError):  # no record of Snakemake
                 continue
 
 
 def _name(product: str) -> Path:
-    """The file of the record of a product, below the folder of the records; see `_records`."""
+    """Return the file of the record of a product, below the folder of the records; see `_record_files`."""
     name = base64.urlsafe_b64encode(product.encode()).decode()
     length = os.pathconf("/", "PC_NAME_MAX") - 1
     parts = [name[start : start + length] for start in range(0, len(name), length)]
     return Path(*(f"@{part}" for part in parts[:-1]), parts[-1])
 
 
-def _moves(versions: list[Earlier], run: str, root: Path, kept: set[str]) -> dict[str, str]:
-    """Plan which folders of products, logs and run times get another name, in the order in which no one is in another's way.
+def _planned_moves(
+    run: str, root: Path, journal: Path, changes: list[tuple[Record, dict[str, Any]]], kept: tuple[str, ...]
+) -> list[tuple[str, str]]:
+    """Return old and new path of each folder of products, logs and run times that gets another name, in an order without collisions.
 
     Raises:
         UserError: a folder of products exists under both names.
     """
-    if (root / JOURNAL).is_file():
-        return dict(read_json(root / JOURNAL))
-    moves: dict[str, str] = {}
-    for version in versions:
+    if journal.is_file():
+        return [(old, new) for old, new in read_json(journal)]
+    moves: list[tuple[str, str]] = []
+    for version in {record.version.commit: record.version for record, _ in changes}.values():
         for old, new in version.moved.items():
             source, target = f"results/{run}/{old}", f"results/{run}/{new}"
-            if old in kept or not (root / source).exists():
+            if f"{source}/" in kept or not (root / source).exists():
                 continue
             if (root / target).exists():
                 raise UserError(f"one of {source} and {target}", "both", f"delete {target}, which another version has made, and try again")
-            moves[source] = target
-        chain = sorted(version.renamed.items(), key=lambda names: names[1] in version.renamed)
-        places = [
-            (f"{folder}/{run}/{{}}{suffix}", old, new)
-            for folder in ("logs", "benchmarks")
-            for old, new in chain
-            for suffix in ("", ".log", ".tsv")
-        ]
-        moves |= {place.format(old): place.format(new) for place, old, new in places if (root / place.format(old)).exists()}
+            moves.append((source, target))
+        # A name that another rule gives up comes after that rule.
+        renamed = sorted(version.renamed.items(), key=lambda names: names[1] in version.renamed)
+        for folder in ("logs", "benchmarks"):
+            for old, new in renamed:
+                paths = [(f"{folder}/{run}/{old}{suffix}", f"{folder}/{run}/{new}{suffix}") for suffix in ("", ".log", ".tsv")]
+                moves += [(source, target) for source, target in paths if (root / source).exists()]
     return moves
 
 
-def _move(root: Path, moves: dict[str, str]) -> dict[str, str]:
-    """Move what is planned, first writing the plan down; return what was moved."""
+def _move(root: Path, journal: Path, moves: list[tuple[str, str]]) -> dict[str, str]:
+    """Move what is planned, after the plan is written down; return what was moved."""
     if moves:
-        write_json(root / JOURNAL, [[old, new] for old, new in moves.items()])
-    done = {}
-    for old, new in moves.items():
+        write_json(journal, moves)
+    moved = {}
+    for old, new in moves:
         if (root / old).exists() and not (root / new).exists():
             (root / old).rename(root / new)
-            done[old] = new
-    return done
+            moved[old] = new
+    return moved

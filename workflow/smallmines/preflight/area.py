@@ -86,12 +86,13 @@ def read_area(files: Sequence[str], path: str | None, user_folder: str) -> Area:
 def _require_one_layer(file: str) -> None:
     """Raise a UserError where a vector file has several layers, or none with geometries; files that GDAL cannot list pass."""
     import pyogrio
+    from pyogrio.errors import DataSourceError
 
     if file.endswith(".parquet"):
         return
     try:
         layers = pyogrio.list_layers(file)
-    except Exception:  # the reader states what is wrong
+    except DataSourceError:  # `read_aoi` states what is wrong with the file
         return
     with_geometry = [str(name) for name, kind in layers if kind is not None]
     if len(with_geometry) != 1:
