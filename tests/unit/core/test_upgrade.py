@@ -209,9 +209,10 @@ def test_what_one_run_has_planned_is_nothing_for_another(run: Run, monkeypatch: 
     def interrupted(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr(Path, "rename", interrupted)
-        upgrade("r", run.root)
+        with pytest.raises(KeyboardInterrupt):
+            upgrade("r", run.root)
     done = upgrade("other", run.root)
     assert done.moved == {f"{folder}/other/shift": f"{folder}/other/compare_years" for folder in ("results", "logs")}
     assert (run.root / "results/other/compare_years/1.json").is_file()

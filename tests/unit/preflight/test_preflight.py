@@ -265,6 +265,16 @@ def test_values_of_ghana_are_right_in_ghana(folder: Path) -> None:
     assert "released_ids_up_to" in error.found
 
 
+def test_a_country_by_itself_warns(folder: Path) -> None:
+    """Two places of a large country can lie farther apart than any two of the country of the shipped configuration."""
+    write_area(folder / "resources/user/mine/aoi.gpkg", -69.95, -12.95)
+    years = {2023: {"start": "2023-01-01", "end": "2023-01-31"}}
+    grid = {"crs": "EPSG:32719", "anchor": {"x": 0, "y": 0}}
+    (finding,) = check_area(parse_config({"run": "mine", "country": "GH", "years": years, "grid": grid}))
+    assert finding.severity == "warning"
+    assert "country: GH" in finding.found
+
+
 def test_a_country_that_is_only_the_default_warns(folder: Path) -> None:
     write_area(folder / "resources/user/mine/aoi.gpkg", -69.95, -12.95)
     years = {2023: {"start": "2023-01-01", "end": "2023-01-31"}}

@@ -176,7 +176,8 @@ def check_anchor(config: Config) -> Iterator[Finding]:
 def check_left_overs(config: Config, area: Area) -> Iterator[Finding]:
     """Look for values of `REFERENCE` in the configuration of another area.
 
-    Values that would be published and stand in the file are an error. The anchor, the expected number of tiles and defaults are a warning.
+    Values that would be published and stand in the file are an error. The anchor, the expected number of tiles, defaults, and a country
+    by itself are a warning.
     """
     reference = _reference()
     if reference is None or reference.run == config.run:
@@ -189,6 +190,8 @@ def check_left_overs(config: Config, area: Area) -> Iterator[Finding]:
         if distance > limit and value and value == _values_of_an_area(reference)[path]:
             harmless = path in ("grid.anchor", "grid.expected_tiles") or (path == "country" and "country" not in config.model_fields_set)
             (doubtful if harmless else wrong).append(f"{path}: {value}")
+    if len(wrong) == 1 and wrong[0].startswith("country: "):  # by itself it may be right: the reference of a large country
+        doubtful, wrong = [*wrong, *doubtful], []
     severities: tuple[tuple[Literal["error", "warning"], list[str]], ...] = (("error", wrong), ("warning", doubtful))
     for severity, values in severities:
         if values:
