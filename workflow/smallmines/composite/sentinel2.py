@@ -2,7 +2,7 @@
 
 A pixel comes from the first datatake by rank that sees it clearly, or is the median of the clear observations. A pixel that is never
 clear keeps its best observation, flagged in `clear.tif`, or becomes nodata. The best is one that is only near a cloud before one in a
-cloud, then the first by rank. Where tiles of a datatake overlap, the first tile by name with data wins. An observation is valid where
+cloud, then the first by rank. Where items of a datatake overlap, the first by number with data wins. An observation is valid where
 all ten bands are above 0 (above 1 where the digital numbers carry the +1000 offset).
 
 A pixel is clear if its scene class is not masked and no cloud (classes 3, 8, 9, 10 where they are masked) lies within the dilation
@@ -37,7 +37,8 @@ from smallmines.core.product import S2_BANDS
 from smallmines.core.raster import created, opened, require_grid, strips
 from smallmines.core.software import TAG, of_rasters
 from smallmines.grid.lattice import read_lattice
-from smallmines.sensors.manifest import FetchedItem, Scene, Sentinel2Entry, read_fetched
+from smallmines.sensors.manifest import FetchedItem, Scene, Sentinel2Entry
+from smallmines.sensors.manifest_files import read_fetched
 from smallmines.sensors.radiometry import OFFSET, DarkPixels, check_offset, require_one_offset, to_radiometry
 from smallmines.sensors.scl import BRIGHT_CLASSES, CLOUD_CLASSES, SCL, clear_mask, cloud_reach
 from smallmines.settings.sentinel2 import Sentinel2
@@ -317,7 +318,7 @@ def _observations(
     margin = reach[2]
     for _, datatake in groupby(entries, key=lambda entry: entry.rank):
         parts, classes = [], []
-        for entry in sorted(datatake, key=lambda entry: (entry.tile, entry.id)):
+        for entry in datatake:
             files = sources[entry.id]
             dn = np.stack([files[band].read(1, window=strip) for band in S2_BANDS])
             valid = np.asarray((dn > entry.offset).all(axis=0))

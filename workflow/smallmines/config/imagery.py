@@ -28,6 +28,11 @@ class Archive(Section):
         "or one per provider: `{cdse: …, static: …}`.",
     )
 
+    exclude_items: tuple[str, ...] = Field(
+        (),
+        description="Ids of items of the catalogue that are left out, such as one whose files are broken. Manifest and report name them.",
+    )
+
     def address(self, provider: str) -> str | None:
         """Return the configured address of a provider's catalogue; None: the provider's own."""
         return address_of(self.catalogue, getattr(self, "provider", provider), provider)
