@@ -13,6 +13,10 @@ from odc.geo.geobox import GeoBox
 SLACK = 500.0
 """Metres by which a catalogue's footprint may miss the pixels: its edges are straight in degrees, those of the tile in metres."""
 
+HIGHEST = 30.0
+"""Degrees of latitude of a footprint whose corners can be projected. Those of scenes are below 10° (a datatake of Sentinel-2 is cut into
+tiles of 1°); the corners of a whole globe are its poles."""
+
 KINDS = ("Polygon", "MultiPolygon")
 """Types of geometry that a footprint can have."""
 
@@ -79,8 +83,8 @@ def _lists(value: Any) -> Any:
 def projected(footprint: Mapping[str, Any], geobox: GeoBox) -> Any:
     """Return a footprint in the CRS of `geobox` as a valid shapely geometry.
 
-    Where the projection has no value for a corner, because the footprint reaches round the globe or lies on its other side: the
-    rectangle of `geobox` if the two meet in degrees, else an empty polygon.
+    Of a footprint that is too high to be projected by its corners, or has a corner without a value in the projection because it lies
+    on the other side of the globe: the rectangle of `geobox` if the two meet in degrees, else an empty polygon.
     """
     import shapely
     from rasterio.warp import transform_bounds, transform_geom
@@ -88,7 +92,8 @@ def projected(footprint: Mapping[str, Any], geobox: GeoBox) -> Any:
     crs, box = str(geobox.crs), geobox.boundingbox
     try:
         shape = shapely.geometry.shape(transform_geom("EPSG:4326", crs, dict(footprint)))
-        if np.isfinite(shapely.get_coordinates(shape)).all():
+        south, north = shapely.bounds(shapely.geometry.shape(dict(footprint)))[[1, 3]]
+        if north - south <= HIGHEST and np.isfinite(shapely.get_coordinates(shape)).all():
             return _valid(shape)
     except Exception as error:
         if "rasterio" not in type(error).__module__ and "shapely" not in type(error).__module__:
