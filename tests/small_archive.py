@@ -118,6 +118,10 @@ class SmallArchive(ArchiveBuilder):
         """Sentinel-2 composite (band, row, column) after search and fetch."""
         self.search(**settings)
         self.fetch(**settings)
+        return self.composite(**settings)
+
+    def composite(self, **settings: Any) -> NDArray[Any]:
+        """Sentinel-2 composite (band, row, column) of what is fetched."""
         outputs = {name: self.root / f"{name}.tif" for name in ("image", "source", "clear_mask")} | {"stats": self.root / "stats.json"}
         sentinel2.composite("1", self.grid, self.root / "fetched-s2.json", composite_settings(self.section("s2", **settings)), outputs)
         with rasterio.open(outputs["image"]) as source:

@@ -68,9 +68,7 @@ def drop_reprocessed(
         kept = _best(sorted(members, key=lambda item: order_of(products[item.id], item.id)), products, area, pixels_of, rejected)
         if len(kept) > 1:
             names = ", ".join(item.id for item in kept)
-            notes.append(
-                f"{tile} of {datatake} comes in {len(kept)} complementary products, the first with data wins: {names}"
-            )
+            notes.append(f"{tile} of {datatake} comes in {len(kept)} complementary products, the first with data wins: {names}")
             logger.info(notes[-1])
     return [item for item in items if item.id not in rejected], notes
 
