@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 import os
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,9 @@ from hypothesis import strategies as st
 
 from archive_builder import product
 from small_archive import TILE, SmallArchive, chosen, clear_bands, footprint, on_the_area, reasons
+from smallmines.archive.catalogue import _paged, _unique
 from smallmines.core.errors import UserError
+from smallmines.sensors.manifest import Item
 
 GOOD, OTHER = product("20160105"), product("20160115")
 BANDS = clear_bands(1)
@@ -233,6 +237,26 @@ def test_an_item_with_an_address_that_never_answers_is_refused_at_once(made: Sma
     made.edit(made.item("s2", GOOD), asset("/vsicurl/http://127.0.0.1:9/x.tif"))
     with pytest.raises(UserError, match="a readable raster"):
         search(made)
+
+
+def test_pages_that_come_again_end_the_search() -> None:
+    pages = [{"features": [{"id": "a"}, {"id": "b"}]}, {"features": [{"id": "c"}]}]
+    assert [item["id"] for item in _paged(pages, "https://example.org")] == ["a", "b", "c"]
+    with pytest.raises(UserError, match="found     page 3 has the items of an earlier one"):
+        list(_paged(itertools.cycle(pages), "https://example.org"))
+    with pytest.raises(UserError, match="page 2 has"):
+        list(_paged(itertools.repeat({"features": []}), "https://example.org"))
+
+
+def test_an_item_that_pages_repeat_counts_once_and_two_of_one_id_are_refused() -> None:
+    first, again = (Item("a", "2016-01-05T10:34:22Z", None, {"x": float("nan")}, {}, {}) for _ in range(2))
+    assert [item.id for item in _unique([first, again], "https://example.org", ())] == ["a"]
+    other = replace(first, properties={"x": 1})
+    with pytest.raises(
+        UserError, match=r"one item of each id in https://example\.org\nfound     two different items a: their properties differ"
+    ):
+        _unique([first, other], "https://example.org", ())
+    assert len(_unique([first, other], "https://example.org", ("a",))) == 1, "the search leaves it out"
 
 
 VALUES = st.sampled_from(
