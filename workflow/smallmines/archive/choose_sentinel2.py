@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smallmines.archive.choice import Area, Choice, Rejected
+from smallmines.archive.haze import with_hazy_shares
 from smallmines.archive.providers import AOT, METADATA, Provider
 from smallmines.archive.read import read_asset, read_on_grid
 from smallmines.archive.signing import ABSENT, text_of
@@ -56,8 +57,12 @@ def choose_sentinel2(items: list[Item], provider: Provider, settings: SearchSent
     latest = _latest(products)
     items = rejected.sieve(items, lambda item: None if latest[item.id] == item.id else f"superseded by {latest[item.id]}")
     items = rejected.sieve(items, lambda item: _cloudy(item, settings.max_cloud_cover))
-    ranking = _rank(_datatakes(items, products, provider, settings, area), settings, rejected)
     by_name = {item.id: item for item in items}
+    datatakes = _datatakes(items, products, provider, settings, area)
+    datatakes = with_hazy_shares(
+        datatakes, by_name, lambda item: radiometry_of(item, products[item.id].baseline, provider)[1], provider, settings, area
+    )
+    ranking = _rank(datatakes, settings, rejected)
     chosen = [(by_name[name], take, take.rank) for take in ranking if take.rank for name in take.items]
     entries: list[Sentinel2Entry] = []
     notes: list[str] = []
@@ -76,6 +81,7 @@ def choose_sentinel2(items: list[Item], provider: Provider, settings: SearchSent
                 cloud_cover=item.properties.get("eo:cloud_cover"),
                 baseline=baseline,
                 offset=offset,
+                optical_thickness=AOT in item.hrefs,
             )
         )
     for note in notes:
@@ -161,7 +167,7 @@ def _merit(take: Sentinel2Datatake, method: str) -> tuple[float, ...]:
         return ()
     if method == "least_cloudy":
         return (101.0 if take.cloud_cover is None else take.cloud_cover,)
-    return (-take.clear_share,)
+    return (-(take.clear_share - (take.hazy_share or 0.0)),)
 
 
 def _unfit(take: Sentinel2Datatake, settings: SearchSentinel2, kept: int) -> str | None:

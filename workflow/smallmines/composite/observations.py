@@ -8,6 +8,9 @@ A pixel is clear if its scene class is not masked and no cloud (classes 3, 8, 9,
 radius. Clouds that hold no disk of the opening radius are not dilated: on bright tailings the classification sees specks of cloud on
 every date, and with a margin around each of them the mines would never be clear.
 
+Thin cloud that the scene classification misses is hazy against the other dates; such an observation does not count as clear, see
+`sensors/haze.py`.
+
 Bright tailings and roofs can be classified as cloud on every date. A pixel that is never clear counts as clear if two dates agree on
 it, see `confirmed_by_another_date`.
 """
@@ -15,7 +18,7 @@ it, see `confirmed_by_another_date`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -23,6 +26,7 @@ from numpy.typing import NDArray
 
 from smallmines.composite.seams import SEVERAL
 from smallmines.core.product import S2_BANDS
+from smallmines.sensors.haze import hazy
 from smallmines.sensors.scl import BRIGHT_CLASSES, CLOUD_CLASSES, clear_mask
 
 NONE, CLOUDY, NEAR, CLEAR = 0, 1, 2, 3
@@ -146,6 +150,19 @@ def confirmed_by_another_date(
         agree = (np.abs(a - b) <= tolerance * np.minimum(a, b) + STABLE_DN).all(axis=0)
         confirmed[np.ix_((first, second), both[agree])] = True
     return np.where(confirmed.any(axis=0), confirmed.argmax(axis=0), -1)
+
+
+def without_haze(takes: Sequence[Surface], offset: int) -> tuple[list[Surface], NDArray[np.bool_]]:
+    """Return the datatakes with hazy observations graded as near a cloud, and which ones these are, (datatake, row, column).
+
+    Args:
+        takes: the datatakes of a strip.
+        offset: of the digital numbers.
+    """
+    blue, red = (np.stack([take.dn[S2_BANDS.index(band)] for take in takes]).astype(np.int32) - np.int32(offset) for band in ("B02", "B04"))
+    are_hazy = hazy(blue, red, np.stack([take.grade == CLEAR for take in takes]))
+    graded = [replace(take, grade=np.where(is_hazy, np.uint8(NEAR), take.grade)) for take, is_hazy in zip(takes, are_hazy, strict=True)]
+    return graded, are_hazy
 
 
 def near_cloud(classes: NDArray[np.uint8], masked: Sequence[int], dilation: int, opening: int) -> NDArray[np.bool_]:

@@ -1,9 +1,9 @@
 """The Sentinel-2 composite of a block: ten bands from datatakes that are ranked once for the whole area.
 
 `observations` says which observation a pixel comes from. Pixels that are never clear are flagged in `clear.tif`. Tiles of a datatake
-are merged in order of their names. An observation is valid where all ten bands are above 0 (above 1 where the digital numbers carry the
-+1000 offset). Clouds are searched in the mosaic of the datatake, read with a margin as wide as their reach, so the result does not
-depend on strips and blocks.
+are merged in order of their names. An observation is valid where the scene classification is not 0 and all ten bands are above 0 (above
+1 where the digital numbers carry the +1000 offset). Clouds are searched in the mosaic of the datatake, read with a margin as wide as
+their reach, so the result does not depend on strips and blocks. What comes out is held against `limits`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,20 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio.windows import Window
 
-from smallmines.composite.observations import CLEAR, CLOUDY, KEPT, NONE, Surface, accept_stable, first_clear, median, mosaic
+from smallmines.composite.counts import PixelCounts
+from smallmines.composite.limits import check_sentinel2
+from smallmines.composite.observations import (
+    CLEAR,
+    CLOUDY,
+    KEPT,
+    NONE,
+    Surface,
+    accept_stable,
+    first_clear,
+    median,
+    mosaic,
+    without_haze,
+)
 from smallmines.composite.seams import SEVERAL, seams
 from smallmines.core.errors import UserError
 from smallmines.core.files import write_json
@@ -29,36 +42,24 @@ from smallmines.core.product import S2_BANDS
 from smallmines.core.raster import created, opened, require_grid, strips
 from smallmines.core.software import TAG, of_rasters
 from smallmines.grid.lattice import read_lattice
+from smallmines.sensors.haze import LEAST_DATES
 from smallmines.sensors.manifest import FetchedItem, Scene, Sentinel2Entry, read_fetched
 from smallmines.sensors.radiometry import OFFSET, DarkPixels, check_offset, require_one_offset, to_radiometry
 from smallmines.sensors.scl import SCL, cloud_reach
 from smallmines.settings.sentinel2 import Sentinel2
 
-
-class PixelCounts:
-    """Counts of a block's own pixels, collected strip by strip.
-
-    Attributes:
-        by_grade: by grade and index of the scene, int64 (4, 256).
-        kept: by row and column of the cell, pixels that count as clear because they are stable.
-    """
-
-    def __init__(self, own: NDArray[np.bool_], tile_size: int) -> None:
-        """Start at 0. `own` is True in the block's own cells, (row, column)."""
-        self.own, self.tile_size = own, tile_size
-        self.by_grade = np.zeros((CLEAR + 1, 256), np.int64)
-        self.kept = np.zeros(tuple(size // tile_size for size in own.shape), np.int64)
-
-    def add(self, strip: Window, done: Surface, kept: NDArray[np.bool_]) -> None:
-        """Count the pixels of a strip, and those of them that are `kept`."""
-        inside = self.own[strip.row_off : strip.row_off + strip.height]
-        row, col = np.nonzero(kept & inside)
-        np.add.at(self.kept, ((row + strip.row_off) // self.tile_size, col // self.tile_size), 1)
-        for grade, counts in enumerate(self.by_grade):
-            counts += np.bincount(done.source[inside & (done.grade == grade)], minlength=256)
+CORRECTED, UNASSESSED = "corrected", "unassessed"
+"""Values of the tag HAZE, see `haze_state`."""
 
 
-def composite(block: str, grid: str | Path, fetched: str | Path, settings: Sentinel2, outputs: Mapping[str, str | Path]) -> None:
+def composite(
+    block: str,
+    grid: str | Path,
+    fetched: str | Path,
+    settings: Sentinel2,
+    outputs: Mapping[str, str | Path],
+    minimum_coverage: float = 0.0,
+) -> None:
     """Make the Sentinel-2 composite of a block, strip by strip, on the block's grid.
 
     Args:
@@ -68,9 +69,10 @@ def composite(block: str, grid: str | Path, fetched: str | Path, settings: Senti
         settings: keys of `sentinel2`.
         outputs: paths of `image` (uint16, ten bands, nodata 0), `source` (uint8, index of the scene in the manifest, 255 =
             several, 0 = none), `clear_mask` (uint8, 1 = clear, 2 = clear because stable) and `stats` (JSON).
+        minimum_coverage: minimum share of the block's own pixels that some datatake observes.
 
     Raises:
-        UserError: `native` with mixed offsets, a baseline that the pixels contradict, or more than 254 scenes.
+        UserError: `native` with mixed offsets, a baseline that the pixels contradict, no scene or more than 254, or a limit of `limits`.
     """
     lattice = read_lattice(grid)
     geobox, own = lattice.block(block), lattice.own(block)
@@ -78,9 +80,11 @@ def composite(block: str, grid: str | Path, fetched: str | Path, settings: Senti
     entries = [item.entry for item in fetched_list.items]
     _check_usable(entries, settings)
     pixels = {entry.id: DarkPixels(len(S2_BANDS)) for entry in entries}
-    counts = PixelCounts(own, lattice.tile_size)
     offset = OFFSET if settings.radiometry == "dn_plus1000" or (settings.radiometry == "native" and entries[0].offset) else 0
-    tags = _tags(entries, settings) | fetched_list.provider_tags() | {TAG: of_rasters()}
+    datatakes = list({entry.rank: entry.datatake for entry in entries}.values())
+    counts = PixelCounts(own, lattice.tile_size, offset, len(datatakes))
+    haze = haze_state(entries, settings)
+    tags = _tags(entries, settings) | {"HAZE": haze} | fetched_list.provider_tags() | {TAG: of_rasters()}
     with ExitStack() as stack:
         sources = {item.entry.id: _open(stack, item, geobox, settings) for item in fetched_list.items}
         image = stack.enter_context(created(outputs["image"], geobox, "uint16", 0, S2_BANDS, tags))
@@ -90,19 +94,26 @@ def composite(block: str, grid: str | Path, fetched: str | Path, settings: Senti
         clear = stack.enter_context(created(outputs["clear_mask"], geobox, "uint8", None, ["clear"], tags | values))
         for strip in strips(tuple(geobox.shape)):
             takes = list(_observations(entries, sources, strip, geobox, settings, pixels))
-            done = median(takes, settings.unclear) if settings.method == "median" else first_clear(takes, settings.unclear)
-            kept = accept_stable(done, takes, settings.stable_tolerance, offset)
+            done, kept = _choose(strip, takes, settings, counts, looks_for_haze=haze == CORRECTED)
             image.write(done.dn, window=strip)
             source.write(done.source, 1, window=strip)
             clear.write(np.where(kept, KEPT, done.grade == CLEAR).astype(np.uint8), 1, window=strip)
-            counts.add(strip, done, kept)
+        findings = check_sentinel2(block, counts, {entry.index: entry.id for entry in entries}, minimum_coverage)
         verdicts = {entry.id: check_offset(entry.id, entry.baseline, entry.offset, pixels[entry.id]) for entry in entries}
-    first_row, first_col, _, _ = lattice.windows[block]
-    kept_pixels = {tile.tile_id: int(counts.kept[tile.row - first_row, tile.col - first_col]) for tile in lattice.tiles_of(block)}
-    stats = _stats(entries, counts.by_grade, verdicts) | {
-        "kept_pixels": sum(kept_pixels.values()),
-        "kept_pixels_of_tiles": {name: count for name, count in kept_pixels.items() if count},
-        "seams": seams(outputs["image"], outputs["source"], outputs["clear_mask"], own, [scene.id for scene in fetched_list.scenes]),
+        stats = _stats(entries, counts.by_grade, verdicts) | counts.kept_pixels(lattice, block)
+        if haze == CORRECTED and not counts.assessed:
+            haze = UNASSESSED
+            for raster in (image, source, clear):
+                raster.update_tags(HAZE=haze)
+    if haze == UNASSESSED:
+        findings.append(f"Haze of Sentinel-2 of block {block} is unassessed: fewer than {LEAST_DATES} clear dates")
+    for finding in findings:
+        logger.warning(finding)
+    names = [scene.id for scene in fetched_list.scenes]
+    stats |= {
+        "seams": seams(outputs["image"], outputs["source"], outputs["clear_mask"], own, names),
+        "haze": counts.haze(haze, datatakes),
+        "findings": findings,
     }
     logger.info("block %s: %d pixels are never clear, but stable: they count as clear", block, stats["kept_pixels"])
     logger.info(
@@ -111,6 +122,20 @@ def composite(block: str, grid: str | Path, fetched: str | Path, settings: Senti
         *(100 * stats[key] for key in ("fill_share", "unclear_share", "nodata_share")),
     )
     write_json(outputs["stats"], stats)
+
+
+def _choose(
+    strip: Window, takes: list[Surface], settings: Sentinel2, counts: PixelCounts, looks_for_haze: bool
+) -> tuple[Surface, NDArray[np.bool_]]:
+    """Return the composite of a strip, and where a pixel counts as clear because it is stable; add its pixels to the counts."""
+    offset = counts.levels.offset
+    if looks_for_haze:
+        takes, are_hazy = without_haze(takes, offset)
+        counts.add_haze(strip, takes, are_hazy)
+    done = median(takes, settings.unclear) if settings.method == "median" else first_clear(takes, settings.unclear)
+    kept = accept_stable(done, takes, settings.stable_tolerance, offset)
+    counts.add(strip, takes, done, kept)
+    return done, kept
 
 
 def _observations(
@@ -142,9 +167,21 @@ def _observations(
                 wide = Window(0, strip.row_off, strip.width + 2 * margin, strip.height + 2 * margin)
                 classes.append(files[SCL].read(1, window=wide))
                 scl = classes[-1][margin : margin + strip.height, margin : margin + strip.width]
+                valid &= scl > 0  # class 0 is no data, whatever the bands hold
             pixels[entry.id].add(dn, valid, scl)
             parts.append((entry.index, to_radiometry(dn, entry.offset, settings.radiometry), valid))
         yield mosaic(parts, classes or None, settings.masked_classes, reach)
+
+
+def haze_state(entries: Sequence[Sentinel2Entry], settings: Sentinel2) -> str:
+    """Return what is done about haze that the scene classification misses, for the tag HAZE.
+
+    `not corrected`: by the key `haze`, or because the products have the aerosol optical thickness. `unassessed`: there are fewer than
+    three datatakes. Else `corrected`.
+    """
+    if settings.haze == "never" or (settings.haze == "auto" and all(entry.optical_thickness for entry in entries)):
+        return "not corrected"
+    return CORRECTED if len({entry.datatake for entry in entries}) >= LEAST_DATES else UNASSESSED
 
 
 def _open(stack: ExitStack, item: FetchedItem[Sentinel2Entry], geobox: GeoBox, settings: Sentinel2) -> dict[str, rasterio.DatasetReader]:
@@ -158,6 +195,8 @@ def _open(stack: ExitStack, item: FetchedItem[Sentinel2Entry], geobox: GeoBox, s
 
 
 def _check_usable(entries: Sequence[Sentinel2Entry], settings: Sentinel2) -> None:
+    if not entries:
+        raise UserError("a Sentinel-2 scene that reaches the block", "none", "widen the year's dates, or shrink the area")
     if settings.radiometry == "native":
         require_one_offset({entry.id: entry.offset for entry in entries})
     last = max(entry.index for entry in entries)

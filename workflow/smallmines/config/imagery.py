@@ -76,6 +76,12 @@ class Sentinel2(Archive):
     unclear: Literal["keep", "nodata"] = Field(
         "keep", description="A pixel that is never clear keeps its best observation, or becomes nodata."
     )
+    haze: Literal["auto", "always", "never"] = Field(
+        "auto",
+        description="Thin cloud that the scene classification misses: an observation that is clear, but hazy against at least two other "
+        "clear dates of its pixel, does not count as clear. `auto`: where products lack the aerosol optical thickness; such datatakes are "
+        "also ranked by what they see without haze. `always`, `never`: in the composite, whatever the products have.",
+    )
     max_cloud_cover: float = Field(100.0, ge=0, le=100, description="Items above this cloud cover in % are rejected.")
     minimum_clear_share: float = Field(
         0.0, ge=0, le=1, description="Datatakes that are clear in less than this share of the area they cover are rejected."

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -72,6 +72,8 @@ class Sentinel2Entry(Entry):
         cloud_cover: of the whole tile in %, as in the catalogue; None where the catalogue lacks it.
         baseline: processing baseline as an integer (05.00 is 500).
         offset: whether the digital numbers carry the +1000 offset.
+        optical_thickness: whether the product has the aerosol optical thickness; where it lacks it, composites look for haze themselves.
+            True in manifests of versions that did not record it.
     """
 
     tile: str
@@ -79,6 +81,7 @@ class Sentinel2Entry(Entry):
     cloud_cover: float | None
     baseline: int
     offset: bool
+    optical_thickness: bool = True
 
 
 @dataclass(frozen=True)
@@ -123,11 +126,14 @@ class Sentinel2Datatake(Datatake):
         date: day of acquisition, `YYYY-MM-DD`.
         cloud_cover: mean of its items in %; None where the catalogue lacks it.
         haze: median aerosol optical thickness of the clear pixels (no unit); None where the products lack it.
+        hazy_share: share of the area's cells that it sees clearly by the scene classification, but hazily against the other dates; None
+            where it was not measured: the products have the optical thickness, or there are fewer than three dates.
     """
 
     date: str
     cloud_cover: float | None
     haze: float | None
+    hazy_share: float | None = None
 
 
 @dataclass(frozen=True)
@@ -363,8 +369,9 @@ def write_fetched(path: str | Path, fetched: Fetched[Any]) -> None:
 
 
 def _record(kind: type[T], values: Mapping[str, Any]) -> T:
-    """Make a dataclass from the keys that it names."""
-    return kind(**{field.name: values[field.name] for field in fields(kind)})  # type: ignore[arg-type]
+    """Make a dataclass from the keys that it names; keys of fields with a default may be missing."""
+    names = [field.name for field in fields(kind) if field.name in values or field.default is MISSING]  # type: ignore[arg-type]
+    return kind(**{name: values[name] for name in names})
 
 
 def _flat(item: dict[str, Any]) -> dict[str, Any]:
