@@ -84,6 +84,13 @@ class Grid(Section):
     released_ids_up_to: int | None = Field(
         None, ge=0, description="Tile ids up to this one are those of the released dataset. Empty: not stated in the index."
     )
+    max_tiles: int = Field(
+        20_000,
+        ge=1,
+        le=1_000_000,
+        description="Maximum number of tiles of a run. More stop it before they are made: the area is wrong, or as large as a continent. "
+        "SmallMinesDS has 2135.",
+    )
 
     @model_validator(mode="after")
     def _file(self) -> Self:

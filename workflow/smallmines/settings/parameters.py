@@ -38,7 +38,7 @@ CONTENT = {
 """Keys by section that the digests in tags cover. A new key changes no tag unless it is added here."""
 
 NOT_CONTENT = {
-    "grid": ("expected_tiles", "file", "folder", "released_ids_up_to"),
+    "grid": ("expected_tiles", "file", "folder", "max_tiles", "released_ids_up_to"),
     "sentinel2": ("catalogue", "fallbacks", "provider", "reader"),
     "sentinel1": ("catalogue", "fallbacks", "provider"),
     "elevation": ("catalogue", "fallbacks", "project", "provider"),
