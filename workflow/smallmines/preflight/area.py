@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 
 from smallmines.config.sections import Config
 from smallmines.core.errors import UserError
@@ -20,10 +20,10 @@ def user_aoi(config: Config) -> list[str]:
         UserError: `aoi.path` is a folder.
     """
     if config.aoi.path is None:
-        return [path for path in only_file(f"resources/user/{config.run}", "aoi", AOI_SUFFIXES) if Path(path).is_file()]
-    if Path(config.aoi.path).is_dir():
+        return [path for path in only_file(f"resources/user/{config.run}", "aoi", AOI_SUFFIXES) if os.path.isfile(path)]
+    if os.path.isdir(config.aoi.path):
         raise UserError("a vector file in aoi.path", f"the folder {config.aoi.path}", "name the file in it")
-    return [config.aoi.path] if Path(config.aoi.path).is_file() else []
+    return [config.aoi.path] if os.path.isfile(config.aoi.path) else []
 
 
 def only_aoi(config: Config) -> list[str]:
