@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from smallmines.archive.choice import Area
-from smallmines.archive.providers import AOT, Provider
-from smallmines.archive.read import read_asset, read_on_grid
+from smallmines.archive.providers import AOT
 from smallmines.archive.signing import ABSENT
 from smallmines.core.errors import UserError
 from smallmines.core.log import logger
@@ -31,7 +31,7 @@ def with_hazy_shares(
     datatakes: Sequence[Sentinel2Datatake],
     items: Mapping[str, Item],
     has_offset: Callable[[Item], bool],
-    provider: Provider,
+    numbers: Callable[[Item, str], NDArray[Any]],
     settings: SearchSentinel2,
     area: Area,
 ) -> list[Sentinel2Datatake]:
@@ -40,13 +40,14 @@ def with_hazy_shares(
     Args:
         items: by id.
         has_offset: whether the digital numbers of an item carry the +1000 offset.
+        numbers: reads a band of an item on the area's grid.
     """
     compared = sorted((take for take in datatakes if take.clear_share > 0), key=lambda take: (-take.clear_share, take.date, take.datatake))[
         :MOST
     ]
     if len(compared) < LEAST_DATES or all(AOT in items[name].hrefs for take in compared for name in take.items):
         return list(datatakes)
-    seen = [_observe([items[name] for name in take.items], has_offset, provider, settings, area) for take in compared]
+    seen = [_observe([items[name] for name in take.items], has_offset, numbers, settings, area) for take in compared]
     blue, red, clear = (np.stack(parts) for parts in zip(*seen, strict=True))
     hazy_pixels = np.concatenate(
         [hazy(blue[:, row : row + ROWS], red[:, row : row + ROWS], clear[:, row : row + ROWS]) for row in range(0, blue.shape[1], ROWS)],
@@ -59,7 +60,11 @@ def with_hazy_shares(
 
 
 def _observe(
-    items: Sequence[Item], has_offset: Callable[[Item], bool], provider: Provider, settings: SearchSentinel2, area: Area
+    items: Sequence[Item],
+    has_offset: Callable[[Item], bool],
+    numbers: Callable[[Item, str], NDArray[Any]],
+    settings: SearchSentinel2,
+    area: Area,
 ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.bool_]]:
     """Return B02 and B04 of a datatake without offset, and where it is clear, (row, column); where items overlap the first wins."""
     shape = tuple(area.geobox.shape)
@@ -68,10 +73,7 @@ def _observe(
     for item in items:
         bands = ("B02", "B04", *((SCL,) if settings.clouds == "scl" else ()))
         try:
-            values = [
-                read_asset(item.id, band, item.hrefs[band], provider, lambda source: read_on_grid(source, area.geobox, "nearest"))
-                for band in bands
-            ]
+            values = [numbers(item, band) for band in bands]
         except UserError as error:
             if not ABSENT.search(error.found):  # a temporary failure must not change the choice
                 raise

@@ -1,7 +1,7 @@
 """The Sentinel-2 composite of a block: ten bands from datatakes that are ranked once for the whole area.
 
-`observations` says which observation a pixel comes from. Pixels that are never clear are flagged in `clear.tif`. Tiles of a datatake
-are merged in order of their names. An observation is valid where the scene classification is not 0 and all ten bands are above 0 (above
+`observations` says which observation a pixel comes from. Pixels that are never clear are flagged in `clear.tif`. Items of a datatake
+are merged in order of their numbers. An observation is valid where the scene classification is not 0 and all ten bands are above 0 (above
 1 where the digital numbers carry the +1000 offset). Clouds are searched in the mosaic of the datatake, read with a margin as wide as
 their reach, so the result does not depend on strips and blocks. What comes out is held against `limits`.
 """
@@ -43,7 +43,8 @@ from smallmines.core.raster import created, opened, require_grid, strips
 from smallmines.core.software import TAG, of_rasters
 from smallmines.grid.lattice import read_lattice
 from smallmines.sensors.haze import LEAST_DATES
-from smallmines.sensors.manifest import FetchedItem, Scene, Sentinel2Entry, read_fetched
+from smallmines.sensors.manifest import FetchedItem, Scene, Sentinel2Entry
+from smallmines.sensors.manifest_files import read_fetched
 from smallmines.sensors.radiometry import OFFSET, DarkPixels, check_offset, require_one_offset, to_radiometry
 from smallmines.sensors.scl import SCL, cloud_reach
 from smallmines.settings.sentinel2 import Sentinel2
@@ -157,7 +158,7 @@ def _observations(
     margin = reach[2]
     for _, datatake in groupby(entries, key=lambda entry: entry.rank):
         parts, classes = [], []
-        for entry in sorted(datatake, key=lambda entry: (entry.tile, entry.id)):
+        for entry in datatake:
             files = sources[entry.id]
             dn = np.stack([files[band].read(1, window=strip) for band in S2_BANDS])
             valid = np.asarray((dn > entry.offset).all(axis=0))

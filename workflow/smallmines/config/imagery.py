@@ -28,6 +28,11 @@ class Archive(Section):
         "or one per provider: `{cdse: …, static: …}`.",
     )
 
+    exclude_items: tuple[str, ...] = Field(
+        (),
+        description="Ids of items of the catalogue that are left out, such as one whose files are broken. Manifest and report name them.",
+    )
+
     @field_validator("catalogue")
     @classmethod
     def _known_providers(cls, value: Any) -> Any:
