@@ -101,6 +101,7 @@ def test_mixed_versions_of_software_are_told_where_a_data_user_reads(dataset: Pa
     write_page(page_sources(dataset, tmp_path, facts=tmp_path / "facts.json"), about, tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "Made with mixed versions of software." in page
+    assert '<td class="left">S1A_empty</td><td>25.4</td><td class="left">no data on the cells of the area</td>' in page
     assert "gdal: 3.10.3 (8 composites); 3.11.0 (2 masks)." in page
 
 
@@ -337,7 +338,8 @@ def page_sources(
     table.to_csv(folder / "points.csv", index=False)
     item = {"id": "S1A_x", "datatake": "S1A_1", "datetime": "2016-01-03T05:55:24Z", "platform": "SENTINEL-1A"}
     chosen = [{**item, "relative_orbit": 155, "orbit_state": "descending"}]
-    write_json(folder / "s1.json", {"sensor": "s1", "query": {"year": "2016"}, "chosen": chosen})
+    dropped = [{"id": "S1A_empty", "reason": "no data on the cells of the area", "share": 0.254}]
+    write_json(folder / "s1.json", {"sensor": "s1", "query": {"year": "2016"}, "chosen": chosen, "dropped": dropped})
     scores = {"at_class_shares_of_the_area": {"0.7": {"iou": 0.25, "f1": 0.4}, "0.5": {"iou": 0.2, "f1": 0.3}}}
     write_json(folder / "metrics.json", {"threshold": 0.7, "out_of_fold": scores})
     return Sources(

@@ -13,7 +13,7 @@ from smallmines.dataset.documents import attributions, cite, interval, licence_a
 from smallmines.labels.tables import PROVENANCES
 from smallmines.report.checks import passed
 from smallmines.report.figures import FIGURES, Described, alternative_text
-from smallmines.report.tables import CLASSES, acquisitions, confusion, forest_ious, split_shares
+from smallmines.report.tables import CLASSES, acquisitions, confusion, forest_ious, left_out, split_shares
 from smallmines.settings.publish import Page
 
 
@@ -79,6 +79,7 @@ def write_page(sources: Sources, about: Page, target: str | Path) -> None:
         doctor=doctor,
         figures={figure.name: figure for figure in _figures(sources.plots, described)},
         shares=described.shares,
+        left_out=left_out(map(read_json, sources.manifests)),
         acquisitions=acquisitions(map(read_json, sources.manifests), {year: facts["years"][year]["scenes"] for year in described.years}),
         matrices=confusion(pd.read_csv(sources.points, dtype={"year": str}), assessed) if assessed else [],
         classes=list(CLASSES.values()),
