@@ -13,7 +13,7 @@ from smallmines.dataset.documents import cite, interval, licence_address, number
 from smallmines.labels.tables import PROVENANCES
 from smallmines.report.checks import passed
 from smallmines.report.figures import FIGURES, Described, alternative_text
-from smallmines.report.tables import CLASSES, acquisitions, confusion, forest_ious, split_shares
+from smallmines.report.tables import CLASSES, acquisitions, composite_findings, confusion, forest_ious, split_shares
 from smallmines.settings.publish import Page
 
 
@@ -28,6 +28,7 @@ class Sources:
         points: accuracy_points.csv.
         manifests: manifests of Sentinel-2 and Sentinel-1.
         metrics: metrics of the forests.
+        composites: statistics of the composites, `composites/<year>/<block>/<sensor>.json`.
         plots: PNG files whose names begin with the keys of `FIGURES`.
     """
 
@@ -38,6 +39,7 @@ class Sources:
     points: str | Path
     manifests: Sequence[str | Path]
     metrics: Sequence[str | Path]
+    composites: Sequence[str | Path]
     plots: Sequence[str | Path]
 
 
@@ -78,6 +80,7 @@ def write_page(sources: Sources, about: Page, target: str | Path) -> None:
         figures={figure.name: figure for figure in _figures(sources.plots, described)},
         shares=described.shares,
         acquisitions=acquisitions(map(read_json, sources.manifests), {year: facts["years"][year]["scenes"] for year in described.years}),
+        composite_findings=composite_findings(sources.composites),
         matrices=confusion(pd.read_csv(sources.points, dtype={"year": str}), assessed) if assessed else [],
         classes=list(CLASSES.values()),
         forests=described.ious,
