@@ -342,6 +342,7 @@ def page_sources(
     write_json(folder / "s1.json", {"sensor": "s1", "query": {"year": "2016"}, "chosen": chosen, "dropped": dropped})
     scores = {"at_class_shares_of_the_area": {"0.7": {"iou": 0.25, "f1": 0.4}, "0.5": {"iou": 0.2, "f1": 0.3}}}
     write_json(folder / "metrics.json", {"threshold": 0.7, "out_of_fold": scores})
+    write_json(folder / "composites/2016/1/s2.json", {"findings": ["Sentinel-2 of block 1 is clear on 12.0 % of the pixels only"]})
     return Sources(
         facts or dataset / "facts.json",
         folder / "doctor.json",
@@ -350,6 +351,7 @@ def page_sources(
         folder / "points.csv",
         [folder / "s1.json"],
         [folder / "metrics.json"],
+        [folder / "composites/2016/1/s2.json"],
         plots,
     )
 
@@ -372,6 +374,7 @@ def test_the_page_has_every_picture_and_number_in_it(dataset: Path, tmp_path: Pa
     for words in (
         "<b>6</b>image–mask pairs",
         "155 descending",
+        "2016: Sentinel-2 of block 1 is clear on 12.0 % of the pixels only",
         "<td>3 of 4</td>",
         "<td>5.00 (1)</td>",
         "from 0.25 to 0.25, median 0.25",
