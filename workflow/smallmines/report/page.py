@@ -28,8 +28,8 @@ class Sources:
         points: accuracy_points.csv.
         manifests: manifests of Sentinel-2 and Sentinel-1.
         metrics: metrics of the forests.
-        grid: grid.json, whose remarks on the place are shown.
         plots: PNG files whose names begin with the keys of `FIGURES`.
+        grid: grid.json, whose remarks on the place are shown.
     """
 
     facts: str | Path
@@ -39,8 +39,8 @@ class Sources:
     points: str | Path
     manifests: Sequence[str | Path]
     metrics: Sequence[str | Path]
-    grid: str | Path
     plots: Sequence[str | Path]
+    grid: str | Path
 
 
 @dataclass(frozen=True)
