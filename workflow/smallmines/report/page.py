@@ -28,9 +28,9 @@ class Sources:
         points: accuracy_points.csv.
         manifests: manifests of Sentinel-2 and Sentinel-1.
         metrics: metrics of the forests.
-        grid: grid.json, whose remarks on the place are shown.
         composites: statistics of the composites, `composites/<year>/<block>/<sensor>.json`.
         plots: PNG files whose names begin with the keys of `FIGURES`.
+        grid: grid.json, whose remarks on the place are shown.
     """
 
     facts: str | Path
@@ -40,9 +40,9 @@ class Sources:
     points: str | Path
     manifests: Sequence[str | Path]
     metrics: Sequence[str | Path]
-    grid: str | Path
     composites: Sequence[str | Path]
     plots: Sequence[str | Path]
+    grid: str | Path
 
 
 @dataclass(frozen=True)
