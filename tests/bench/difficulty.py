@@ -25,7 +25,7 @@ from smallmines.archive.catalogue import read_catalogue
 from smallmines.archive.providers import provider_of
 from smallmines.archive.read import read_on_grid
 from smallmines.cli.console import ConfigPath, plain_errors, read_config, show
-from smallmines.composite.sentinel2 import near_cloud
+from smallmines.composite.observations import near_cloud
 from smallmines.config.imagery import Sentinel2
 from smallmines.config.sections import Config
 from smallmines.core import raster

@@ -17,11 +17,12 @@ from smallmines.archive.providers import provider_of
 from smallmines.config.parse import parse_config, read_config
 from smallmines.config.sections import Config
 from smallmines.core.errors import UserError
+from smallmines.grid.area import Area, read_area
+from smallmines.grid.utm import on_lattice, zone_at
 from smallmines.preflight.accounts import missing_account
-from smallmines.preflight.area import Area, read_area, user_aoi
+from smallmines.preflight.area import user_aoi
 from smallmines.preflight.check import Finding, check_archives, check_area, check_before_run, check_crs
 from smallmines.preflight.new_region import Region, copy_commands, write_config
-from smallmines.preflight.utm import on_lattice, zone_at
 
 PLACES = {
     "Amansie West, Ghana": (-1.97, 6.17, "30N"),
@@ -33,6 +34,9 @@ PLACES = {
     "on the equator, Uganda": (33.0, 0.0, "36N"),
     "Guainía, Colombia": (-68.5, 2.7, "19N"),
 }
+
+NEAR = {"x": 386000, "y": 8580000}
+"""Corner of the lattice near La Pampa, in zone 19S."""
 
 
 def write_area(path: Path, longitude: float, latitude: float, half: float = 0.1, crs: str = "EPSG:4326", **columns: Any) -> Path:
@@ -133,27 +137,32 @@ def test_another_crs_is_found(folder: Path, place: str, crs: str, severity: str,
     assert str(finding).splitlines()[0] == severity
 
 
-def test_the_zone_may_be_given_as_older_wkt(folder: Path) -> None:
-    """Headers of images write the unit in capitals."""
-    longitude, latitude, _ = PLACES["Geita, Tanzania"]
-    wkt = CRS("EPSG:32736").to_wkt("WKT1_GDAL").replace('"metre"', '"METRE"')
-    assert "METRE" in wkt
-    assert list(check_crs(wkt, area_at(folder, longitude, latitude, half=0.02))) == []
+@pytest.mark.parametrize("form", ["proj", "wkt", "older wkt", "lower case"])
+def test_a_crs_in_other_words_is_refused_with_its_code(folder: Path, form: str) -> None:
+    """Only a code is kept by the catalogue; headers of images write the unit of older WKT in capitals."""
+    crs, (longitude, latitude, _) = CRS("EPSG:32736"), PLACES["Geita, Tanzania"]
+    older = crs.to_wkt("WKT1_GDAL").replace('"metre"', '"METRE"')
+    texts = {"wkt": crs.to_wkt(), "older wkt": older, "lower case": "epsg:32736", "proj": "+proj=utm +zone=36 +south +datum=WGS84 +units=m"}
+    (finding,) = check_crs(texts[form], area_at(folder, longitude, latitude, half=0.02))
+    assert finding.severity == "error"
+    assert finding.do.startswith("set grid.crs: EPSG:32736, ")
 
 
 def test_an_area_across_a_border_of_zones(folder: Path) -> None:
     (finding,) = check_crs("EPSG:32635", area_at(folder, 29.9, 1.7, half=0.3))
     assert (finding.severity, finding.expected) == ("warning", "an area within its UTM zone 35N")
     (finding,) = check_crs("EPSG:32635", area_at(folder, 27, 1.7, half=7))
+    assert finding.severity == "warning", "7° from the meridian lengths are wrong by 0.7 %"
+    (finding,) = check_crs("EPSG:32635", area_at(folder, 27, 1.7, half=9))
     assert finding.severity == "error"
-    assert "divide the area" in finding.do
+    assert finding.do == "divide the area into several runs, one for each UTM zone; it is 18° wide"
 
 
 # --- check: area, anchor, left-overs -----------------------------------------------------------------------------------------
 
 
 def test_one_readable_area_is_wanted(folder: Path) -> None:
-    config = config_of(crs="EPSG:32719", anchor={"x": 0, "y": 0})
+    config = config_of(crs="EPSG:32719", anchor=NEAR)
     (finding,) = check_area(config)
     assert (finding.severity, finding.found) == ("error", "none")
     write_area(folder / "resources/user/mine/aoi.gpkg", -69.95, -12.95)
@@ -205,7 +214,7 @@ def test_a_file_of_several_layers_or_of_none(folder: Path) -> None:
 
 
 def test_an_area_without_crs_or_polygons(folder: Path) -> None:
-    config = config_of(crs="EPSG:32719", anchor={"x": 0, "y": 0})
+    config = config_of(crs="EPSG:32719", anchor=NEAR)
     path = folder / "resources/user/mine/aoi.gpkg"
     path.parent.mkdir(parents=True)
     gpd.GeoDataFrame(geometry=[shapely.box(350000, 8560000, 360000, 8570000)]).to_file(path)
@@ -219,7 +228,7 @@ def test_an_area_without_crs_or_polygons(folder: Path) -> None:
 
 def test_expected_area_is_that_of_the_rule(folder: Path) -> None:
     write_area(folder / "resources/user/mine/aoi.gpkg", -69.95, -12.95)
-    config = config_of({"aoi": {"expected_area_km2": 100}}, crs="EPSG:32719", anchor={"x": 0, "y": 0})
+    config = config_of({"aoi": {"expected_area_km2": 100}}, crs="EPSG:32719", anchor=NEAR)
     (finding,) = check_area(config)
     assert (finding.severity, finding.expected) == ("error", "100.0 km² within 1% (aoi.expected_area_km2)")
 
@@ -269,7 +278,7 @@ def test_a_country_by_itself_warns(folder: Path) -> None:
     """Two places of a large country can lie farther apart than any two of the country of the shipped configuration."""
     write_area(folder / "resources/user/mine/aoi.gpkg", -69.95, -12.95)
     years = {2023: {"start": "2023-01-01", "end": "2023-01-31"}}
-    grid = {"crs": "EPSG:32719", "anchor": {"x": 0, "y": 0}}
+    grid = {"crs": "EPSG:32719", "anchor": NEAR}
     (finding,) = check_area(parse_config({"run": "mine", "country": "GH", "years": years, "grid": grid}))
     assert finding.severity == "warning"
     assert "country: GH" in finding.found
@@ -278,7 +287,7 @@ def test_a_country_by_itself_warns(folder: Path) -> None:
 def test_a_country_that_is_only_the_default_warns(folder: Path) -> None:
     write_area(folder / "resources/user/mine/aoi.gpkg", -69.95, -12.95)
     years = {2023: {"start": "2023-01-01", "end": "2023-01-31"}}
-    (finding,) = check_area(parse_config({"run": "mine", "years": years, "grid": {"crs": "EPSG:32719", "anchor": {"x": 0, "y": 0}}}))
+    (finding,) = check_area(parse_config({"run": "mine", "years": years, "grid": {"crs": "EPSG:32719", "anchor": NEAR}}))
     assert finding.severity == "warning"
     assert "country: GH" in finding.found
 
@@ -428,7 +437,7 @@ def test_copying_the_area_is_what_the_run_needs(folder: Path) -> None:
     for name in ("area.gpkg", "area.shp"):
         aoi = write_area(folder / "given data" / name, -69.95, -12.95)
         subprocess.run("\n".join(copy_commands(Region(name[5:], aoi, "PE", (2023,)))), shell=True, check=True)
-        config = config_of({"run": name[5:]}, crs="EPSG:32719", anchor={"x": 0, "y": 0})
+        config = config_of({"run": name[5:]}, crs="EPSG:32719", anchor=NEAR)
         assert check_area(config) == []
     other = write_area(folder / "area.gml", -69.95, -12.95)
     assert copy_commands(Region("gml", other, "PE", (2023,))) == []

@@ -16,7 +16,7 @@ import typer
 from smallmines.config.parse import read_config as read_config
 from smallmines.core.errors import UserError
 
-ConfigPath = Annotated[Path, typer.Option("--config", help="The run's configuration file.", exists=True, dir_okay=False)]
+ConfigPath = Annotated[Path, typer.Option("--config", help="The run's configuration file.")]
 
 
 @contextmanager

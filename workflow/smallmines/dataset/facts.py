@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import rasterio
 
+from smallmines.core.crs import reproject
 from smallmines.core.errors import UserError
 from smallmines.core.files import read_json, write_json
 from smallmines.core.log import logger
@@ -155,7 +156,7 @@ def gather(sources: FactSources, about: Documents, run: str, country: str) -> di
         "patches": len(index),
         "area_km2": round(index["tile_id"].nunique() * side * side * size**2 / 1e6, 4),
         "bounds": [float(value) for value in index.total_bounds],
-        "degrees": [round(float(value), 6) for value in index.to_crs("OGC:CRS84").total_bounds],
+        "degrees": [round(float(value), 6) for value in reproject(index, "OGC:CRS84").total_bounds],
         "years": years,
         "bands": {name: merge_statistics(parts) for name, parts in statistics.items()},
         "splits": {str(name): int(number) for name, number in index["split"].value_counts().sort_index().items()},

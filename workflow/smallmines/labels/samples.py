@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from smallmines.core.crs import reproject_shapes
 from smallmines.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -129,7 +130,6 @@ def _require_labels_and_shapes(table: pd.DataFrame, geometry: NDArray[Any], path
 
 def _projected(geometry: NDArray[Any], systems: NDArray[Any], crs: str, path: str | Path) -> NDArray[Any]:
     """Reproject geometries, each from its own CRS, to `crs`."""
-    import geopandas as gpd
     import shapely
 
     projected = geometry.copy()
@@ -137,7 +137,7 @@ def _projected(geometry: NDArray[Any], systems: NDArray[Any], crs: str, path: st
         if not system:
             raise UserError(f"a CRS in {path}", "none", "save the file with its CRS")
         in_system = systems == system
-        projected[in_system] = gpd.GeoSeries(geometry[in_system], crs=system).to_crs(crs).to_numpy()
+        projected[in_system] = reproject_shapes(geometry[in_system], system, crs, file=path)
     if not np.isfinite(shapely.bounds(projected)).all():
         raise UserError(
             f"coordinates in {path} that lie in {crs}", "some that cannot be expressed in it", "check the coordinates and their CRS"

@@ -15,8 +15,10 @@ import yaml
 from smallmines.config.parse import parse_config
 from smallmines.core.errors import UserError
 from smallmines.core.files import written
-from smallmines.preflight.area import AOI_SUFFIXES, Area, read_area
-from smallmines.preflight.utm import on_lattice, zone_at
+from smallmines.grid.area import Area, read_area
+from smallmines.grid.make import polygon
+from smallmines.grid.utm import on_lattice, zone_at
+from smallmines.preflight.area import AOI_SUFFIXES
 
 TEMPLATE = Path(__file__).with_name("templates") / "region.yaml"
 TILE_KM2 = 1.28**2
@@ -74,7 +76,7 @@ def config_text(region: Region, area: Area, target: Path) -> str:
         UserError: the country is not known.
     """
     zone = zone_at(*area.centre)
-    west, _, _, north = area.table.to_crs(zone.epsg).total_bounds
+    west, _, _, north = polygon(area.table, zone.epsg).bounds
     x, y = on_lattice(west, north)
     tiles = math.ceil(area.km2 / TILE_KM2)
     month = 7 if zone.south else 1

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from smallmines.core.files import read_json, sha256, written
-from smallmines.dataset.documents import cite, interval, licence_address, number
+from smallmines.dataset.documents import attributions, cite, interval, licence_address, number
 from smallmines.labels.tables import PROVENANCES
 from smallmines.report.checks import passed
 from smallmines.report.figures import FIGURES, Described, alternative_text
@@ -28,6 +28,7 @@ class Sources:
         points: accuracy_points.csv.
         manifests: manifests of Sentinel-2 and Sentinel-1.
         metrics: metrics of the forests.
+        grid: grid.json, whose remarks on the place are shown.
         plots: PNG files whose names begin with the keys of `FIGURES`.
     """
 
@@ -38,6 +39,7 @@ class Sources:
     points: str | Path
     manifests: Sequence[str | Path]
     metrics: Sequence[str | Path]
+    grid: str | Path
     plots: Sequence[str | Path]
 
 
@@ -84,7 +86,8 @@ def write_page(sources: Sources, about: Page, target: str | Path) -> None:
         masks=[facts["years"][year]["accuracy"]["iou"]["value"] for year in assessed],
         families=passed(doctor, agreement),
         provenances=[name for name in PROVENANCES if any(year["provenance"].get(name) for year in facts["years"].values())],
-        attributions=[line.format(years=" and ".join(facts["years"])) for line in about.attributions],
+        attributions=attributions(about, facts["years"]),
+        remarks=read_json(sources.grid).get("remarks", []),
         licence=licence_address(about.license),
         cite=cite(facts, about),
         seal=sha256(sources.sums),
