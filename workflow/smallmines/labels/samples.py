@@ -120,7 +120,7 @@ def _require_labels_and_shapes(table: pd.DataFrame, geometry: NDArray[Any], path
 
     wrong = table[~table["label"].isin(list(LABELS))]
     if len(wrong):
-        listed = "; ".join(f"row {row.number}: {row.label[:40]!r}" for row in wrong.head(10).itertuples())
+        listed = "; ".join(f"row {row.number}: {str(row.label)[:40]!r}" for row in wrong.head(10).itertuples())
         more = f" and {len(wrong) - 10} more" if len(wrong) > 10 else ""
         raise UserError(f"labels {' or '.join(LABELS)} in {path}", listed + more, "correct these rows")
     named = table[(table["annotator"] != "") & ~table["annotator"].str.fullmatch(ANNOTATOR.pattern)]
