@@ -23,9 +23,8 @@ from smallmines.labels.transfer import decisions_in_force
 
 GEOBOX = GeoBox((6, 8), Affine(10, 0, 586600, 0, -10, 729640), "EPSG:32630")
 SEGMENTS = np.arange(1, 49, dtype=np.uint32).reshape(6, 8)
-FEATURES = pd.DataFrame(
-    {"segment": np.arange(1, 49, dtype=np.uint32), "key": np.arange(48, dtype=np.uint64), "area": np.ones(48, np.uint32)}
-)
+KEYS = np.arange(48, dtype=np.uint64)
+FEATURES = pd.DataFrame({"segment": np.arange(1, 49, dtype=np.uint32), "key": KEYS, "area": np.ones(48, np.uint32)})
 OVERLAP = pd.DataFrame({"key": KEYS, "tile_id": "0001", "area": 1, "inclusion": 1.0})
 FOLDER = ("events", "2016", "1")
 
@@ -121,7 +120,7 @@ def fuzz(folder, examples):
 
 
 def test_any_event_file_is_read_or_refused(tmp_path):
-    fuzz(tmp_path, 40)
+    fuzz(tmp_path, 15)
 
 
 @pytest.mark.heavy
