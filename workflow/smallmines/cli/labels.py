@@ -206,7 +206,7 @@ def rounds(
             steps = progress(block_year, threads)
             for step in steps:
                 share = step.corrected / step.decisions if step.decisions else None
-                rows.append({"year": name, "block": code, **vars(step), "corrected_share": share})
+                rows.append({"year": int(name), "block": code, **vars(step), "corrected_share": share})
             advices.append(f"{name}, block {code}: {advice(steps, differing(block_year))}")
         out.table("Rounds (F1: forest trained on all decisions so far, cross-validated on the samples, at its best threshold)", rows)
         out.message("\n".join(advices))
@@ -283,7 +283,8 @@ def import_masks(
             block_year = BlockYear(settings, name, code)
             named = [tile.strip() for tile in tiles.split(",") if tile.strip()]
             held = released_masks.held_out(block_year.lattice.cells["tile_id"].tolist(), named, fraction, settings.labels.seed)
-            rows.append({"year": name, "block": code, **asdict(released_masks.import_masks(block_year, paths, held, samples, dry))})
+            found = released_masks.import_masks(block_year, paths, held, samples, dry)
+            rows.append({"year": int(name), "block": code, **asdict(found)})
         out.table("Would be imported" if dry else "Imported", rows)
         if any(row["samples"] is None for row in rows):
             out.message("samples –: there are samples already; files that people made are never replaced")
