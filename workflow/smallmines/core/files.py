@@ -12,6 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+WRITE_FAILED = re.compile(
+    r"no space left|quota exceeded|write ?error|write failed|input/output error|database or disk is full|disk i/o error", re.IGNORECASE
+)
+"""Messages of GDAL, OTB, Arrow and SQLite when a write fails: the disk or a quota is full, or the disk is broken."""
+
 
 def digest(value: Any) -> str:
     """Return 16 hex digits of the SHA-256 of a JSON-serialisable value, keys sorted."""
