@@ -22,6 +22,7 @@ from smallmines.annotation import qgis
 from smallmines.core.errors import UserError
 from smallmines.core.files import digest, written
 from smallmines.core.layout import UserFolder
+from smallmines.core.readable import read_parquet
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -159,16 +160,14 @@ def read_base(user: Path, about: About) -> pd.DataFrame:
     """Read the base of a working copy.
 
     Raises:
-        UserError: there is none.
+        UserError: there is none, or it cannot be read.
     """
-    import pandas as pd
-
     path = base_path(user, about)
     if not path.is_file():
         raise UserError(
             f"a working copy of this run, checked out here ({path})", "no such record", "check out again and copy the edits over"
         )
-    return pd.read_parquet(path)
+    return read_parquet(path)
 
 
 def styles() -> dict[str, str]:

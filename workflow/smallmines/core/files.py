@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from smallmines.core.errors import UserError
+
 WRITE_FAILED = re.compile(
     r"no space left|quota exceeded|write ?error|write failed|input/output error|database or disk is full|disk i/o error", re.IGNORECASE
 )
@@ -52,8 +54,28 @@ def write_json(target: str | Path, value: Any) -> None:
 
 
 def read_json(path: str | Path) -> Any:
-    """Read a JSON file."""
-    return json.loads(Path(path).read_text(encoding="utf-8"))
+    """Read a JSON file.
+
+    Raises:
+        UserError: the file is missing, cut short, or no JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"the file {path}", "no such file", remedy(path)) from error
+    except (ValueError, RecursionError) as error:  # also text that is no UTF-8
+        raise UserError(f"a readable JSON file {path}", f"{error} ({Path(path).stat().st_size} bytes)", remedy(path)) from error
+
+
+def remedy(path: str | Path) -> str:
+    """Return what to do about a missing or broken file: products are made again, people's files are not."""
+    if "/resources/user/" in f"/{Path(path).as_posix()}":
+        return f"restore {path} from a backup"
+    if not Path(path).exists():
+        return "run the workflow again, which makes it"
+    if Path(path).suffix == ".tif" and Path(path).name.lstrip(".").startswith(("IMG_", "MASK_")):
+        return f"delete the folder {Path(path).parent} and run again, which makes it anew"
+    return f"delete {path} and run again, which makes it anew"
 
 
 def split_tag(text: str) -> list[str]:
