@@ -15,7 +15,7 @@ from archive_builder import ArchiveBuilder, grid, product, ten_bands, write_grid
 from sections import asked, cache, fetching
 from small_archive import TILE, SmallArchive, clear_bands, on_the_area
 from smallmines.archive.fetch import fetch
-from smallmines.archive.read import read_on_grid, source_window, touches
+from smallmines.archive.read import read_on_grid, source_window
 from smallmines.archive.search import search
 from smallmines.config.imagery import Elevation, Sentinel1, Sentinel2
 from smallmines.core.errors import UserError
