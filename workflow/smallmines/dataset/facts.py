@@ -162,6 +162,8 @@ def gather(sources: FactSources, about: Documents, run: str, country: str) -> di
         "splits": {str(name): int(number) for name, number in index["split"].value_counts().sort_index().items()},
         "split_method": sources.splits["source"],
         "leakage": sources.splits["leakage"],
+        "split_reason": sources.splits["reason"],
+        "split_advice": sources.splits["advice"],
         "software": dict(sources.software),
     }
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from smallmines.core.files import read_json, sha256, written
-from smallmines.dataset.documents import attributions, cite, interval, licence_address, number
+from smallmines.dataset.documents import attributions, cite, interval, licence_address, number, sentence
 from smallmines.labels.tables import PROVENANCES
 from smallmines.report.checks import passed
 from smallmines.report.figures import FIGURES, Described, alternative_text
@@ -74,7 +74,7 @@ def write_page(sources: Sources, about: Page, target: str | Path) -> None:
     assessed = [year for year in described.years if facts["years"][year]["accuracy"]]
     loader = jinja2.FileSystemLoader(Path(__file__).with_name("templates"))
     environment = jinja2.Environment(loader=loader, undefined=jinja2.StrictUndefined, autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"num": number, "interval": interval}
+    environment.filters |= {"num": number, "interval": interval, "sentence": sentence}
     text = environment.get_template("page.html.j2").render(
         facts=facts,
         about=about,
