@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -72,6 +72,8 @@ class Sentinel2Entry(Entry):
         cloud_cover: of the whole tile in %, as in the catalogue; None where the catalogue lacks it.
         baseline: processing baseline as an integer (05.00 is 500).
         offset: whether the digital numbers carry the +1000 offset.
+        declared_by: what `offset` follows from: `metadata` (the product's MTD_MSIL2A.xml), `product` (its name), `href` (the name in a
+            path) or the name of a property of the catalogue; `unknown` in manifests of earlier versions.
     """
 
     tile: str
@@ -79,6 +81,7 @@ class Sentinel2Entry(Entry):
     cloud_cover: float | None
     baseline: int
     offset: bool
+    declared_by: str = "unknown"
 
 
 @dataclass(frozen=True)
@@ -363,8 +366,13 @@ def write_fetched(path: str | Path, fetched: Fetched[Any]) -> None:
 
 
 def _record(kind: type[T], values: Mapping[str, Any]) -> T:
-    """Make a dataclass from the keys that it names."""
-    return kind(**{field.name: values[field.name] for field in fields(kind)})  # type: ignore[arg-type]
+    """Make a dataclass from the keys that it names; a field with a default may be missing.
+
+    Raises:
+        KeyError: another field is missing.
+    """
+    used = {field.name: values[field.name] for field in fields(kind) if field.name in values or field.default is MISSING}  # type: ignore[arg-type]
+    return kind(**used)
 
 
 def _flat(item: dict[str, Any]) -> dict[str, Any]:
