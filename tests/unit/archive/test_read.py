@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+from rasterio.windows import Window
 
 from archive_builder import ArchiveBuilder, grid, product, ten_bands, write_grid
 from sections import asked, cache, fetching
 from small_archive import TILE, SmallArchive, clear_bands, on_the_area
 from smallmines.archive.fetch import fetch
-from smallmines.archive.read import read_on_grid
+from smallmines.archive.read import read_on_grid, source_window
 from smallmines.archive.search import search
 from smallmines.config.imagery import Elevation, Sentinel1, Sentinel2
 from smallmines.core.errors import UserError
@@ -245,3 +246,13 @@ def test_a_lost_file_of_the_cache_is_named(place: Place) -> None:
     shutil.rmtree(place.folder / "pixels")
     with pytest.raises(UserError, match="11 missing"):
         read_fetched(place.folder / "fetched-s2-1.json", Sentinel2Entry)
+
+
+def test_a_source_of_unknown_datum_is_not_shifted_by_a_guess(tmp_path: Path) -> None:
+    """Local files keep such a CRS; GDAL would take its coordinates for WGS 84."""
+    box, ones = grid(600000, 700000, (40, 50)), np.ones((40, 50), np.uint16)
+    with source_of(tmp_path / "a.tif", ones, box) as source:
+        assert source_window(source, box, 0) == Window(0, 0, 50, 40)
+    elsewhere = grid(600000, 700000, (40, 50), crs="+proj=utm +zone=30 +ellps=clrk80 +units=m")
+    with source_of(tmp_path / "b.tif", ones, elsewhere) as source, pytest.raises(UserError, match="Unknown"):
+        source_window(source, box, 0)

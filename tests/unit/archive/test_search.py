@@ -57,6 +57,15 @@ def archive(tmp_path: Path) -> ArchiveBuilder:
     return builder
 
 
+def test_a_product_of_an_unpublished_baseline_is_rejected_and_supersedes_nothing(tmp_path: Path, archive: ArchiveBuilder) -> None:
+    bands = ten_bands((128, 128)) | {"SCL": scl(0)}
+    archive.add_s2(product("20160105"), TILE, bands)
+    archive.add_s2(product("20160105", baseline="9999"), TILE, bands)
+    manifest = run(tmp_path, archive)
+    assert [(item["id"], item["declared_by"]) for item in manifest["chosen"]] == [(product("20160105"), "product")]
+    assert reasons(manifest)[product("20160105", baseline="9999")].startswith("baseline not published: 9999")
+
+
 def test_every_rejected_item_has_its_reason(tmp_path: Path, archive: ArchiveBuilder) -> None:
     bands = ten_bands((128, 128)) | {"SCL": scl(0)}
     archive.add_s2(product("20160105"), TILE, bands)

@@ -86,6 +86,20 @@ def _acquisition(year: str, sensor: str, items: Sequence[Mapping[str, Any]]) -> 
     )
 
 
+def composite_findings(statistics: Iterable[str | Path]) -> list[str]:
+    """Findings of the composites, each with its year, in the order of the files.
+
+    Args:
+        statistics: `composites/<year>/<block>/<sensor>.json`; files of earlier versions state no findings.
+    """
+    findings = []
+    for path in map(Path, statistics):
+        year = path.parts[-3]
+        prefix = "" if year == "static" else f"{year}: "
+        findings += [prefix + finding for finding in read_json(path).get("findings", ())]
+    return findings
+
+
 @dataclass(frozen=True)
 class LeftOut:
     """A scene that is left out for another reason than its rank.

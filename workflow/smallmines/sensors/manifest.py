@@ -71,6 +71,10 @@ class Sentinel2Entry(Entry):
         cloud_cover: of the whole tile in %, as in the catalogue; None where the catalogue lacks it.
         baseline: processing baseline as an integer (05.00 is 500).
         offset: whether the digital numbers carry the +1000 offset.
+        optical_thickness: whether the product has the aerosol optical thickness; where it lacks it, composites look for haze themselves.
+            True in manifests of versions that did not record it.
+        declared_by: what `offset` follows from: `metadata` (the product's MTD_MSIL2A.xml), `product` (its name), `href` (the name in a
+            path) or the name of a property of the catalogue; `unknown` in manifests of earlier versions.
     """
 
     tile: str
@@ -78,6 +82,8 @@ class Sentinel2Entry(Entry):
     cloud_cover: float | None
     baseline: int
     offset: bool
+    optical_thickness: bool = True
+    declared_by: str = "unknown"
 
 
 @dataclass(frozen=True)
@@ -122,11 +128,14 @@ class Sentinel2Datatake(Datatake):
         date: day of acquisition, `YYYY-MM-DD`.
         cloud_cover: mean of its items in %; None where the catalogue lacks it.
         haze: median aerosol optical thickness of the clear pixels (no unit); None where the products lack it.
+        hazy_share: share of the area's cells that it sees clearly by the scene classification, but hazily against the other dates; None
+            where it was not measured: the products have the optical thickness, or there are fewer than three dates.
     """
 
     date: str
     cloud_cover: float | None
     haze: float | None
+    hazy_share: float | None = None
 
 
 @dataclass(frozen=True)
