@@ -292,6 +292,16 @@ def test_links_are_followed_once_and_broken_files_are_named(made: SmallArchive, 
             search(made)
 
 
+@pytest.mark.parametrize("folder", ["a b", "é", "100%20", "a#b", "a?b=c&d", "a;b"])
+def test_a_catalogue_in_a_folder_of_any_name(tmp_path: Path, folder: str) -> None:
+    made = SmallArchive(tmp_path / folder)
+    made.add_s2(GOOD, TILE, BANDS)
+    made.save()
+    manifest = made.search()
+    assert manifest["chosen"][0]["hrefs"]["B05"] == str(made.item("s2", GOOD).with_name("B05.tif"))
+    assert [item["id"] for item in made.fetch()["items"]] == [GOOD]
+
+
 def test_an_item_with_an_address_that_never_answers_is_refused_at_once(made: SmallArchive) -> None:
     made.edit(made.item("s2", GOOD), asset("/vsicurl/http://127.0.0.1:9/x.tif"))
     with pytest.raises(UserError, match="a readable raster"):

@@ -12,7 +12,7 @@ from typing import Any
 from smallmines.archive.earthengine import PREFIX, connect, grid_of, list_images
 from smallmines.archive.providers import Provider
 from smallmines.archive.signing import is_remote, local_path, refusal, retries
-from smallmines.archive.static import read_items
+from smallmines.archive.static import absolute, read_items
 from smallmines.core.errors import UserError
 from smallmines.core.log import logger
 from smallmines.sensors.footprint import problem_of, repaired
@@ -165,8 +165,12 @@ def _converted(document: Any, place: str, provider: Provider, excluded: Collecti
     identifier = document.get("id") if isinstance(document, dict) else None
     try:
         assets = document.get("assets") or {}
-        cleaned = {key: asset for key, asset in assets.items() if isinstance(asset, dict) and isinstance(asset.get("href"), str)}
         itself = place if provider.access == "static" else None
+        cleaned = {
+            key: asset | {"href": absolute(asset["href"], itself)}
+            for key, asset in assets.items()
+            if isinstance(asset, dict) and isinstance(asset.get("href"), str)
+        }
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about old versions of STAC, which pystac migrates
             return [item_of(pystac.Item.from_dict(document | {"assets": cleaned}, href=itself), provider)]
