@@ -86,7 +86,7 @@ def test_a_manifest_of_an_earlier_version_does_not_say_what_declared_the_offset(
     assert (entry.offset, entry.declared_by) == (True, "unknown")
     del content["chosen"][0]["offset"]
     write_json(tmp_path / "cut.json", content)
-    with pytest.raises(UserError, match="chosen.0.offset is missing"):
+    with pytest.raises(UserError, match=r"chosen\.0\.offset is missing"):
         read_manifest(tmp_path / "cut.json")
 
 
