@@ -246,6 +246,10 @@ CATALOGUES: dict[str, tuple[Callable[[SmallArchive], Any], str | None]] = {
     "item a list": (lambda made: made.item("s2", GOOD).write_text("[]"), "a JSON object.*\nfound     a list"),
     "item nested without end": (lambda made: made.item("s2", GOOD).write_text("[" * 100_000), "RecursionError"),
     "item in another encoding": (lambda made: made.item("s2", GOOD).write_bytes(b"\xff\xfe{"), "UnicodeDecodeError"),
+    "item with a byte order mark": (
+        lambda made: made.item("s2", GOOD).write_bytes(b"\xef\xbb\xbf" + made.item("s2", GOOD).read_bytes()),
+        None,
+    ),
     "item gone": (lambda made: made.item("s2", GOOD).unlink(), "FileNotFoundError"),
     "catalogue half": (lambda made: os.truncate(made.folder / "catalog.json", 150), r"JSON, at \S+catalog.json"),
     "catalogue a list": (lambda made: (made.folder / "catalog.json").write_text("[]"), "a list"),

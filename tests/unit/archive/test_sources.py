@@ -84,6 +84,7 @@ WRONG: dict[str, tuple[str, dict[str, Any], str]] = {
         {"values": lambda a: (a * 1000).astype(np.uint16), "nodata": 0},
         "floating-point numbers for .* VH\nfound     uint16",
     ),
+    "s2 of 60 m": ("s2", {"transform": TILE.transform @ Affine.scale(6)}, "pixels of 10 or 20 m for .* B05\nfound     pixels of 60 m"),
     "s2 south-up": ("s2", {"transform": Affine(20, 0, 599680, 0, 20, 699040)}, "a north-up grid for .* B05"),
     "s1 rotated": ("s1", {"transform": TILE.transform @ Affine.rotation(5)}, "a north-up grid for .* VH"),
     "s1 off": ("s1", {"transform": shifted(-30_000)}, "a file under the footprint .* VH"),

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio.crs import CRS
 
-from smallmines.archive.providers import Provider
+from smallmines.archive.providers import AOT, Provider
 from smallmines.archive.read import Source, read_asset, read_on_grid
 from smallmines.core.errors import UserError
 from smallmines.core.raster import geobox_of
@@ -22,6 +22,9 @@ from smallmines.sensors.scl import SCL
 LEAST_OVERLAP = 0.95
 """Least share of the smaller of footprint and file that both cover. Footprints of 458 assets as the real archives state them lie to 98.8 %
 or more in their files (their edges are straight in degrees); a tile of Sentinel-2 that is 6 km off its footprint has less than 95 %."""
+
+LARGEST_PIXEL = 20.0 * 1.001
+"""Largest pixel in m of a file of Sentinel-2. The archives hold the same bands in pixels of 60 m, and previews of them."""
 
 DEGREE = 111_320.0
 """Metres of a degree of latitude."""
@@ -96,6 +99,8 @@ def check_source(source: Source, claim: Claim) -> None:
     t = source.transform
     if t.b or t.d or t.a <= 0 or t.e >= 0:
         raise claim.contradiction("a north-up grid", f"{tuple(t[:6])}")
+    if claim.sensor == "s2" and claim.band != AOT and max(t.a, -t.e) > LARGEST_PIXEL and not source.crs.is_geographic:
+        raise claim.contradiction("pixels of 10 or 20 m", f"pixels of {max(t.a, -t.e):g} m")
     zone = zone_of(claim.tile)
     if zone and source.crs != CRS.from_string(zone):
         raise claim.contradiction(f"{zone}, the zone of {claim.tile},", str(source.crs))

@@ -57,7 +57,7 @@ def _document(place: str, provider: Provider) -> Document:
         UserError: it cannot be read, or is no JSON object.
     """
     try:
-        text = text_of(place, provider) if is_remote(place) else Path(place).read_text(encoding="utf-8")
+        text = text_of(place, provider) if is_remote(place) else Path(place).read_text(encoding="utf-8-sig")
         content = json.loads(text)
     except (OSError, ValueError, RecursionError) as error:
         found = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
