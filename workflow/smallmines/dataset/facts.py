@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import rasterio
 
 from smallmines.core.errors import UserError
 from smallmines.core.files import read_json, write_json
 from smallmines.core.log import logger
 from smallmines.core.product import IMAGE, IMAGE_NODATA, PATCH_BANDS
+from smallmines.dataset.patches import read_patch
 from smallmines.dataset.stac import Windows
 from smallmines.labels.tables import PROVENANCES
 from smallmines.settings.publish import Documents
@@ -39,14 +39,16 @@ def band_statistics(images: Sequence[str | Path]) -> dict[str, dict[str, Any]]:
         `STEP`; empty without a valid pixel).
 
     Raises:
-        UserError: an image has other bands.
+        UserError: an image cannot be read or has other bands.
     """
     count, mean, square = (np.zeros(len(PATCH_BANDS)) for _ in range(3))
     low, high = np.full(len(PATCH_BANDS), np.inf), np.full(len(PATCH_BANDS), -np.inf)
     histogram = np.zeros((len(PATCH_BANDS), 1 << 16), np.int64)
     for path in images:
-        with rasterio.open(path) as source:
-            array = source.read()
+        patch = read_patch(Path(path))
+        if patch.array is None:
+            raise UserError(f"a readable image {path}", patch.error, "run again with --forcerun image_patches")
+        array = patch.array
         if len(array) != len(PATCH_BANDS):
             raise UserError(f"{len(PATCH_BANDS)} bands in {path}", f"{len(array)}", "run again with --forcerun image_patches")
         for band, values in enumerate(array.reshape(len(array), -1)):

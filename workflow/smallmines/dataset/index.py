@@ -138,7 +138,7 @@ def read_index(path: str | Path) -> gpd.GeoDataFrame:
 
     try:
         table = gpd.read_parquet(path)
-        rows = table[list(COLUMNS)]
+        rows = table[list(COLUMNS)].astype({"year": "int32", "row": "int64", "col": "int64", **dict.fromkeys(_NUMBERS, float)})
         west, south, east, north = np.array(table["proj:bbox"].tolist(), np.float64).reshape(-1, 4).T
         crs = table["proj:code"].iloc[0] or table["proj:wkt2"].iloc[0]
         squares = gpd.GeoDataFrame(rows, geometry=shapely.normalize(shapely.box(west, south, east, north)), crs=crs)

@@ -67,6 +67,10 @@ def write_archive(sums: str | Path, name: str, target: str | Path) -> int:
     """
     sums = Path(sums)
     folder, listed = sums.parent, read_list(sums)
+    if missing := [path for path in sorted(listed) if not (folder / path).is_file()]:
+        raise UserError(
+            f"files as {sums} lists them", f"{len(missing)} missing, e.g. {missing[0]}", "run again with --forcerun assemble seal"
+        )
     with written(target) as beside:
         with zipfile.ZipFile(beside, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
             for path in [*sorted(listed), SUMS]:

@@ -89,6 +89,7 @@ CHECKS: Mapping[str, Mapping[str, str]] = {
         "checksums": "checksums",
         "not sealed": "no file outside the seal",
         "croissant": "Croissant metadata",
+        "form of a document": "documents in the form of this workflow",
     },
     "privacy": {
         "a signature or key": "no signature or key",
