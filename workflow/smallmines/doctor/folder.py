@@ -14,7 +14,7 @@ import pandas as pd
 from smallmines.core.errors import UserError
 from smallmines.core.files import read_json
 from smallmines.core.finding import Family, Finding
-from smallmines.core.product import BUFFER, IMAGE, PATCH_NAME, SPLITS, parse_patch_name
+from smallmines.core.product import IMAGE, PATCH_NAME, parse_patch_name
 from smallmines.dataset.split_files import YEAR, listed, read_rows
 from smallmines.doctor.locate import locate
 
@@ -164,7 +164,7 @@ def _read_splits(root: Path, unreadable: dict[str, str]) -> pd.DataFrame | None:
     if not parts:
         return None
     splits: pd.DataFrame = pd.concat(parts, ignore_index=True)
-    odd = splits[~splits["year"].fillna("").str.fullmatch(YEAR) | ~splits["split"].isin([*SPLITS, BUFFER])]
+    odd = splits[~splits["year"].fillna("").str.fullmatch(YEAR) | splits["split"].eq("")]
     if len(odd):
         examples = [" ".join(map(str, row)) for row in odd.fillna("?").itertuples(index=False)]
         unreadable["the table of splits"] = f"{len(odd)} rows are no tile, year and split: {listed(examples)}"

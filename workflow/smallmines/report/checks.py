@@ -76,6 +76,7 @@ CHECKS: Mapping[str, Mapping[str, str]] = {
     "duplicates": {"same image": "no image twice", "same year twice": "no year twice"},
     "leakage": {
         "no split": "a split is given",
+        "split names": "splits are named as usual",
         "split incomplete": "every pair is in one split",
         "twins": "no tile in train and test",
         "place tells": "place and year alone do not predict the test",
