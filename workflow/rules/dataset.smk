@@ -389,7 +389,7 @@ rule doctor:
     params:
         *code("doctor"),
         limits=parameters(cfg.doctor, Doctor),
-        title=cfg.publish.title or cfg.run,
+        title=lambda wildcards: cfg.publish.title or cfg.run,
     message:
         "Examining the dataset"
     script:

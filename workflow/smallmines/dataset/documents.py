@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,11 @@ def write_documents(facts: Mapping[str, Any], about: Documents, folder: str | Pa
     write_json(folder / "croissant.json", croissant(facts, about, licence_address(about.license), cite(facts, about), folder))
 
 
+def attributions(about: Page, years: Iterable[str]) -> list[str]:
+    """Return the attributions of the data sources, with the years in the place of `{years}`; other braces stay as they are."""
+    return [line.replace("{years}", " and ".join(years)) for line in about.attributions]
+
+
 def render(facts: Mapping[str, Any], about: Documents) -> dict[str, str]:
     """Return the text of each of `TEMPLATES` by name."""
     import jinja2
@@ -46,7 +51,7 @@ def render(facts: Mapping[str, Any], about: Documents) -> dict[str, str]:
         "provenances": [name for name in PROVENANCES if any(year["provenance"].get(name) for year in years.values())],
         "agreements": [(name, pair) for name, year in years.items() for pair in year["agreement"]],
         "accuracies": [(name, year["accuracy"]) for name, year in years.items() if year["accuracy"]],
-        "attributions": [line.format(years=" and ".join(years)) for line in about.attributions],
+        "attributions": attributions(about, years),
         "licence": licence_address(about.license),
         "cite": cite(facts, about),
         "size_category": next((word for limit, word in _SIZES if facts["patches"] < limit), "n>1M"),

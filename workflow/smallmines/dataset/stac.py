@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from smallmines.core.crs import reproject
 from smallmines.core.files import write_json, written
 from smallmines.core.log import logger
 from smallmines.core.product import BANDS, CLASSES, IMAGE, IMAGE_NODATA, MASK, MASK_NODATA, Band
@@ -56,7 +57,7 @@ def items(index: gpd.GeoDataFrame, windows: Windows, run: str) -> Iterator[dict[
     import shapely
 
     projection = _projection(index.crs)
-    outlines = shapely.orient_polygons(index.geometry.to_crs("OGC:CRS84").normalize().to_numpy())
+    outlines = shapely.orient_polygons(reproject(index.geometry, "OGC:CRS84").normalize().to_numpy())
     squares = index.geometry.bounds.to_numpy().tolist()
     side = index.attrs["tile_size"]
     rows = index.drop(columns=["geometry"]).to_dict("records")
