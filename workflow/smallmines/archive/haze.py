@@ -14,7 +14,7 @@ from smallmines.archive.read import read_asset, read_on_grid
 from smallmines.archive.signing import ABSENT
 from smallmines.core.errors import UserError
 from smallmines.core.log import logger
-from smallmines.sensors.haze import LEAST_DATES, hazy
+from smallmines.sensors.haze import BANDS, LEAST_DATES, hazy
 from smallmines.sensors.manifest import Item, Sentinel2Datatake
 from smallmines.sensors.radiometry import OFFSET
 from smallmines.sensors.scl import SCL, clear_mask
@@ -47,11 +47,10 @@ def with_hazy_shares(
     if len(compared) < LEAST_DATES or all(AOT in items[name].hrefs for take in compared for name in take.items):
         return list(datatakes)
     seen = [_observe([items[name] for name in take.items], has_offset, provider, settings, area) for take in compared]
-    blue, red, clear = (np.stack(parts) for parts in zip(*seen, strict=True))
-    hazy_pixels = np.concatenate(
-        [hazy(blue[:, row : row + ROWS], red[:, row : row + ROWS], clear[:, row : row + ROWS]) for row in range(0, blue.shape[1], ROWS)],
-        axis=1,
-    )
+    bands = {band: np.stack([values[band] for values, _ in seen]) for band in BANDS}
+    clear = np.stack([mask for _, mask in seen])
+    parts = [slice(row, row + ROWS) for row in range(0, clear.shape[1], ROWS)]
+    hazy_pixels = np.concatenate([hazy({band: bands[band][:, part] for band in BANDS}, clear[:, part]) for part in parts], axis=1)
     shares = {take.datatake: area.share(part) for take, part in zip(compared, hazy_pixels, strict=True)}
     for name, share in shares.items():
         logger.info("%s: hazy against the other dates on %.1f %% of the area", name, 100 * share)
@@ -60,32 +59,30 @@ def with_hazy_shares(
 
 def _observe(
     items: Sequence[Item], has_offset: Callable[[Item], bool], provider: Provider, settings: SearchSentinel2, area: Area
-) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.bool_]]:
-    """Return B02 and B04 of a datatake without offset, and where it is clear, (row, column); where items overlap the first wins."""
+) -> tuple[dict[str, NDArray[np.int32]], NDArray[np.bool_]]:
+    """Return the bands `BANDS` of a datatake without offset, and where it is clear, (row, column); where items overlap the first wins."""
     shape = tuple(area.geobox.shape)
-    blue, red, seen = np.zeros(shape, np.int32), np.zeros(shape, np.int32), np.zeros(shape, bool)
-    clear = np.zeros(shape, bool)
+    seen, clear = np.zeros(shape, bool), np.zeros(shape, bool)
+    bands = {band: np.zeros(shape, np.int32) for band in BANDS}
+    names = (*BANDS, *((SCL,) if settings.clouds == "scl" else ()))
     for item in items:
-        bands = ("B02", "B04", *((SCL,) if settings.clouds == "scl" else ()))
         try:
-            values = [
-                read_asset(item.id, band, item.hrefs[band], provider, lambda source: read_on_grid(source, area.geobox, "nearest"))
-                for band in bands
-            ]
+            values = {
+                band: read_asset(item.id, band, item.hrefs[band], provider, lambda source: read_on_grid(source, area.geobox, "nearest"))
+                for band in names
+            }
         except UserError as error:
             if not ABSENT.search(error.found):  # a temporary failure must not change the choice
                 raise
             logger.warning("the haze of %s is not known: %s", item.id, error.found)
             continue
-        classes = values[2].astype(np.uint8) if len(values) > 2 else (values[0] > 0).astype(np.uint8)
-        fresh = ~seen & (classes > 0)
         offset = OFFSET if has_offset(item) else 0
-        np.copyto(blue, values[0].astype(np.int32) - offset, where=fresh)
-        np.copyto(red, values[1].astype(np.int32) - offset, where=fresh)
-        np.copyto(
-            clear,
-            clear_mask(classes, settings.masked_classes if len(values) > 2 else ()) & (values[0] > offset) & (values[1] > offset),
-            where=fresh,
-        )
+        valid = np.all([values[band] > offset for band in BANDS], axis=0)
+        classes = values[SCL].astype(np.uint8) if SCL in values else valid.astype(np.uint8)
+        fresh = ~seen & (classes > 0)
+        for band, target in bands.items():
+            np.copyto(target, values[band].astype(np.int32) - offset, where=fresh)
+        is_clear = clear_mask(classes, settings.masked_classes if SCL in values else ())
+        np.copyto(clear, is_clear & valid, where=fresh)
         seen |= fresh
-    return blue, red, clear
+    return bands, clear
