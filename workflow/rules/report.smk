@@ -118,6 +118,7 @@ rule page:
         doctor="<results>/doctor.json",
         index="<results>/dataset/index.parquet",
         points="<results>/dataset/accuracy_points.csv",
+        grid="<results>/grid/grid.json",
         manifests=expand("<results>/manifests/{year}/{sensor}.json", year=cfg.year_names, sensor=["s2", "s1"]),
         metrics=expand(
             "<results>/assistant/{year}/{block}/metrics.json",

@@ -100,7 +100,7 @@ def test_rows_as_json(block_year: BlockYear) -> None:
 
     status = rows("labels", "status", *where, "--json")
     assert status["copies"] == []
-    assert [(row["year"], row["block"], row["open"]) for row in status["labels"]] == [("2016", "1", 0)]
+    assert [(row["year"], row["block"], row["open"]) for row in status["labels"]] == [(2016, "1", 0)]
     reasons = rows("labels", "checkout", *where, "--year", "2016", "--block", "1", "--annotator", "A01", "--json")
     assert {row["reason"] for row in reasons} >= {"uncertainty", "audit"}
     copy = block_year.user / "work/A01/2016-1.gpkg"
@@ -110,7 +110,8 @@ def test_rows_as_json(block_year: BlockYear) -> None:
     assert rows("labels", "agreement", *where, "--json", "-") == []
     assert rows("labels", "accuracy", *where, "--json", "-") == {"2016": None}
     assert rows("labels", "rounds", *where, "--json")[0]["corrected_share"] is None
-    assert rows("labels", "transfer", *where, "--json")[0]["kept"] == checked["copies"][0]["confirmed"]
+    moved = rows("labels", "transfer", *where, "--json")[0]
+    assert (moved["year"], moved["kept"], moved["withdrawn"]) == (2016, checked["copies"][0]["confirmed"], 0)
     assert "tiles_and_years" in rows("splits", "make", *where, "--dry-run", "--json")["splits"][0]
     assert not Path("-").exists()
 
@@ -144,11 +145,21 @@ def test_splits(block_year: BlockYear) -> None:
     assert [path.read_text() for path in block_year.user.glob("splits-*.csv")] == [first]
     splits = Path("results/made/dataset/splits.csv")
     splits.parent.mkdir()
-    splits.write_text(first)
+    published = "".join(line.rsplit(",", 1)[0] + "\n" for line in first.splitlines())
+    splits.write_text(published)
+    assert first.splitlines()[1].split(",")[4].startswith("spatial_block seed=0 rows=")
     assert "no other splits" in call("splits", "freeze", "--config", "made.yaml", code=1)
     frozen.unlink()
     call("splits", "freeze", "--config", "made.yaml")
+    assert frozen.read_text() == published, "no report says how they were made"
+    frozen.unlink()
+    Path("results/made/splits.json").write_text('{"source": "spatial_block"}')
+    call("splits", "freeze", "--config", "made.yaml")
     assert frozen.read_text() == first
+    call("splits", "freeze", "--config", "made.yaml")
+    frozen.write_text(first.replace(",", ";"))
+    assert "semicolons in line 1" in call("splits", "freeze", "--config", "made.yaml", code=1)
+    assert "semicolons in line 1" in call("splits", "make", "--config", "made.yaml", code=1)
 
 
 def test_config_new_and_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

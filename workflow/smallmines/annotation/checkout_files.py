@@ -16,6 +16,7 @@ from smallmines.annotation.block_year import BlockYear
 from smallmines.annotation.checkin import pending
 from smallmines.annotation.working_copy import EDITABLE, About, Kind, copy_path, polygons_of, shapes, styles, write_base, write_copy
 from smallmines.core import raster
+from smallmines.core.crs import DEGREES, reproject
 from smallmines.core.errors import UserError
 from smallmines.core.files import written
 from smallmines.grid.lattice import Lattice
@@ -91,7 +92,8 @@ def write_checkout(
     text = dict.fromkeys([*empty, "key", "tile_id", "why", "prediction", "previous", "opinions"], "string")
     frame = frame.astype({**text, "edited": "Int64", "rank": "int32"})
     tasks = _tasks(lattice, block_year.block, base, crs)
-    write_copy(target, about, frame, tasks)
+    earlier = block_year.references() if kind == "accuracy" else block_year.events()
+    write_copy(target, about, frame, tasks, max((event.time for event in earlier if event.annotator == annotator), default=""))
     _project(block_year, target, lattice, tasks)
     shutil.rmtree(_tasks_folder(target), ignore_errors=True)  # of the previous copy
     if len(frame) <= OUTLINES:
@@ -165,9 +167,9 @@ def _google_earth(target: Path, frame: Any, tasks: Any) -> None:
     import pandas as pd
     import pyogrio
 
-    lines = frame.to_crs("EPSG:4326")
+    lines = reproject(frame, DEGREES)
     lines["geometry"] = lines.geometry.boundary
-    squares = tasks.to_crs("EPSG:4326")
+    squares = reproject(tasks, DEGREES)
     squares["geometry"] = squares.geometry.boundary
     with written(_tasks_folder(target)) as beside:
         beside.mkdir()

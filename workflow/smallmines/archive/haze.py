@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from smallmines.archive.choice import Area
-from smallmines.archive.providers import AOT, Provider
-from smallmines.archive.read import read_asset, read_on_grid
+from smallmines.archive.providers import AOT
 from smallmines.archive.signing import ABSENT
 from smallmines.core.errors import UserError
 from smallmines.core.log import logger
@@ -31,7 +31,7 @@ def with_hazy_shares(
     datatakes: Sequence[Sentinel2Datatake],
     items: Mapping[str, Item],
     has_offset: Callable[[Item], bool],
-    provider: Provider,
+    numbers: Callable[[Item, str], NDArray[Any]],
     settings: SearchSentinel2,
     area: Area,
 ) -> list[Sentinel2Datatake]:
@@ -40,13 +40,14 @@ def with_hazy_shares(
     Args:
         items: by id.
         has_offset: whether the digital numbers of an item carry the +1000 offset.
+        numbers: reads a band of an item on the area's grid.
     """
     compared = sorted((take for take in datatakes if take.clear_share > 0), key=lambda take: (-take.clear_share, take.date, take.datatake))[
         :MOST
     ]
     if len(compared) < LEAST_DATES or all(AOT in items[name].hrefs for take in compared for name in take.items):
         return list(datatakes)
-    seen = [_observe([items[name] for name in take.items], has_offset, provider, settings, area) for take in compared]
+    seen = [_observe([items[name] for name in take.items], has_offset, numbers, settings, area) for take in compared]
     bands = {band: np.stack([values[band] for values, _ in seen]) for band in BANDS}
     clear = np.stack([mask for _, mask in seen])
     parts = [slice(row, row + ROWS) for row in range(0, clear.shape[1], ROWS)]
@@ -58,19 +59,19 @@ def with_hazy_shares(
 
 
 def _observe(
-    items: Sequence[Item], has_offset: Callable[[Item], bool], provider: Provider, settings: SearchSentinel2, area: Area
+    items: Sequence[Item],
+    has_offset: Callable[[Item], bool],
+    numbers: Callable[[Item, str], NDArray[Any]],
+    settings: SearchSentinel2,
+    area: Area,
 ) -> tuple[dict[str, NDArray[np.int32]], NDArray[np.bool_]]:
     """Return the bands `BANDS` of a datatake without offset, and where it is clear, (row, column); where items overlap the first wins."""
     shape = tuple(area.geobox.shape)
     seen, clear = np.zeros(shape, bool), np.zeros(shape, bool)
     bands = {band: np.zeros(shape, np.int32) for band in BANDS}
-    names = (*BANDS, *((SCL,) if settings.clouds == "scl" else ()))
     for item in items:
         try:
-            values = {
-                band: read_asset(item.id, band, item.hrefs[band], provider, lambda source: read_on_grid(source, area.geobox, "nearest"))
-                for band in names
-            }
+            values = {band: numbers(item, band) for band in (*BANDS, *((SCL,) if settings.clouds == "scl" else ()))}
         except UserError as error:
             if not ABSENT.search(error.found):  # a temporary failure must not change the choice
                 raise
@@ -82,7 +83,6 @@ def _observe(
         fresh = ~seen & (classes > 0)
         for band, target in bands.items():
             np.copyto(target, values[band].astype(np.int32) - offset, where=fresh)
-        is_clear = clear_mask(classes, settings.masked_classes if SCL in values else ())
-        np.copyto(clear, is_clear & valid, where=fresh)
+        np.copyto(clear, clear_mask(classes, settings.masked_classes if SCL in values else ()) & valid, where=fresh)
         seen |= fresh
     return bands, clear

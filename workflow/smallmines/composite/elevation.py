@@ -19,7 +19,8 @@ from smallmines.core.log import logger
 from smallmines.core.raster import write
 from smallmines.core.software import TAG, of_rasters
 from smallmines.grid.lattice import read_lattice
-from smallmines.sensors.manifest import Entry, read_fetched
+from smallmines.sensors.manifest import Entry
+from smallmines.sensors.manifest_files import read_fetched
 from smallmines.settings.elevation import Elevation
 
 

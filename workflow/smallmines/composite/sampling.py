@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
+from smallmines.core.crs import transformer
 from smallmines.core.raster import opened
 
 ROWS = 256
@@ -136,9 +137,7 @@ def _projection(geobox: GeoBox, crs: str) -> Any:
     """Return a function (x, y) → (x, y) from the CRS of `geobox` to `crs`."""
     if geobox.crs == crs:
         return lambda x, y: (x, y)
-    from pyproj import Transformer
-
-    return Transformer.from_crs(str(geobox.crs), crs, always_xy=True).transform
+    return transformer(str(geobox.crs), crs).transform
 
 
 def _nearest(values: NDArray[np.float32], rows: NDArray[np.float64], cols: NDArray[np.float64]) -> NDArray[np.float32]:

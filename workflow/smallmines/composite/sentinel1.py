@@ -26,7 +26,8 @@ from smallmines.core.log import logger
 from smallmines.core.raster import write
 from smallmines.core.software import TAG, of_rasters
 from smallmines.grid.lattice import read_lattice
-from smallmines.sensors.manifest import FetchedItem, Sentinel1Entry, read_fetched
+from smallmines.sensors.manifest import FetchedItem, Sentinel1Entry
+from smallmines.sensors.manifest_files import read_fetched
 from smallmines.settings.sentinel1 import Sentinel1
 
 BANDS = ("VV", "VH")

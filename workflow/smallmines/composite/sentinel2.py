@@ -1,7 +1,7 @@
 """The Sentinel-2 composite of a block: ten bands from datatakes that are ranked once for the whole area.
 
-`observations` says which observation a pixel comes from. Pixels that are never clear are flagged in `clear.tif`. Tiles of a datatake
-are merged in order of their names. An observation is valid where the scene classification is not 0 and all ten bands are above 0 (above
+`observations` says which observation a pixel comes from. Pixels that are never clear are flagged in `clear.tif`. Items of a datatake
+are merged in order of their numbers. An observation is valid where the scene classification is not 0 and all ten bands are above 0 (above
 1 where the digital numbers carry the +1000 offset). Clouds are searched in the mosaic of the datatake, read with a margin as wide as
 their reach, so the result does not depend on strips and blocks. What comes out is held against `limits`.
 """
@@ -43,7 +43,8 @@ from smallmines.core.raster import created, opened, require_grid, strips
 from smallmines.core.software import TAG, of_rasters
 from smallmines.grid.lattice import read_lattice
 from smallmines.sensors.haze import LEAST_DATES
-from smallmines.sensors.manifest import FetchedItem, Scene, Sentinel2Entry, read_fetched
+from smallmines.sensors.manifest import FetchedItem, Scene, Sentinel2Entry
+from smallmines.sensors.manifest_files import read_cached, read_fetched
 from smallmines.sensors.radiometry import OFFSET, DarkPixels, check_offset, require_one_offset, to_radiometry
 from smallmines.sensors.scl import SCL, cloud_reach
 from smallmines.settings.sentinel2 import Sentinel2
@@ -157,15 +158,15 @@ def _observations(
     margin = reach[2]
     for _, datatake in groupby(entries, key=lambda entry: entry.rank):
         parts, classes = [], []
-        for entry in sorted(datatake, key=lambda entry: (entry.tile, entry.id)):
+        for entry in datatake:
             files = sources[entry.id]
-            dn = np.stack([files[band].read(1, window=strip) for band in S2_BANDS])
+            dn = np.stack([read_cached(files[band], strip) for band in S2_BANDS])
             valid = np.asarray((dn > entry.offset).all(axis=0))
             scl = None
             if settings.clouds == "scl":
                 # The file is wider than the block by the margin on each side, and so is this window than the strip.
                 wide = Window(0, strip.row_off, strip.width + 2 * margin, strip.height + 2 * margin)
-                classes.append(files[SCL].read(1, window=wide))
+                classes.append(read_cached(files[SCL], wide))
                 scl = classes[-1][margin : margin + strip.height, margin : margin + strip.width]
                 valid &= scl > 0  # class 0 is no data, whatever the bands hold
             pixels[entry.id].add(dn, valid, scl)

@@ -101,6 +101,32 @@ def composite_findings(statistics: Iterable[str | Path]) -> list[str]:
 
 
 @dataclass(frozen=True)
+class LeftOut:
+    """A scene that is left out for another reason than its rank.
+
+    Attributes:
+        share: share of the area under its footprint, 0 to 1.
+        reason: why, as in the manifest.
+    """
+
+    year: str
+    sensor: str
+    id: str
+    share: float
+    reason: str
+
+
+def left_out(manifests: Iterable[Mapping[str, Any]]) -> list[LeftOut]:
+    """The dropped scenes of manifests; those of earlier versions state none."""
+    return [
+        LeftOut(str(manifest["query"]["year"]), SENSORS[manifest["sensor"]], item["id"], item["share"], item["reason"])
+        for manifest in manifests
+        if manifest["sensor"] in SENSORS
+        for item in manifest.get("dropped") or ()
+    ]
+
+
+@dataclass(frozen=True)
 class SplitShare:
     """Class share of a split in a year.
 

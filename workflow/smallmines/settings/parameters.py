@@ -43,10 +43,10 @@ ADDED: Mapping[str, Mapping[str, Any]] = {"sentinel2": {"haze": "auto"}}
 """Keys of `CONTENT` that came later, with the value that gives the earlier products: with it they are left out of the digests."""
 
 NOT_CONTENT = {
-    "grid": ("expected_tiles", "file", "folder", "released_ids_up_to"),
-    "sentinel2": ("catalogue", "fallbacks", "provider", "reader"),
-    "sentinel1": ("catalogue", "fallbacks", "provider"),
-    "elevation": ("catalogue", "fallbacks", "project", "provider"),
+    "grid": ("expected_tiles", "file", "folder", "max_tiles", "released_ids_up_to"),
+    "sentinel2": ("catalogue", "exclude_items", "fallbacks", "provider", "reader"),
+    "sentinel1": ("catalogue", "exclude_items", "fallbacks", "provider"),
+    "elevation": ("catalogue", "exclude_items", "fallbacks", "project", "provider"),
     "segmentation": ("backend",),
 }
 """Keys by section that change no pixel: sources of pixels (tags list the item ids instead) and values that are only reported."""
