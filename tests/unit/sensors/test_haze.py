@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from smallmines.sensors import haze
 from smallmines.sensors.haze import BANDS, hazy, level_of_others
 
 Spectrum = tuple[int, int]
@@ -73,6 +75,18 @@ def test_only_clear_observations_are_hazy_and_never_all_of_a_pixel(values: np.nd
     assert not (result & ~clear).any()
     assert not (result.any(axis=0) & (clear.sum(axis=0) < 3)).any()
     assert ((clear & ~result).any(axis=0) == clear.any(axis=0)).all(), "a pixel that is clear on a date stays so on one"
+
+
+def test_parts_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    bands = {band: rng.integers(200, 2500, (5, 20, 30)).astype(np.int32) for band in BANDS}
+    clear = rng.random((5, 20, 30)) < 0.8
+    whole = hazy(bands, clear)
+    assert 0.02 < whole.mean() < 0.5
+    monkeypatch.setattr(haze, "AT_ONCE", 35)
+    assert np.array_equal(hazy(bands, clear), whole)
+    monkeypatch.setattr(haze, "AT_ONCE", 1)
+    assert np.array_equal(hazy(bands, clear), whole)
 
 
 @settings(max_examples=60, deadline=None)

@@ -23,9 +23,6 @@ from smallmines.settings.search import SearchSentinel2
 MOST = 24
 """Most datatakes that are compared, the clearest first: the composite uses a few, and each costs three coarse reads per item."""
 
-ROWS = 256
-"""Rows of the coarse area that are compared at a time."""
-
 
 def with_hazy_shares(
     datatakes: Sequence[Sentinel2Datatake],
@@ -49,9 +46,7 @@ def with_hazy_shares(
         return list(datatakes)
     seen = [_observe([items[name] for name in take.items], has_offset, numbers, settings, area) for take in compared]
     bands = {band: np.stack([values[band] for values, _ in seen]) for band in BANDS}
-    clear = np.stack([mask for _, mask in seen])
-    parts = [slice(row, row + ROWS) for row in range(0, clear.shape[1], ROWS)]
-    hazy_pixels = np.concatenate([hazy({band: bands[band][:, part] for band in BANDS}, clear[:, part]) for part in parts], axis=1)
+    hazy_pixels = hazy(bands, np.stack([mask for _, mask in seen]))
     shares = {take.datatake: area.share(part) for take, part in zip(compared, hazy_pixels, strict=True)}
     for name, share in shares.items():
         logger.info("%s: hazy against the other dates on %.1f %% of the area", name, 100 * share)

@@ -34,6 +34,10 @@ TOLERANCE = 0.2
 on another date takes up to a fifth of their transform."""
 
 
+AT_ONCE = 2_000_000
+"""Observations that are compared at a time; each takes some 60 bytes."""
+
+
 def hazy(bands: Mapping[str, NDArray[np.int32]], clear: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Return which clear observations are hazy against the other clear observations of their pixel.
 
@@ -53,11 +57,14 @@ def hazy(bands: Mapping[str, NDArray[np.int32]], clear: NDArray[np.bool_]) -> ND
     if not enough.any():
         return result
     blue, red = (bands[name][:, enough] for name in BANDS)
-    clear = clear[:, enough]
-    transform = blue - 0.5 * red
-    level = level_of_others(transform, clear)
-    excess = blue - level_of_others(blue, clear)
-    result[:, enough] = clear & (transform - level > TRANSFORM + TOLERANCE * np.abs(level)) & (excess > EXCESS)
+    flags, clear = np.zeros(blue.shape, bool), clear[:, enough]
+    for start in range(0, blue.shape[1], max(1, AT_ONCE // len(blue))):
+        part = np.s_[:, start : start + max(1, AT_ONCE // len(blue))]
+        transform = blue[part] - 0.5 * red[part]
+        level = level_of_others(transform, clear[part])
+        excess = blue[part] - level_of_others(blue[part], clear[part])
+        flags[part] = clear[part] & (transform - level > TRANSFORM + TOLERANCE * np.abs(level)) & (excess > EXCESS)
+    result[:, enough] = flags
     return result
 
 
