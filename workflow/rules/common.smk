@@ -14,7 +14,7 @@ from smallmines.settings.grid import Grid
 from smallmines.settings.parameters import content, content_digest, parameters
 from smallmines.settings.publish import Catalogue, Documents, Page
 from smallmines.settings.samples import Samples
-from smallmines.settings.search import SEARCH
+from smallmines.settings.search import SEARCH, without_unset
 from smallmines.settings.segmentation import Segmentation
 from smallmines.settings.sentinel1 import Sentinel1
 from smallmines.settings.sentinel2 import Sentinel2

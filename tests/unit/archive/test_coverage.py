@@ -10,12 +10,14 @@ import pytest
 from archive_builder import grid, write_grid
 from miniature.stac import corners, lonlat
 from sections import cache
-from smallmines.archive.coverage import coverage, expected_bytes, require_coverage, share_under
+from smallmines.archive.coverage import coverage, expected_bytes, require_coverage
 from smallmines.archive.fetch import PixelFile
 from smallmines.core.errors import UserError
 from smallmines.core.files import read_json
 from smallmines.report.coverage import picture
-from smallmines.sensors.manifest import Manifest, ManifestItem, Query, Sentinel1Entry, write_manifest
+from smallmines.sensors.footprint import share_under
+from smallmines.sensors.manifest import Manifest, ManifestItem, Query, Sentinel1Entry
+from smallmines.sensors.manifest_files import write_manifest
 from smallmines.settings.fetch import FetchSentinel1
 
 WHOLE = grid(600000, 700000, (128, 256))

@@ -14,14 +14,16 @@ from rasterio.windows import Window
 from archive_builder import ArchiveBuilder, grid, product, ten_bands, write_grid
 from sections import asked, cache, fetching
 from smallmines.archive.fetch import fetch
-from smallmines.archive.read import read_on_grid, source_window, touches
+from smallmines.archive.read import read_on_grid, source_window
 from smallmines.archive.search import search
 from smallmines.config.imagery import Elevation, Sentinel1, Sentinel2
 from smallmines.core.errors import UserError
 from smallmines.core.files import digest, read_json
 from smallmines.core.raster import write
 from smallmines.grid.lattice import read_lattice
-from smallmines.sensors.manifest import Sentinel2Entry, read_fetched
+from smallmines.sensors.footprint import touches
+from smallmines.sensors.manifest import Sentinel2Entry
+from smallmines.sensors.manifest_files import read_fetched
 from smallmines.sensors.scl import cloud_reach
 
 RNG = np.random.default_rng(1)

@@ -68,8 +68,10 @@ def test_every_rejected_item_has_its_reason(tmp_path: Path, archive: ArchiveBuil
     best = product("20160105")
     assert [item["id"] for item in manifest["chosen"]] == [best]
     assert reasons(manifest) == {
-        product("20160105", baseline="0208", made="20160105T140000"): f"superseded by {best}",
-        product("20160105", made="20200101T000000"): f"superseded by {best}",
+        product("20160105", baseline="0208", made="20160105T140000"): f"superseded by {best}: baseline 05.00 instead of 02.08, "
+        "and the same ground",
+        product("20160105", made="20200101T000000"): f"superseded by {best}: processed 20210528081650 instead of 20200101000000, "
+        "and the same ground",
         product("20160201"): "outside the dates: 2016-02-01",
         product("20160131"): "bands missing: B05, SCL",
         product("20160112", tile="30NYN"): "does not touch the cells of the area",

@@ -19,6 +19,7 @@ from smallmines.core.files import digest, written
 from smallmines.core.layout import Layout
 from smallmines.labels import accuracy
 from smallmines.labels.agreement import read_overlap
+from smallmines.labels.event_files import standing
 from smallmines.segment.features import splitmix64, tiles_at
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def checkout(
         rows = pd.DataFrame({"segment": chosen["segment"], "why": "tile", "order": np.arange(len(chosen), dtype=float)})
         rows = rows.assign(blind=False, inclusion=1.0)
     else:
-        own = {event.key for event in block_year.events() if event.annotator == annotator}
+        own = {event.key for event in standing(block_year.events()) if event.annotator == annotator}
         decided = table.loc[table["key"].isin(own).to_numpy(), "segment"]
         queue = _queue(block_year, table, size)
         part = queue[np.arange(len(queue)) % len(people) == people.index(annotator)].reset_index(drop=True)
@@ -96,7 +97,7 @@ def checkout_disputed(block_year: BlockYear, annotator: str, dry: bool = False) 
             "segments about which people disagree", f"none in {block_year.year}, block {block_year.block}", "there is nothing to adjudicate"
         )
     words: dict[int, dict[str, str]] = {}
-    for event in events:
+    for event in standing(events):
         details = ", ".join(part for part in (event.confidence, event.reason, event.evidence, event.evidence_date, event.note) if part)
         words.setdefault(event.key, {})[event.annotator] = f"{event.annotator}: {event.label}" + (f" ({details})" if details else "")
     # decisions transferred from other segments have other keys: of these only the labels are shown
@@ -129,7 +130,7 @@ def checkout_accuracy_sample(block_year: BlockYear, annotator: str, dry: bool = 
     design = accuracy.read_design(path) if path.is_file() else _draw_sample(block_year, path, dry)
     col, row = (np.floor(axis).astype(np.int64) for axis in ~geobox.transform @ (design["x"].to_numpy(), design["y"].to_numpy()))
     inside = (row >= 0) & (row < geobox.shape.y) & (col >= 0) & (col < geobox.shape.x)
-    labelled = {event.key for event in block_year.references() if event.annotator == annotator}
+    labelled = {event.key for event in standing(block_year.references()) if event.annotator == annotator}
     left = np.flatnonzero(inside & ~design["key"].isin(labelled).to_numpy())
     if not len(left):
         raise UserError("pixels to label", f"none: {annotator} has labelled all of {path}", "see smallmines labels accuracy")

@@ -92,7 +92,8 @@ def write_checkout(
     text = dict.fromkeys([*empty, "key", "tile_id", "why", "prediction", "previous", "opinions"], "string")
     frame = frame.astype({**text, "edited": "Int64", "rank": "int32"})
     tasks = _tasks(lattice, block_year.block, base, crs)
-    write_copy(target, about, frame, tasks)
+    earlier = block_year.references() if kind == "accuracy" else block_year.events()
+    write_copy(target, about, frame, tasks, max((event.time for event in earlier if event.annotator == annotator), default=""))
     _project(block_year, target, lattice, tasks)
     shutil.rmtree(_tasks_folder(target), ignore_errors=True)  # of the previous copy
     if len(frame) <= OUTLINES:

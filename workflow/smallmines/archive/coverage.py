@@ -18,7 +18,9 @@ from smallmines.core.errors import UserError
 from smallmines.core.files import read_json, write_json
 from smallmines.core.log import logger
 from smallmines.grid.lattice import Lattice, read_lattice
-from smallmines.sensors.manifest import Manifest, ManifestItem, read_manifest
+from smallmines.sensors.footprint import pixels_under, share_under
+from smallmines.sensors.manifest import Manifest, ManifestItem
+from smallmines.sensors.manifest_files import read_manifest
 from smallmines.sensors.scl import SCL
 from smallmines.settings.fetch import Fetch
 
@@ -107,16 +109,9 @@ def require_coverage(coverage_json: str | Path, minimum: float, output: str | Pa
 
 def scenes_over(items: Sequence[ManifestItem], geobox: GeoBox) -> NDArray[np.uint16]:
     """Count the footprints over each pixel of `geobox`, (row, column)."""
-    from rasterio.features import geometry_mask
-    from rasterio.warp import transform_geom
-
     count = np.zeros(tuple(geobox.shape), np.uint16)
     for item in items:
-        if item.geometry is None:
-            count += 1
-        else:
-            shape = transform_geom("EPSG:4326", str(geobox.crs), item.geometry)
-            count += geometry_mask([shape], tuple(geobox.shape), geobox.transform, invert=True)
+        count += pixels_under(item.geometry, geobox)
     return count
 
 
@@ -146,18 +141,6 @@ def _files(manifest: Manifest, sensor: str, geobox: GeoBox, cache: Cache, settin
     for item, files in zip(manifest.chosen, files_of_block(manifest.chosen, sensor, geobox, cache, settings), strict=True):
         share = share_under(item.geometry, geobox) if files else 0.0
         yield from ((file, share) for file in files)
-
-
-def share_under(footprint: Mapping[str, Any] | None, geobox: GeoBox) -> float:
-    """Return the share of a grid's rectangle under a footprint (GeoJSON in degrees; None: all of it)."""
-    if footprint is None:
-        return 1.0
-    import shapely
-    from rasterio.warp import transform_geom
-
-    rectangle = shapely.box(*geobox.boundingbox.bbox)
-    shape = shapely.make_valid(shapely.geometry.shape(transform_geom("EPSG:4326", str(geobox.crs), dict(footprint))))
-    return float(shape.intersection(rectangle).area / rectangle.area)
 
 
 def expected_bytes(file: PixelFile, sensor: str, share: float) -> float:

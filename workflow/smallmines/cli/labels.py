@@ -120,10 +120,10 @@ def checkin(
             new += len(result.events)
             row = {"copy": str(path), "annotator": result.about.annotator, **result.counts}
             rows.append({**row, "checked_in_before": result.checked_in_before, "stale": result.stale})
+            for warning in result.warnings:
+                print(f"{path}: {warning}", file=sys.stderr)
             if result.open_elsewhere:
                 print(f"{path} is open in a program: edits that are not saved are not checked in", file=sys.stderr)
-            if result.withdrawn:
-                out.message(f"{path}: {result.withdrawn} labels were emptied after a check-in and stay in force (unsure takes them back)")
             if result.file:
                 out.message(f"events: {result.file}\nkept:   {result.kept}")
         if rows:
@@ -140,8 +140,10 @@ def _keys(run: str) -> Keys:
     import pandas as pd
 
     def keys(year: int, block: str) -> frozenset[int] | None:
-        path = Layout(run).features(str(year), block)
-        return frozenset(pd.read_parquet(path, columns=["key"])["key"].tolist()) if path.is_file() else None
+        try:
+            return frozenset(pd.read_parquet(Layout(run).features(str(year), block), columns=["key"])["key"].tolist())
+        except (OSError, ValueError):  # missing or damaged: the workflow makes it again
+            return None
 
     return keys
 

@@ -126,9 +126,9 @@ def _shares(settings: Config) -> pd.DataFrame:
 
 def _before(settings: Config) -> pd.DataFrame | None:
     """Return the splits in force: frozen, or those of the last run."""
-    import pandas as pd
+    from smallmines.dataset.split_files import read_split_rows
 
     for path in (_frozen(settings.run), Layout(settings.run).splits):
         if path.is_file():
-            return pd.read_csv(path, dtype={"tile_id": str})
+            return read_split_rows(path)
     return None

@@ -28,6 +28,11 @@ class Archive(Section):
         "or one per provider: `{cdse: …, static: …}`.",
     )
 
+    exclude_items: tuple[str, ...] = Field(
+        (),
+        description="Ids of items of the catalogue that are left out, such as one whose files are broken. Manifest and report name them.",
+    )
+
     @field_validator("catalogue")
     @classmethod
     def _known_providers(cls, value: Any) -> Any:
@@ -84,6 +89,12 @@ class Sentinel2(Archive):
     )
     unclear: Literal["keep", "nodata"] = Field(
         "keep", description="A pixel that is never clear keeps its best observation, or becomes nodata."
+    )
+    haze: Literal["auto", "always", "never"] = Field(
+        "auto",
+        description="Thin cloud that the scene classification misses: an observation that is clear, but hazy against at least two other "
+        "clear dates of its pixel, does not count as clear. `auto`: where products lack the aerosol optical thickness; such datatakes are "
+        "also ranked by what they see without haze. `always`, `never`: in the composite, whatever the products have.",
     )
     max_cloud_cover: float = Field(100.0, ge=0, le=100, description="Items above this cloud cover in % are rejected.")
     minimum_clear_share: float = Field(

@@ -315,7 +315,8 @@ class Config(Section):
         0.99,
         ge=0,
         le=1,
-        description="Minimum share of each block that the chosen scenes of each year and sensor cover; checked before any download.",
+        description="Minimum share of each block that the chosen scenes of each year and sensor cover, by footprints before any download, "
+        "and of its pixels that the composite has data on.",
     )
     submit_downloads: bool = Field(
         False, description="On a cluster whose nodes have internet: submit `search` and `fetch` as jobs, too. Changes no product."

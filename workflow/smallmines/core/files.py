@@ -26,18 +26,49 @@ def sha256(path: str | Path) -> str:
 
 
 @contextmanager
-def written(target: str | Path) -> Iterator[Path]:
-    """Write a file or folder atomically: yield a temporary path beside `target`, renamed to `target` on success, removed on failure."""
+def written(target: str | Path, durable: bool = False) -> Iterator[Path]:
+    """Write a file or folder atomically: yield a temporary path beside `target`, renamed to `target` on success, removed on failure.
+
+    Args:
+        durable: return only when the file and its name are on the disk, so that a power cut leaves them.
+    """
     target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     beside = target.with_name(f".{target.stem}.{os.getpid()}{target.suffix}")
     try:
         yield beside
+        if durable:
+            sync(beside)
         os.replace(beside, target)
+        if durable:
+            sync(target.parent)
     finally:
         if beside.is_dir():
             shutil.rmtree(beside)
         beside.unlink(missing_ok=True)
+
+
+def sync(path: str | Path) -> None:
+    """Force a file, or the names in a folder, to the disk.
+
+    Raises:
+        OSError: a file cannot be written to the disk. Folders that a file system cannot force are let pass.
+    """
+    descriptor = None
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+        os.fsync(descriptor)
+    except OSError:
+        if not Path(path).is_dir():
+            raise
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def flat(message: object) -> str:
+    """Return a message on one line."""
+    return " ".join(str(message).split())
 
 
 def write_json(target: str | Path, value: Any) -> None:

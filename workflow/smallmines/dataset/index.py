@@ -140,11 +140,12 @@ def read_index(path: str | Path) -> gpd.GeoDataFrame:
         table = gpd.read_parquet(path)
         rows = table[list(COLUMNS)]
         west, south, east, north = np.array(table["proj:bbox"].tolist(), np.float64).reshape(-1, 4).T
-        code, shape = table["proj:code"].iloc[0], table["proj:shape"].iloc[0]
-    except (OSError, ValueError, KeyError, IndexError) as error:
-        raise UserError(f"an index of tiles and years at {path}", str(error), "run again with --forcerun index") from error
-    squares = gpd.GeoDataFrame(rows, geometry=shapely.normalize(shapely.box(west, south, east, north)), crs=code)
-    return _on_grid(squares, int(shape[0]))
+        crs = table["proj:code"].iloc[0] or table["proj:wkt2"].iloc[0]
+        squares = gpd.GeoDataFrame(rows, geometry=shapely.normalize(shapely.box(west, south, east, north)), crs=crs)
+        return _on_grid(squares, int(table["proj:shape"].iloc[0][0]))
+    except (OSError, ValueError, TypeError, AttributeError, LookupError, RuntimeError) as error:  # pyproj's errors are RuntimeErrors
+        found = f"no such file: {path}" if not Path(path).is_file() else " ".join(str(error).split())[:300]
+        raise UserError(f"an index of tiles and years at {path}", found, "run again with --forcerun index") from error
 
 
 def _on_grid(table: gpd.GeoDataFrame, tile_size: int) -> gpd.GeoDataFrame:

@@ -15,6 +15,7 @@ from smallmines.core.errors import UserError
 from smallmines.core.files import write_json, written
 from smallmines.core.log import logger
 from smallmines.core.product import BUFFER, MASK_NODATA, SPLITS
+from smallmines.dataset.split_files import read_split_rows, require_tiles
 from smallmines.dataset.split_methods import folds, leakage, make_splits
 from smallmines.grid.lattice import Lattice
 from smallmines.settings.splits import Method, Splits
@@ -110,21 +111,10 @@ def read_splits(path: str | Path, tiles: pd.DataFrame) -> pd.DataFrame:
         tiles: tile_id and year of each.
 
     Raises:
-        UserError: other columns, an unknown split, or tiles and years missing, unknown or named twice.
+        UserError: the file cannot be read, a row has a value that is none, or tiles and years are missing, unknown or named twice.
     """
-    remedy = "correct the file, or make it again: smallmines splits make"
-    try:
-        table = pd.read_csv(path, dtype={"tile_id": str})[COLUMNS].astype({"year": int, "fold": int})
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"columns {', '.join(COLUMNS)} in {path}", str(error), remedy) from None
-    if strange := sorted(set(table["split"].astype(str)) - {*SPLITS, BUFFER}):
-        raise UserError(f"splits {', '.join(SPLITS)} or {BUFFER} in {path}", ", ".join(strange[:5]), remedy)
-    expected, listed = (set(zip(rows["tile_id"], rows["year"].astype(int), strict=True)) for rows in (tiles, table))
-    twice = int(table.duplicated(["tile_id", "year"]).sum())
-    if expected != listed or twice:
-        example = next(iter(sorted(expected ^ listed)), "")
-        found = f"{len(expected - listed)} missing, {len(listed - expected)} unknown, {twice} twice; e.g. {example}"
-        raise UserError(f"every tile and year once in {path}", found, remedy)
+    table = read_split_rows(path, with_fold=True)
+    require_tiles(path, table, tiles)
     return table.sort_values(["year", "tile_id"], ignore_index=True)
 
 

@@ -12,7 +12,8 @@ import pandas as pd
 
 from smallmines.core.errors import UserError
 from smallmines.core.files import read_json
-from smallmines.core.product import IMAGE, PATCH_NAME, parse_patch_name
+from smallmines.core.product import BUFFER, IMAGE, PATCH_NAME, SPLITS, parse_patch_name
+from smallmines.dataset.split_files import YEAR, listed, read_rows
 
 SPLIT_FILES = re.compile(r"split", re.IGNORECASE)
 TEXT = (".md", ".txt", ".json", ".csv", ".jsonl", ".yaml", ".yml", ".geojson", ".html", ".xml", "")
@@ -103,7 +104,7 @@ def _read(path: Path, reader: Any, unreadable: dict[str, str]) -> Any:
     try:
         return reader(path)
     except (OSError, ValueError, KeyError, UserError) as error:
-        unreadable[path.name] = str(error).splitlines()[0]
+        unreadable[path.name] = f"{error.found} (expected {error.expected})" if isinstance(error, UserError) else str(error).splitlines()[0]
         return None
 
 
@@ -113,23 +114,30 @@ def _read_index(path: Path) -> pd.DataFrame:
 
 
 def _read_splits(root: Path, unreadable: dict[str, str]) -> pd.DataFrame | None:
-    """Read tables of splits of this workflow (tile_id, year, split) or of the release (patch_name, split)."""
+    """Read tables of splits of this workflow (tile_id, year, split) or of the release (patch_name, split), with what is wrong in them.
+
+    Other tables whose names have "split" in them are left out. A tile and year named twice stays, for `leakage.check`.
+    """
     parts = []
     for path in sorted(root.glob("*.csv")):
         if not SPLIT_FILES.search(path.name):
             continue
-        table = _read(path, lambda file: pd.read_csv(file, dtype=str), unreadable)
-        if table is None or "split" not in table:
+        rows = _read(path, read_rows, unreadable)
+        if rows is None or "split" not in rows:
             continue
-        if {"tile_id", "year"} <= set(table):
-            parts.append(table[["tile_id", "year", "split"]])
-        elif "patch_name" in table:
-            parts.append(table["patch_name"].str.extract(PATCH_NAME)[["tile_id", "year"]].assign(split=table["split"]))
+        if "patch_name" in rows:
+            parts.append(rows["patch_name"].str.extract(PATCH_NAME)[["tile_id", "year"]].assign(split=rows["split"]))
+        elif {"tile_id", "year"} <= set(rows):
+            parts.append(rows[["tile_id", "year", "split"]])
     if not parts:
         return None
-    splits: pd.DataFrame = pd.concat(parts, ignore_index=True).dropna(subset=["tile_id", "year"])
-    splits["year"] = splits["year"].astype(int)
-    return splits
+    splits: pd.DataFrame = pd.concat(parts, ignore_index=True)
+    odd = splits[~splits["year"].fillna("").str.fullmatch(YEAR) | ~splits["split"].isin([*SPLITS, BUFFER])]
+    if len(odd):
+        examples = [" ".join(map(str, row)) for row in odd.fillna("?").itertuples(index=False)]
+        unreadable["the table of splits"] = f"{len(odd)} rows are no tile, year and split: {listed(examples)}"
+    splits = splits.drop(index=odd.index)
+    return splits.astype({"year": int})
 
 
 def texts(root: Path) -> Iterator[tuple[str, str]]:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smallmines.core.errors import UserError
-from smallmines.labels.event_files import LABELS, Event
+from smallmines.labels.event_files import LABELS, WITHDRAWN, Event
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,7 +70,7 @@ def agreements(events: Sequence[Event], overlap: pd.DataFrame, seed: int) -> lis
     """Measure the agreement of each two people.
 
     Args:
-        events: only blind ones count, of each person the latest about a segment.
+        events: only blind ones count, of each person the latest about a segment, unless it is withdrawn.
         overlap: key, tile_id, area, inclusion of the segments of the overlap (see `read_overlap`).
     """
     import itertools
@@ -82,9 +82,10 @@ def agreements(events: Sequence[Event], overlap: pd.DataFrame, seed: int) -> lis
         {
             "key": np.array([event.key for event in blind], np.uint64),
             "who": [event.annotator for event in blind],
-            "label": [LABELS[event.label] for event in blind],
+            "label": [event.label for event in blind],
         }
     ).drop_duplicates(["key", "who"], keep="last")
+    labels = labels[labels["label"] != WITHDRAWN].assign(label=lambda table: table["label"].map(LABELS))
     segments = overlap.drop_duplicates("key")[["key", "tile_id", "area", "inclusion"]]
     table = labels.pivot_table(index="key", columns="who", values="label").reset_index().merge(segments, on="key")
     results = []
