@@ -223,6 +223,7 @@ def make_grid(area: Area, grid: Grid, fishnet_path: str, blocks_path: str, grid_
         logger.info("block %s: %d tiles", name, count)
     for remark in remarks:
         logger.warning("%s; expected: %s; %s", remark.found, remark.expected, remark.do)
+        print(f"warning: {remark.found}; expected: {remark.expected}", flush=True)
     for table, path in ((cells, fishnet_path), (blocks, blocks_path)):
         table["geometry"] = shapely.normalize(table.geometry.to_numpy())
         with written(path) as beside:

@@ -139,7 +139,7 @@ def known_country(code: str) -> str:
 
 
 def countries() -> dict[str, str]:
-    """Return the names of countries by code: ISO 3166-1, from the time zone database, and XK for Kosovo."""
+    """Return the names of countries by code: ISO 3166-1, from the time zone database (a package that pandas needs), and XK for Kosovo."""
     table = (files("tzdata.zoneinfo") / "iso3166.tab").read_text(encoding="utf-8")
     rows = [line.split("\t") for line in table.splitlines() if line and not line.startswith("#")]
     return {**dict(rows), "XK": "Kosovo"}
