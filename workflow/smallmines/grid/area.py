@@ -198,10 +198,10 @@ def polygons_of(table: gpd.GeoDataFrame, source: str) -> tuple[gpd.GeoDataFrame,
     for number in np.flatnonzero(invalid | mixed):
         shapes[number] = shapely.union_all([part for piece in _polygon_parts(shapes[number]) for part in _valid_parts(piece)])
     kept.geometry = shapes
-    beside = _counted(ids) + (f"{', ' if (~keep).any() else ''}parts of {int(mixed.sum())} collections" if mixed.any() else "")
+    beside = _counted(ids) + (f"{', ' if (~keep).any() else ''}parts of {int(mixed.sum())} of the collections" if mixed.any() else "")
     remarks = [_left_out(source, beside, len(kept))] if beside else []
     if (invalid & ~mixed).any():
-        found = f"{int((invalid & ~mixed).sum())} polygons that cross or overlap themselves: repaired (make_valid)"
+        found = f"{int((invalid & ~mixed).sum())} of {len(kept)} polygons, whose outlines cross themselves: repaired (make_valid)"
         remarks.append(Remark(f"valid polygons in {source}", found, "look at the area of the run on the map of the report"))
     return kept, tuple(remarks)
 
