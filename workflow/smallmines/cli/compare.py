@@ -32,7 +32,7 @@ def compare(
     ] = None,
     config: Annotated[
         Path | None,
-        typer.Option("--config", help="Configuration of our run, from which imported labels are known.", exists=True, dir_okay=False),
+        typer.Option("--config", help="Configuration of our run, from which imported labels are known."),
     ] = None,
     folder: Annotated[
         Path | None, typer.Option("--out", help="Folder of table, figures and maps; default: compare, or results/<run>/compare.")

@@ -18,6 +18,7 @@ from smallmines.settings.grid import Anchor
 
 if TYPE_CHECKING:
     from pyproj import CRS
+    from pyproj.aoi import AreaOfUse
 
 LARGEST_SCALE_ERROR = 0.01
 """Largest relative difference between lengths on the grid and on the ground. UTM has 0.4 ‰ at its central meridian, 0.5 % at 6° from it on
@@ -130,7 +131,7 @@ def _other_crs(code: str, crs: CRS, area: Area, do: str) -> Iterator[Remark]:
     """Refuse the datum of another place; a CRS that is no UTM zone on WGS 84 is remarked."""
     longitude, latitude = area.centre
     use, datum = crs.area_of_use, crs.datum
-    outside = use is not None and not (use.west <= longitude <= use.east and use.south <= latitude <= use.north)
+    outside = use is not None and not _within(use, longitude, latitude)
     if outside and use is not None and (datum is None or not datum.name.startswith("World Geodetic System 1984")):
         raise UserError(f"an area within {use.name}, for which grid.crs {code} is made", f"an area around {place_of(area)}", do)
     yield Remark(
@@ -138,6 +139,12 @@ def _other_crs(code: str, crs: CRS, area: Area, do: str) -> Iterator[Remark]:
         f"{code}, {crs.name}: all pixels are resampled" + (f"; it is made for {use.name}" if outside and use is not None else ""),
         f"{do}, unless you need {code}",
     )
+
+
+def _within(use: AreaOfUse, longitude: float, latitude: float) -> bool:
+    """Return whether a place lies in the area of use of a CRS, which may reach across 180° of longitude."""
+    east_of, west_of = longitude >= use.west, longitude <= use.east
+    return use.south <= latitude <= use.north and ((east_of and west_of) if use.west <= use.east else (east_of or west_of))
 
 
 def _zone_remarks(zone: Zone, right: Zone, area: Area) -> Iterator[Remark]:
