@@ -249,4 +249,6 @@ def test_the_latest_decision_of_each_stands_unless_it_is_withdrawn():
     assert standing([back, second, other, first]) == [other]
     assert standing([back, at(4), other]) == [other, at(4)]
     assert standing([judge, judged, other]) == [other, judged]
-    assert standing([judge, at(6, provenance="adjudicated", label=WITHDRAWN), other]) == [other]
+    back = at(6, provenance="adjudicated", label=WITHDRAWN)
+    assert standing([judged, back, other]) == [other]
+    assert standing([judge, judged, back, other]) == [other, judge]  # a person takes back what is their own

@@ -196,9 +196,10 @@ _REQUIRED = frozenset(field.name for field in fields(Event) if field.default is 
 
 
 def standing(events: Iterable[Event]) -> list[Event]:
-    """Return the latest decision of each person (of all who adjudicate as one) about each segment, without those withdrawn."""
-    latest = {(event.layer, event.key): event for event in sorted(events, key=lambda event: event.order)}
-    return sorted((event for event in latest.values() if event.label != WITHDRAWN), key=lambda event: event.order)
+    """Return the latest decision of each person (of all who adjudicate as one) about each segment, without those that they withdrew."""
+    own = {(event.layer, event.annotator, event.key): event for event in sorted(events, key=lambda event: event.order)}
+    left = sorted((event for event in own.values() if event.label != WITHDRAWN), key=lambda event: event.order)
+    return sorted({(event.layer, event.key): event for event in left}.values(), key=lambda event: event.order)
 
 
 def write_events(folder: Path, events: Sequence[Event]) -> Path:
