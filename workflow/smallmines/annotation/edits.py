@@ -32,8 +32,8 @@ FIRST_EVIDENCE = dt.date(1972, 7, 23)
 """Launch of Landsat 1: evidence of an earlier day is most likely an empty date, which programs show as 1970-01-01."""
 
 BULK = dt.timedelta(seconds=1)
-"""Two segments labelled within this time were labelled in bulk. A form takes several clicks a segment; the triggers of a working copy
-stamp an update of 1000 rows within one millisecond."""
+"""Two segments labelled within this time were labelled in bulk. A form takes several clicks a segment; of a bulk edit of 1215 rows, one
+SQL statement stamps all with one time, and QGIS 3.22 stamps them at most 41 ms apart (on two busy cores)."""
 
 STEP = dt.timedelta(microseconds=1)
 
