@@ -94,6 +94,7 @@ def key_of(copy, fid) -> int:
         (b"\xff", "edited is"),
         (None, "without the time of the edit (edited is in milliseconds"),
     ],
+    ids=map(str, range(12)),
 )
 def test_a_time_that_no_edit_has_is_named_with_row_and_unit(place, edited, words):
     block_year, copy, _ = place

@@ -162,11 +162,21 @@ def test_splits(block_year: BlockYear) -> None:
     assert [path.read_text() for path in block_year.user.glob("splits-*.csv")] == [first]
     splits = Path("results/made/dataset/splits.csv")
     splits.parent.mkdir()
-    splits.write_text(first)
+    published = "".join(line.rsplit(",", 1)[0] + "\n" for line in first.splitlines())
+    splits.write_text(published)
+    assert first.splitlines()[1].split(",")[4].startswith("spatial_block seed=0 rows=")
     assert "no other splits" in call("splits", "freeze", "--config", "made.yaml", code=1)
     frozen.unlink()
     call("splits", "freeze", "--config", "made.yaml")
+    assert frozen.read_text() == published, "no report says how they were made"
+    frozen.unlink()
+    Path("results/made/splits.json").write_text('{"source": "spatial_block"}')
+    call("splits", "freeze", "--config", "made.yaml")
     assert frozen.read_text() == first
+    call("splits", "freeze", "--config", "made.yaml")
+    frozen.write_text(first.replace(",", ";"))
+    assert "semicolons in line 1" in call("splits", "freeze", "--config", "made.yaml", code=1)
+    assert "semicolons in line 1" in call("splits", "make", "--config", "made.yaml", code=1)
 
 
 def test_config_new_and_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

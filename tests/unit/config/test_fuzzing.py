@@ -33,14 +33,15 @@ ODD_VALUES: list[Any] = [
     {"": None},
     {1: 2}, {None: 1}, {"a": {"b": {"c": []}}}, dt.date(1, 1, 1), dt.datetime(2016, 1, 1, 12), b"bytes", {1, 2}, (1, 2),
 ]  # fmt: skip
+ODD = st.sampled_from(ODD_VALUES).map(copy.deepcopy)
 VALUES = st.one_of(
     st.sampled_from(ODD_TEXTS),
-    st.sampled_from(ODD_VALUES),
+    ODD,
     st.text(max_size=20),
     st.integers(),
     st.floats(),
-    st.lists(st.one_of(st.integers(), st.text(max_size=5), st.sampled_from(ODD_VALUES)), max_size=4),
-    st.dictionaries(st.one_of(st.text(max_size=8), st.integers(), st.none()), st.sampled_from(ODD_VALUES), max_size=3),
+    st.lists(st.one_of(st.integers(), st.text(max_size=5), ODD), max_size=4),
+    st.dictionaries(st.one_of(st.text(max_size=8), st.integers(), st.none()), ODD, max_size=3),
 )
 
 
@@ -127,11 +128,11 @@ def test_changed_text(repository: Path, tmp_path: Path, data: st.DataObject) -> 
 
 
 @pytest.mark.heavy
-@pytest.mark.parametrize("name", ["config", "demo", "keyless", "pilot"])
+@pytest.mark.parametrize("name", ["config", "keyless"])
 def test_changed_values_at_length(repository: Path, name: str) -> None:
     values = valid(repository, name)
 
-    @profile(5000)
+    @profile(3000)
     @given(data=st.data())
     def check(data: st.DataObject) -> None:
         check_values(values, data)
@@ -140,11 +141,11 @@ def test_changed_values_at_length(repository: Path, name: str) -> None:
 
 
 @pytest.mark.heavy
-@pytest.mark.parametrize("name", ["config", "demo", "keyless", "pilot"])
+@pytest.mark.parametrize("name", ["config", "keyless"])
 def test_changed_text_at_length(repository: Path, tmp_path: Path, name: str) -> None:
     text = (repository / f"config/{name}.yaml").read_text(encoding="utf-8")
 
-    @profile(1500)
+    @profile(1000)
     @given(data=st.data())
     def check(data: st.DataObject) -> None:
         check_text(text, tmp_path / "c.yaml", data)

@@ -20,9 +20,9 @@ from smallmines.core.errors import UserError
 from smallmines.grid.area import Area, read_area
 from smallmines.grid.utm import on_lattice, zone_at
 from smallmines.preflight.accounts import missing_account
-from smallmines.preflight.area import user_aoi
+from smallmines.preflight.area import only_aoi, user_aoi
 from smallmines.preflight.check import Finding, check_archives, check_area, check_before_run, check_crs
-from smallmines.preflight.new_region import Region, copy_commands, write_config
+from smallmines.preflight.new_region import Region, copy_commands, countries, write_config
 
 PLACES = {
     "Amansie West, Ghana": (-1.97, 6.17, "30N"),
@@ -368,9 +368,9 @@ def test_a_new_configuration_passes_the_checks(folder: Path, place: str, crs: st
     longitude, latitude, name = PLACES[place]
     half = 0.02
     aoi = write_area(folder / "area.gpkg", longitude, latitude, half, crs)
-    write_config(Region("new-mine", aoi, "XX", (2023, 2019)), Path("config/new-mine.yaml"))
+    write_config(Region("new-mine", aoi, "UG", (2023, 2019)), Path("config/new-mine.yaml"))
     config = read_config(Path("config/new-mine.yaml"))
-    assert (config.run, config.country, config.year_names) == ("new-mine", "XX", ["2019", "2023"])
+    assert (config.run, config.country, config.year_names) == ("new-mine", "UG", ["2019", "2023"])
     assert config.years[2019].start.month == (7 if name.endswith("S") else 1)
     assert config.grid.crs == f"EPSG:32{'7' if name.endswith('S') else '6'}{name[:2]}"
     anchor = config.grid.anchor
@@ -424,7 +424,7 @@ def test_the_country_comes_from_the_attributes_or_is_asked_for(folder: Path) -> 
     assert not Path("d.yaml").exists()
 
 
-@pytest.mark.parametrize(("run", "country", "key"), [("Mine", "PE", "run"), ("mine", "Peru", "country")])
+@pytest.mark.parametrize(("run", "country", "key"), [("Mine", "PE", "run"), ("x" * 101, "PE", "run")])
 def test_names_that_the_configuration_refuses(folder: Path, run: str, country: str, key: str) -> None:
     aoi = write_area(folder / "area.gpkg", -69.95, -12.95)
     with pytest.raises(UserError) as caught:
@@ -443,3 +443,73 @@ def test_copying_the_area_is_what_the_run_needs(folder: Path) -> None:
     assert copy_commands(Region("gml", other, "PE", (2023,))) == []
     write_config(Region("gml", other, "PE", (2023,)), Path("gml.yaml"))
     assert user_aoi(read_config(Path("gml.yaml"))) == [str(other)]
+
+
+@pytest.mark.parametrize(
+    ("country", "advice"),
+    [
+        ("UK", "name it, e.g. --country PE"),
+        ("PERU", "--country PE is Peru"),
+        ("ZZ", "name it"),
+        ("GHANA", "--country GH is Ghana"),
+        ("P", "name it"),
+    ],
+)
+def test_countries_that_do_not_exist(folder: Path, country: str, advice: str) -> None:
+    aoi = write_area(folder / "area.gpkg", -69.95, -12.95)
+    with pytest.raises(UserError, match="ISO 3166-1") as caught:
+        write_config(Region("mine", aoi, country, (2023,)), Path("x.yaml"))
+    assert caught.value.found == country
+    assert caught.value.do.startswith(advice)
+    assert not Path("x.yaml").exists()
+
+
+def test_codes_of_countries_are_those_of_iso() -> None:
+    codes = countries()
+    assert {"GH", "PE", "CD", "GB", "XK", "NO"} <= set(codes)
+    assert not {"UK", "XX", "AN"} & set(codes)
+    assert len(codes) == 250
+
+
+def test_a_country_that_does_not_exist_is_told(folder: Path) -> None:
+    write_area(folder / "resources/user/mine/aoi.gpkg", -69.95, -12.95)
+    (finding,) = check_area(config_of({"country": "XX"}, crs="EPSG:32719", anchor=NEAR))
+    assert (finding.severity, finding.found) == ("warning", "XX")
+
+
+@pytest.mark.parametrize(
+    ("half", "words"),
+    [(1e-6, "at least one pixel, 100 m²"), (1.5, "at most 20000 tiles"), (12, "lengths are right to 1%"), (30, "lengths are right to 1%")],
+)
+def test_areas_of_absurd_size(folder: Path, half: float, words: str) -> None:
+    aoi = write_area(folder / "area.gpkg", 30.1, 1.2, half)
+    with pytest.raises(UserError, match=words):
+        write_config(Region("mine", aoi, "UG", (2023,)), Path("x.yaml"))
+    assert not Path("x.yaml").exists()
+
+
+def test_too_many_tiles_are_an_error_of_the_check(folder: Path) -> None:
+    write_area(folder / "resources/user/mine/aoi.gpkg", -69.95, -12.95)
+    config = config_of(crs="EPSG:32719", anchor=NEAR, max_tiles=50)
+    (finding,) = check_area(config)
+    assert (finding.severity, finding.expected) == ("error", "at most 50 tiles (grid.max_tiles)")
+    assert finding.found == "at least 293 tiles of 1280 m for 480 km²"
+
+
+def test_a_given_fishnet_is_checked_before_the_run(folder: Path) -> None:
+    write_area(folder / "resources/user/mine/aoi.gpkg", -69.95, -12.95)
+    cell = shapely.box(386000, 8578720, 387280, 8580000)
+    gpd.GeoDataFrame({"tile_id": [1.0, 2.0]}, geometry=[cell, cell], crs="EPSG:32719").to_file(folder / "net.gpkg")
+    config = config_of(crs="EPSG:32719", anchor=NEAR, source="file", file="net.gpkg")
+    (finding,) = check_area(config)
+    assert finding.found == "2 of 2 others: '1.0', '2.0'"
+
+
+def test_a_folder_is_no_area(folder: Path) -> None:
+    (finding,) = check_area(config_of({"aoi": {"path": str(folder)}}, crs="EPSG:32719"))
+    assert finding.found == f"the folder {folder}"
+    (folder / "resources/user/mine/aoi.gpkg").mkdir(parents=True)
+    (finding,) = check_area(config_of(crs="EPSG:32719"))
+    assert finding.found == "none"
+    with pytest.raises(UserError, match="one area of interest"):
+        only_aoi(config_of(crs="EPSG:32719"))

@@ -30,6 +30,7 @@ from smallmines.archive.connections import connection
 from smallmines.archive.earthengine import PREFIX, open_image
 from smallmines.archive.providers import Provider
 from smallmines.archive.signing import ABSENT, REFUSED, forget_signatures, is_remote, readable, refusal, retry_delay
+from smallmines.core.crs import transformer
 from smallmines.core.errors import UserError
 from smallmines.core.log import logger
 from smallmines.core.redaction import redacted
@@ -180,6 +181,7 @@ def _select(source: rasterio.DatasetReader, geobox: GeoBox, nodata: int) -> NDAr
 def source_window(source: rasterio.DatasetReader, geobox: GeoBox, margin: int) -> Window | None:
     """Return the window of `source` under `geobox`, `margin` source pixels wider on each side, clipped to the source; None outside it."""
     box = geobox.boundingbox
+    transformer(str(geobox.crs), source.crs.to_wkt())  # refuses a source whose datum nobody knows; GDAL would guess it
     west, south, east, north = transform_bounds(str(geobox.crs), source.crs, box.left, box.bottom, box.right, box.top, densify_pts=41)
     t = source.transform
     left, right = math.floor((west - t.c) / t.a) - margin, math.ceil((east - t.c) / t.a) + margin

@@ -16,6 +16,7 @@ from smallmines.cli.console import ConfigPath, plain_errors, read_config
 from smallmines.cli.output import STDOUT, Json, JsonFile, Output, output, print_json
 from smallmines.core.errors import UserError
 from smallmines.core.layout import Layout
+from smallmines.core.readable import read_parquet
 
 if TYPE_CHECKING:
     from smallmines.annotation.checkin import Keys
@@ -137,12 +138,12 @@ def checkin(
 
 def _keys(run: str) -> Keys:
     """Return a function that reads the content keys of the present segmentation of a year and block; None where there is none."""
-    import pandas as pd
 
     def keys(year: int, block: str) -> frozenset[int] | None:
+        path = Layout(run).features(str(year), block)
         try:
-            return frozenset(pd.read_parquet(Layout(run).features(str(year), block), columns=["key"])["key"].tolist())
-        except (OSError, ValueError):  # missing or damaged: the workflow makes it again
+            return frozenset(read_parquet(path, columns=["key"])["key"].tolist()) if path.is_file() else None
+        except UserError:  # damaged: the workflow makes it again
             return None
 
     return keys

@@ -66,9 +66,9 @@ def transformer(source: Any, target: Any) -> Transformer:
         return Transformer.from_crs(before, after, always_xy=True, allow_ballpark=False)
     except ProjError:
         raise UserError(
-            f"coordinates in a CRS that PROJ can convert to {after.name}",
-            f"{before.name} ({_datum(before)}): no transformation between the two is known",
-            "store the data in a CRS of a known datum, e.g. EPSG:4326; a guess would move it by hundreds of metres",
+            "coordinates in a CRS of a known datum, from which PROJ knows a transformation",
+            f"{before.name} ({_datum(before)}) and {after.name} ({_datum(after)}): no transformation between them is known",
+            "state the right CRS or store the data in EPSG:4326; a guess would move it by hundreds of metres",
         ) from None
 
 

@@ -21,6 +21,7 @@ from smallmines.core.errors import UserError
 from smallmines.core.files import read_json, split_tag, written
 from smallmines.core.log import logger
 from smallmines.core.product import BUFFER, KINDS, MASK_NODATA, SPLITS, patch_path
+from smallmines.core.readable import read_parquet
 from smallmines.dataset import stac
 from smallmines.dataset.assemble import read_list
 from smallmines.dataset.splits import read_splits
@@ -185,7 +186,7 @@ def block_rows(files: BlockFiles, lattice: Lattice, year: str, block: str) -> pd
     """Compute the rows of one year and block, without geometry and checksums; reads a row of tiles at a time."""
     cells = lattice.cells_of(block)
     geobox, side = lattice.block(block), lattice.tile_size
-    codes = label_codes(pd.read_parquet(files.labels, columns=["segment", "label", "provenance"]), files.labels)
+    codes = label_codes(read_parquet(files.labels, columns=["segment", "label", "provenance"]), files.labels)
     rows, columns = geobox.shape.y // side, geobox.shape.x // side
     counts = {name: np.zeros((rows, columns, 256), np.int64) for name in ("mask", "s2", "s1", "dem", "clear", "source", "label")}
     with ExitStack() as stack:

@@ -14,6 +14,7 @@ from smallmines.core.errors import UserError
 from smallmines.core.files import read_json
 from smallmines.core.product import BUFFER, IMAGE, PATCH_NAME, SPLITS, parse_patch_name
 from smallmines.dataset.split_files import YEAR, listed, read_rows
+from smallmines.doctor.locate import locate
 
 SPLIT_FILES = re.compile(r"split", re.IGNORECASE)
 TEXT = (".md", ".txt", ".json", ".csv", ".jsonl", ".yaml", ".yml", ".geojson", ".html", ".xml", "")
@@ -32,6 +33,7 @@ class Folder:
         splits: tile_id, year, split, or None.
         labels, facts: labels.json and facts.json, or None.
         unreadable: tables and documents that cannot be read: name and reason.
+        part: what is examined, where that is not the folder that was named, or a part of a dataset; see `locate`.
     """
 
     root: Path
@@ -43,6 +45,7 @@ class Folder:
     labels: dict[str, Any] | None
     facts: dict[str, Any] | None
     unreadable: dict[str, str] = field(default_factory=dict)
+    part: str = ""
 
 
 def tile_names(pairs: Iterable[tuple[Any, Any]]) -> tuple[str, ...]:
@@ -59,11 +62,15 @@ def read_folder(root: str | Path) -> Folder:
     """Find the patches of a folder and read its tables.
 
     Raises:
-        UserError: there is no such folder, or no patch in it.
+        UserError: there is no such folder, no patch in it, or several datasets; see `locate`.
     """
     root = Path(root)
     if not root.is_dir():
         raise UserError(f"a folder at {root}", "none", "name the dataset's folder")
+    try:
+        root, part = locate(root)
+    except OSError as error:
+        raise UserError(f"a folder that can be read at {root}", str(error), "ask for the right to read it") from None
     files: dict[tuple[str, int], dict[str, Any]] = {}
     doubles: list[str] = []
     strange: list[str] = []
@@ -90,7 +97,7 @@ def read_folder(root: str | Path) -> Folder:
     unreadable: dict[str, str] = {}
     index = _read(root / "index.parquet", _read_index, unreadable)
     labels, facts = (_read(root / name, read_json, unreadable) for name in ("labels.json", "facts.json"))
-    return Folder(root, pairs, tuple(doubles), tuple(strange), index, _read_splits(root, unreadable), labels, facts, unreadable)
+    return Folder(root, pairs, tuple(doubles), tuple(strange), index, _read_splits(root, unreadable), labels, facts, unreadable, part)
 
 
 def _is_hidden(name: Path) -> bool:

@@ -21,11 +21,14 @@ if TYPE_CHECKING:
 
 LARGEST_SCALE_ERROR = 0.01
 """Largest relative difference between lengths on the grid and on the ground. UTM has 0.4 ‰ at its central meridian, 0.5 % at 6° from it on
-the equator and 1 % at 8.4°: an area may reach into both neighbouring zones. Degrees, feet, a far zone (558 m for 1280 m in Peru in zone
+the equator and 1 % at 8.2°: an area may reach into both neighbouring zones. Degrees, feet, a far zone (558 m for 1280 m in Peru in zone
 30N) and Web Mercator beyond 8° of latitude are far above."""
 
-STEP_M = 1000.0
+STEP_M = 100.0
 """Length in m over which the scale is measured."""
+
+LARGEST_TURN = 45
+"""Degrees between the grid's axes and east and north. UTM zones have 8 at most (at 83° of latitude and 8° from their meridian)."""
 
 NEAR_EQUATOR = 1
 """Degrees. An area that comes so near to the equator may use the zone of the other hemisphere."""
@@ -58,7 +61,7 @@ def crs_remarks(code: str, area: Area | None) -> list[Remark]:
     if zone and zone.south != right.south and not _near_equator(area):
         raise UserError(f"the UTM zone of the area, {right}", _zone_and_area(zone, area), do + _swapped(zone, area))
     if error > LARGEST_SCALE_ERROR:
-        size = "no finite lengths" if math.isinf(error) else f"lengths that are wrong by up to {error:.1%}"
+        size = "no lengths or directions" if math.isinf(error) else f"lengths that are wrong by up to {error:.1%}"
         found = f"{_zone_and_area(zone, area) if zone else f'{code}, {crs.name}; the area lies around {place_of(area)}'}: {size} there"
         divide = f"divide the area into several runs, one for each UTM zone; it is {area.east - area.west:.0f}° wide"
         advice = divide if scale_error(right.epsg, area) > LARGEST_SCALE_ERROR else do + (_swapped(zone, area) if zone else "")
@@ -92,7 +95,8 @@ def scale_error(code: str, area: Area) -> float:
     """Return the largest relative difference between lengths in a CRS and on the ground, over the corners of an area's hull and its centre.
 
     Lengths are taken eastwards, northwards and along both diagonals, so that a sheared grid is noticed, too. Infinite where the CRS cannot
-    express a place of the area.
+    express a place of the area, or turns directions by more than `LARGEST_TURN`: a UTM zone has the right lengths again on the other side
+    of the Earth, upside down.
     """
     from pyproj import Geod
 
@@ -108,9 +112,12 @@ def scale_error(code: str, area: Area) -> float:
         end = _degrees(code, x + STEP_M * east, y + STEP_M * north)
         if not np.isfinite(end).all():
             return math.inf
-        ground = Geod(ellps="WGS84").inv(*start, *end)[2]
+        azimuth, _, ground = (np.asarray(values) for values in Geod(ellps="WGS84").inv(*start, *end))
+        turn = (azimuth - math.degrees(math.atan2(east, north)) + 180) % 360 - 180
+        if np.abs(turn).max() > LARGEST_TURN:
+            return math.inf
         with np.errstate(divide="ignore"):
-            worst = max(worst, float(np.abs(length / np.asarray(ground) - 1).max()))
+            worst = max(worst, float(np.abs(length / ground - 1).max()))
     return worst
 
 
@@ -137,7 +144,8 @@ def _zone_remarks(zone: Zone, right: Zone, area: Area) -> Iterator[Remark]:
     reach = max(abs((longitude - zone.meridian + 180) % 360 - 180) for longitude in (area.west, area.east))
     found = f"{_zone_and_area(zone, area)}, up to {reach:.1f}° from the zone's central meridian"
     if zone != right:
-        keep = "; near a border of zones the other one does as well, with more pixels resampled"
+        near = "; near a border of zones the other one does as well, with more pixels resampled"
+        keep = near if reach <= 2 * HALF_ZONE else "; in the other one all pixels of Sentinel-2 are resampled"
         yield Remark(f"the UTM zone of the area, {right}", found, f"set grid.crs: {right.epsg}{keep}")
     elif reach > HALF_ZONE:
         yield Remark(

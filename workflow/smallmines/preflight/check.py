@@ -19,6 +19,7 @@ from smallmines.grid.area import Area, Remark, read_area
 from smallmines.grid.make import check_size, polygon, tiles_of
 from smallmines.grid.projection import anchor_remarks, crs_remarks
 from smallmines.preflight.area import user_aoi
+from smallmines.preflight.new_region import countries
 from smallmines.settings.grid import Grid
 from smallmines.settings.parameters import settings_of
 
@@ -81,7 +82,12 @@ def check_area(config: Config) -> list[Finding]:
         area = read_area(files, config.aoi.path, user_folder)
     except UserError as error:
         return [_as_finding(error)]
-    findings = [*map(_as_warning, area.remarks), *check_crs(grid.crs, area), *check_left_overs(config, area)]
+    findings = [
+        *map(_as_warning, area.remarks),
+        *_check_country(config.country),
+        *check_crs(grid.crs, area),
+        *check_left_overs(config, area),
+    ]
     if all(finding.severity != "error" for finding in findings):
         try:
             findings += map(_as_warning, _own_anchor(grid, polygon(area.table, grid.crs).bounds))
@@ -105,6 +111,12 @@ def boundaries_file(config: Config) -> Path:
 
 def _as_finding(error: UserError) -> Finding:
     return Finding("error", error.expected, error.found, error.do)
+
+
+def _check_country(code: str) -> Iterator[Finding]:
+    """Check that a country's code exists; it is in the names of all files."""
+    if code not in countries():
+        yield Finding("warning", "an ISO 3166-1 alpha-2 code in country", code, "correct it before anything is published")
 
 
 def _as_warning(remark: Remark) -> Finding:

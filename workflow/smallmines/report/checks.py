@@ -157,6 +157,8 @@ def passed(doctor: Mapping[str, Any], agreement: bool) -> list[Family]:
         groups.setdefault(SHIFTS[shift["kind"].split()[0]], []).append(shift["assessable"])
     impossible = set() if len(doctor["years"]) > 1 else set(TWO_YEARS)
     impossible |= {("geometry", name) for name in CHECKS["geometry"] if not any(groups.get(name, ()))}
+    noted = {finding["check"] for finding in doctor["findings"] if finding["family"] == "leakage"}
+    impossible |= {("leakage", "place tells")} if noted & {"test too small", "no split"} else set()
     impossible |= set() if agreement else {("labels", "agreement")}
     impossible |= set() if doctor["label_auc"] else {("labels", "labels against image"), ("labels", "patch against image")}
     families = []

@@ -213,7 +213,7 @@ def splits_plot(index: gpd.GeoDataFrame, report: Mapping[str, Any], target: str 
         grid = tile_grid(rows, [names.index(name) for name in rows["split"]])
         axes.imshow(grid.values, extent=grid.extent, cmap=colours, vmin=-0.5, vmax=len(names) - 0.5, interpolation="nearest")
         _frame(axes, rows.total_bounds.tolist())
-        axes.set_title(f"{year} ({report['source']})")
+        axes.set_title(f"{year}, {report['source']}")
     present = [name for name in names if (index["split"] == name).any()]
     handles = [Patch(facecolor=SPLIT_COLOURS[name], label=f"{name}: {report['rows'][name]} pairs") for name in present]
     figure.legend(handles=handles, loc="outside lower left", ncols=len(present))
