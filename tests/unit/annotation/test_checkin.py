@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import datetime as dt
 import errno
 import itertools
@@ -23,7 +24,7 @@ from smallmines.annotation.checkout import checkout, checkout_disputed
 from smallmines.cli.labels import _keys
 from smallmines.core.errors import UserError
 from smallmines.labels.agreement import agreements, read_overlap
-from smallmines.labels.event_files import read_events, standing
+from smallmines.labels.event_files import read_events, standing, write_events
 
 DAY = 86_400_000
 """Milliseconds."""
@@ -160,6 +161,36 @@ def test_a_new_copy_is_later_than_what_was_checked_in_before(place):
     label(fresh, fid, "unsure", now() - 2 * DAY)
     assert len(checkin(block_year.user, fresh).warnings) == 1
     assert decision(block_year, key) == (-1, "corrected", "A01")
+
+
+def as_version_1(block_year, copy, checked_in=None):
+    """Make a copy, and events that were checked in from it, as version 1 had them."""
+    for table in ("segments", "tasks"):
+        edit(copy, f"DROP TRIGGER count_{table}")
+    edit(copy, "DROP TABLE history")
+    if checked_in:
+        old = [dataclasses.replace(event, version=1, tool="", look="", revision=-1) for event in checked_in.events]
+        checked_in.file.unlink()
+        assert b"version" not in write_events(checked_in.file.parent, old).read_bytes()
+
+
+def test_copies_and_events_of_version_1_go_on(place):
+    block_year, copy, _ = place
+    label(copy, 1, "mining", now() - 3 * DAY)
+    label(copy, 2, "mining", now() - 3 * DAY + 10_000)
+    label(copy, 3, "mining", now() - 3 * DAY + 20_000)
+    as_version_1(block_year, copy, checkin(block_year.user, copy))
+    again = checkin(block_year.user, copy)
+    assert (again.events, again.checked_in_before, again.warnings) == ((), 3, ())
+    label(copy, 1, "unsure", now() - DAY)
+    label(copy, 2, None, now() - DAY)
+    label(copy, 3, "unsure", now() - 5 * DAY)
+    found = checkin(block_year.user, copy)
+    assert (found.counts["unsure"], found.counts["withdrawn"]) == (2, 1)
+    assert found.warnings[0].startswith("row 3: edited earlier")
+    assert found.warnings[0].endswith("they do not count unless edited again")
+    assert [decision(block_year, key_of(copy, fid))[0] for fid in (1, 3)] == [-1, 1]
+    assert decision(block_year, key_of(copy, 2))[1] == "predicted"
 
 
 def test_rows_of_one_time_get_times_of_their_own(place):

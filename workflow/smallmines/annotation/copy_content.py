@@ -204,6 +204,9 @@ def _decode(kind: str, table: dict[str, list[Any]]) -> list[str]:
     faults = []
     for column in table.keys() & {*EDITABLE, *TASK_EDITABLE, "tile_id"}:
         for at, value in enumerate(table[column]):
+            if value is None:
+                table[column][at] = ""
+                continue
             text, fault = _text(value).strip(), ""
             if isinstance(value, bytes):
                 fault = f"{column} is no text but {len(value)} bytes"

@@ -71,15 +71,14 @@ def decisions(edited: Edited, before: Sequence[Event], now: dt.datetime) -> Deci
     for tile, status in tasks["status"].items():
         if status not in ("", "open", "doing", "done"):
             faults.append(f"task {tile}: status is {status!r}, not open, doing or done")
-    answers = _answers(rows, tasks, edited.about)
     own = [event for event in before if event.annotator == edited.about.annotator]
     stands = {event.key: event for event in standing(own) if event.base == edited.about.base}
+    answers = _answers(rows, tasks, edited.about)
+    answers = answers[(answers["label"] != "") | answers["key"].isin(np.array(list(stands), np.uint64))]
     events, doubts, emptied = [], defaultdict[str, list[Any]](list), []
     looks = _looks(answers, now)
     for row in answers.to_dict("records"):
         key, decided = int(row["key"]), bool(row["label"])
-        if not decided and key not in stands:
-            continue
         if not decided and not _is_emptied(row, stands[key], edited.revision, now):
             emptied.append(row["row"])
             continue
