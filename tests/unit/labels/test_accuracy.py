@@ -274,12 +274,14 @@ def test_a_withdrawn_interpretation_is_none():
 
 
 def test_decisions_are_counted_by_how_they_were_made():
-    def made(key, look, day=1, label="mining"):
-        return Event(2016, "1", key, 0.0, 0.0, label, "corrected", "A01", f"2026-01-{day:02d}T00:00:00Z", look=look)
+    def made(key, look, day=1, label="mining", **more):
+        return Event(2016, "1", key, 0.0, 0.0, label, "corrected", "A01", f"2026-01-{day:02d}T00:00:00Z", look=look, **more)
 
     events = [made(1, "single"), made(2, "bulk"), made(3, "task"), made(4, ""), made(5, "bulk"), made(2, "single", 2)]
-    assert looks(events) == {"bulk": 1, "single": 2, "task": 1, "unknown": 1}
-    assert looks([*events, made(5, "single", 2, "withdrawn")]) == {"single": 2, "task": 1, "unknown": 1}
+    assert looks(events) == {"looks": {"bulk": 1, "single": 2, "task": 1, "unknown": 1}}
+    assert looks([*events, made(5, "single", 2, "withdrawn")]) == {"looks": {"single": 2, "task": 1, "unknown": 1}}
+    days = ["1970-01-01", "1972-07-23", "2026-01-01", "2026-01-02", "2026-01-03", "soon", ""]
+    assert looks([made(key, "task", evidence_date=day) for key, day in enumerate(days)])["doubtful_evidence"] == 3
 
 
 def test_pipes_in_the_place_of_designs_and_overlaps_are_named(tmp_path):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import itertools
-import re
 from collections import defaultdict
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ import numpy as np
 
 from smallmines.annotation.copy_content import Edited
 from smallmines.annotation.working_copy import About, shapes
-from smallmines.labels.event_files import CONFIDENCES, LABELS, REFERENCE, WITHDRAWN, Event, standing
+from smallmines.labels.event_files import CONFIDENCES, LABELS, REFERENCE, WITHDRAWN, Event, day_of, standing
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -27,9 +26,6 @@ CLOCK_TOLERANCE = dt.timedelta(minutes=10)
 
 FIRST_EDIT = dt.datetime(2015, 6, 23, tzinfo=dt.UTC)
 """Launch of Sentinel-2A: nobody has labelled its images before. Times in seconds, taken for milliseconds, lie in January 1970."""
-
-FIRST_EVIDENCE = dt.date(1972, 7, 23)
-"""Launch of Landsat 1: evidence of an earlier day is most likely an empty date, which programs show as 1970-01-01."""
 
 BULK = dt.timedelta(seconds=1)
 """Two segments labelled within this time were labelled in bulk. A form takes several clicks a segment; of a bulk edit of 1215 rows, one
@@ -87,7 +83,7 @@ def decisions(edited: Edited, before: Sequence[Event], now: dt.datetime) -> Deci
             faults.append(f"row {row['row']}: {fault}")
             continue
         event = _event(row, provenance, edited, looks[row["row"]])
-        if decided and (doubt := _doubt(event)):
+        if decided and (doubt := event.doubt):
             doubts[doubt].append(row["row"])
         events.append(event)
     stored = {_as_stamped(event).hash for event in own}
@@ -168,7 +164,7 @@ def _fault(row: Mapping[Hashable, Any], provenance: str) -> str:
     if row["label"] != "unsure" and provenance != "confirmed":
         if not row["evidence"]:
             return "a correction without evidence (its own, or its task's)"
-        if _day(row["evidence_date"]) is None:
+        if day_of(row["evidence_date"]) is None:
             return f"evidence_date is {row['evidence_date']!r}, not a day as 2022-01-31"
     return ""
 
@@ -200,16 +196,6 @@ def _is_emptied(row: Mapping[Hashable, Any], event: Event, revision: int, now: d
     if _wrong_time(row["edited"], now):
         return True  # to be reported
     return 0 <= event.revision < revision or dt.datetime.fromisoformat(_time(row["edited"])) > event.stamp
-
-
-def _doubt(event: Event) -> str:
-    """Return what is doubtful about a decision's evidence; empty where nothing is."""
-    day = _day(event.evidence_date)
-    if day is None:
-        return f"evidence_date is {event.evidence_date!r}, not a day as 2022-01-31" if event.evidence_date else ""
-    if day > event.stamp.date() + dt.timedelta(days=1):
-        return f"the evidence is of {day}, later than the decision"
-    return f"the evidence is of {day}, before there were satellite images: is the date empty?" if day < FIRST_EVIDENCE else ""
 
 
 def _looks(answers: pd.DataFrame, now: dt.datetime) -> dict[int, str]:
@@ -304,14 +290,6 @@ def _time(milliseconds: int) -> str:
     """Format milliseconds since 1970 as ISO 8601 in UTC."""
     when = dt.datetime.fromtimestamp(milliseconds / 1000, dt.UTC)
     return when.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _day(text: str) -> dt.date | None:
-    """Parse a day as 2022-01-31; None where it is none."""
-    try:
-        return dt.date.fromisoformat(text) if re.fullmatch(r"\d{4}-\d{2}-\d{2}", text) else None
-    except ValueError:
-        return None
 
 
 # --- messages -------------------------------------------------------------------------------------------------------------
