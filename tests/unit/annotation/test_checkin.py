@@ -388,7 +388,7 @@ def test_all_faults_come_at_once(place):
     block_year, copy, _ = place
     edit(copy, "UPDATE about SET kind = 'adjudication'")
     edit(copy, "UPDATE segments SET label = 'mine' WHERE fid IN (1, 2)")
-    edit(copy, "UPDATE segments SET label = 'unsure', confidence = 'very' WHERE fid = 3")
+    edit(copy, "UPDATE segments SET label = 'unsure', confidence = 'very', edited = 7 WHERE fid = 3")
     edit(copy, "UPDATE segments SET key = 'x' WHERE fid = 4")
     edit(copy, "UPDATE segments SET label = 'unsure', note = CAST(x'ff41' AS TEXT) WHERE fid = 5")
     edit(copy, "UPDATE segments SET label = 'unsure', note = x'00ff' WHERE fid = 6")
@@ -401,6 +401,7 @@ def test_all_faults_come_at_once(place):
         "kind in the table about is 'adjudication', not 'review'",
         "rows 1, 2: label is 'mine'",
         "row 3: confidence is 'very'",
+        "row 3: edited is 7",
         "row 4: was not checked out",
         "row 5: note is not in UTF-8",
         "row 6: note is no text but 2 bytes",

@@ -79,8 +79,8 @@ def decisions(edited: Edited, before: Sequence[Event], now: dt.datetime) -> Deci
             emptied.append(row["row"])
             continue
         provenance = _provenance(row, edited.about) if decided else stands[key].provenance
-        if fault := (_fault(row, provenance) if decided else "") or _wrong_time(row["edited"], now):
-            faults.append(f"row {row['row']}: {fault}")
+        if wrong := list(_wrong(row, provenance, now)):
+            faults += [f"row {row['row']}: {fault}" for fault in wrong]
             continue
         event = _event(row, provenance, edited, looks[row["row"]])
         if decided and (doubt := event.doubt):
@@ -155,18 +155,20 @@ def _provenance(row: Mapping[Hashable, Any], about: About) -> str:
     return "confirmed" if row["label"] == row["prediction"] else "corrected"
 
 
-def _fault(row: Mapping[Hashable, Any], provenance: str) -> str:
-    """Return what is wrong with a row that has a label; empty where nothing is."""
-    if row["label"] not in LABELS:
-        return f"label is {row['label']!r}, not {', '.join(LABELS)}"
-    if row["confidence"] not in CONFIDENCES:
-        return f"confidence is {row['confidence']!r}, not {', '.join(CONFIDENCES[1:])}"
-    if row["label"] != "unsure" and provenance != "confirmed":
+def _wrong(row: Mapping[Hashable, Any], provenance: str, now: dt.datetime) -> Iterator[str]:
+    """Say what is wrong with a row that has a label or whose label was emptied."""
+    label = row["label"]
+    if label and label not in LABELS:
+        yield f"label is {label[:40]!r}, not {', '.join(LABELS)}"
+    if label and row["confidence"] not in CONFIDENCES:
+        yield f"confidence is {row['confidence'][:40]!r}, not {', '.join(CONFIDENCES[1:])}"
+    if label in LABELS and label != "unsure" and provenance != "confirmed":
         if not row["evidence"]:
-            return "a correction without evidence (its own, or its task's)"
+            yield "a correction without evidence (its own, or its task's)"
         if day_of(row["evidence_date"]) is None:
-            return f"evidence_date is {row['evidence_date']!r}, not a day as 2022-01-31"
-    return ""
+            yield f"evidence_date is {row['evidence_date'][:40]!r}, not a day as 2022-01-31"
+    if fault := _wrong_time(row["edited"], now):
+        yield fault
 
 
 def _wrong_time(edited: Any, now: dt.datetime) -> str:
