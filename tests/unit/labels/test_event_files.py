@@ -231,6 +231,12 @@ def test_files_of_version_1_are_read_as_before(tmp_path):
         event(label=WITHDRAWN, version=1)
 
 
+@pytest.mark.parametrize("letter", ["\u2028", "\u2029", "\x85"])
+def test_files_of_version_1_that_froze_a_block_are_read_again(tmp_path, letter):
+    path = named(tmp_path, FIRST.replace("möglich", f"a{letter}b"))
+    assert [old.note for old in read_events([path])] == [f"a{letter}b"]
+
+
 def test_an_address_that_version_1_took_for_a_code_becomes_a_code(tmp_path):
     path = named(tmp_path, FIRST.replace('"ama"', '"kofi@example.org"'))
     (old,) = read_events([path])
