@@ -210,7 +210,7 @@ def _decode(kind: str, table: dict[str, list[Any]]) -> list[str]:
             text, fault = _text(value).strip(), ""
             if isinstance(value, bytes):
                 fault = f"{column} is no text but {len(value)} bytes"
-            elif isinstance(value, bytearray) and "\ufffd" in text and b"\xef\xbf\xbd" not in value:
+            elif isinstance(value, bytearray) and value.decode(errors="ignore").encode() != value:
                 fault = f"{column} is not in UTF-8 ({text[:20]!r})"
             elif len(text) > LONGEST:
                 fault = f"{column} has {len(text)} characters, more than {LONGEST}"
