@@ -117,6 +117,23 @@ def test_rows_as_json(block_year: BlockYear) -> None:
     assert not Path("-").exists()
 
 
+def test_a_check_in_of_several_copies_tells_faults_and_doubts(block_year: BlockYear) -> None:
+    """Three lines for the faulty copy, the other is checked in all the same; doubts go to standard error."""
+    copies = [block_year.user / f"work/{who}/2016-1.gpkg" for who in ("A01", "A02")]
+    for who, copy, label, day in zip(("A01", "A02"), copies, ("mine", "mining"), ("2016-02-01", "1970-01-01"), strict=True):
+        call("labels", "checkout", "--config", "made.yaml", "--year", "2016", "--block", "1", "--annotator", who)
+        edit(copy, "UPDATE segments SET label = ?, evidence = 'x', evidence_date = ? WHERE fid = 1", label, day)
+    done = CliRunner().invoke(app, ["labels", "checkin", "--config", "made.yaml", "--no-plan", "--json", *map(str, copies)])
+    assert done.exit_code == 1
+    document, end = json.JSONDecoder().raw_decode(done.stdout)
+    assert [row["annotator"] for row in document["copies"]] == ["A02"]
+    assert done.stderr.startswith(f"{copies[1].relative_to(block_year.root)}: row 1: the evidence is of 1970-01-01")
+    fault = done.stdout[end:].strip().split("\n")  # the runner adds the message of the exit here
+    assert [line.split()[0] for line in fault] == ["expected", "found", "do"]
+    assert "row 1: label is 'mine'" in fault[1]
+    assert len(list((block_year.user / "events/2016/1").iterdir())) == 1
+
+
 def test_import_masks(block_year: BlockYear) -> None:
     truth = np.where(block_year.segments() > 0, read_truth(block_year) ^ (block_year.segments() % 50 == 7), 255).astype(np.uint8)
     raster.write("release/MASK_0001_2016.tif", truth, block_year.lattice.block("1"), 255, ["mask"])
