@@ -84,6 +84,14 @@ def test_no_cut_of_a_raster_is_read_silently(tmp_path_factory: pytest.TempPathFa
             raster.read(path)
 
 
+@pytest.mark.parametrize("name", ["splits.csv", "README.md", "LICENSE", "MASK.sha256"])
+def test_text_whose_last_line_does_not_end_is_cut(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    for content, broken in (("tile_id,split\n0001,train\n", False), ("tile_id,split\n0001,tr", True), ("", True), ("\ud800", True)):
+        path.write_bytes(content.encode(errors="surrogatepass"))
+        assert [file for file, _ in unreadable([path])] == ([path] if broken else [])
+
+
 def test_people_s_files_are_restored_and_patches_made_anew_with_their_folder(tmp_path: Path) -> None:
     for name in ("resources/user/a/base.parquet", "patches/1/IMG_GH_0001_2016.tif"):
         (tmp_path / name).parent.mkdir(parents=True)

@@ -8,8 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from smallmines.core.errors import UserError
-from smallmines.core.files import sha256, written
+from smallmines.core.files import remedy, sha256, written
 from smallmines.core.log import logger
+from smallmines.core.readable import unreadable
 from smallmines.dataset.assemble import read_list
 
 SUMS = "SHA256SUMS"
@@ -32,9 +33,15 @@ def checksums(folder: Path, lists: Sequence[str | Path], files: Sequence[str | P
 
 
 def write_sums(folder: str | Path, lists: Sequence[str | Path], files: Sequence[str | Path]) -> int:
-    """Write `SHA256SUMS`, which `sha256sum -c` reads in the dataset's folder, and return the number of files; see `checksums`."""
+    """Write `SHA256SUMS`, which `sha256sum -c` reads in the dataset's folder, and return the number of files; see `checksums`.
+
+    Raises:
+        UserError: a file cannot be read to its end: its checksum would vouch for what is left of it.
+    """
     folder = Path(folder)
     catalogue = sorted((folder / "stac").glob("*/*.json"))
+    for path, reason in unreadable([*lists, *files, *catalogue]):
+        raise UserError(f"a readable file {path}", reason, remedy(path))
     sums = checksums(folder, lists, [*files, *catalogue])
     with written(folder / SUMS) as beside:
         beside.write_text("".join(f"{checksum}  {name}\n" for name, checksum in sums.items()), encoding="utf-8")
