@@ -26,6 +26,16 @@ def unreadable(paths: Iterable[str | Path]) -> Iterator[tuple[Path, str]]:
                 yield file, reason
 
 
+def require_readable(paths: Iterable[str | Path]) -> None:
+    """Read files whose checksum is about to be published: it would vouch for what is left of a file.
+
+    Raises:
+        UserError: one cannot be read to its end, see `unreadable`.
+    """
+    for path, reason in unreadable(paths):
+        raise UserError(f"a readable file {path}", reason, remedy(path))
+
+
 def problem(path: Path) -> str:
     """Return why a file cannot be read to its end, empty where it can."""
     check = CHECKS.get(path.suffix)

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from smallmines.core.errors import UserError
-from smallmines.core.files import remedy, sha256, written
+from smallmines.core.files import sha256, written
 from smallmines.core.log import logger
-from smallmines.core.readable import unreadable
+from smallmines.core.readable import require_readable
 from smallmines.dataset.assemble import read_list
 
 SUMS = "SHA256SUMS"
@@ -36,12 +36,11 @@ def write_sums(folder: str | Path, lists: Sequence[str | Path], files: Sequence[
     """Write `SHA256SUMS`, which `sha256sum -c` reads in the dataset's folder, and return the number of files; see `checksums`.
 
     Raises:
-        UserError: a file cannot be read to its end: its checksum would vouch for what is left of it.
+        UserError: a file cannot be read to its end.
     """
     folder = Path(folder)
     catalogue = sorted((folder / "stac").glob("*/*.json"))
-    for path, reason in unreadable([*lists, *files, *catalogue]):
-        raise UserError(f"a readable file {path}", reason, remedy(path))
+    require_readable([*lists, *files, *catalogue])
     sums = checksums(folder, lists, [*files, *catalogue])
     with written(folder / SUMS) as beside:
         beside.write_text("".join(f"{checksum}  {name}\n" for name, checksum in sums.items()), encoding="utf-8")
