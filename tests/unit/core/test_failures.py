@@ -21,6 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
 
+from smallmines.cli.console import plain_errors
 from smallmines.core import raster
 from smallmines.core.errors import UserError
 from smallmines.core.failures import explained
@@ -90,6 +91,22 @@ def test_text_whose_last_line_does_not_end_is_cut(tmp_path: Path, name: str) -> 
     for content, broken in (("tile_id,split\n0001,train\n", False), ("tile_id,split\n0001,tr", True), ("", True), ("\ud800", True)):
         path.write_bytes(content.encode(errors="surrogatepass"))
         assert [file for file, _ in unreadable([path])] == ([path] if broken else [])
+
+
+@pytest.mark.parametrize("content", [b"", b"\x78\x5e\x01", b"nonsense", bytes(100)])
+def test_a_forest_that_is_none_is_named(tmp_path: Path, content: bytes) -> None:
+    from smallmines.annotation.checkout import _forest
+
+    (tmp_path / "model.joblib").write_bytes(content)
+    with pytest.raises(UserError, match=r"a readable random forest .*model\.joblib"):
+        _forest(tmp_path / "model.joblib", len(content))
+
+
+def test_a_verb_tells_a_full_disk_in_three_lines_and_leaves_bugs(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match=f"expected  room to write in {tmp_path}\nfound     .* MB free now"), plain_errors():
+        raise OSError(errno.ENOSPC, "No space left on device", str(tmp_path / "copy.gpkg"))
+    with pytest.raises(ZeroDivisionError), plain_errors():
+        1 / 0  # noqa: B018
 
 
 def test_people_s_files_are_restored_and_patches_made_anew_with_their_folder(tmp_path: Path) -> None:

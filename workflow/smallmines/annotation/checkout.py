@@ -15,8 +15,9 @@ from smallmines.annotation.checkout_files import CheckedOut, write_checkout
 from smallmines.annotation.queue import draw_overlap, near_features, review_queue
 from smallmines.core import raster
 from smallmines.core.errors import UserError
-from smallmines.core.files import digest, written
+from smallmines.core.files import digest, remedy, written
 from smallmines.core.layout import Layout
+from smallmines.core.readable import innermost
 from smallmines.labels import accuracy
 from smallmines.labels.agreement import read_overlap
 from smallmines.segment.features import splitmix64, tiles_at
@@ -227,10 +228,16 @@ def _forest(path: Path, changed: int) -> RandomForestClassifier:
 
     Args:
         changed: time of the file's last change, so that a new forest is read again.
+
+    Raises:
+        UserError: the file is cut short, or holds no forest.
     """
     import joblib
 
-    model: RandomForestClassifier = joblib.load(path)["model"]
+    try:
+        model: RandomForestClassifier = joblib.load(path)["model"]
+    except Exception as error:  # an unpickler raises whatever the bytes make it do
+        raise UserError(f"a readable random forest {path}", innermost(error), remedy(path)) from error
     return model
 
 
