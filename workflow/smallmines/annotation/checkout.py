@@ -15,8 +15,9 @@ from smallmines.annotation.checkout_files import CheckedOut, write_checkout
 from smallmines.annotation.queue import draw_overlap, near_features, review_queue
 from smallmines.core import raster
 from smallmines.core.errors import UserError
-from smallmines.core.files import digest, flat, remedy, written
+from smallmines.core.files import digest, remedy, written
 from smallmines.core.layout import Layout
+from smallmines.core.readable import innermost
 from smallmines.labels import accuracy
 from smallmines.labels.agreement import read_overlap
 from smallmines.labels.event_files import standing
@@ -228,14 +229,14 @@ def _forest(path: Path, changed: int) -> RandomForestClassifier:
         changed: time of the file's last change, so that a new forest is read again.
 
     Raises:
-        UserError: the file is damaged.
+        UserError: the file is cut short, or holds no forest.
     """
     import joblib
 
     try:
         model: RandomForestClassifier = joblib.load(path)["model"]
-    except Exception as error:  # whatever a pickle raises that was cut short
-        raise UserError(f"a forest at {path}", f"{type(error).__name__}: {flat(error)[:200]}", remedy(path)) from None
+    except Exception as error:  # an unpickler raises whatever the bytes make it do
+        raise UserError(f"a readable random forest {path}", innermost(error), remedy(path)) from error
     return model
 
 

@@ -110,7 +110,9 @@ def write_index(
         names = [patch_path(kind, country, tile, str(year)) for tile, year in zip(rows["tile_id"], rows["year"], strict=True)]
         if unlisted := [name for name in names if name not in checksums]:
             raise UserError(
-                "a checksum of every patch", f"none of {len(unlisted)}, e.g. {unlisted[0]}", "run again with --forcerun assemble"
+                f"a checksum of every patch in {' '.join(map(str, sources.lists))}",
+                f"none of {len(unlisted)}, e.g. {unlisted[0]}",
+                "run again with --forcerun assemble",
             )
         rows[column], rows[f"{column}_sha256"] = names, [checksums[name] for name in names]
     label_quality = read_json(sources.label_quality)
