@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 from smallmines.compare.pairs import Pair, Patch
 from smallmines.core import raster
 from smallmines.core.errors import UserError
-from smallmines.core.product import BANDS, IMAGE_NODATA, MASK_NODATA, PATCH_BANDS, S1, S2, S2_BANDS
-from smallmines.sensors.radiometry import OFFSET
+from smallmines.core.product import BANDS, IMAGE_NODATA, MASK_NODATA, OFFSET, PATCH_BANDS, S1, S2, S2_BANDS
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 from smallmines.compare.differences import read_image
 from smallmines.compare.pairs import Patch
 from smallmines.core.errors import UserError
-from smallmines.core.product import PATCH_BANDS, S2_BANDS
-from smallmines.sensors.radiometry import PROVES_NONE, SUGGESTS_OFFSET, quantile_of
+from smallmines.core.product import PATCH_BANDS, PROVES_NONE, S2_BANDS, SUGGESTS_OFFSET
+from smallmines.sensors.dark_pixels import quantile_of
 
 Floats = NDArray[np.float64]
 

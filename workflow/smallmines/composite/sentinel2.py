@@ -30,15 +30,16 @@ from odc.geo.geobox import GeoBox
 from rasterio.windows import Window
 
 from smallmines.composite.seams import SEVERAL, seams
+from smallmines.composite.verdicts import Judged, OffsetEvidence
 from smallmines.core.errors import UserError
 from smallmines.core.files import write_json
 from smallmines.core.log import logger
-from smallmines.core.product import S2_BANDS
+from smallmines.core.product import OFFSET, S2_BANDS
 from smallmines.core.raster import created, opened, require_grid, strips
 from smallmines.core.software import TAG, of_rasters
 from smallmines.grid.lattice import read_lattice
 from smallmines.sensors.manifest import FetchedItem, Scene, Sentinel2Entry, read_fetched
-from smallmines.sensors.radiometry import OFFSET, DarkPixels, check_offset, require_one_offset, to_radiometry
+from smallmines.sensors.radiometry import require_one_offset, to_radiometry
 from smallmines.sensors.scl import BRIGHT_CLASSES, CLOUD_CLASSES, SCL, clear_mask, cloud_reach
 from smallmines.settings.sentinel2 import Sentinel2
 
@@ -108,14 +109,14 @@ def composite(block: str, grid: str | Path, fetched: str | Path, settings: Senti
             several, 0 = none), `clear_mask` (uint8, 1 = clear, 2 = clear because stable) and `stats` (JSON).
 
     Raises:
-        UserError: `native` with mixed offsets, a baseline that the pixels contradict, or more than 254 scenes.
+        UserError: `native` with mixed offsets, more than 254 scenes, or see `OffsetEvidence.judge`.
     """
     lattice = read_lattice(grid)
     geobox, own = lattice.block(block), lattice.own(block)
     fetched_list = read_fetched(fetched, Sentinel2Entry)
     entries = [item.entry for item in fetched_list.items]
     _check_usable(entries, settings)
-    pixels = {entry.id: DarkPixels(len(S2_BANDS)) for entry in entries}
+    evidence = OffsetEvidence(entries)
     counts = PixelCounts(own, lattice.tile_size)
     offset = OFFSET if settings.radiometry == "dn_plus1000" or (settings.radiometry == "native" and entries[0].offset) else 0
     tags = _tags(entries, settings) | fetched_list.provider_tags() | {TAG: of_rasters()}
@@ -127,17 +128,19 @@ def composite(block: str, grid: str | Path, fetched: str | Path, settings: Senti
         values = {"VALUES": "0 not clear, 1 clear, 2 clear because stable"}
         clear = stack.enter_context(created(outputs["clear_mask"], geobox, "uint8", None, ["clear"], tags | values))
         for strip in strips(tuple(geobox.shape)):
-            takes = list(_observations(entries, sources, strip, geobox, settings, pixels))
+            takes = list(_observations(entries, sources, strip, geobox, settings, evidence))
             done = median(takes, settings.unclear) if settings.method == "median" else first_clear(takes, settings.unclear)
             kept = accept_stable(done, takes, settings.stable_tolerance, offset)
             image.write(done.dn, window=strip)
             source.write(done.source, 1, window=strip)
             clear.write(np.where(kept, KEPT, done.grade == CLEAR).astype(np.uint8), 1, window=strip)
             counts.add(strip, done, kept)
-        verdicts = {entry.id: check_offset(entry.id, entry.baseline, entry.offset, pixels[entry.id]) for entry in entries}
+            evidence.add_composite(done.dn)
+        judged = evidence.judge(counts.by_grade[CLOUDY:].sum(axis=0), settings.radiometry, settings.undecided)
+        image.update_tags(**judged.tags)
     first_row, first_col, _, _ = lattice.windows[block]
     kept_pixels = {tile.tile_id: int(counts.kept[tile.row - first_row, tile.col - first_col]) for tile in lattice.tiles_of(block)}
-    stats = _stats(entries, counts.by_grade, verdicts) | {
+    stats = _stats(entries, counts.by_grade, judged) | {
         "kept_pixels": sum(kept_pixels.values()),
         "kept_pixels_of_tiles": {name: count for name, count in kept_pixels.items() if count},
         "seams": seams(outputs["image"], outputs["source"], outputs["clear_mask"], own, [scene.id for scene in fetched_list.scenes]),
@@ -304,14 +307,14 @@ def _observations(
     strip: Window,
     geobox: GeoBox,
     settings: Sentinel2,
-    pixels: Mapping[str, DarkPixels],
+    evidence: OffsetEvidence,
 ) -> Iterator[Surface]:
-    """Yield the datatakes of a strip in rank order, and add the pixels of each item to its statistics.
+    """Yield the datatakes of a strip in rank order, and add the pixels of each item to the evidence.
 
     Args:
         entries: items in rank order.
         sources: open files by item and band.
-        pixels: statistics by item.
+        evidence: of the offset.
     """
     reach = cloud_reach(settings.cloud_dilation_px, settings.cloud_opening_px, geobox)
     margin = reach[2]
@@ -327,7 +330,7 @@ def _observations(
                 wide = Window(0, strip.row_off, strip.width + 2 * margin, strip.height + 2 * margin)
                 classes.append(files[SCL].read(1, window=wide))
                 scl = classes[-1][margin : margin + strip.height, margin : margin + strip.width]
-            pixels[entry.id].add(dn, valid, scl)
+            evidence.add(entry, dn, valid, scl)
             parts.append((entry.index, to_radiometry(dn, entry.offset, settings.radiometry), valid))
         yield mosaic(parts, classes or None, settings.masked_classes, reach)
 
@@ -353,13 +356,8 @@ def _check_usable(entries: Sequence[Sentinel2Entry], settings: Sentinel2) -> Non
 
 
 def _tags(entries: Sequence[Sentinel2Entry], settings: Sentinel2) -> dict[str, str]:
-    return {
-        "RADIOMETRY": settings.radiometry,
-        "METHOD": settings.method,
-        "CLOUDS": settings.clouds,
-        "UNCLEAR": settings.unclear,
-        **_names(entries),
-    }
+    tags = {"RADIOMETRY": settings.radiometry, "METHOD": settings.method, "CLOUDS": settings.clouds, "UNCLEAR": settings.unclear}
+    return tags | _names(entries)
 
 
 def _names(scenes: Sequence[Scene | Sentinel2Entry]) -> dict[str, str]:
@@ -371,12 +369,12 @@ def _names(scenes: Sequence[Scene | Sentinel2Entry]) -> dict[str, str]:
     }
 
 
-def _stats(entries: Sequence[Sentinel2Entry], counts: NDArray[np.int64], verdicts: Mapping[str, Any]) -> dict[str, Any]:
+def _stats(entries: Sequence[Sentinel2Entry], counts: NDArray[np.int64], judged: Judged) -> dict[str, Any]:
     """Return shares of the block's own pixels.
 
     Args:
         counts: pixels by grade and index of the scene.
-        verdicts: see `check_offset`, by item.
+        judged: verdicts on the radiometry of the items.
     """
     total = int(counts.sum())
     used = counts[CLOUDY:].sum(axis=0)
@@ -385,7 +383,7 @@ def _stats(entries: Sequence[Sentinel2Entry], counts: NDArray[np.int64], verdict
     def share(number: int) -> float:
         return round(int(number) / total, 6)
 
-    return {
+    return judged.block | {
         "pixels": total,
         "nodata_share": share(counts[NONE].sum()),
         "unclear_share": share(counts[CLOUDY:CLEAR].sum()),
@@ -393,7 +391,7 @@ def _stats(entries: Sequence[Sentinel2Entry], counts: NDArray[np.int64], verdict
         "several_share": share(used[SEVERAL]),
         "scenes": [
             {key: getattr(entry, key) for key in ("id", "index", "datatake", "rank", "baseline", "offset")}
-            | {"share": share(used[entry.index]), "pixels_say": verdicts[entry.id]}
+            | {"share": share(used[entry.index]), **judged.items[entry.id]}
             for entry in entries
         ],
     }

@@ -18,11 +18,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from smallmines.core.product import IMAGE_NODATA, MASK_NODATA, PATCH_BANDS, S2
+from smallmines.core.product import IMAGE_NODATA, MASK_NODATA, OFFSET, PATCH_BANDS, S2, SUGGESTS_OFFSET
 from smallmines.dataset.patches import read_patch
 from smallmines.dataset.pixel_counts import count_image, count_mask, count_pair
 from smallmines.doctor.phase_correlation import Floats, Spectra, centred, cross_power, spectrum
-from smallmines.sensors.radiometry import OFFSET, SUGGESTS_OFFSET
 from smallmines.settings.doctor import Doctor
 
 B02, B04, B08, B8A, B11, VH, DEM = (PATCH_BANDS.index(name) for name in ("B02", "B04", "B08", "B8A", "B11", "VH", "DEM"))

@@ -39,7 +39,7 @@ CONTENT = {
 
 NOT_CONTENT = {
     "grid": ("expected_tiles", "file", "folder", "released_ids_up_to"),
-    "sentinel2": ("catalogue", "fallbacks", "provider", "reader"),
+    "sentinel2": ("catalogue", "fallbacks", "provider", "reader", "undecided"),
     "sentinel1": ("catalogue", "fallbacks", "provider"),
     "elevation": ("catalogue", "fallbacks", "project", "provider"),
     "segmentation": ("backend",),
