@@ -15,10 +15,7 @@ from smallmines.core.errors import UserError
 from smallmines.core.product import OFFSET
 from smallmines.sensors.dark_pixels import DarkPixels
 from smallmines.sensors.manifest import Sentinel2Entry
-from smallmines.sensors.radiometry import Verdict, check_offset, jump_of, report_undecided
-
-VERDICT_TAG = "RADIOMETRY_VERDICT"
-"""Tag of `s2.tif` with the weakest verdict on the items in it, see `Verdict`; patches have it, too."""
+from smallmines.sensors.radiometry import VERDICT_TAG, Verdict, check_offset, jump_of, report_undecided
 
 SAMPLES = 128
 """Number of samples along a row of the block, for the comparison of items."""

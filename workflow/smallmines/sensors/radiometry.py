@@ -23,6 +23,9 @@ from smallmines.sensors.manifest import Sentinel2Entry
 Verdict = Literal["proved", "declared", "undecided"]
 """What confirms a declared offset: the pixels; the product's own metadata; nothing but a name or a catalogue."""
 
+VERDICT_TAG = "RADIOMETRY_VERDICT"
+"""Tag of `s2.tif` and of images with the weakest verdict on the items in a block's composite."""
+
 VERDICTS: tuple[Verdict, ...] = ("proved", "declared", "undecided")
 """The best first."""
 
