@@ -12,7 +12,9 @@ alone, which decide one overcast date wrongly).
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +47,19 @@ wrongly, from 3500 on none."""
 
 CANOPY_CLASSIFIED = 2500
 """DN. The same where the scene classification says vegetation, and so no cloud."""
+
+VEGETATED = 2000
+"""DN. Least difference of B08 and B04 over vegetation, which many images of a data set show, if none of the targets above."""
+
+VEGETATION_RANGE = 700
+"""Median over images of the level of vegetation without offset, at most. In clear real images the level is 50 to 800, half of them
+below 270; one image decides nothing, for thin cloud adds 1000 as well."""
+
+LEAST_IMAGES = 5
+"""Minimum number of images with vegetation whose levels are compared."""
+
+MOST_STRAY = 0.01
+"""Maximum share of images with values that are too dark for an offset, in a data set with one: broken images."""
 
 NOTHING_CLASSES = (0, 1)
 """Scene classes without a measurement: no data, saturated or defective."""
@@ -109,7 +124,7 @@ class DarkPixels:
         return Evidence(offset_of(minimum, level), minimum, level, round(number / self.valid, 6) if self.valid else 0.0)
 
 
-def dark_targets(pixels: NDArray[np.uint16], scl: NDArray[np.uint8] | None = None) -> NDArray[np.bool_]:
+def dark_targets(pixels: NDArray[Any], scl: NDArray[np.uint8] | None = None) -> NDArray[np.bool_]:
     """Return which pixels are water, shadow or closed vegetation, by differences between bands that no common offset changes.
 
     Args:
@@ -149,9 +164,54 @@ def offset_of(minimum: int | None, level: int | None) -> int | None:
         return None if minimum is None else 0
     if level is None:
         return None
-    times = (level + OFFSET - SUGGESTS_OFFSET) // OFFSET
-    below = OFFSET * times - (OFFSET - SUGGESTS_OFFSET)
-    return OFFSET * times if times > 0 and minimum >= below and level < OFFSET * times + DARK_RANGE else None
+    offset = _offset_at(level, DARK_RANGE)
+    return offset if offset and minimum >= offset - (OFFSET - SUGGESTS_OFFSET) else None
+
+
+def _offset_at(level: float, width: int) -> int | None:
+    """Return the multiple of 1000 that a level lies above by less than `width`, or below by at most 100; None: there is none."""
+    offset = OFFSET * int((level + OFFSET - SUGGESTS_OFFSET) // OFFSET)
+    return offset if level < offset + width else None
+
+
+def levels_of(pixels: NDArray[Any]) -> tuple[float, float]:
+    """Return the levels of dark targets and of vegetation in an image, for `offset_of_images`; NaN where there are too few pixels.
+
+    Args:
+        pixels: (band, pixel) DN of `S2_BANDS`, of any type.
+    """
+    dn = pixels.astype(np.int32)
+    darkest = dn.min(axis=0) if dn.size else np.array([], np.int32)
+    vegetation = (dn[B08] - dn[B04] >= VEGETATED) & (dn[B12] >= dn[B02])
+    least = max(LEAST_TARGETS, QUANTILE * dn.shape[1])
+
+    def level(mask: NDArray[np.bool_]) -> float:
+        return float(np.quantile(darkest[mask], TARGET_QUANTILE, method="lower")) if mask.sum() >= least else float("nan")
+
+    return level(dark_targets(dn)) if dn.size else float("nan"), level(vegetation)
+
+
+def offset_of_images(minima: NDArray[np.float64], targets: NDArray[np.float64], vegetation: NDArray[np.float64]) -> int | None:
+    """Return the one offset of many images; None: undecided. An image of vegetation alone decides nothing, many of them do.
+
+    Args:
+        minima: (image) smallest 0.1-percentile of the ten bands.
+        targets, vegetation: (image) see `levels_of`.
+    """
+    if (minima < PROVES_NONE).mean() > MOST_STRAY:
+        return 0
+    usable = np.isfinite(targets) & (minima >= PROVES_NONE)
+    decided = Counter(
+        offset
+        for minimum, level in zip(minima[usable], targets[usable], strict=True)
+        if (offset := offset_of(int(minimum), int(level))) is not None
+    )
+    if decided:
+        offset, number = decided.most_common(1)[0]
+        if number >= (1 - MOST_STRAY) * decided.total():
+            return offset
+    green = vegetation[np.isfinite(vegetation)]
+    return _offset_at(float(np.median(green)), VEGETATION_RANGE) if len(green) >= LEAST_IMAGES else None
 
 
 def quantile_of(histogram: NDArray[np.int64], quantile: float = QUANTILE) -> int | None:
