@@ -33,7 +33,8 @@ CHECKS: Mapping[str, Mapping[str, str]] = {
     },
     "radiometry": {
         "scale": "Sentinel-2 in digital numbers",
-        "offset": "the offset of 1000 is everywhere or nowhere",
+        "offset": "the offset of 1000 is everywhere or nowhere, as declared",
+        "unconfirmed offset": "pixels or metadata confirm the offset",
         "fractions": "whole digital numbers",
         "wrapped nodata": "no wrapped nodata values",
         "saturation": "no saturation",
