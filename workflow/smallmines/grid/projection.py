@@ -18,7 +18,6 @@ from smallmines.settings.grid import Anchor
 
 if TYPE_CHECKING:
     from pyproj import CRS
-    from pyproj.aoi import AreaOfUse
 
 LARGEST_SCALE_ERROR = 0.01
 """Largest relative difference between lengths on the grid and on the ground. UTM has 0.4 ‰ at its central meridian, 0.5 % at 6° from it on
@@ -131,7 +130,7 @@ def _other_crs(code: str, crs: CRS, area: Area, do: str) -> Iterator[Remark]:
     """Refuse the datum of another place; a CRS that is no UTM zone on WGS 84 is remarked."""
     longitude, latitude = area.centre
     use, datum = crs.area_of_use, crs.datum
-    outside = use is not None and not _within(use, longitude, latitude)
+    outside = not _within(crs, longitude, latitude)
     if outside and use is not None and (datum is None or not datum.name.startswith("World Geodetic System 1984")):
         raise UserError(f"an area within {use.name}, for which grid.crs {code} is made", f"an area around {place_of(area)}", do)
     yield Remark(
@@ -141,8 +140,11 @@ def _other_crs(code: str, crs: CRS, area: Area, do: str) -> Iterator[Remark]:
     )
 
 
-def _within(use: AreaOfUse, longitude: float, latitude: float) -> bool:
-    """Return whether a place lies in the area of use of a CRS, which may reach across 180° of longitude."""
+def _within(crs: CRS, longitude: float, latitude: float) -> bool:
+    """Return whether a place lies in the area of use of a CRS, which may reach across 180° of longitude; true where none is stated."""
+    use = crs.area_of_use
+    if use is None:
+        return True
     east_of, west_of = longitude >= use.west, longitude <= use.east
     return use.south <= latitude <= use.north and ((east_of and west_of) if use.west <= use.east else (east_of or west_of))
 
