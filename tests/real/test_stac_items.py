@@ -11,7 +11,7 @@ import pytest
 
 from smallmines.archive.catalogue import item_of
 from smallmines.archive.choose_sentinel1 import orbit_of, pass_of
-from smallmines.archive.choose_sentinel2 import product_of, radiometry_of
+from smallmines.archive.choose_sentinel2 import Declared, product_of, radiometry_of
 from smallmines.archive.providers import METADATA, provider_of
 from smallmines.core.product import S2_BANDS
 
@@ -42,7 +42,8 @@ def radiometry(folder: Path, name: str) -> dict[str, tuple[int, bool]]:
         product = product_of(item, provider)
         assert product is not None
         assert {*S2_BANDS, "SCL", "AOT"} <= set(item.hrefs)
-        found[item.id] = radiometry_of(item, product.baseline, provider)[:2]
+        declared, _ = radiometry_of(item, product.baseline, provider)
+        found[item.id] = declared.baseline, declared.offset
     return found
 
 
@@ -59,7 +60,7 @@ def test_the_copernicus_data_space_is_believed_by_name_not_by_its_constant_offse
     item = item_of(pystac.Item.from_dict(old), provider)
     item.hrefs.pop(METADATA)
     assert old["assets"]["B02_10m"]["raster:offset"] == -0.1, "which it says of every baseline"
-    assert radiometry_of(item, 214, provider)[:2] == (214, False)
+    assert radiometry_of(item, 214, provider)[0] == Declared(214, False, "product")
     scheme = "s3://eodata/" if name == "cdse" else "https://zipper.dataspace.copernicus.eu/"
     assert all(href.startswith(scheme) for href in item.hrefs.values())
 

@@ -13,6 +13,7 @@ from rasterio.windows import Window
 
 from archive_builder import ArchiveBuilder, grid, product, ten_bands, write_grid
 from sections import asked, cache, fetching
+from small_archive import TILE, SmallArchive, clear_bands, on_the_area
 from smallmines.archive.fetch import fetch
 from smallmines.archive.read import read_on_grid, source_window
 from smallmines.archive.search import search
@@ -209,6 +210,35 @@ def test_a_broken_asset_is_named(place: Place) -> None:
     band.unlink()
     with pytest.raises(UserError, match=r"B8A\.tif"):
         place.fetch("s2")
+
+
+def damage(path: Path) -> None:
+    """Overwrite bytes in the middle of a file; its size stays."""
+    data = bytearray(path.read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + 200] = b"\xff" * 200
+    path.write_bytes(data)
+
+
+def test_damaged_pixels_of_the_cache_are_named_and_fetched_again(tmp_path: Path) -> None:
+    made, bands = SmallArchive(tmp_path), clear_bands(1)
+    made.add_s2(product("20160105"), TILE, bands)
+    made.save()
+    made.image()
+    (item,) = made.fetch()["items"]
+    path = Path(item["files"]["B04"])
+    assert item["sizes"]["B04"] == path.stat().st_size
+    damage(path)
+    with pytest.raises(
+        UserError, match=rf"readable pixels in the cached file {path}\n[\s\S]*delete it and its list below results/<run>/fetched/"
+    ):
+        made.composite()
+    made.fetch()
+    with rasterio.open(path) as cached:
+        assert np.array_equal(cached.read(1), on_the_area(bands)[2])
+    path.write_bytes(path.read_bytes() + b"more")
+    with pytest.raises(UserError, match=r"1 cut or changed, first \S+B04\S+ has \d+ bytes instead of \d+"):
+        made.composite()
 
 
 def test_a_lost_file_of_the_cache_is_named(place: Place) -> None:

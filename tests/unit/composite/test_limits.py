@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,12 @@ from archive_builder import ArchiveBuilder, grid, product, ten_bands, write_grid
 from sections import asked, cache, fetching
 from smallmines.archive.fetch import fetch
 from smallmines.archive.search import search
+from smallmines.composite import elevation, sentinel1
 from smallmines.composite.counts import PixelCounts
 from smallmines.composite.limits import check_elevation, check_sentinel1, check_sentinel2, require_coverage
 from smallmines.composite.observations import CLEAR, CLOUDY, NONE, Surface
 from smallmines.composite.sentinel2 import composite
-from smallmines.config.imagery import Sentinel2
+from smallmines.config.imagery import Elevation, Sentinel1, Sentinel2
 from smallmines.core.errors import UserError
 from smallmines.core.files import read_json
 from smallmines.core.product import S2_BANDS
@@ -136,6 +138,36 @@ def test_undeclared_nodata_is_no_height(height: float) -> None:
         check_elevation("2", heights, ["tile"], 0.99)
     assert "tile" in error.value.found
     check_elevation("2", np.linspace(-430, 8849, 900, dtype=np.float32), ["tile"], 0.99)
+
+
+@pytest.mark.parametrize(("minimum", "stops"), [(0.99, True), (0.4, False)])
+def test_a_radar_scene_of_zeros_in_its_footprint_stops_before_the_composite_is_written(tmp_path: Path, minimum: float, stops: bool) -> None:
+    archive = ArchiveBuilder(tmp_path / "archive")
+    power = np.full((100, 140), 0.1, np.float32)
+    power[:, 70:] = 0
+    name = "S1A_IW_GRDH_1SDV_20160103T181120_20160103T181145_009330_00D7E6_rtc"
+    archive.add_s1(name, grid(599800, 700200, power.shape), power, power / 4, ("descending", 155))
+    config = Sentinel1(provider="static", catalogue=str(archive.save()), border_erosion_px=2)
+    lattice = write_grid(tmp_path / "grid.json", grid(600000, 700000, (64, 96)), 32, {"1": (0, 0, 2, 3)})
+    search("s1", "2016", {"2016": (dt.date(2016, 1, 1), dt.date(2016, 1, 31))}, asked(config), lattice, tmp_path / "s1.json")
+    fetch("s1", "1", lattice, tmp_path / "s1.json", cache(tmp_path / "pixels"), fetching(config), tmp_path / "f.json")
+    outputs = {"image": tmp_path / "s1.tif", "stats": tmp_path / "stats.json"}
+    with pytest.raises(UserError, match=f"inside the footprints of {name}") if stops else nullcontext():
+        sentinel1.composite("1", lattice, tmp_path / "f.json", config, outputs, minimum)
+    assert outputs["image"].exists() != stops
+
+
+def test_a_gap_between_elevation_tiles_stops_before_the_composite_is_written(tmp_path: Path) -> None:
+    archive = ArchiveBuilder(tmp_path / "archive")
+    whole = grid(-2.1, 6.35, (140, 120), 1 / 3600, "EPSG:4326")
+    archive.add_dem("west", whole[:, :20], np.full((140, 20), 200.0))
+    lattice = write_grid(tmp_path / "grid.json", grid(600003.7, 700001.3, (96, 128)), 32, {"1": (0, 0, 3, 4)})
+    config = Elevation(provider="static", catalogue=str(archive.save()))
+    search("dem", "static", {}, asked(config), lattice, tmp_path / "dem.json")
+    fetch("dem", "1", lattice, tmp_path / "dem.json", cache(tmp_path / "pixels"), fetching(config), tmp_path / "f.json")
+    with pytest.raises(UserError, match=r"\d\d\.\d % of the pixels without data, inside the footprints of west"):
+        elevation.composite("1", lattice, tmp_path / "f.json", config, {"image": tmp_path / "d.tif", "stats": tmp_path / "s.json"}, 0.99)
+    assert not (tmp_path / "d.tif").exists()
 
 
 def run(folder: Path, scenes: Mapping[str, Mapping[str, np.ndarray]], **settings: Any) -> tuple[dict[str, Any], dict[str, str], np.ndarray]:

@@ -17,7 +17,8 @@ from block_of_segments import TILE, make_block
 from sections import Splits
 from smallmines.core import raster
 from smallmines.core.errors import UserError
-from smallmines.dataset.splits import class_shares, read_splits, write_leakage, write_splits
+from smallmines.dataset.split_files import frozen_method, frozen_text
+from smallmines.dataset.splits import advice, class_shares, read_splits, write_leakage, write_splits
 from smallmines.grid.lattice import Lattice
 
 
@@ -49,10 +50,13 @@ def test_shares_of_the_tiles(masks: tuple[dict[tuple[str, str], str], Lattice]) 
     assert own["row"].tolist() == [number // 8 for number in range(47)]
 
 
-def told(table: pd.DataFrame, made: Path, settings: Splits, frozen: bool, target: Path) -> dict[str, Any]:
+LIMIT = 0.35
+
+
+def told(table: pd.DataFrame, made: Path, settings: Splits, frozen: list[str], target: Path) -> dict[str, Any]:
     """What `write_leakage` writes of a split, with an index of the columns that it reads."""
     index = table.rename(columns={"class_percent": "mining_percent"}).merge(read_splits(made, table), on=["tile_id", "year"])
-    write_leakage(index, settings, frozen, target)
+    write_leakage(index, settings, LIMIT, frozen, target)
     report: dict[str, Any] = json.loads(target.read_text())
     return report
 
@@ -60,12 +64,12 @@ def told(table: pd.DataFrame, made: Path, settings: Splits, frozen: bool, target
 def test_made_from_the_masks_or_taken_from_people(masks: tuple[dict[tuple[str, str], str], Lattice], tmp_path: Path) -> None:
     outputs, settings, years = [tmp_path / name for name in ("splits.csv", "splits.json")], Splits(block_tiles=2), ["2016", "2022"]
     write_splits(masks[0], years, masks[1], settings, [], outputs[0])
-    report = told(class_shares(*masks), outputs[0], settings, False, outputs[1])
+    report = told(class_shares(*masks), outputs[0], settings, [], outputs[1])
     assert report["source"] == "spatial_block"
     assert sum(report["rows"].values()) == 96
     assert sum(report["mining_share"].values()) == pytest.approx(1, abs=0.001)
     assert set(report["methods"]) == {"spatial_block", "paper_histogram", "histogram_tile", "leave_block_out 1", "leave_block_out 2"}
-    assert report["methods"]["spatial_block"] == report["leakage"]
+    assert report["methods"]["spatial_block"] == {**report["leakage"], "test_share": 0.1667, "agreement": 1.0}
     assert report["leakage"]["twins"] == 0.0
     assert report["methods"]["paper_histogram"]["twins"] > 0.4
     assert sorted(pd.read_csv(outputs[0])["fold"].unique()) == [1, 2, 3, 4, 5]
@@ -75,11 +79,21 @@ def test_made_from_the_masks_or_taken_from_people(masks: tuple[dict[tuple[str, s
     frozen.write_text(turned)
     write_splits({}, years, masks[1], settings, [str(frozen)], outputs[0])
     assert outputs[0].read_text() == turned
-    assert told(class_shares(*masks), outputs[0], settings, True, outputs[1])["source"] == "frozen"
+    report = told(class_shares(*masks), outputs[0], settings, [str(frozen)], outputs[1])
+    assert report["source"] == "frozen (method not recorded)"
+    assert report["methods"]["spatial_block"]["agreement"] < 0.5
+    frozen.write_text(made)
+    write_splits({}, years, masks[1], settings, [str(frozen)], outputs[0])
+    report = told(class_shares(*masks), outputs[0], settings, [str(frozen)], outputs[1])
+    assert report["source"] == "frozen (method not recorded; 100 % as spatial_block gives now)"
+    frozen.write_text(frozen_text(read_splits(frozen, class_shares(*masks)), "spatial_block seed=0"))
+    report = told(class_shares(*masks), outputs[0], settings, [str(frozen)], outputs[1])
+    assert report["source"] == "frozen (spatial_block seed=0)"
+    write_splits(masks[0], years, masks[1], settings, [], outputs[0])
     frozen.write_text(turned.replace("2022", "2023"))
     with pytest.raises(UserError, match=r"48 missing, 48 unknown.*the dataset has the years 2016, 2022, not 2023"):
         write_splits({}, years, masks[1], settings, [str(frozen)], outputs[0])
-    assert outputs[0].read_text() == turned
+    assert outputs[0].read_text() == made
 
 
 @pytest.mark.parametrize(("rows", "cols"), [(1, 2), (2, 2), (2, 3)])
@@ -92,7 +106,7 @@ def test_a_handful_of_tiles_or_one_block_stops_nothing(tmp_path: Path, rows: int
     write_splits(one, ["2016"], block.lattice, Splits(), [], outputs[0])
     made = pd.read_csv(outputs[0])
     assert len(made) == rows * cols - 1
-    report = told(class_shares(one, block.lattice), outputs[0], Splits(), False, outputs[1])
+    report = told(class_shares(one, block.lattice), outputs[0], Splits(), [], outputs[1])
     assert report["source"] in ("spatial_block", "none: too few tiles")
     assert set(made["split"]) == ({"train"} if report["source"].startswith("none") else {"train", "val", "test"})
     assert "one block" in report["methods"]["leave_block_out 1"]["error"]
@@ -162,7 +176,7 @@ def test_a_frozen_file_that_is_refused(tmp_path: Path, content: bytes, words: st
 
 
 @given(content=st.one_of(st.binary(max_size=300), st.text(max_size=300).map(str.encode)), damage=st.integers(0, len(FROZEN)))
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_bytes_are_read_or_refused(tmp_path: Path, content: bytes, damage: int) -> None:
     path = tmp_path / "splits.csv"
     for whole in (content, FROZEN.encode()[:damage] + content, FROZEN.encode()[:damage] + content[:3] + FROZEN.encode()[damage:]):
@@ -182,3 +196,49 @@ def test_any_bytes_are_read_or_refused(tmp_path: Path, content: bytes, damage: i
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="No such file"):
         read_splits(tmp_path / "splits.csv", TILES)
+
+
+def test_a_frozen_file_says_how_it_was_made_and_whether_it_was_changed(tmp_path: Path) -> None:
+    path = tmp_path / "splits.csv"
+    made = TILES.assign(split=["train", "test"] * 2, fold=[1, 2] * 2)
+    path.write_text(frozen_text(made, "spatial_block seed=7"))
+    assert path.read_text().splitlines()[0] == "tile_id,year,split,fold,method"
+    assert frozen_method(path) == "spatial_block seed=7"
+    pd.testing.assert_frame_equal(read_splits(path, TILES), made, check_dtype=False)
+    path.write_text(frozen_text(made.iloc[::-1], "spatial_block seed=7"))
+    assert frozen_method(path) == "spatial_block seed=7"
+    text = path.read_text()
+    path.write_text(text.replace("2022,test", "2022,val"))
+    assert frozen_method(path) == "spatial_block seed=7, then changed by hand"
+    path.write_text(FROZEN)
+    assert frozen_method(path) == "method not recorded"
+    path.write_text("".join(f"{row},{'method' if number == 0 else 'my own'}\n" for number, row in enumerate(FROZEN.splitlines())))
+    assert frozen_method(path) == "method not recorded"
+
+
+def test_the_report_names_a_method_that_separates_better(masks: tuple[dict[tuple[str, str], str], Lattice], tmp_path: Path) -> None:
+    table = class_shares(*masks)
+    write_splits(masks[0], ["2016", "2022"], masks[1], Splits(method="histogram_tile"), [], tmp_path / "splits.csv")
+    report = told(table, tmp_path / "splits.csv", Splits(method="histogram_tile"), [], tmp_path / "splits.json")
+    assert report["leakage"]["judgement"] == "leaks"
+    assert report["reason"].startswith("place and year alone predict the class share of the test, R² 0.9")
+    assert report["methods"]["histogram_tile"]["judgement"] == "leaks"
+    assert report["advice"].startswith("splits.method: spatial_block would be ")
+    assert "splits.buffer_tiles: 1" in report["advice"]
+
+
+def test_advice_never_names_the_method_in_use_nor_one_that_is_no_better() -> None:
+    def of(judgement: str, neighbours: float, twins: float = 0.0) -> dict[str, Any]:
+        return {"judgement": judgement, "neighbours": neighbours, "twins": twins, "test_share": 0.2}
+
+    methods = {"spatial_block": of("undecided", 0.5), "leave_block_out 2": of("undecided", 0.45), "paper_histogram": of("leaks", 1.0, 0.7)}
+    assert advice({"leakage": of("separated", 0.4), "methods": methods}, Splits()) == ""
+    assert advice({"leakage": of("undecided", 0.5), "methods": methods}, Splits(buffer_tiles=1)) == ""
+    assert "leave_block_out with splits.test_block: 2 would be undecided, with 45 %" in advice(
+        {"leakage": of("undecided", 0.56), "methods": methods}, Splits()
+    )
+    small = {**methods, "leave_block_out 1": of("separated", 0.0) | {"test_share": 0.02}, "leave_block_out 3": {"error": "one block"}}
+    assert "test_block: 2" in advice({"leakage": of("undecided", 0.56), "methods": small}, Splits())
+    own = Splits(method="leave_block_out", test_block="2")
+    assert "spatial_block would be undecided" in advice({"leakage": of("not separated", 0.95), "methods": methods}, own)
+    assert "splits.method: leave_block_out" not in advice({"leakage": of("not separated", 0.95), "methods": methods}, own)

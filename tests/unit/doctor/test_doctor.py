@@ -231,7 +231,8 @@ def test_leaks_of_the_released_split(shared_data: Path) -> None:
     found = {one.check: one for one in leakage.check(folder, table, LIMITS)}
     assert set(found) == {"twins", "place tells"}
     assert found["twins"].found.startswith("70 %")
-    assert found["place tells"].found.startswith("0.68 (AUC of any mining 0.90")
+    assert found["place tells"].found.startswith("0.68 (90 % interval 0.63 to 0.72; AUC of any mining 0.90")
+    assert found["place tells"].remedy == "splits.method: spatial_block"
     half = Folder(Path(), pairs, (), (), None, pd.concat([splits.iloc[5:], splits.iloc[[10]]]), None, None)
     assert {one.found for one in leakage.check(half, table, LIMITS) if one.check == "split incomplete"} == {
         "5 in no split",

@@ -37,7 +37,7 @@ TIME = "2016-01-05T10:34:22Z"
 SQUARE = {"type": "Polygon", "coordinates": [[[0.0, 0.0], [0.0, 1.0], [1.0, 1.0], [0.0, 0.0]]]}
 ORBIT = Orbit("descending", 155, 2, {"2016": 1.0})
 ITEMS = {
-    "s2": Sentinel2Entry("a", 1, "S2A_20160105T103422", 1, TIME, "T30NXN", None, None, 500, True),
+    "s2": Sentinel2Entry("a", 1, "S2A_20160105T103422", 1, TIME, "T30NXN", None, None, 500, True, declared_by="product"),
     "s1": Sentinel1Entry("a", 1, "S1A_009430", 1, TIME, None, *("descending", 155)),
     "dem": Entry("a", 1, "a", 1, TIME),
 }
@@ -74,6 +74,20 @@ def test_a_manifest_is_read_as_it_was_written(tmp_path: Path, sensor: str) -> No
         assert read_manifest(path) == content
         write_manifest(again, read_manifest(path))
         assert again.read_bytes() == path.read_bytes()
+
+
+def test_a_manifest_of_an_earlier_version_does_not_say_what_declared_the_offset(tmp_path: Path) -> None:
+    write_manifest(tmp_path / "new.json", manifest("s2"))
+    content = read_json(tmp_path / "new.json")
+    assert content["chosen"][0].pop("declared_by") == "product"
+    write_json(tmp_path / "old.json", content)
+    entry = read_manifest(tmp_path / "old.json").chosen[0].entry
+    assert isinstance(entry, Sentinel2Entry)
+    assert (entry.offset, entry.declared_by) == (True, "unknown")
+    del content["chosen"][0]["offset"]
+    write_json(tmp_path / "cut.json", content)
+    with pytest.raises(UserError, match=r"chosen\.0\.offset is missing"):
+        read_manifest(tmp_path / "cut.json")
 
 
 def test_keys_of_a_manifest_are_those_of_its_sensor(tmp_path: Path) -> None:

@@ -21,9 +21,10 @@ STEP = 8
 NO_DATA = "no data on the cells of the area"
 ABSENT_FILE = "file not there"
 UNIDENTIFIED = ("no processing baseline", "no pass direction or relative orbit")
+UNDECLARED = "baseline not published"
 MISSING = "bands missing"
 EXCLUDED = "excluded"
-BROKEN = (NO_DATA, ABSENT_FILE, *UNIDENTIFIED, MISSING, EXCLUDED)
+BROKEN = (NO_DATA, ABSENT_FILE, *UNIDENTIFIED, UNDECLARED, MISSING, EXCLUDED)
 """Reasons, up to a colon, that are no ordinary ranking: items that are dropped for them are told on screen and in the manifest."""
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from smallmines.archive.catalogue import number_of
-from smallmines.archive.choice import NO_DATA, UNIDENTIFIED, Area, Choice, Rejected, merged, platform_of
+from smallmines.archive.choice import NO_DATA, UNDECLARED, UNIDENTIFIED, Area, Choice, Rejected, merged, platform_of
 from smallmines.archive.haze import with_hazy_shares
 from smallmines.archive.providers import AOT, METADATA, Provider
 from smallmines.archive.read import Source, sampled
@@ -21,7 +22,7 @@ from smallmines.archive.sources import Claim, grid_notes, header_of, read_checke
 from smallmines.core.errors import UserError
 from smallmines.core.log import logger
 from smallmines.sensors.manifest import Item, Sentinel2Datatake, Sentinel2Entry
-from smallmines.sensors.radiometry import baseline_of, declared_offset, has_offset, read_metadata
+from smallmines.sensors.radiometry import PUBLISHED_BASELINES, baseline_of, declared_offset, has_offset, read_metadata
 from smallmines.sensors.scl import SCL, VEGETATION, clear_mask
 from smallmines.settings.search import SearchSentinel2
 
@@ -43,7 +44,7 @@ class Scenes:
         """Read nothing yet. `products` is by item id."""
         self.products, self.provider, self.settings, self.area = products, provider, settings, area
         self.notes: list[str] = []
-        self._read: dict[str, NDArray[np.uint8]] = {}
+        self._read: dict[str, bytes] = {}  # compressed, since a year of a large area has hundreds of items of some MB
 
     def classes(self, item: Item) -> NDArray[np.uint8]:
         """Return the scene classes of an item, 0 = no data, (row, column). Without a cloud mask all that has data is vegetation.
@@ -54,14 +55,15 @@ class Scenes:
         Raises:
             UserError: a file is missing, refused, or not what the catalogue says.
         """
-        if item.id not in self._read:
-            if self.settings.clouds == "scl":
-                classes = self.numbers(item, SCL)
-                classes[~self._sampled(item)] = 0
-            else:
-                classes = (self.numbers(item, "B02") > 0) * np.uint8(VEGETATION)
-            self._read[item.id] = classes
-        return self._read[item.id]
+        if item.id in self._read:
+            return np.frombuffer(zlib.decompress(self._read[item.id]), np.uint8).reshape(self.area.cells.shape)
+        if self.settings.clouds == "scl":
+            classes = self.numbers(item, SCL)
+            classes[~self._sampled(item)] = 0
+        else:
+            classes = (self.numbers(item, "B02") > 0) * np.uint8(VEGETATION)
+        self._read[item.id] = zlib.compress(classes.tobytes(), 1)
+        return classes
 
     def pixels(self, item: Item) -> NDArray[np.bool_] | None:
         """Return where an item has data, (row, column); None where its file is not there."""
@@ -72,10 +74,10 @@ class Scenes:
                 raise
             return None
 
-    def forget(self, items: Iterable[Item]) -> None:
-        """Free what was read of items."""
-        for item in items:
-            self._read.pop(item.id, None)
+    def forget(self, names: Iterable[str]) -> None:
+        """Free what was read of items, by their ids."""
+        for name in names:
+            self._read.pop(name, None)
 
     def numbers(self, item: Item, band: str) -> NDArray[Any]:
         """Read a band on the area's grid, nearest."""
@@ -111,20 +113,22 @@ def choose_sentinel2(items: list[Item], provider: Provider, settings: SearchSent
     """
     products = {item.id: product for item in items if (product := product_of(item, provider)) is not None}
     items = rejected.sieve(items, lambda item: None if item.id in products else UNIDENTIFIED[0])
+    items = rejected.sieve(items, lambda item: undeclared(item, products[item.id].baseline, provider))
     scenes = Scenes(products, provider, settings, area)
     items, complementary = drop_reprocessed(items, products, area, scenes.pixels, rejected)
+    scenes.forget(rejected)
     items = rejected.sieve(items, lambda item: _cloudy(item, settings.max_cloud_cover))
     by_name = {item.id: item for item in items}
     datatakes = _datatakes(items, scenes)
     datatakes = with_hazy_shares(
-        datatakes, by_name, lambda item: radiometry_of(item, products[item.id].baseline, provider)[1], scenes.numbers, settings, area
+        datatakes, by_name, lambda item: radiometry_of(item, products[item.id].baseline, provider)[0].offset, scenes.numbers, settings, area
     )
     ranking = _rank(datatakes, settings, rejected)
     chosen = [(by_name[name], take, take.rank) for take in ranking if take.rank for name in take.items]
     entries: list[Sentinel2Entry] = []
     notes: list[str] = []
     for index, (item, take, rank) in enumerate(chosen, 1):
-        baseline, offset, contradictions = radiometry_of(item, products[item.id].baseline, provider)
+        declared, contradictions = radiometry_of(item, products[item.id].baseline, provider)
         notes += contradictions
         entries.append(
             Sentinel2Entry(
@@ -136,9 +140,10 @@ def choose_sentinel2(items: list[Item], provider: Provider, settings: SearchSent
                 tile=products[item.id].tile,
                 platform=platform_of(item),
                 cloud_cover=number_of(item.properties.get("eo:cloud_cover")),
-                baseline=baseline,
-                offset=offset,
+                baseline=declared.baseline,
+                offset=declared.offset,
                 optical_thickness=AOT in item.hrefs,
+                declared_by=declared.by,
             )
         )
     for note in notes:
@@ -158,8 +163,8 @@ def product_of(item: Item, provider: Provider) -> Product | None:
     tile = tile if tile.startswith("T") and len(tile) == 6 else f"T{tile}" if len(tile) == 5 else tile
     processed = re.sub(r"[^0-9]", "", str(properties.get("s2:generation_time") or (name and name["made"]) or ""))[:14]
     baseline = baseline_of(item.id, properties, provider.baseline, next(iter(item.hrefs.values()), ""))
-    if baseline is None and METADATA in item.hrefs and "metadata" in provider.baseline:
-        baseline = read_metadata(text_of(item.hrefs[METADATA], provider))[0]
+    if baseline is None:
+        baseline = metadata_of(item, provider)[0]
     return None if baseline is None else Product(datatake, tile, baseline, processed)
 
 
@@ -185,7 +190,7 @@ def _datatakes(items: Sequence[Item], scenes: Scenes) -> list[Sentinel2Datatake]
     datatakes = []
     for name, members in by_datatake.items():
         clear, covered, haze = seen_by(members, scenes)
-        scenes.forget(members)
+        scenes.forget(item.id for item in members)
         cover = [value for item in members if (value := number_of(item.properties.get("eo:cloud_cover"))) is not None]
         datatakes.append(
             Sentinel2Datatake(
@@ -271,8 +276,45 @@ def seen_by(items: Sequence[Item], scenes: Scenes) -> tuple[float, float, float 
     return area.share(clear), area.share(classes > 0), median
 
 
-def radiometry_of(item: Item, named_baseline: int, provider: Provider) -> tuple[int, bool, list[str]]:
-    """Return the baseline, whether digital numbers carry the +1000 offset, and notes on contradictions.
+@dataclass(frozen=True)
+class Declared:
+    """What is declared about the radiometry of an item.
+
+    Attributes:
+        baseline: processing baseline as an integer (05.00 is 500).
+        offset: whether the digital numbers carry the +1000 offset.
+        by: see `Sentinel2Entry.declared_by`.
+    """
+
+    baseline: int
+    offset: bool
+    by: str
+
+
+def metadata_of(item: Item, provider: Provider) -> tuple[int | None, list[int] | None]:
+    """Return baseline and offsets of an item's MTD_MSIL2A.xml, see `read_metadata`; both None where the file is not there."""
+    if METADATA not in item.hrefs or METADATA not in provider.baseline:
+        return None, None
+    try:
+        return read_metadata(text_of(item.hrefs[METADATA], provider))
+    except UserError as error:
+        if not ABSENT.search(error.found):
+            raise
+        return None, None
+
+
+def undeclared(item: Item, named_baseline: int, provider: Provider) -> str | None:
+    """Return why the offset of an item cannot follow from its baseline, or None: a baseline that is not published needs metadata."""
+    if named_baseline in PUBLISHED_BASELINES:
+        return None
+    baseline, offsets = metadata_of(item, provider)
+    if baseline in PUBLISHED_BASELINES or offsets is not None:
+        return None
+    return f"{UNDECLARED}: {named_baseline:04d}, and no product metadata state the offset"
+
+
+def radiometry_of(item: Item, named_baseline: int, provider: Provider) -> tuple[Declared, list[str]]:
+    """Return what is declared about an item's radiometry, and notes on contradictions.
 
     The product's own metadata decide, then the product's name, then the catalogue; see `Provider.baseline`. A property that says that
     the provider removed the offset takes precedence. The composite checks the result against the pixels.
@@ -280,23 +322,22 @@ def radiometry_of(item: Item, named_baseline: int, provider: Provider) -> tuple[
     Args:
         named_baseline: the baseline by name or properties, see `product_of`.
     """
-    baseline, offsets, notes = named_baseline, None, []
-    if METADATA in item.hrefs and "metadata" in provider.baseline:
-        try:
-            in_metadata, offsets = read_metadata(text_of(item.hrefs[METADATA], provider))
-            baseline = in_metadata or named_baseline
-        except UserError as error:
-            if not ABSENT.search(error.found):
-                raise
-            notes.append(f"{item.id}: no metadata at {item.hrefs[METADATA]}; the baseline is that of its name")
-    places = [place for place in provider.baseline if place != "metadata"]
+    in_metadata, offsets = metadata_of(item, provider)
+    notes = []
+    baseline = in_metadata or named_baseline
+    if in_metadata is None and METADATA in item.hrefs and METADATA in provider.baseline:
+        notes.append(f"{item.id}: no metadata with a baseline at {item.hrefs[METADATA]}; it is that of the item's name or properties")
+    if in_metadata and offsets is None:
+        notes.append(f"{item.id}: baseline {baseline}, but no BOA_ADD_OFFSET in {item.hrefs[METADATA]}")
+    places = [place for place in provider.baseline if place != METADATA]
     href = next(iter(item.hrefs.values()), "")
     by_place = {place: baseline_of(item.id, item.properties, [place], href) for place in places}
     notes += [
         f"{item.id}: baseline {baseline}, but {place} says {value}" for place, value in by_place.items() if value not in (None, baseline)
     ]
+    by = METADATA if offsets is not None else next((place for place, value in by_place.items() if value is not None), "unknown")
     has_it = declared_offset(item.id, offsets) if offsets is not None else has_offset(baseline)
     if provider.harmonised and item.properties.get(provider.harmonised):
         notes.append(f"{item.id}: {provider.harmonised} says that the +1000 offset was taken off the files")
-        has_it = False
-    return baseline, has_it, notes
+        has_it, by = False, provider.harmonised
+    return Declared(baseline, has_it, by), notes

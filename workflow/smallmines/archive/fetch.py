@@ -173,7 +173,7 @@ def _fetch_items(
             size += sizes[file.band]
         if len(paths) < len(files):  # the footprint touches the block, the pixels do not
             todo -= len(files) - len(paths)
-            logger.warning("%s: its footprint reaches the block, its pixels do not: it is left out", item.entry.id)
+            logger.info("%s: its footprint reaches the block, its pixels do not: it is left out", item.entry.id)
         elif files:
             items.append(FetchedItem(item.entry, paths, sizes))
             logger.info("%s: %d of %d files, %.1f MB in all, %.0f s", item.entry.id, done, todo, size / 1e6, time.monotonic() - began)
@@ -219,8 +219,6 @@ def _write_on_grid(file: PixelFile, source: Source, claim: Claim, settings: Fetc
 
 def _copy_window(file: PixelFile, source: Source, tags: dict[str, str]) -> bool:
     """Copy a window of the source with its margin; False where the source misses the block."""
-    if source.transform.b or source.transform.d:
-        raise UserError(f"a north-up grid for {file.item} {file.band}", f"{source.transform[:6]} in {file.href}", "leave the item out")
     window = source_window(source, file.grid, file.margin)
     if window is None:
         return False

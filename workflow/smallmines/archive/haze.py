@@ -14,7 +14,7 @@ from smallmines.archive.providers import AOT
 from smallmines.archive.signing import ABSENT
 from smallmines.core.errors import UserError
 from smallmines.core.log import logger
-from smallmines.sensors.haze import LEAST_DATES, hazy
+from smallmines.sensors.haze import BANDS, LEAST_DATES, hazy
 from smallmines.sensors.manifest import Item, Sentinel2Datatake
 from smallmines.sensors.radiometry import OFFSET
 from smallmines.sensors.scl import SCL, clear_mask
@@ -22,9 +22,6 @@ from smallmines.settings.search import SearchSentinel2
 
 MOST = 24
 """Most datatakes that are compared, the clearest first: the composite uses a few, and each costs three coarse reads per item."""
-
-ROWS = 256
-"""Rows of the coarse area that are compared at a time."""
 
 
 def with_hazy_shares(
@@ -48,11 +45,8 @@ def with_hazy_shares(
     if len(compared) < LEAST_DATES or all(AOT in items[name].hrefs for take in compared for name in take.items):
         return list(datatakes)
     seen = [_observe([items[name] for name in take.items], has_offset, numbers, settings, area) for take in compared]
-    blue, red, clear = (np.stack(parts) for parts in zip(*seen, strict=True))
-    hazy_pixels = np.concatenate(
-        [hazy(blue[:, row : row + ROWS], red[:, row : row + ROWS], clear[:, row : row + ROWS]) for row in range(0, blue.shape[1], ROWS)],
-        axis=1,
-    )
+    bands = {band: np.stack([values[band] for values, _ in seen]) for band in BANDS}
+    hazy_pixels = hazy(bands, np.stack([mask for _, mask in seen]))
     shares = {take.datatake: area.share(part) for take, part in zip(compared, hazy_pixels, strict=True)}
     for name, share in shares.items():
         logger.info("%s: hazy against the other dates on %.1f %% of the area", name, 100 * share)
@@ -65,29 +59,25 @@ def _observe(
     numbers: Callable[[Item, str], NDArray[Any]],
     settings: SearchSentinel2,
     area: Area,
-) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.bool_]]:
-    """Return B02 and B04 of a datatake without offset, and where it is clear, (row, column); where items overlap the first wins."""
+) -> tuple[dict[str, NDArray[np.int32]], NDArray[np.bool_]]:
+    """Return the bands `BANDS` of a datatake without offset, and where it is clear, (row, column); where items overlap the first wins."""
     shape = tuple(area.geobox.shape)
-    blue, red, seen = np.zeros(shape, np.int32), np.zeros(shape, np.int32), np.zeros(shape, bool)
-    clear = np.zeros(shape, bool)
+    seen, clear = np.zeros(shape, bool), np.zeros(shape, bool)
+    bands = {band: np.zeros(shape, np.int32) for band in BANDS}
     for item in items:
-        bands = ("B02", "B04", *((SCL,) if settings.clouds == "scl" else ()))
         try:
-            values = [numbers(item, band) for band in bands]
+            values = {band: numbers(item, band) for band in (*BANDS, *((SCL,) if settings.clouds == "scl" else ()))}
         except UserError as error:
             if not ABSENT.search(error.found):  # a temporary failure must not change the choice
                 raise
             logger.warning("the haze of %s is not known: %s", item.id, error.found)
             continue
-        classes = values[2].astype(np.uint8) if len(values) > 2 else (values[0] > 0).astype(np.uint8)
-        fresh = ~seen & (classes > 0)
         offset = OFFSET if has_offset(item) else 0
-        np.copyto(blue, values[0].astype(np.int32) - offset, where=fresh)
-        np.copyto(red, values[1].astype(np.int32) - offset, where=fresh)
-        np.copyto(
-            clear,
-            clear_mask(classes, settings.masked_classes if len(values) > 2 else ()) & (values[0] > offset) & (values[1] > offset),
-            where=fresh,
-        )
+        valid = np.all([values[band] > offset for band in BANDS], axis=0)
+        classes = values[SCL].astype(np.uint8) if SCL in values else valid.astype(np.uint8)
+        fresh = ~seen & (classes > 0)
+        for band, target in bands.items():
+            np.copyto(target, values[band].astype(np.int32) - offset, where=fresh)
+        np.copyto(clear, clear_mask(classes, settings.masked_classes if SCL in values else ()) & valid, where=fresh)
         seen |= fresh
-    return blue, red, clear
+    return bands, clear

@@ -68,9 +68,7 @@ def drop_reprocessed(
         kept = _best(sorted(members, key=lambda item: order_of(products[item.id], item.id)), products, area, pixels_of, rejected)
         if len(kept) > 1:
             names = ", ".join(item.id for item in kept)
-            notes.append(
-                f"{tile} of {datatake} comes in {len(kept)} complementary products, all are used, the first with data wins: {names}"
-            )
+            notes.append(f"{tile} of {datatake} comes in {len(kept)} complementary products, the first with data wins: {names}")
             logger.info(notes[-1])
     return [item for item in items if item.id not in rejected], notes
 
@@ -93,6 +91,7 @@ def _best(
         members: items of one datatake and tile, the best first.
     """
     kept: list[Item] = []
+    first: list[NDArray[np.bool_]] = []  # the pixels that each kept item is the first to show
     shown = np.zeros(area.cells.shape, bool)
     for item in members:
         data = pixels_of(item)
@@ -101,25 +100,27 @@ def _best(
         if not pixels.any():
             rejected[item.id] = NO_DATA
         elif kept and new.sum() <= TOLERANCE * pixels.sum():
-            rejected[item.id] = _reason(item, kept, products)
+            better = [other for other, own in zip(kept, first, strict=True) if (own & pixels).sum() > TOLERANCE * pixels.sum()]
+            rejected[item.id] = _reason(item, better, products)
         elif data is None:
             rejected[item.id] = f"{ABSENT_FILE}: the archive does not hold this processing of {products[item.id].tile}"
         else:
             kept.append(item)
+            first.append(new)
             shown |= pixels
     return kept
 
 
-def _reason(item: Item, kept: Sequence[Item], products: Mapping[str, Product]) -> str:
+def _reason(item: Item, better: Sequence[Item], products: Mapping[str, Product]) -> str:
     """Return which products supersede an item, and why."""
-    own, best = products[item.id], products[kept[0].id]
+    own, best = products[item.id], products[better[0].id]
     if best.baseline > own.baseline:
         why = f"baseline {_dotted(best.baseline)} instead of {_dotted(own.baseline)}"
     elif best.processed != own.processed:
         why = f"processed {best.processed or 'later'} instead of {own.processed or 'at an unknown time'}"
     else:
         why = "the same processing"
-    return f"superseded by {' and '.join(other.id for other in kept)}: {why}, and the same ground"
+    return f"superseded by {' and '.join(other.id for other in better)}: {why}, and the same ground"
 
 
 def _dotted(baseline: int) -> str:

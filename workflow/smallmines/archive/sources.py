@@ -93,6 +93,9 @@ def check_source(source: Source, claim: Claim) -> None:
         raise claim.contradiction(wanted, str(kind))
     if source.crs is None:
         raise claim.contradiction("a CRS", "none")
+    t = source.transform
+    if t.b or t.d or t.a <= 0 or t.e >= 0:
+        raise claim.contradiction("a north-up grid", f"{tuple(t[:6])}")
     zone = zone_of(claim.tile)
     if zone and source.crs != CRS.from_string(zone):
         raise claim.contradiction(f"{zone}, the zone of {claim.tile},", str(source.crs))

@@ -60,8 +60,7 @@ def check_sentinel2(block: str, counts: PixelCounts, names: Mapping[int, str], m
             f"{BRIGHTEST}, the median of some band above {DARKEST} (both without the +1000 offset)",
             f"{100 * share:.1f} % of the pixels above, band medians from {min(medians.values())} to {brightest}; "
             f"from {', '.join(listed) or ', '.join(names.values())}",
-            "look at the files of these items: their values are broken; leave the items out (change the year's dates, "
-            "sentinel2.max_cloud_cover or the catalogue) and delete the year's manifest",
+            "look at the files of these items: their values are broken; leave the items out (sentinel2.exclude_items)",
         )
     findings = []
     if share:
@@ -129,6 +128,6 @@ def require_coverage(sensor: str, block: str, missing: float, items: Sequence[st
         raise UserError(
             f"{sensor} data on {100 * minimum:g} % of block {block} (minimum_coverage)",
             f"{100 * missing:.1f} % of the pixels without data, inside the footprints of {', '.join(items) or 'no item'}",
-            "look at the files of these items: footprints promise more than the pixels hold; allow more scenes (the year's dates, "
-            "max_datatakes, the orbit), or lower minimum_coverage",
+            "look at the files of these items: footprints promise more than the pixels hold; leave them out (exclude_items), allow more "
+            "scenes (the year's dates, max_datatakes, the orbit), or lower minimum_coverage",
         )

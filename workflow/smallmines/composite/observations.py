@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from smallmines.composite.seams import SEVERAL
 from smallmines.core.product import S2_BANDS
+from smallmines.sensors.haze import BANDS as HAZE_BANDS
 from smallmines.sensors.haze import hazy
 from smallmines.sensors.scl import BRIGHT_CLASSES, CLOUD_CLASSES, clear_mask
 
@@ -159,8 +160,8 @@ def without_haze(takes: Sequence[Surface], offset: int) -> tuple[list[Surface], 
         takes: the datatakes of a strip.
         offset: of the digital numbers.
     """
-    blue, red = (np.stack([take.dn[S2_BANDS.index(band)] for take in takes]).astype(np.int32) - np.int32(offset) for band in ("B02", "B04"))
-    are_hazy = hazy(blue, red, np.stack([take.grade == CLEAR for take in takes]))
+    bands = {band: np.stack([take.dn[S2_BANDS.index(band)] for take in takes]).astype(np.int32) - np.int32(offset) for band in HAZE_BANDS}
+    are_hazy = hazy(bands, np.stack([take.grade == CLEAR for take in takes]))
     graded = [replace(take, grade=np.where(is_hazy, np.uint8(NEAR), take.grade)) for take, is_hazy in zip(takes, are_hazy, strict=True)]
     return graded, are_hazy
 

@@ -44,7 +44,7 @@ from smallmines.core.software import TAG, of_rasters
 from smallmines.grid.lattice import read_lattice
 from smallmines.sensors.haze import LEAST_DATES
 from smallmines.sensors.manifest import FetchedItem, Scene, Sentinel2Entry
-from smallmines.sensors.manifest_files import read_fetched
+from smallmines.sensors.manifest_files import read_cached, read_fetched
 from smallmines.sensors.radiometry import OFFSET, DarkPixels, check_offset, require_one_offset, to_radiometry
 from smallmines.sensors.scl import SCL, cloud_reach
 from smallmines.settings.sentinel2 import Sentinel2
@@ -160,13 +160,13 @@ def _observations(
         parts, classes = [], []
         for entry in datatake:
             files = sources[entry.id]
-            dn = np.stack([files[band].read(1, window=strip) for band in S2_BANDS])
+            dn = np.stack([read_cached(files[band], strip) for band in S2_BANDS])
             valid = np.asarray((dn > entry.offset).all(axis=0))
             scl = None
             if settings.clouds == "scl":
                 # The file is wider than the block by the margin on each side, and so is this window than the strip.
                 wide = Window(0, strip.row_off, strip.width + 2 * margin, strip.height + 2 * margin)
-                classes.append(files[SCL].read(1, window=wide))
+                classes.append(read_cached(files[SCL], wide))
                 scl = classes[-1][margin : margin + strip.height, margin : margin + strip.width]
                 valid &= scl > 0  # class 0 is no data, whatever the bands hold
             pixels[entry.id].add(dn, valid, scl)

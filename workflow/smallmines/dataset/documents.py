@@ -41,7 +41,7 @@ def render(facts: Mapping[str, Any], about: Documents) -> dict[str, str]:
 
     loader = jinja2.FileSystemLoader(Path(__file__).with_name("templates"))
     environment = jinja2.Environment(loader=loader, undefined=jinja2.StrictUndefined, keep_trailing_newline=True, autoescape=False)
-    environment.filters |= {"num": number, "interval": interval}
+    environment.filters |= {"num": number, "interval": interval, "sentence": sentence}
     years = facts["years"]
     words = {
         "facts": facts,
@@ -71,6 +71,11 @@ def interval(estimate: Mapping[str, float], digits: int) -> str:
     """Format an estimate with its interval, e.g. 0.93 (0.88 – 0.98)."""
     value, low, high = (number(estimate[key], digits) for key in ("value", "low", "high"))
     return f"{value} ({low} – {high})"
+
+
+def sentence(text: str) -> str:
+    """Return a text that begins with a capital letter and ends with a full stop; empty stays empty."""
+    return f"{text[0].upper()}{text[1:]}." if text else ""
 
 
 def licence_address(identifier: str) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from smallmines.core.errors import UserError
+from smallmines.core.files import digest
 from smallmines.core.product import BUFFER, PATCH_NAME, SPLITS
 
 REMEDY = "correct the file, or make it again: smallmines splits make"
@@ -19,6 +20,10 @@ SHOWN = 5
 
 SEPARATORS: Mapping[str, str] = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 YEAR = re.compile(r"[12]\d{3}")
+RECORD = re.compile(r"(.*) rows=([0-9a-f]{16})")
+"""Pattern of the column `method` of a frozen file: how the rows were made, and their digest."""
+
+NOT_RECORDED = "method not recorded"
 
 
 def read_rows(path: str | Path, columns: Sequence[str] = (), remedy: str = REMEDY) -> pd.DataFrame:
@@ -180,3 +185,34 @@ def read_released_rows(path: str | Path, remedy: str = "correct the table") -> p
         found = listed([f"{name!r} {split!r} in line {line}" for name, split, line in rows])
         raise UserError(f"names like MASK_0001_2016.tif and splits {', '.join(SPLITS)} in {path}", found, remedy)
     return parts.astype({"year": int}).assign(split=table["split"])
+
+
+def frozen_text(table: pd.DataFrame, method: str) -> str:
+    """Return the text of a file of frozen splits: the table, and a column `method` that says how its rows were made.
+
+    Args:
+        table: tile_id, year, split, fold.
+        method: in words, e.g. "spatial_block seed=0"; empty: no such column.
+    """
+    rows = table[["tile_id", "year", "split", "fold"]]
+    if method:
+        rows = rows.assign(method=f"{method} rows={_digest_of_rows(rows)}")
+    return rows.to_csv(index=False, lineterminator="\n")
+
+
+def frozen_method(path: str | Path) -> str:
+    """Return how the rows of a frozen file were made, in words.
+
+    Raises:
+        UserError: see `read_split_rows`.
+    """
+    rows, table = read_split_rows(path), read_rows(path)
+    match = RECORD.fullmatch(str(table["method"].iloc[0])) if "method" in table and len(table) else None
+    if match is None:
+        return NOT_RECORDED
+    return match[1] if match[2] == _digest_of_rows(rows) else f"{match[1]}, then changed by hand"
+
+
+def _digest_of_rows(table: pd.DataFrame) -> str:
+    ordered = table.sort_values(["year", "tile_id"])
+    return digest([[str(value) for value in row] for row in zip(ordered["tile_id"], ordered["year"], ordered["split"], strict=True)])

@@ -205,6 +205,9 @@ def _read(root: Path, name: str | None, kind: str, row: dict[str, Any]) -> NDArr
             "tags": " ".join(f"{key}={value}" for key, value in sorted(form.tags.items())),
         }
         row |= {f"{kind}_{key}": value for key, value in values.items()}
+    if patch.array is not None and np.iscomplexobj(patch.array):
+        row[f"{kind}_error"] = "complex numbers"
+        return None
     return patch.array
 
 
@@ -301,7 +304,7 @@ def sample(tile: str, year: int, image: NDArray[np.float32], mask: NDArray[np.ui
 def correlate(image: NDArray[np.float32], mask: NDArray[np.uint8] | None, group: str, spectra: Spectra) -> None:
     """Add a pair to the spectra of its group: radar on vegetation, slopes on near infrared, edges of the mask on edges of the image."""
     valid = (image != IMAGE_NODATA) & np.isfinite(image)
-    if valid[S2].all(axis=0).mean() < LEAST_VALID:
+    if valid[S2].all(axis=0).mean() < LEAST_VALID or min(image.shape[1:]) < 2:
         return
     filled = np.where(valid, image, 0).astype(np.float64)
     green = centred(filled[B08] - filled[B04], valid[B08] & valid[B04])

@@ -213,7 +213,7 @@ def splits_plot(index: gpd.GeoDataFrame, report: Mapping[str, Any], target: str 
         grid = tile_grid(rows, [names.index(name) for name in rows["split"]])
         axes.imshow(grid.values, extent=grid.extent, cmap=colours, vmin=-0.5, vmax=len(names) - 0.5, interpolation="nearest")
         _frame(axes, rows.total_bounds.tolist())
-        axes.set_title(f"{year} ({report['source']})")
+        axes.set_title(f"{year}, {report['source']}")
     present = [name for name in names if (index["split"] == name).any()]
     handles = [Patch(facecolor=SPLIT_COLOURS[name], label=f"{name}: {report['rows'][name]} pairs") for name in present]
     figure.legend(handles=handles, loc="outside lower left", ncols=len(present))
@@ -225,6 +225,8 @@ def splits_plot(index: gpd.GeoDataFrame, report: Mapping[str, Any], target: str 
     ):
         values = np.maximum(np.array([method[key] for method in methods.values()], np.float64), -1)
         right.plot(values, position, marker, color=colour, label=label, clip_on=False)
+    ends = [np.array([method.get(key) for method in methods.values()], np.float64).clip(-1) for key in ("r2_low", "r2_high")]
+    right.hlines(position, *ends, color=canvas.SERIES[0], linewidth=1.5, label="90 % interval of R²")
     right.axvline(0, color="#9aa3ad", linewidth=1)
     right.set_xlim(-1.05, 1.05)
     right.set_yticks(position, list(methods))

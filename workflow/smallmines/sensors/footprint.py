@@ -10,8 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
+from smallmines.core.log import logger
+
 SLACK = 500.0
 """Metres by which a catalogue's footprint may miss the pixels: its edges are straight in degrees, those of the tile in metres."""
+
+HIGHEST = 30.0
+"""Degrees of latitude of a footprint whose corners can be projected. Those of scenes are below 10° (a datatake of Sentinel-2 is cut into
+tiles of 1°); the corners of a whole globe are its poles."""
+
+SMALLEST = 1e-9
+"""Least area of a footprint in square degrees, about 12 m² at the equator: what is smaller is left of rounding."""
 
 KINDS = ("Polygon", "MultiPolygon")
 """Types of geometry that a footprint can have."""
@@ -32,10 +41,10 @@ def problem_of(footprint: Any) -> str | None:
         numbers = list(_numbers(footprint.get("coordinates")))
         if not all(map(math.isfinite, numbers)):
             return "coordinates that are no numbers"
-        shape = shapely.make_valid(shapely.geometry.shape(dict(footprint)))
+        shape = _valid(shapely.geometry.shape(dict(footprint)))
     except Exception as error:  # shapely and GEOS raise many types for nested lists of the wrong depth
         return f"a broken {footprint['type']}: {' '.join(str(error).split())[:100]}"
-    if not shape.area:
+    if shape.area < SMALLEST:
         return f"a {footprint['type']} without an area"
     west, south, east, north = shape.bounds
     return None if max(-west, east) <= 540 and max(-south, north) <= 90 else f"coordinates beyond the globe: {shape.bounds}"
@@ -79,22 +88,23 @@ def _lists(value: Any) -> Any:
 def projected(footprint: Mapping[str, Any], geobox: GeoBox) -> Any:
     """Return a footprint in the CRS of `geobox` as a valid shapely geometry.
 
-    Where the projection has no value for a corner, because the footprint reaches round the globe or lies on its other side: the
-    rectangle of `geobox` if the two meet in degrees, else an empty polygon.
+    Of a footprint that is too high to be projected by its corners, or has a corner without a value in the projection because it lies
+    on the other side of the globe: the rectangle of `geobox` if the two meet in degrees, else an empty polygon.
     """
     import shapely
     from rasterio.warp import transform_bounds, transform_geom
 
     crs, box = str(geobox.crs), geobox.boundingbox
-    try:
-        shape = shapely.geometry.shape(transform_geom("EPSG:4326", crs, dict(footprint)))
-        if np.isfinite(shapely.get_coordinates(shape)).all():
-            return _valid(shape)
-    except Exception as error:
-        if "rasterio" not in type(error).__module__ and "shapely" not in type(error).__module__:
-            raise
-    rectangle = shapely.box(*transform_bounds(crs, "EPSG:4326", *box.bbox))
     in_degrees = _valid(shapely.geometry.shape(dict(footprint)))
+    south, north = in_degrees.bounds[1], in_degrees.bounds[3]
+    if north - south <= HIGHEST:
+        try:
+            shape = shapely.geometry.shape(transform_geom("EPSG:4326", crs, dict(footprint)))
+            if np.isfinite(shapely.get_coordinates(shape)).all():
+                return _valid(shape)
+        except Exception as error:  # rasterio raises errors of GDAL of many types
+            logger.info("a footprint has no place in %s: %s", crs, error)
+    rectangle = shapely.box(*transform_bounds(crs, "EPSG:4326", *box.bbox))
     return shapely.box(*box.bbox) if in_degrees.intersects(rectangle) else shapely.Polygon()
 
 

@@ -73,6 +73,8 @@ class Sentinel2Entry(Entry):
         offset: whether the digital numbers carry the +1000 offset.
         optical_thickness: whether the product has the aerosol optical thickness; where it lacks it, composites look for haze themselves.
             True in manifests of versions that did not record it.
+        declared_by: what `offset` follows from: `metadata` (the product's MTD_MSIL2A.xml), `product` (its name), `href` (the name in a
+            path) or the name of a property of the catalogue; `unknown` in manifests of earlier versions.
     """
 
     tile: str
@@ -81,6 +83,7 @@ class Sentinel2Entry(Entry):
     baseline: int
     offset: bool
     optical_thickness: bool = True
+    declared_by: str = "unknown"
 
 
 @dataclass(frozen=True)

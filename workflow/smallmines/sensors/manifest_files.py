@@ -7,6 +7,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from numpy.typing import NDArray
+from rasterio.errors import RasterioError
+from rasterio.io import DatasetReader
+from rasterio.windows import Window
+
 from smallmines.core.errors import UserError
 from smallmines.core.files import write_json
 from smallmines.sensors.footprint import problem_of
@@ -209,6 +214,23 @@ def read_fetched(path: str | Path, kind: type[E]) -> Fetched[E]:
         found = f"{len(changed)} cut or changed, first {changed[0]}"
         raise UserError(f"the pixels listed in {path}", found, f"delete {path} and run again: broken files are fetched anew")
     return fetched
+
+
+def read_cached(source: DatasetReader, window: Window) -> NDArray[Any]:
+    """Read a window of the first band of an open cached file, (row, column).
+
+    Raises:
+        UserError: its pixels are damaged; names the file, also where many are open.
+    """
+    try:
+        pixels: NDArray[Any] = source.read(1, window=window)
+    except RasterioError as error:
+        raise UserError(
+            f"readable pixels in the cached file {source.name}",
+            str(error.__cause__ or error).replace("\n", " "),
+            "delete it and its list below results/<run>/fetched/, and run again: it is fetched anew",
+        ) from error
+    return pixels
 
 
 def _differs(file: str, size: int) -> bool:

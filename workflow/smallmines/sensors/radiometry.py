@@ -27,6 +27,10 @@ OFFSET = 1000
 FIRST_BASELINE_WITH_OFFSET = 400
 """Baseline 04.00."""
 
+PUBLISHED_BASELINES = range(100, 600)
+"""Baselines of ESA's products up to 05.xx, for which the rule is known. 99.99 is a product of somebody's own Sen2Cor, with or without
+the offset; a baseline to come may have another offset. Both need the product's metadata."""
+
 PROVES_NONE = 800
 """A darkest percentile below this proves that there is no offset: no surface is darker than −2 % reflectance."""
 
@@ -42,7 +46,8 @@ _PRODUCT = re.compile(r"_N(\d{4})(?=_|$)")
 def read_metadata(xml: str) -> tuple[int | None, list[int] | None]:
     """Return baseline and offsets of all bands from a product's MTD_MSIL2A.xml; both None where it states no baseline.
 
-    Products before baseline 04.00 have no offsets (`BOA_ADD_OFFSET`): the list is empty.
+    Published products before baseline 04.00 have no offsets (`BOA_ADD_OFFSET`): the list is empty. The offsets are None where the file
+    lacks them though products of its baseline have them.
     """
     from xml.etree import ElementTree
 
@@ -57,7 +62,10 @@ def read_metadata(xml: str) -> tuple[int | None, list[int] | None]:
     baseline = re.fullmatch(r"(\d{2})\.(\d{2})", (texts("PROCESSING_BASELINE") or [""])[0])
     if not baseline:
         return None, None
-    return int(baseline[1] + baseline[2]), [int(float(text)) for text in texts("BOA_ADD_OFFSET")]
+    number = int(baseline[1] + baseline[2])
+    offsets = [int(float(text)) for text in texts("BOA_ADD_OFFSET")]
+    before = number in PUBLISHED_BASELINES and not has_offset(number)
+    return number, offsets if offsets or before else None
 
 
 def declared_offset(item: str, offsets: Sequence[int]) -> bool:
