@@ -98,7 +98,8 @@ def make_block(files: BlockFiles, lattice: Lattice, block: str, random: np.rando
     s2 = np.stack([1500 + 150 * band + 300 * wave * (band % 3) + 900 * mine + random.normal(0, 40, gap.shape) for band in range(10)])
     s2 = s2.clip(1, 65535).astype(np.uint16)
     s2[:, gap] = 0
-    tags = {"RADIOMETRY": "dn_plus1000", "ITEMS": ",".join(ITEMS), "BASELINES": "05.00,05.00", "CLOUDS": "scl", "METHOD": "best_scene"}
+    tags = {"RADIOMETRY": "dn_plus1000", "RADIOMETRY_VERDICT": "declared", "CLOUDS": "scl", "METHOD": "best_scene"}
+    tags |= {"ITEMS": ",".join(ITEMS), "BASELINES": "05.00,05.00"}
     raster.write(files.s2, s2, geobox, 0, S2_BANDS, tags)
     source = np.where(x < width / 2, 1, 2).astype(np.uint8)
     raster.write(files.source, np.where(gap, 0, source).astype(np.uint8), geobox, 0, ["scene"], {"ITEMS": ",".join(ITEMS)})

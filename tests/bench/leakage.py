@@ -66,7 +66,7 @@ def main() -> None:
         settings, limit = settings_of(config.splits, Splits), config.doctor.location_r2
         splits = bare.merge(with_folds(bare, settings), on=["tile_id", "year"])
         released = {"as released": {"r2": leak.r2, "auc": leak.auc}}
-        methods = {name: figures for name, figures in compared(bare, settings, limit).items() if "error" not in figures}
+        methods = {name: figures for name, figures in compared(splits, settings, limit).items() if "error" not in figures}
         report = {"source": config.splits.method, **described(splits, limit), "methods": {**released, **methods}}
         splits_plot(splits, report, sys.argv[3])
     show(f"Leakage, median and 90th percentile over {SEEDS} seeds", rows)

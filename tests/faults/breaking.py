@@ -110,8 +110,11 @@ def run(job: Job, printed: Path) -> int | str:
     return "hangs"
 
 
-def verdict(status: int | str, output: str, path: Path, same: bool) -> str:
-    """Return what came of a case: `same products`, `refused`, or what is wrong."""
+def verdict(job: Job, status: int | str, output: str, path: Path, same: bool) -> str:
+    """Return what came of a case: `same products`, `refused`, `reported` by the doctor, or what is wrong."""
+    if status == 0 and job.rule == "doctor" and not same:
+        named = [finding for finding in json.loads(job.outputs[0].read_text())["findings"] if path.name in json.dumps(finding)]
+        return "reported" if any(finding["severity"] in ("error", "warning") for finding in named) else "not reported"
     if status == 0:
         return "same products" if same else "other products, silently"
     if status != 1:
@@ -158,7 +161,13 @@ def main() -> None:
                 kept.replace(file)
             output = Path("printed.txt").read_text(encoding="utf-8", errors="replace")
             same = digest(job.outputs) == before
-            row = {"rule": job.rule, "path": str(file), "damage": damage, "verdict": verdict(status, output, file, same), "output": output}
+            row = {
+                "rule": job.rule,
+                "path": str(file),
+                "damage": damage,
+                "verdict": verdict(job, status, output, file, same),
+                "output": output,
+            }
             report.write(json.dumps(row) + "\n")
             report.flush()
             if not same:

@@ -26,6 +26,10 @@ PEOPLE = UserFiles(
     cfg.grid.crs,
     tuple(os.path.relpath(path) for path in workflow.overwrite_configfiles),
 )
+try:
+    PEOPLE.require_files(cfg.year_names, cfg.blocks)
+except UserError as error:
+    sys.exit(str(error))
 FROZEN_SPLITS = only_file(f"resources/user/{cfg.run}", "splits", (".csv",))
 QUALITY_INPUTS = PEOPLE.quality_inputs(cfg.year_names, cfg.blocks)
 

@@ -112,6 +112,18 @@ def test_an_unknown_person_or_year_or_missing_labels_are_refused(block_year, tmp
         checkout(type(block_year)(block_year.config, "2022", "1", block_year.root), "A01")
 
 
+@pytest.mark.parametrize("content", [b"", b"segment\n1\n", b"\xff\xfe", b"segment,why\nx,y\n"])
+def test_a_damaged_review_list_or_forest_is_named(block_year, content):
+    for path in (block_year.layout.review("2016", "1"), block_year.layout.forest("2016", "2")):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        whole = path.read_bytes() if path.is_file() else None
+        path.write_bytes(content)
+        with pytest.raises(UserError, match=path.name) as raised:
+            checkout(block_year, "A01")
+        assert len(str(raised.value).split("\n")) == 3
+        path.unlink() if whole is None else path.write_bytes(whole)
+
+
 def test_a_dry_check_out_writes_no_copy(block_year):
     given = checkout(block_year, "A01", dry=True)
     assert given.segments > 50

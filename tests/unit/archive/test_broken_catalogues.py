@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 import os
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +17,28 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from archive_builder import product
-from small_archive import TILE, SmallArchive, chosen, clear_bands, footprint, on_the_area, reasons
+from archive_builder import grid, product
+from small_archive import COLLECTIONS, TILE, SmallArchive, chosen, clear_bands, footprint, on_the_area, reasons
+from smallmines.archive.catalogue import _paged, _unique
 from smallmines.core.errors import UserError
+from smallmines.sensors.manifest import Item
 
 GOOD, OTHER = product("20160105"), product("20160115")
+SLICE = "S1A_IW_GRDH_1SDV_20160103T055512_20160103T055537_009430_0101DA_rtc"
+SLICE_2022 = "S1A_IW_GRDH_1SDV_20220103T055512_20220103T055537_041455_0101DA_rtc"
 BANDS = clear_bands(1)
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallArchive]:
-    """Two items in a catalogue that nobody broke; addresses on the network fail without pauses."""
+    """Two items of each satellite and one of elevation in a catalogue that nobody broke; addresses on the network fail without pauses."""
     made = SmallArchive(tmp_path_factory.mktemp("whole"))
     for name in (GOOD, OTHER):
         made.add_s2(name, TILE, BANDS)
+    power = np.full((128, 128), 0.1, np.float32)
+    for name in (SLICE, SLICE_2022):
+        made.add_s1(name, TILE, power, power, ("descending", 155), **{"proj:transform": list(TILE.transform[:6]), "proj:shape": [128, 128]})
+    made.add_dem("dem", grid(-2.2, 6.4, (360, 720), 1 / 3600, "EPSG:4326"), np.ones((360, 720), np.float32))
     made.save()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GDAL_HTTP_RETRY_DELAY", "0.001")
@@ -56,11 +66,11 @@ def three_lines(error: UserError) -> UserError:
     return error
 
 
-def search(made: SmallArchive, **keys: Any) -> dict[str, Any]:
+def search(made: SmallArchive, sensor: str = "s2", **keys: Any) -> dict[str, Any]:
     """The manifest, or a `UserError` of three lines, within seconds; nothing is written beside the archive's folder."""
     began, beside = time.monotonic(), set(made.root.parent.iterdir())
     try:
-        return made.search(**keys)
+        return made.search(sensor, **keys)
     except UserError as error:
         raise three_lines(error) from None
     finally:
@@ -123,6 +133,56 @@ def test_a_broken_item_is_refused_by_name_and_can_be_left_out(made: SmallArchive
     identifier = json.loads(made.item("s2", GOOD).read_text()).get("id")
     if isinstance(identifier, str) and identifier != OTHER:
         assert chosen(search(made, exclude_items=(identifier,))) == [OTHER]
+
+
+RADAR: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "no orbit": (lambda item: item["properties"].pop("sat:relative_orbit"), "no pass direction or relative orbit"),
+    "orbit a text": (prop(**{"sat:relative_orbit": "many"}), "no pass direction or relative orbit"),
+    "orbit NaN": (prop(**{"sat:relative_orbit": float("nan")}), "no pass direction or relative orbit"),
+    "orbit a list": (prop(**{"sat:relative_orbit": [155]}), "no pass direction or relative orbit"),
+    "orbit of half": (prop(**{"sat:relative_orbit": 155.5}), "no pass direction or relative orbit"),
+    "pass sideways": (prop(**{"sat:orbit_state": "sideways"}), "no pass direction or relative orbit"),
+    "pass a list": (prop(**{"sat:orbit_state": ["ascending"]}), "no pass direction or relative orbit"),
+    "polarisation missing": (lambda item: item["assets"].pop("vh"), "bands missing: VH"),
+    "polarisation null": (lambda item: item["assets"].update(vh=None), "bands missing: VH"),
+}
+
+
+@pytest.mark.parametrize("name", RADAR)
+def test_a_slice_without_what_is_needed_is_dropped_visibly(made: SmallArchive, name: str) -> None:
+    change, reason = RADAR[name]
+    third = SLICE.replace("20160103", "20160115").replace("009430", "009605")
+    made.item("s1", third).parent.mkdir(exist_ok=True)
+    for path in made.item("s1", SLICE).parent.glob("*.tif"):
+        made.item("s1", third).with_name(path.name).write_bytes(path.read_bytes())
+    made.item("s1", third).write_text(made.item("s1", SLICE).read_text())
+    made.edit(made.item("s1", third), top(id=third))
+    made.edit(made.item("s1", third), prop(datetime="2016-01-15T05:55:24Z"))
+    made.edit(made.folder / "sentinel-1-rtc/collection.json", link("item", f"./{third}/{third}.json"))
+    assert chosen(search(made, "s1")) == [SLICE, third]
+    made.edit(made.item("s1", third), change)
+    manifest = search(made, "s1")
+    assert chosen(manifest) == [SLICE]
+    assert manifest["dropped"] == [{"id": third, "reason": reason, "share": 1.0}]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        prop(platform=["S1A"]),
+        prop(**{"sat:absolute_orbit": "x"}),
+        prop(**{"sat:relative_orbit": "155"}),
+        prop(**{"sat:orbit_state": "DESCENDING"}),
+        top(geometry=None),
+        lambda item: item["assets"]["vv"].update({"proj:transform": [1], "proj:shape": "x"}),
+    ],
+)
+def test_odd_values_of_a_slice_change_nothing(made: SmallArchive, change: Callable[[Any], Any]) -> None:
+    made.edit(made.item("s1", SLICE), change)
+    manifest = search(made, "s1")
+    assert chosen(manifest) == [SLICE]
+    assert (manifest["orbit"]["orbit_state"], manifest["orbit"]["relative_orbit"]) == ("descending", 155)
+    assert manifest["datatakes"][0]["covered_share"] == 1.0
 
 
 ROUND = footprint(TILE)["coordinates"][0]
@@ -204,7 +264,10 @@ CATALOGUES: dict[str, tuple[Callable[[SmallArchive], Any], str | None]] = {
     "links that are texts": (lambda made: made.edit(collection(made), top(links=["a"])), "links, a list of objects"),
     "links that are an object": (lambda made: made.edit(collection(made), top(links={"a": 1})), "links, a list of objects"),
     "no links": (lambda made: made.edit(collection(made), top(links=None)), "no item there and then"),
-    "another collection": (lambda made: made.edit(collection(made), top(id="sentinel-2-l1c")), "found     sentinel-2-l1c"),
+    "another collection": (
+        lambda made: made.edit(collection(made), top(id="sentinel-2-l1c")),
+        "found     cop-dem-glo-30, sentinel-1-rtc, sentinel-2-l1c",
+    ),
     "a nested catalogue": (lambda made: _nest(made), None),
 }
 
@@ -229,10 +292,40 @@ def test_links_are_followed_once_and_broken_files_are_named(made: SmallArchive, 
             search(made)
 
 
+@pytest.mark.parametrize("folder", ["a b", "é", "100%20", "a#b", "a?b=c&d", "a;b"])
+def test_a_catalogue_in_a_folder_of_any_name(tmp_path: Path, folder: str) -> None:
+    made = SmallArchive(tmp_path / folder)
+    made.add_s2(GOOD, TILE, BANDS)
+    made.save()
+    manifest = made.search()
+    assert manifest["chosen"][0]["hrefs"]["B05"] == str(made.item("s2", GOOD).with_name("B05.tif"))
+    assert [item["id"] for item in made.fetch()["items"]] == [GOOD]
+
+
 def test_an_item_with_an_address_that_never_answers_is_refused_at_once(made: SmallArchive) -> None:
     made.edit(made.item("s2", GOOD), asset("/vsicurl/http://127.0.0.1:9/x.tif"))
     with pytest.raises(UserError, match="a readable raster"):
         search(made)
+
+
+def test_pages_that_come_again_end_the_search() -> None:
+    pages = [{"features": [{"id": "a"}, {"id": "b"}]}, {"features": [{"id": "c"}]}]
+    assert [item["id"] for item in _paged(pages, "https://example.org")] == ["a", "b", "c"]
+    with pytest.raises(UserError, match="found     page 3 has the items of an earlier one"):
+        list(_paged(itertools.cycle(pages), "https://example.org"))
+    with pytest.raises(UserError, match="page 2 has"):
+        list(_paged(itertools.repeat({"features": []}), "https://example.org"))
+
+
+def test_an_item_that_pages_repeat_counts_once_and_two_of_one_id_are_refused() -> None:
+    first, again = (Item("a", "2016-01-05T10:34:22Z", None, {"x": float("nan")}, {}, {}) for _ in range(2))
+    assert [item.id for item in _unique([first, again], "https://example.org", ())] == ["a"]
+    other = replace(first, properties={"x": 1})
+    with pytest.raises(
+        UserError, match=r"one item of each id in https://example\.org\nfound     two different items a: their properties differ"
+    ):
+        _unique([first, other], "https://example.org", ())
+    assert len(_unique([first, other], "https://example.org", ("a",))) == 1, "the search leaves it out"
 
 
 VALUES = st.sampled_from(
@@ -253,14 +346,15 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 def check_changed(whole: SmallArchive, data: st.DataObject) -> None:
     """Change one to three values of a catalogue: it is read, or refused in three lines; what is fetched lies in the cache."""
     before = documents(whole)
-    files = [path for path in before if path.name == "catalog.json" or "sentinel-2" in str(path)]
+    sensor = data.draw(st.sampled_from(["s2", "s1", "dem"]), "sensor")
+    files = [path for path in before if path.name == "catalog.json" or COLLECTIONS[sensor] in path.parts]
     try:
         for _ in range(data.draw(st.integers(1, 3), "changes")):
             path = data.draw(st.sampled_from(files), "file")
             path.write_text(json.dumps(changed(json.loads(path.read_text()), data)))
         try:
-            manifest = search(whole)
-            fetched = whole.fetch()
+            manifest = search(whole, sensor)
+            fetched = whole.fetch(sensor)
         except UserError as error:
             three_lines(error)
         else:

@@ -275,6 +275,23 @@ def test_an_empty_pass_of_the_chosen_orbit_is_dropped_visibly(
     assert f"s1 2016: {empty} is left out, 100.0 % of the area: no data" in capsys.readouterr().out
 
 
+def test_slices_of_one_second_complement_each_other_and_a_second_processing_is_dropped(tmp_path: Path) -> None:
+    """A catalogue that states only the day, with two halves of the area and a later processing of the upper one."""
+    made, orbit, ones = SmallArchive(tmp_path), ("descending", 155), np.full((128, 128), 0.1, np.float32)
+    names = {"up": "009430_0101DA", "low": "009430_0101DB", "again": "009430_0101DC", "2022": "041455_0101DA"}
+    ids = {}
+    for key, end in names.items():
+        year = "2022" if key == "2022" else "2016"
+        ids[key] = f"S1A_IW_GRDH_1SDV_{year}0105T000000_{year}0105T235959_{end}_rtc"
+        box = {"up": TILE[:70], "again": TILE[:70], "low": TILE[60:], "2022": TILE}[key]
+        made.add_s1(ids[key], box, ones[: box.shape.y], ones[: box.shape.y], orbit)
+    made.save()
+    manifest = made.search("s1")
+    assert chosen(manifest) == [ids["low"], ids["again"]]
+    assert manifest["datatakes"][0]["covered_share"] == 1.0
+    assert reasons(manifest)[ids["up"]] == f"superseded by {ids['again']} and {ids['low']}: the same acquisition and the same ground"
+
+
 def test_slices_in_the_grids_crs_come_first(tmp_path: Path, archive: ArchiveBuilder) -> None:
     orbit, foreign = ("descending", 155), grid(-65500, 703500, (300, 300), crs="EPSG:32631")
     for year, number in (("2016", 9430), ("2022", 41455)):

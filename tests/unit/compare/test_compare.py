@@ -22,10 +22,11 @@ from typer.testing import CliRunner
 
 from fake_results import make_results, publish
 from smallmines.cli.main import app
-from smallmines.compare.differences import WRAPPED_NODATA, compare_pairs, offset_between, pooled
+from smallmines.compare.differences import WRAPPED_NODATA, compare_pairs, pooled
 from smallmines.compare.origin import NOT_INDEPENDENT, verdict
 from smallmines.compare.pairs import Joined, find_patches, join
 from smallmines.compare.published import against_tables, read_ours, read_published, released_ids, tables_in, totals
+from smallmines.compare.radiometry import offset_between, offsets_in_words
 from smallmines.core import raster
 from smallmines.core.errors import UserError
 from smallmines.core.product import PATCH_BANDS, S2_BANDS
@@ -135,6 +136,28 @@ def test_another_radiometry_is_told(here: Path, ours: Path, published: Path, sid
     assert offset_between(pooled(compared(ours, published).reset_index())["bands"]) == offset
     who = {"ours": "ours", "published": "the published"}.get(side, "nobody")
     assert (f"2016: only {who} carry the +1000 offset" in call("ours", "published")) == bool(side)
+
+
+@pytest.mark.parametrize(
+    ("difference", "ours", "published", "words"),
+    [
+        (1000, 1000, 0, "only ours carry the +1000 offset of the digital numbers (sentinel2.radiometry)"),
+        (-1000, 0, 1000, "only the published carry the +1000 offset of the digital numbers (sentinel2.radiometry)"),
+        (1000, 2000, 1000, "ours have an offset of 2000 DN, the published of 1000: it was added more than once"),
+        (2000, 2000, 0, "ours have an offset of 2000 DN, the published of 0: it was added more than once"),
+        (1000, 1000, None, "only ours carry the +1000 offset of the digital numbers (sentinel2.radiometry), or ours carry it twice: "
+         "the pixels do not tell which"),
+        (-2000, None, None, "the published are 2000 DN higher in all bands of Sentinel-2: an offset was added more than once"),
+    ],
+)  # fmt: skip
+def test_who_has_which_offset(difference: int, ours: int | None, published: int | None, words: str) -> None:
+    assert offsets_in_words(difference, {"ours": ours, "published": published}) == words
+
+
+@pytest.mark.parametrize(("biases", "offset"), [([2000] * 10, 2000), ([-1900] * 10, -2000), ([1849] * 10, 0), ([1000] * 9 + [1200], 0)])
+def test_the_difference_is_an_offset_where_all_bands_have_it(biases: list[float], offset: int) -> None:
+    assert offset_between({name: {"bias": bias} for name, bias in zip(S2_BANDS, biases, strict=True)}) == offset
+    assert offset_between({name: {"bias": None} for name in S2_BANDS}) == 0
 
 
 def test_linear_power_and_wrapped_nodata_of_the_published_patches(ours: Path, published: Path) -> None:

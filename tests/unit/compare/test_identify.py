@@ -49,19 +49,23 @@ def scene(shape: tuple[int, int], seed: int) -> NDArray[np.float64]:
     return np.asarray(made / np.std(made))
 
 
-def sentinel2(method: str, shift: float = 0.0, level: float = 1900.0) -> NDArray[np.uint16]:
-    """Ten bands on LARGE, those of 20 m by the workflow's own reading; the 20 m grid moved by `shift` m."""
+def sentinel2(method: str, shift: float = 0.0, level: float = 1900.0, green: float = 2600.0) -> NDArray[np.uint16]:
+    """Ten bands on LARGE, those of 20 m by the workflow's own reading; the 20 m grid moved by `shift` m.
+
+    All bands have one level, those of the near infrared `green` more, as over vegetation.
+    """
     size = (LARGE.shape.y // 2 + 20, LARGE.shape.x // 2 + 20)
     bands = []
     for number, name in enumerate(S2_BANDS):
+        mean = level + green * (name in ("B06", "B07", "B08", "B8A"))
         if name not in BANDS_20M:
-            bands.append((level + 50 * number + 120 * scene(tuple(LARGE.shape), number)).round().astype(np.uint16))
+            bands.append((mean + 50 * number + 120 * scene(tuple(LARGE.shape), number)).round().astype(np.uint16))
             continue
         transform = Affine(20, 0, LEFT - 200 + shift, 0, -20, TOP + 200 + shift)
         profile: dict[str, Any] = {"driver": "GTiff", "height": size[0], "width": size[1], "count": 1, "dtype": "uint16", "nodata": 0}
         with MemoryFile() as memory:
             with memory.open(**profile, crs="EPSG:32630", transform=transform) as file:
-                file.write((level + 120 * scene(size, number)).round().astype(np.uint16), 1)
+                file.write((mean + 120 * scene(size, number)).round().astype(np.uint16), 1)
             with memory.open() as file:
                 bands.append(read_on_grid(file, LARGE, method))
     return np.stack(bands)
@@ -170,10 +174,21 @@ def test_resampling_of_the_elevation(tmp_path: Path, parts: Parts, method: str) 
     assert found(tmp_path)["elevation.resampling"] == method
 
 
-@pytest.mark.parametrize(("level", "value"), [(1900, "dn_plus1000"), (900, "dn_harmonised"), (1210, UNDECIDED)])
-def test_radiometry_by_the_darkest_pixels(tmp_path: Path, parts: Parts, level: float, value: str) -> None:
-    write(tmp_path, image_array(sentinel2("nearest", level=level), *parts[1:]))
-    assert found(tmp_path)["sentinel2.radiometry"] == value
+@pytest.mark.parametrize(
+    ("level", "green", "value", "words"),
+    [
+        (1900, 2600, "dn_plus1000", "offset in 2016: 1000 DN"),
+        (900, 2600, "dn_harmonised", "offset in 2016: 0 DN"),
+        (2900, 2600, UNDECIDED, "offset in 2016: 2000 DN, the offset was added several times"),
+        (2500, 0, UNDECIDED, "offset in 2016: bright ground alone"),
+    ],
+)
+def test_radiometry_by_dark_ground_and_vegetation(tmp_path: Path, parts: Parts, level: float, green: float, value: str, words: str) -> None:
+    slope = np.arange(10, dtype=np.uint16)[:, np.newaxis, np.newaxis] * np.uint16(300 if not green else 0)  # like desert
+    write(tmp_path, image_array(sentinel2("nearest", level=level, green=green) + slope, *parts[1:]))
+    answer = next(one for one in identify(find_patches(tmp_path)) if one.key == "sentinel2.radiometry")
+    assert answer.value == value
+    assert words in answer.evidence
 
 
 def test_years_of_two_radiometries(tmp_path: Path, parts: Parts) -> None:
@@ -183,13 +198,14 @@ def test_years_of_two_radiometries(tmp_path: Path, parts: Parts) -> None:
         path.rename(path.with_name(path.name.replace("2016", "2022")))
     answer = next(one for one in identify(find_patches(tmp_path)) if one.key == "sentinel2.radiometry")
     assert answer.value == UNDECIDED
-    assert "in 2016, " in answer.evidence
+    assert "offset in 2016: 1000 DN" in answer.evidence
+    assert "offset in 2022: 0 DN" in answer.evidence
 
 
 @pytest.mark.parametrize(
     ("key", "change"),
     [
-        ("sentinel2.resampling_20m", lambda image: np.concatenate([np.full_like(image[:10], 2000), image[10:]])),  # flat
+        ("sentinel2.resampling_20m", lambda image: np.concatenate([np.full_like(image[:10], 1200), image[10:]])),  # flat
         ("sentinel2.resampling_20m", lambda image: np.concatenate([image[:10] + np.round(20 * noise(10)), image[10:]])),  # no 20 m pixels
         ("sentinel1.kernel", lambda image: np.concatenate([image[:10], ndimage.gaussian_filter(image[10:12], (0, 2, 2)), image[12:]])),
         ("sentinel1.kernel", lambda image: np.concatenate([image[:10], np.full_like(image[10:12], -9), image[12:]])),

@@ -25,10 +25,18 @@ def ground(seed: int = 0) -> np.ndarray:
     return 3000 + 3000 * field
 
 
-def years(folder: Path, second: np.ndarray, providers: tuple[str, str], clear: np.ndarray | None = None) -> Path:
-    for year, values, provider in (("2016", ground()[20:320, 20:320], providers[0]), ("2022", second, providers[1])):
-        cube = np.repeat(values[None], len(S2_BANDS), axis=0).astype(np.uint16)
-        write(folder / f"{year}.tif", cube, GRID, 0, S2_BANDS)
+def years(
+    folder: Path,
+    second: np.ndarray,
+    providers: tuple[str, str],
+    clear: np.ndarray | None = None,
+    verdicts: tuple[str, str] = ("proved", "proved"),
+) -> Path:
+    for number, year in enumerate(("2016", "2022")):
+        values, provider = (ground()[20:320, 20:320], second)[number], providers[number]
+        cube = np.repeat(values[None], len(S2_BANDS), axis=0) if values.ndim == 2 else values
+        tags = {"RADIOMETRY_VERDICT": verdicts[number]} if verdicts[number] else {}
+        write(folder / f"{year}.tif", cube.astype(np.uint16), GRID, 0, S2_BANDS, tags)
         shown = np.ones((300, 300), np.uint8) if clear is None else clear
         write(folder / f"{year}-clear.tif", shown, GRID, None, ["clear"])
         write_fetched(folder / f"{year}.json", Fetched("s2", "1", provider, None, None, (), ()))
@@ -69,6 +77,25 @@ def test_a_fallback_in_one_year_must_lie_on_the_other_and_carry_the_same_offset(
 def test_years_of_one_provider_only_warn(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     years(tmp_path, ground()[20:320, 20:320] - 1000, ("cdse", "cdse"))
     assert "2016 and 2022 differ" in caplog.text
+
+
+@pytest.mark.parametrize("verdicts", [("proved", "undecided"), ("declared", "proved"), ("undecided", "undecided"), ("", "proved")])
+@pytest.mark.parametrize("jump", [1000, -1000])
+def test_a_jump_by_the_offset_stops_unless_pixels_prove_both_years(tmp_path: Path, jump: int, verdicts: tuple[str, str]) -> None:
+    noise = np.random.default_rng(2).normal(0, 100, (300, 300))
+    with pytest.raises(UserError, match=rf"one radiometric level in 2016 and 2022[\s\S]*difference of \{'+-'[jump < 0]}(99|100)\d DN"):
+        years(tmp_path, ground()[20:320, 20:320] + jump + noise, ("cdse", "cdse"), verdicts=verdicts)
+    assert read_json(tmp_path / "shift.json")[0]["verdicts"] == [verdict or "undecided" for verdict in verdicts]
+
+
+@pytest.mark.parametrize("change", [300, 700, 1300])
+def test_another_difference_is_no_jump(tmp_path: Path, change: int) -> None:
+    years(tmp_path, ground()[20:320, 20:320] + change, ("cdse", "cdse"), verdicts=("undecided", "undecided"))
+
+
+def test_snow_in_one_year_is_no_jump(tmp_path: Path) -> None:
+    snow = np.array([6000, 5900, 5800, 5700, 5600, 5500, 5400, 5300, 1400, 1250])[:, None, None] + np.zeros((300, 300))
+    years(tmp_path, snow, ("cdse", "cdse"), verdicts=("undecided", "undecided"))
 
 
 def test_cloud_leaves_it_open(tmp_path: Path) -> None:

@@ -272,6 +272,8 @@ def test_tags_and_stats_tell_how_it_was_made(place: Place) -> None:
     assert (tags["RADIOMETRY"], tags["CLOUDS"], tags["METHOD"]) == ("dn_harmonised", "scl", "best_scene")
     assert sorted(tags["BASELINES"].split(",")) == ["02.08", "02.08", "05.00", "05.00"]
     stats = read_json(made["stats"])
+    assert tags["RADIOMETRY_VERDICT"] == stats["verdict"] == "proved"
+    assert {scene["declared_by"] for scene in stats["scenes"]} == {"product"}
     source, clear = read(made["source"])[0], read(made["clear_mask"])[0]
     for scene in stats["scenes"]:
         assert scene["share"] == pytest.approx((source == scene["index"]).mean(), abs=1e-6)
@@ -307,7 +309,7 @@ def test_a_lying_baseline_stops_the_composite_and_leaves_nothing(tmp_path: Path)
     place = Place.__new__(Place)
     place.folder, place.catalogue = tmp_path, archive.save()
     place.grid = write_grid(tmp_path / "grid.json", grid(600000, 700000, (64, 64)), 32, {"1": (0, 0, 2, 2)})
-    with pytest.raises(UserError, match=r"with the \+1000 offset, as baseline 05\.00"):
+    with pytest.raises(UserError, match=r"offset of 1000, as product of \S+ says \(baseline 05\.00\)"):
         place.make("1")
     assert not list((tmp_path / "1").glob("*.tif"))
 

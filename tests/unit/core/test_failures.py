@@ -21,6 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
 
+from smallmines.cli.console import plain_errors
 from smallmines.core import raster
 from smallmines.core.errors import UserError
 from smallmines.core.failures import explained
@@ -82,6 +83,30 @@ def test_no_cut_of_a_raster_is_read_silently(tmp_path_factory: pytest.TempPathFa
     else:
         with pytest.raises(UserError, match=re.escape(str(path))):
             raster.read(path)
+
+
+@pytest.mark.parametrize("name", ["splits.csv", "README.md", "LICENSE", "MASK.sha256"])
+def test_text_whose_last_line_does_not_end_is_cut(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    for content, broken in (("tile_id,split\n0001,train\n", False), ("tile_id,split\n0001,tr", True), ("", True), ("\ud800", True)):
+        path.write_bytes(content.encode(errors="surrogatepass"))
+        assert [file for file, _ in unreadable([path])] == ([path] if broken else [])
+
+
+@pytest.mark.parametrize("content", [b"", b"\x78\x5e\x01", b"nonsense", bytes(100)])
+def test_a_forest_that_is_none_is_named(tmp_path: Path, content: bytes) -> None:
+    from smallmines.annotation.checkout import _forest
+
+    (tmp_path / "model.joblib").write_bytes(content)
+    with pytest.raises(UserError, match=r"a readable random forest .*model\.joblib"):
+        _forest(tmp_path / "model.joblib", len(content))
+
+
+def test_a_verb_tells_a_full_disk_in_three_lines_and_leaves_bugs(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match=f"expected  room to write in {tmp_path}\nfound     .* MB free now"), plain_errors():
+        raise OSError(errno.ENOSPC, "No space left on device", str(tmp_path / "copy.gpkg"))
+    with pytest.raises(ZeroDivisionError), plain_errors():
+        1 / 0  # noqa: B018
 
 
 def test_people_s_files_are_restored_and_patches_made_anew_with_their_folder(tmp_path: Path) -> None:
@@ -190,15 +215,15 @@ def test_a_log_line_that_a_full_disk_refuses_hides_no_error(capsys: pytest.Captu
     assert capsys.readouterr().err == "", "no traceback of the logging"
 
 
-@pytest.mark.parametrize("name", ["PROJ_LIB", "PROJ_DATA", "GDAL_DATA", "GDAL_DRIVER_PATH"])
-def test_folders_of_another_proj_and_gdal_are_ignored_with_one_line(tmp_path: Path, name: str) -> None:
+def test_folders_of_another_proj_and_gdal_are_ignored_with_a_line_each(tmp_path: Path) -> None:
     (tmp_path / "proj.db").write_bytes(b"another version")
-    uses = "rasterio.crs.CRS.from_epsg(32630).to_epsg(), pyproj.CRS(4326).to_epsg(), os.environ.get(%r)"
+    names = ("PROJ_LIB", "PROJ_DATA", "GDAL_DATA", "GDAL_DRIVER_PATH")
+    uses = f"rasterio.crs.CRS.from_epsg(32630).to_epsg(), pyproj.CRS(4326).to_epsg(), *map(os.environ.get, {names})"
     code = f"import smallmines, os, rasterio.crs, pyproj; print({uses})"
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY / "workflow"), name: str(tmp_path)}
-    done = subprocess.run([sys.executable, "-c", code % name], env=environment, capture_output=True, text=True)
-    assert done.stdout.split() == ["32630", "4326", "None"]
-    assert done.stderr.splitlines() == [f"{name}={tmp_path} is ignored: rasterio contains its own data"]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY / "workflow"), **dict.fromkeys(names, str(tmp_path))}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["32630", "4326", "None", "None", "None", "None"]
+    assert done.stderr.splitlines() == [f"{name}={tmp_path} is ignored: rasterio contains its own data" for name in names]
 
 
 def test_folders_stay_where_rasterio_is_no_wheel(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from smallmines.core import raster
 from smallmines.core.errors import UserError
 from smallmines.dataset import assemble as module
 from smallmines.dataset.assemble import assemble, read_list
+from smallmines.dataset.seal import write_sums
 
 
 def patch(path: Path, value: int) -> None:
@@ -141,3 +142,28 @@ def test_a_patch_that_cannot_be_read_is_refused_with_its_name(results: Results, 
             patch(path.parent / f"MASK_GH_{tile_id}_2016.tif", int(tile_id))
     run(results)
     assert len(read_list(listed)) == 6
+
+
+def test_a_list_that_lost_lines_is_not_sealed(results: Results) -> None:
+    run(results)
+    path = results.folder / "dataset/2016/MASK.sha256"
+    assert write_sums(results.folder / "dataset", [path], []) == 7
+    (path.with_suffix("") / "notes.txt").touch()  # `verify` names it
+    assert write_sums(results.folder / "dataset", [path], []) == 7
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:4]))
+    with pytest.raises(UserError, match=r"MASK\.sha256\nfound     2 missing, e\.g\. MASK/MASK_GH_0005_2016\.tif"):
+        write_sums(results.folder / "dataset", [path], [])
+
+
+@pytest.mark.parametrize("name", ["splits.csv", "facts.json", "LICENSE"])
+def test_a_cut_file_is_not_sealed(tmp_path: Path, name: str) -> None:
+    contents = {"splits.csv": "tile_id,split\n0001,train\n", "facts.json": '{"a": 1}\n', "LICENSE": "CC-BY-SA-4.0\n"}
+    for other, content in contents.items():
+        (tmp_path / other).write_text(content)
+    files = [tmp_path / other for other in contents]
+    assert write_sums(tmp_path, [], files) == 3
+    before = (tmp_path / "SHA256SUMS").read_text()
+    (tmp_path / name).write_text(contents[name][:-4])
+    with pytest.raises(UserError, match=f"a readable file {tmp_path / name}"):
+        write_sums(tmp_path, [], files)
+    assert (tmp_path / "SHA256SUMS").read_text() == before

@@ -168,6 +168,22 @@ def test_documents_without_agreement_and_accuracy_say_so(facts: dict[str, dict[s
     assert "Authors not stated" in text
 
 
+@pytest.mark.parametrize(
+    ("verdicts", "words"),
+    [
+        ({"proved": 6}, "Dark pixels prove it in every patch."),
+        ({"proved": 2, "declared": 4}, "confirm it in every patch (4 of 6 by metadata alone)"),
+        ({"declared": 4, "undecided": 2}, "**2 of 6 patches have an unconfirmed offset"),
+        ({}, None),
+    ],
+)
+def test_the_card_says_what_confirms_the_offset(facts: dict[str, object], verdicts: dict[str, int], words: str | None) -> None:
+    assert facts["radiometry_verdicts"] == {"declared": 6}
+    text = render({**facts, "radiometry_verdicts": verdicts}, Publish())["README.md"]
+    told = [line for line in text.splitlines() if "in every patch" in line or "unconfirmed" in line]
+    assert not told if words is None else words in told[0]
+
+
 def test_words_of_the_documents() -> None:
     assert [number(None), number(-3.25, 1), number(10.0), number(0.5, 2)] == ["–", "−3.2", "10", "0.50"]
     assert interval({"value": 0.5, "low": 0.25, "high": 0.75}, 2) == "0.50 (0.25 – 0.75)"
@@ -370,7 +386,7 @@ def test_remarks_on_the_place_are_in_the_page(dataset: Path, tmp_path: Path) -> 
     assert "<b>2 points beside 1 polygon: left out.</b> Expected: &lt;b&gt;polygons&lt;/b&gt;. To correct it: draw a polygon." in text
     write_page(page_sources(dataset, tmp_path), Publish(attributions=("{x} of {years}",)), tmp_path / "b.html")
     text = (tmp_path / "b.html").read_text(encoding="utf-8")
-    assert "left out" not in text
+    assert "beside 1 polygon" not in text
     assert "{x} of 2016" in text
 
 

@@ -71,7 +71,7 @@ def test_shares_are_those_of_a_plain_count(results: Results, index: gpd.GeoDataF
                 assert row[f"share_{name}"] == pytest.approx((of_pixels["provenance"] == name).mean())
             assert list(row["scenes"]) == [ITEMS[number - 1] for number in np.unique(source[at]) if number]
             assert list(row["baselines"]) == ["05.00"]
-            assert row["radiometry"] == "dn_plus1000"
+            assert (row["radiometry"], row["radiometry_verdict"]) == ("dn_plus1000", "declared")
 
 
 def test_files_and_checksums(results: Results, index: gpd.GeoDataFrame) -> None:

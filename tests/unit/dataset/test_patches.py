@@ -74,6 +74,8 @@ def test_images_are_the_composites_cut(results: Results, tmp_path: Path) -> None
         np.testing.assert_array_equal(patch.read([11, 12]), np.where(np.isnan(expected), -9999, expected))
         tags = patch.tags()
     assert {"TILE_ID": "0002", "YEAR": "2016", "BLOCK": "1", "RADIOMETRY": "dn_plus1000", "CONFIG": "abc"}.items() <= tags.items()
+    assert tags["RADIOMETRY_VERDICT"] == "declared"
+    assert not [key for key in tags if key.startswith("S2_RADIOMETRY")]
     assert tags["S2_BASELINES"] == "05.00,05.00"
     assert tags["S1_RELATIVE_ORBIT"] == "147"
     assert not [path for path in folder.parent.iterdir() if path.name != "IMAGE"]

@@ -69,7 +69,7 @@ def test_made_from_the_masks_or_taken_from_people(masks: tuple[dict[tuple[str, s
     assert sum(report["rows"].values()) == 96
     assert sum(report["mining_share"].values()) == pytest.approx(1, abs=0.001)
     assert set(report["methods"]) == {"spatial_block", "paper_histogram", "histogram_tile", "leave_block_out 1", "leave_block_out 2"}
-    assert report["methods"]["spatial_block"] == {**report["leakage"], "test_share": 0.1667}
+    assert report["methods"]["spatial_block"] == {**report["leakage"], "test_share": 0.1667, "agreement": 1.0}
     assert report["leakage"]["twins"] == 0.0
     assert report["methods"]["paper_histogram"]["twins"] > 0.4
     assert sorted(pd.read_csv(outputs[0])["fold"].unique()) == [1, 2, 3, 4, 5]
@@ -79,11 +79,21 @@ def test_made_from_the_masks_or_taken_from_people(masks: tuple[dict[tuple[str, s
     frozen.write_text(turned)
     write_splits({}, years, masks[1], settings, [str(frozen)], outputs[0])
     assert outputs[0].read_text() == turned
-    assert told(class_shares(*masks), outputs[0], settings, [str(frozen)], outputs[1])["source"] == "frozen (method not recorded)"
+    report = told(class_shares(*masks), outputs[0], settings, [str(frozen)], outputs[1])
+    assert report["source"] == "frozen (method not recorded)"
+    assert report["methods"]["spatial_block"]["agreement"] < 0.5
+    frozen.write_text(made)
+    write_splits({}, years, masks[1], settings, [str(frozen)], outputs[0])
+    report = told(class_shares(*masks), outputs[0], settings, [str(frozen)], outputs[1])
+    assert report["source"] == "frozen (method not recorded; 100 % as spatial_block gives now)"
+    frozen.write_text(frozen_text(read_splits(frozen, class_shares(*masks)), "spatial_block seed=0"))
+    report = told(class_shares(*masks), outputs[0], settings, [str(frozen)], outputs[1])
+    assert report["source"] == "frozen (spatial_block seed=0)"
+    write_splits(masks[0], years, masks[1], settings, [], outputs[0])
     frozen.write_text(turned.replace("2022", "2023"))
     with pytest.raises(UserError, match=r"48 missing, 48 unknown.*the dataset has the years 2016, 2022, not 2023"):
         write_splits({}, years, masks[1], settings, [str(frozen)], outputs[0])
-    assert outputs[0].read_text() == turned
+    assert outputs[0].read_text() == made
 
 
 @pytest.mark.parametrize(("rows", "cols"), [(1, 2), (2, 2), (2, 3)])

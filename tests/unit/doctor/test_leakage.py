@@ -83,3 +83,10 @@ def test_the_report_does_not_say_that_place_tells_nothing_where_nobody_can_tell(
     assert "place tells" in families(("leakage", "test too small"))["leakage"].impossible
     assert "place and year alone do not predict the test" not in families(("leakage", "test too small"))["leakage"].passed
     assert "place and year alone do not predict the test" in families()["leakage"].passed
+
+
+def test_unusual_names_of_splits_are_told() -> None:
+    table = split(5, 8)
+    found = findings(table.assign(split=table["split"].replace({"test": "Test", "val": "validation"})))
+    assert (found["split names"].severity, found["split names"].found) == ("warning", "Test")
+    assert "split names" not in findings(table.assign(split=table["split"].replace({"val": "validation"})))

@@ -128,5 +128,5 @@ def test_rows_that_are_no_splits_are_told(tmp_path: Path) -> None:
     (tmp_path / "splits.csv").write_text("tile_id,year,split\n0001,2016,train\n0001,2016.0,test\n0001,,test\n0001,2016,Test\n")
     folder = read_folder(tmp_path)
     assert folder.splits is not None
-    assert folder.splits.to_numpy().tolist() == [["0001", 2016, "train"]]
-    assert folder.unreadable["the table of splits"].startswith("3 rows are no tile, year and split: 0001 2016.0 test")
+    assert folder.splits.to_numpy().tolist() == [["0001", 2016, "train"], ["0001", 2016, "Test"]]
+    assert folder.unreadable["the table of splits"].startswith("2 rows are no tile, year and split: 0001 2016.0 test")

@@ -87,13 +87,13 @@ def test_a_layer_of_points_or_a_table_beside_the_polygons_is_left_out_and_told(t
 @pytest.mark.parametrize(
     ("shapes", "size", "words"),
     [
-        ([BOW_TIE], 12, "1 polygons that cross or overlap themselves: repaired"),
-        ([BOW_TIE, shapely.box(603000, 698000, 609000, 702000)], 33, "1 polygons that cross"),
-        ([shapely.MultiPolygon([NORTH, shapely.box(603000, 706000, 609000, 710000)])], 42, "1 polygons that cross"),
+        ([BOW_TIE], 12, "1 of 1 polygons, whose outlines cross themselves: repaired"),
+        ([BOW_TIE, shapely.box(603000, 698000, 609000, 702000)], 33, "1 of 2 polygons"),
+        ([shapely.MultiPolygon([NORTH, shapely.box(603000, 706000, 609000, 710000)])], 42, "1 of 1 polygons"),
         (
             [shapely.Polygon(SOUTH.exterior.coords, [shapely.box(601000, 697000, 608000, 699000).exterior.coords])],
             18,
-            "1 polygons that cross",
+            "1 of 1 polygons",
         ),
     ],
 )
@@ -115,8 +115,8 @@ def test_points_and_lines_beside_polygons_are_left_out_and_told(tmp_path: Path) 
             48,
             "1 feature without geometry, 2 lines, 1 point beside 2 poly",
         ),
-        ([collection], 48, "parts of 1 collections beside 1 polygon: left out"),
-        ([collection, line], 48, "1 line, parts of 1 collections beside 1 polygon"),
+        ([collection], 48, "parts of 1 of the collections beside 1 polygon: left out"),
+        ([collection, line], 48, "1 line, parts of 1 of the collections beside 1 polygon"),
         ([NORTH, shapely.Polygon()], 24, "1 feature without geometry"),
     ]
     for number, (shapes, size, words) in enumerate(cases):

@@ -81,6 +81,7 @@ def test_what_is_no_grid_for_ghana_is_refused_with_the_right_zone(crs: str, word
         ("EPSG:32635", (30.05, 1.9), ["zone 35N"]),  # Ituri across 30° E
         ("EPSG:32636", (30.05, 1.9), ["zone 36N"]),
         ("EPSG:32736", (33.0, 0.5), ["zone 36S"]),  # across the equator
+        ("EPSG:3460", (178.0, -17.8), ["all pixels are resampled"]),  # Fiji Map Grid, whose area of use reaches across 180°
     ],
 )
 def test_leaving_the_area_of_use_is_only_remarked(crs: str, place: tuple[float, float], remarks: list[str]) -> None:

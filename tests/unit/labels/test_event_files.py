@@ -231,6 +231,12 @@ def test_files_of_version_1_are_read_as_before(tmp_path):
         event(label=WITHDRAWN, version=1)
 
 
+@pytest.mark.parametrize("letter", ["\u2028", "\u2029", "\x85"])
+def test_files_of_version_1_that_froze_a_block_are_read_again(tmp_path, letter):
+    path = named(tmp_path, FIRST.replace("möglich", f"a{letter}b"))
+    assert [old.note for old in read_events([path])] == [f"a{letter}b"]
+
+
 def test_an_address_that_version_1_took_for_a_code_becomes_a_code(tmp_path):
     path = named(tmp_path, FIRST.replace('"ama"', '"kofi@example.org"'))
     (old,) = read_events([path])
@@ -249,4 +255,6 @@ def test_the_latest_decision_of_each_stands_unless_it_is_withdrawn():
     assert standing([back, second, other, first]) == [other]
     assert standing([back, at(4), other]) == [other, at(4)]
     assert standing([judge, judged, other]) == [other, judged]
-    assert standing([judge, at(6, provenance="adjudicated", label=WITHDRAWN), other]) == [other]
+    back = at(6, provenance="adjudicated", label=WITHDRAWN)
+    assert standing([judged, back, other]) == [other]
+    assert standing([judge, judged, back, other]) == [other, judge]  # a person takes back what is their own

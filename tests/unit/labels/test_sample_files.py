@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import subprocess
+import sys
+import textwrap
 
 import geopandas as gpd
 import numpy as np
@@ -170,6 +173,27 @@ def test_files_that_are_something_else(tmp_path):
     for name in ("pipe.csv", "folder.csv", "loop.gpkg", "gone.geojson"):
         refused(tmp_path / name, name)
     assert samples.events_digest([str(tmp_path / "pipe.csv")])
+
+
+def test_a_file_that_was_left_half_saved_is_to_be_opened_in_qgis(tmp_path):
+    path = tmp_path / "1.gpkg"
+    POINTS.to_file(path, layer="samples")
+    script = f"""
+        import os, sqlite3
+        file = sqlite3.connect({str(path)!r}, isolation_level=None)
+        for name, size in (("ST_IsEmpty", 1), ("ST_MinX", 1), ("ST_MaxX", 1), ("ST_MinY", 1), ("ST_MaxY", 1)):
+            file.create_function(name, size, lambda shape: 0 if shape else 1)
+        file.execute("PRAGMA cache_size = 1")
+        file.execute("BEGIN")
+        file.execute("UPDATE samples SET label = ?", ["mining" * 50000])
+        os._exit(9)
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=False)
+    assert path.with_name("1.gpkg-journal").stat().st_size > 0
+    refused(path, "open and save it once there")
+    path.with_name("1.gpkg-journal").unlink()
+    os.mkfifo(path.with_name("1.gpkg-journal"))
+    refused(path, "1.gpkg-journal is no file")
 
 
 def test_a_file_that_is_too_large(tmp_path):

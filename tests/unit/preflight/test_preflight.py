@@ -424,7 +424,10 @@ def test_the_country_comes_from_the_attributes_or_is_asked_for(folder: Path) -> 
     assert not Path("d.yaml").exists()
 
 
-@pytest.mark.parametrize(("run", "country", "key"), [("Mine", "PE", "run"), ("x" * 101, "PE", "run")])
+@pytest.mark.parametrize(
+    ("run", "country", "key"),
+    [("Mine", "PE", "run"), ("x" * 101, "PE", "run"), ("a\nb", "PE", "run"), ("../a", "PE", "run"), ("", "PE", "run")],
+)
 def test_names_that_the_configuration_refuses(folder: Path, run: str, country: str, key: str) -> None:
     aoi = write_area(folder / "area.gpkg", -69.95, -12.95)
     with pytest.raises(UserError) as caught:

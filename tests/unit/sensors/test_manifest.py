@@ -37,7 +37,7 @@ TIME = "2016-01-05T10:34:22Z"
 SQUARE = {"type": "Polygon", "coordinates": [[[0.0, 0.0], [0.0, 1.0], [1.0, 1.0], [0.0, 0.0]]]}
 ORBIT = Orbit("descending", 155, 2, {"2016": 1.0})
 ITEMS = {
-    "s2": Sentinel2Entry("a", 1, "S2A_20160105T103422", 1, TIME, "T30NXN", None, None, 500, True, "product"),
+    "s2": Sentinel2Entry("a", 1, "S2A_20160105T103422", 1, TIME, "T30NXN", None, None, 500, True, declared_by="product"),
     "s1": Sentinel1Entry("a", 1, "S1A_009430", 1, TIME, None, *("descending", 155)),
     "dem": Entry("a", 1, "a", 1, TIME),
 }
@@ -86,7 +86,7 @@ def test_a_manifest_of_an_earlier_version_does_not_say_what_declared_the_offset(
     assert (entry.offset, entry.declared_by) == (True, "unknown")
     del content["chosen"][0]["offset"]
     write_json(tmp_path / "cut.json", content)
-    with pytest.raises(KeyError, match="offset"):
+    with pytest.raises(UserError, match=r"chosen\.0\.offset is missing"):
         read_manifest(tmp_path / "cut.json")
 
 

@@ -15,8 +15,9 @@ from smallmines.annotation.checkout_files import CheckedOut, write_checkout
 from smallmines.annotation.queue import draw_overlap, near_features, review_queue
 from smallmines.core import raster
 from smallmines.core.errors import UserError
-from smallmines.core.files import digest, written
+from smallmines.core.files import digest, remedy, written
 from smallmines.core.layout import Layout
+from smallmines.core.readable import innermost
 from smallmines.labels import accuracy
 from smallmines.labels.agreement import read_overlap
 from smallmines.labels.event_files import standing
@@ -101,7 +102,7 @@ def checkout_disputed(block_year: BlockYear, annotator: str, dry: bool = False) 
         details = ", ".join(part for part in (event.confidence, event.reason, event.evidence, event.evidence_date, event.note) if part)
         words.setdefault(event.key, {})[event.annotator] = f"{event.annotator}: {event.label}" + (f" ({details})" if details else "")
     # decisions transferred from other segments have other keys: of these only the labels are shown
-    moved = pd.read_csv(block_year.product(Layout.review)).set_index("segment")["why"].to_dict()
+    moved = block_year.review().set_index("segment")["why"].to_dict()
     opinions = [
         "; ".join(text for _, text in sorted(words[key].items())) if len(words.get(key, {})) > 1 else str(moved.get(segment, ""))
         for segment, key in zip(disputed["segment"].tolist(), disputed["key"].tolist(), strict=True)
@@ -187,12 +188,10 @@ def _shown(table: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
 
 def _queue(block_year: BlockYear, table: pd.DataFrame, size: int | None) -> pd.DataFrame:
     """Return the review queue of a round over all annotators."""
-    import pandas as pd
-
     settings = block_year.config.labels.queue
     if size is not None:
         settings = settings.model_copy(update={"size": size})
-    review = pd.read_csv(block_year.product(Layout.review))
+    review = block_year.review()
     return review_queue(
         table,
         settings,
@@ -228,10 +227,16 @@ def _forest(path: Path, changed: int) -> RandomForestClassifier:
 
     Args:
         changed: time of the file's last change, so that a new forest is read again.
+
+    Raises:
+        UserError: the file is cut short, or holds no forest.
     """
     import joblib
 
-    model: RandomForestClassifier = joblib.load(path)["model"]
+    try:
+        model: RandomForestClassifier = joblib.load(path)["model"]
+    except Exception as error:  # an unpickler raises whatever the bytes make it do
+        raise UserError(f"a readable random forest {path}", innermost(error), remedy(path)) from error
     return model
 
 

@@ -21,6 +21,7 @@ from smallmines.core.errors import UserError
 from smallmines.core.files import written
 from smallmines.grid.lattice import Lattice
 from smallmines.labels import footprint
+from smallmines.labels.event_files import ANNOTATOR
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,10 +55,12 @@ def write_checkout(
         dry: write nothing.
 
     Raises:
-        UserError: there is a working copy with edits that are not checked in.
+        UserError: there is a working copy with edits that are not checked in, or the code of the person is none.
     """
     import geopandas as gpd
 
+    if not ANNOTATOR.fullmatch(annotator):
+        raise UserError("the code of a person (at most 40 letters, digits and _ . -)", f"{annotator!r}", "use a code, e.g. J01")
     about = About(block_year.config.run, int(block_year.year), block_year.block, annotator, kind)
     target = copy_path(block_year.user, about)
     if target.is_file() and (left := pending(block_year.user, target)):

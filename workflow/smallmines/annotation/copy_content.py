@@ -204,10 +204,13 @@ def _decode(kind: str, table: dict[str, list[Any]]) -> list[str]:
     faults = []
     for column in table.keys() & {*EDITABLE, *TASK_EDITABLE, "tile_id"}:
         for at, value in enumerate(table[column]):
+            if value is None:
+                table[column][at] = ""
+                continue
             text, fault = _text(value).strip(), ""
             if isinstance(value, bytes):
                 fault = f"{column} is no text but {len(value)} bytes"
-            elif isinstance(value, bytearray) and "\ufffd" in text and b"\xef\xbf\xbd" not in value:
+            elif isinstance(value, bytearray) and value.decode(errors="ignore").encode() != value:
                 fault = f"{column} is not in UTF-8 ({text[:20]!r})"
             elif len(text) > LONGEST:
                 fault = f"{column} has {len(text)} characters, more than {LONGEST}"

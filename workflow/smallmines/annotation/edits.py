@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import itertools
-import re
 from collections import defaultdict
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ import numpy as np
 
 from smallmines.annotation.copy_content import Edited
 from smallmines.annotation.working_copy import About, shapes
-from smallmines.labels.event_files import CONFIDENCES, LABELS, REFERENCE, WITHDRAWN, Event, standing
+from smallmines.labels.event_files import CONFIDENCES, LABELS, REFERENCE, WITHDRAWN, Event, day_of, standing
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -28,12 +27,9 @@ CLOCK_TOLERANCE = dt.timedelta(minutes=10)
 FIRST_EDIT = dt.datetime(2015, 6, 23, tzinfo=dt.UTC)
 """Launch of Sentinel-2A: nobody has labelled its images before. Times in seconds, taken for milliseconds, lie in January 1970."""
 
-FIRST_EVIDENCE = dt.date(1972, 7, 23)
-"""Launch of Landsat 1: evidence of an earlier day is most likely an empty date, which programs show as 1970-01-01."""
-
 BULK = dt.timedelta(seconds=1)
-"""Two segments labelled within this time were labelled in bulk. A form takes several clicks a segment; the triggers of a working copy
-stamp an update of 1000 rows within one millisecond."""
+"""Two segments labelled within this time were labelled in bulk. A form takes several clicks a segment; of a bulk edit of 1215 rows, one
+SQL statement stamps all with one time, and QGIS 3.22 stamps them at most 41 ms apart (on two busy cores)."""
 
 STEP = dt.timedelta(microseconds=1)
 
@@ -71,24 +67,23 @@ def decisions(edited: Edited, before: Sequence[Event], now: dt.datetime) -> Deci
     for tile, status in tasks["status"].items():
         if status not in ("", "open", "doing", "done"):
             faults.append(f"task {tile}: status is {status!r}, not open, doing or done")
-    answers = _answers(rows, tasks, edited.about)
     own = [event for event in before if event.annotator == edited.about.annotator]
     stands = {event.key: event for event in standing(own) if event.base == edited.about.base}
+    answers = _answers(rows, tasks, edited.about)
+    answers = answers[(answers["label"] != "") | answers["key"].isin(np.array(list(stands), np.uint64))]
     events, doubts, emptied = [], defaultdict[str, list[Any]](list), []
     looks = _looks(answers, now)
     for row in answers.to_dict("records"):
         key, decided = int(row["key"]), bool(row["label"])
-        if not decided and key not in stands:
-            continue
         if not decided and not _is_emptied(row, stands[key], edited.revision, now):
             emptied.append(row["row"])
             continue
         provenance = _provenance(row, edited.about) if decided else stands[key].provenance
-        if fault := (_fault(row, provenance) if decided else "") or _wrong_time(row["edited"], now):
-            faults.append(f"row {row['row']}: {fault}")
+        if wrong := list(_wrong(row, provenance, now)):
+            faults += [f"row {row['row']}: {fault}" for fault in wrong]
             continue
         event = _event(row, provenance, edited, looks[row["row"]])
-        if decided and (doubt := _doubt(event)):
+        if decided and (doubt := event.doubt):
             doubts[doubt].append(row["row"])
         events.append(event)
     stored = {_as_stamped(event).hash for event in own}
@@ -160,18 +155,20 @@ def _provenance(row: Mapping[Hashable, Any], about: About) -> str:
     return "confirmed" if row["label"] == row["prediction"] else "corrected"
 
 
-def _fault(row: Mapping[Hashable, Any], provenance: str) -> str:
-    """Return what is wrong with a row that has a label; empty where nothing is."""
-    if row["label"] not in LABELS:
-        return f"label is {row['label']!r}, not {', '.join(LABELS)}"
-    if row["confidence"] not in CONFIDENCES:
-        return f"confidence is {row['confidence']!r}, not {', '.join(CONFIDENCES[1:])}"
-    if row["label"] != "unsure" and provenance != "confirmed":
+def _wrong(row: Mapping[Hashable, Any], provenance: str, now: dt.datetime) -> Iterator[str]:
+    """Say what is wrong with a row that has a label or whose label was emptied."""
+    label = row["label"]
+    if label and label not in LABELS:
+        yield f"label is {label[:40]!r}, not {', '.join(LABELS)}"
+    if label and row["confidence"] not in CONFIDENCES:
+        yield f"confidence is {row['confidence'][:40]!r}, not {', '.join(CONFIDENCES[1:])}"
+    if label in LABELS and label != "unsure" and provenance != "confirmed":
         if not row["evidence"]:
-            return "a correction without evidence (its own, or its task's)"
-        if _day(row["evidence_date"]) is None:
-            return f"evidence_date is {row['evidence_date']!r}, not a day as 2022-01-31"
-    return ""
+            yield "a correction without evidence (its own, or its task's)"
+        if day_of(row["evidence_date"]) is None:
+            yield f"evidence_date is {row['evidence_date'][:40]!r}, not a day as 2022-01-31"
+    if fault := _wrong_time(row["edited"], now):
+        yield fault
 
 
 def _wrong_time(edited: Any, now: dt.datetime) -> str:
@@ -201,16 +198,6 @@ def _is_emptied(row: Mapping[Hashable, Any], event: Event, revision: int, now: d
     if _wrong_time(row["edited"], now):
         return True  # to be reported
     return 0 <= event.revision < revision or dt.datetime.fromisoformat(_time(row["edited"])) > event.stamp
-
-
-def _doubt(event: Event) -> str:
-    """Return what is doubtful about a decision's evidence; empty where nothing is."""
-    day = _day(event.evidence_date)
-    if day is None:
-        return f"evidence_date is {event.evidence_date!r}, not a day as 2022-01-31" if event.evidence_date else ""
-    if day > event.stamp.date() + dt.timedelta(days=1):
-        return f"the evidence is of {day}, later than the decision"
-    return f"the evidence is of {day}, before there were satellite images: is the date empty?" if day < FIRST_EVIDENCE else ""
 
 
 def _looks(answers: pd.DataFrame, now: dt.datetime) -> dict[int, str]:
@@ -305,14 +292,6 @@ def _time(milliseconds: int) -> str:
     """Format milliseconds since 1970 as ISO 8601 in UTC."""
     when = dt.datetime.fromtimestamp(milliseconds / 1000, dt.UTC)
     return when.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _day(text: str) -> dt.date | None:
-    """Parse a day as 2022-01-31; None where it is none."""
-    try:
-        return dt.date.fromisoformat(text) if re.fullmatch(r"\d{4}-\d{2}-\d{2}", text) else None
-    except ValueError:
-        return None
 
 
 # --- messages -------------------------------------------------------------------------------------------------------------

@@ -5,14 +5,14 @@ from __future__ import annotations
 import datetime as dt
 import math
 import warnings
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from smallmines.archive.earthengine import PREFIX, connect, grid_of, list_images
 from smallmines.archive.providers import Provider
 from smallmines.archive.signing import is_remote, local_path, refusal, retries
-from smallmines.archive.static import read_items
+from smallmines.archive.static import absolute, read_items
 from smallmines.core.errors import UserError
 from smallmines.core.log import logger
 from smallmines.sensors.footprint import problem_of, repaired
@@ -119,13 +119,34 @@ def _search_api(provider: Provider, address: str, footprint: Mapping[str, Any], 
         spans: dict[str, str | None] = {year: f"{first}T00:00:00Z/{last}T23:59:59Z" for year, (first, last) in windows.items()}
         for year, span in (spans or {"any time": None}).items():
             answer = client.search(collections=[provider.collection], intersects=dict(footprint), datetime=span, limit=provider.page)
-            documents += (items := list(answer.items_as_dicts()))
+            items = list(_paged(answer.pages_as_dicts(), address))
+            documents += items
             logger.info("%s: %d items of %s for %s", provider.name, len(items), provider.collection, year)
     except UserError:
         raise
     except Exception as error:
         raise _unreachable(address, error, provider) from error
     return documents
+
+
+def _paged(pages: Iterable[dict[str, Any]], address: str) -> Iterator[dict[str, Any]]:
+    """Yield the items of all pages of an answer.
+
+    Raises:
+        UserError: a page comes again: the links to the next page lead in a circle.
+    """
+    seen: set[str] = set()
+    for page in pages:
+        features = page["features"]
+        names = repr([feature.get("id") if isinstance(feature, dict) else feature for feature in features])
+        if names in seen:
+            raise UserError(
+                f"pages of an answer of {address} that come to an end",
+                f"page {len(seen) + 1} has the items of an earlier one",
+                "report it to the archive, or use another provider (<sensor>.fallbacks in the config file)",
+            )
+        seen.add(names)
+        yield from features
 
 
 def _converted(document: Any, place: str, provider: Provider, excluded: Collection[str]) -> list[Item]:
@@ -144,8 +165,12 @@ def _converted(document: Any, place: str, provider: Provider, excluded: Collecti
     identifier = document.get("id") if isinstance(document, dict) else None
     try:
         assets = document.get("assets") or {}
-        cleaned = {key: asset for key, asset in assets.items() if isinstance(asset, dict) and isinstance(asset.get("href"), str)}
         itself = place if provider.access == "static" else None
+        cleaned = {
+            key: asset | {"href": absolute(asset["href"], itself)}
+            for key, asset in assets.items()
+            if isinstance(asset, dict) and isinstance(asset.get("href"), str)
+        }
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about old versions of STAC, which pystac migrates
             return [item_of(pystac.Item.from_dict(document | {"assets": cleaned}, href=itself), provider)]

@@ -14,6 +14,7 @@ from smallmines.archive.catalogue import Windows, by_id, number_of
 from smallmines.archive.choice import NO_DATA, UNIDENTIFIED, Area, Choice, Rejected, outside, platform_of
 from smallmines.archive.providers import Provider
 from smallmines.archive.read import Source, sampled
+from smallmines.archive.reprocessed import TOLERANCE
 from smallmines.archive.signing import ABSENT
 from smallmines.archive.sources import Claim, grid_notes, header_of, read_checked
 from smallmines.core.errors import UserError
@@ -53,15 +54,13 @@ def choose_sentinel1(
     """
     orbit_by_id = {item.id: orbit for item in items if (orbit := orbit_of(item)) is not None}
     items = rejected.sieve(items, lambda item: None if item.id in orbit_by_id else UNIDENTIFIED[1])
-    last = {(platform_of(item), item.datetime, *orbit_by_id[item.id]): item.id for item in items}
-    latest = {item.id: last[platform_of(item), item.datetime, *orbit_by_id[item.id]] for item in items}
-    items = rejected.sieve(
-        items, lambda item: None if latest[item.id] == item.id else f"superseded by {latest[item.id]}: the same acquisition"
-    )
+    allowed = [item for item in items if _is_allowed(orbit_by_id[item.id], settings)]
+    rejected.update(_superseded(allowed, orbit_by_id, provider, area))
+    items = [item for item in items if item.id not in rejected]
     measured = {
         orbit: _passes([item for item in items if orbit_by_id[item.id] == orbit], provider, windows, area)
         for orbit in sorted({orbit_by_id[item.id] for item in items})
-        if settings.orbit_state in ("auto", orbit[0]) and settings.relative_orbit in (None, orbit[1])
+        if _is_allowed(orbit, settings)
     }
     orbits = _ranked(measured)
     if not orbits:
@@ -90,6 +89,32 @@ def choose_sentinel1(
         for item in members:
             entries.append(Sentinel1Entry(item.id, len(entries) + 1, name, rank, item.datetime, platform_of(item), *best))
     return Choice(entries, tuple(datatakes), tuple(notes), orbits[0], tuple(orbits))
+
+
+def _is_allowed(orbit: tuple[str, int], settings: SearchSentinel1) -> bool:
+    return settings.orbit_state in ("auto", orbit[0]) and settings.relative_orbit in (None, orbit[1])
+
+
+def _superseded(items: Sequence[Item], orbit_by_id: Mapping[str, tuple[str, int]], provider: Provider, area: Area) -> dict[str, str]:
+    """Return reasons for items that show nothing which later processings of the same second and orbit do not show, by id.
+
+    Slices of a pass whose catalogue states only the day have the same second, too, and complement each other.
+    """
+    groups: dict[tuple[Any, ...], list[Item]] = {}
+    for item in sorted(items, key=lambda item: item.id, reverse=True):
+        groups.setdefault((platform_of(item), item.datetime, *orbit_by_id[item.id]), []).append(item)
+    reasons = {}
+    for members in groups.values():
+        kept: list[str] = []
+        shown = np.zeros(area.cells.shape, bool)
+        for item in members if len(members) > 1 else ():
+            pixels = _with_data(item, provider, area) & area.cells
+            if kept and (pixels & ~shown).sum() <= TOLERANCE * pixels.sum():
+                reasons[item.id] = f"superseded by {' and '.join(kept)}: the same acquisition and the same ground"
+            else:
+                kept.append(item.id)
+                shown |= pixels
+    return reasons
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -43,7 +44,7 @@ class Scenes:
         """Read nothing yet. `products` is by item id."""
         self.products, self.provider, self.settings, self.area = products, provider, settings, area
         self.notes: list[str] = []
-        self._read: dict[str, NDArray[np.uint8]] = {}
+        self._read: dict[str, bytes] = {}  # compressed, since a year of a large area has hundreds of items of some MB
 
     def classes(self, item: Item) -> NDArray[np.uint8]:
         """Return the scene classes of an item, 0 = no data, (row, column). Without a cloud mask all that has data is vegetation.
@@ -54,14 +55,15 @@ class Scenes:
         Raises:
             UserError: a file is missing, refused, or not what the catalogue says.
         """
-        if item.id not in self._read:
-            if self.settings.clouds == "scl":
-                classes = self.numbers(item, SCL)
-                classes[~self._sampled(item)] = 0
-            else:
-                classes = (self.numbers(item, "B02") > 0) * np.uint8(VEGETATION)
-            self._read[item.id] = classes
-        return self._read[item.id]
+        if item.id in self._read:
+            return np.frombuffer(zlib.decompress(self._read[item.id]), np.uint8).reshape(self.area.cells.shape)
+        if self.settings.clouds == "scl":
+            classes = self.numbers(item, SCL)
+            classes[~self._sampled(item)] = 0
+        else:
+            classes = (self.numbers(item, "B02") > 0) * np.uint8(VEGETATION)
+        self._read[item.id] = zlib.compress(classes.tobytes(), 1)
+        return classes
 
     def pixels(self, item: Item) -> NDArray[np.bool_] | None:
         """Return where an item has data, (row, column); None where its file is not there."""
@@ -72,10 +74,10 @@ class Scenes:
                 raise
             return None
 
-    def forget(self, items: Iterable[Item]) -> None:
-        """Free what was read of items."""
-        for item in items:
-            self._read.pop(item.id, None)
+    def forget(self, names: Iterable[str]) -> None:
+        """Free what was read of items, by their ids."""
+        for name in names:
+            self._read.pop(name, None)
 
     def numbers(self, item: Item, band: str) -> NDArray[Any]:
         """Read a band on the area's grid, nearest."""
@@ -114,6 +116,7 @@ def choose_sentinel2(items: list[Item], provider: Provider, settings: SearchSent
     items = rejected.sieve(items, lambda item: undeclared(item, products[item.id].baseline, provider))
     scenes = Scenes(products, provider, settings, area)
     items, complementary = drop_reprocessed(items, products, area, scenes.pixels, rejected)
+    scenes.forget(rejected)
     items = rejected.sieve(items, lambda item: _cloudy(item, settings.max_cloud_cover))
     by_name = {item.id: item for item in items}
     datatakes = _datatakes(items, scenes)
@@ -187,7 +190,7 @@ def _datatakes(items: Sequence[Item], scenes: Scenes) -> list[Sentinel2Datatake]
     datatakes = []
     for name, members in by_datatake.items():
         clear, covered, haze = seen_by(members, scenes)
-        scenes.forget(members)
+        scenes.forget(item.id for item in members)
         cover = [value for item in members if (value := number_of(item.properties.get("eo:cloud_cover"))) is not None]
         datatakes.append(
             Sentinel2Datatake(

@@ -51,8 +51,8 @@ def coverage(
         grid: `grid/grid.json`.
         cache: cache of pixels.
         settings: of `fetch`, by sensor.
-        output: JSON: {"<year>/<sensor>": {"provider", "fallback", "scenes", "blocks": {block: share}, "cells": scenes over each cell by
-            tile id, "why_rejected", "files", "cached", "bytes"}}; shares by footprint, to six digits.
+        output: JSON: {"<year>/<sensor>": {"provider", "fallback", "scenes", "blocks": {block: share}, "with_data": see `with_data`,
+            "cells": scenes over each cell by tile id, "why_rejected", "files", "cached", "bytes"}}; shares by footprint, to six digits.
     """
     lattice = read_lattice(grid)
     area = area_of(lattice)
@@ -69,6 +69,7 @@ def coverage(
             "fallback": manifest.fallback.instead_of if manifest.fallback else None,
             "scenes": len(manifest.chosen),
             "blocks": {block: round(float((scenes[blocks == number] > 0).mean()), 6) for number, block in enumerate(lattice.windows, 1)},
+            "with_data": with_data(manifest),
             "cells": _cells(lattice, scenes),
             "why_rejected": why_rejected(manifest.rejected),
             "files": len(files),
@@ -97,6 +98,11 @@ def require_coverage(coverage_json: str | Path, minimum: float, output: str | Pa
         for block, share in row["blocks"].items()
         if share < minimum
     ]
+    short += [
+        f"{name}: the pixels of {row['scenes']} scenes of {row['provider']} have data on {100 * row['with_data']:.1f} % of the area at most"
+        for name, row in summary.items()
+        if row["with_data"] is not None and row["with_data"] < minimum
+    ]
     if short:
         raise UserError(
             f"scenes over {100 * minimum:g} % of every block (minimum_coverage), before anything is downloaded",
@@ -105,6 +111,16 @@ def require_coverage(coverage_json: str | Path, minimum: float, output: str | Pa
             "shrink the area, or lower minimum_coverage: uncovered ground becomes nodata",
         )
     write_json(output, {name: min(row["blocks"].values()) for name, row in summary.items()})
+
+
+def with_data(manifest: Manifest) -> float | None:
+    """Return the largest share of the area on which the chosen datatakes can have data together, by the pixels that the search sampled.
+
+    Each has a share of its own, and together they have at most the sum. None for elevation, whose pixels the search does not read.
+    """
+    if manifest.datatakes is None:
+        return None
+    return round(min(1.0, sum(take.covered_share for take in manifest.datatakes if take.rank)), 6)
 
 
 def scenes_over(items: Sequence[ManifestItem], geobox: GeoBox) -> NDArray[np.uint16]:

@@ -13,9 +13,9 @@ from smallmines.archive.choice import Area
 from smallmines.archive.signing import ABSENT
 from smallmines.core.errors import UserError
 from smallmines.core.log import logger
+from smallmines.core.product import OFFSET
 from smallmines.sensors.haze import BANDS, LEAST_DATES, hazy
 from smallmines.sensors.manifest import Item, Sentinel2Datatake
-from smallmines.sensors.radiometry import OFFSET
 from smallmines.sensors.scl import SCL, clear_mask
 from smallmines.settings.search import SearchSentinel2
 

@@ -68,7 +68,7 @@ def read_asset(item: str, band: str, href: str, provider: Provider, work: Callab
             raise UserError(
                 f"a readable raster for {item} {band} at {href}",
                 str(error.__cause__ or error).replace("\n", " "),
-                "restore the file, or remove the item from the catalogue, and run again",
+                "restore the file, or leave the item out (`exclude_items` of the sensor in the config file), and run again",
             ) from error
     for attempt in range(1, ATTEMPTS + 1):
         try:

@@ -130,12 +130,13 @@ def refusal(thing: str, error: BaseException, provider: Provider) -> UserError:
             f"{thing} of the provider {provider.name}",
             message,
             "the catalogue names a file that is not there: run again later, or leave the item out "
-            "(an edited copy of the manifest in resources/user/<run>/manifests/ takes the place of the search)",
+            "(`exclude_items` of the sensor in the config file)",
         )
     return UserError(
         f"a readable {thing} of the provider {provider.name}",
         message,
-        "run again (what is in the cache stays); where it fails again restore the file, or leave the item out",
+        "run again (what is in the cache stays); where it fails again restore the file, or leave the item out "
+        "(`exclude_items` of the sensor in the config file)",
     )
 
 

@@ -82,9 +82,16 @@ def _links(document: Document, place: str, relation: str) -> Iterator[str]:
         href = link.get("href")
         if not isinstance(href, str) or not href or "\0" in href:
             raise UserError(f"an address of each link `{relation}` in {place}", f"{href!r}", MEND)
-        if is_remote(href):
-            yield href
-        elif is_remote(place):
-            yield urljoin(place, href)
-        else:
-            yield os.path.normpath(os.path.join(os.path.dirname(place), local_path(href)))
+        yield absolute(href, place)
+
+
+def absolute(href: str, place: str | None) -> str:
+    """Return the address or absolute path that an href in the file at `place` means; without a place, and `/vsi…` and VRT, as it is.
+
+    `pystac` takes `#` and `?` in local paths for parts of an address, so it is not asked.
+    """
+    if place is None or not href or is_remote(href) or href.startswith(("/vsi", "<")):
+        return href
+    if is_remote(place):
+        return urljoin(place, href)
+    return os.path.normpath(os.path.join(os.path.dirname(place), local_path(href)))

@@ -32,7 +32,7 @@ def compare(
     ] = None,
     config: Annotated[
         Path | None,
-        typer.Option("--config", help="Configuration of our run, from which imported labels are known.", exists=True, dir_okay=False),
+        typer.Option("--config", help="Configuration of our run, from which imported labels are known."),
     ] = None,
     folder: Annotated[
         Path | None, typer.Option("--out", help="Folder of table, figures and maps; default: compare, or results/<run>/compare.")
@@ -131,7 +131,7 @@ def _places(patches: Sequence[Patch]) -> pd.DataFrame:
 
 
 def _show_patches(years: dict[str, Any], out: Output) -> None:
-    from smallmines.compare.differences import offset_between
+    from smallmines.compare.radiometry import offset_between, offsets_in_words
 
     grid = ("tiles", "exact", "shifted", "other", "only_ours", "only_published")
     tiles = [
@@ -155,8 +155,8 @@ def _show_patches(years: dict[str, Any], out: Output) -> None:
         out.table("Mining in % of a tile", shares, "class_share")
     for year, values in years.items():
         if offset := offset_between(values["bands"]):
-            which = "ours" if offset > 0 else "the published"
-            out.message(f"{year}: only {which} carry the +1000 offset of the digital numbers (sentinel2.radiometry)")
+            sides = {side: values[f"offset_{side}"] for side in ("ours", "published")}
+            out.message(f"{year}: {offsets_in_words(offset, sides)}")
         for name in ("ours", "published"):
             if count := values[f"s1_linear_{name}"]:
                 out.message(f"{year}: Sentinel-1 of {count} tiles of {name} was linear power, compared in dB")

@@ -17,9 +17,7 @@ Folder = Annotated[
 
 def doctor(
     folder: Folder,
-    config: Annotated[
-        Path | None, typer.Option("--config", help="Configuration with limits of its own (section doctor).", exists=True, dir_okay=False)
-    ] = None,
+    config: Annotated[Path | None, typer.Option("--config", help="Configuration with limits of its own (section doctor).")] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Folder for doctor.json and doctor.html; empty: written nowhere.")] = None,
     threads: Annotated[int, typer.Option("--threads", min=1, help="Processes that read.")] = 2,
     strict: Annotated[bool, typer.Option("--strict", help="Warnings count as errors.")] = False,

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smallmines.compare.pairs import Pair, Patch
+from smallmines.compare.radiometry import LEVELS, levels_of_image, offset_of_levels
 from smallmines.core import raster
 from smallmines.core.errors import UserError
-from smallmines.core.product import BANDS, IMAGE_NODATA, MASK_NODATA, PATCH_BANDS, S1, S2, S2_BANDS
-from smallmines.sensors.radiometry import OFFSET
+from smallmines.core.product import BANDS, IMAGE_NODATA, MASK_NODATA, PATCH_BANDS, S1, S2
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,9 +27,6 @@ Origin = Callable[[Pair], str]
 
 WRAPPED_NODATA = 55537.0
 """65536 − 9999: nodata converted to an unsigned integer, present in a build of the released dataset."""
-
-OFFSET_SLACK = 150.0
-"""DN by which the biases of the ten bands may differ from ±1000 and still be explained by the offset of the radiometry."""
 
 
 def compare_pairs(pairs: Sequence[Pair], origin: Origin, threads: int = 2, on_progress: Callable[[], None] = lambda: None) -> pd.DataFrame:
@@ -66,9 +63,10 @@ def compare_pair(pair: Pair) -> dict[str, Any]:
     Returns:
         tile_id, published_id, year, left, top (of our tile), match, dx, dy, overlap; per band `<band>_n` (pixels where both have data),
         `_bias`, `_mae`, `_rmse`, `_max` (largest absolute), `_equal` (share of equal pixels); `s1_ours`, `s1_published` (`dB`, or
-        `linear`, which is converted to dB); image_nodata_ours, image_nodata_published (share of pixels in which only that
-        image lacks Sentinel-2 data); both, only_ours, only_published, neither (pixels by which masks have mining, where both are 0 or 1);
-        iou (NaN without mining in either); ours_percent, published_percent (mining in each whole tile), percent_difference.
+        `linear`, which is converted to dB); the columns `LEVELS` of each side; image_nodata_ours, image_nodata_published (share of pixels
+        in which only that image lacks Sentinel-2 data); both, only_ours, only_published, neither (pixels by which masks have mining,
+        where both are 0 or 1); iou (NaN without mining in either); ours_percent, published_percent (mining in each whole tile),
+        percent_difference.
         Numbers are NaN where `match` is `other` or an image or mask is missing.
     """
     row: dict[str, Any] = {
@@ -164,6 +162,7 @@ def read_mask(patch: Patch) -> NDArray[np.uint8]:
 def _images(pair: Pair, parts: Parts | None) -> dict[str, Any]:
     measures = ("n", "bias", "mae", "rmse", "max", "equal")
     row: dict[str, Any] = {f"{band}_{name}": 0 if name == "n" else np.nan for band in PATCH_BANDS for name in measures}
+    row |= {f"{name}_{side}": np.nan for name in LEVELS for side in ("ours", "published")}
     row |= {"s1_ours": "", "s1_published": "", "image_nodata_ours": np.nan, "image_nodata_published": np.nan}
     if pair.ours.image is None or pair.published.image is None:
         return row
@@ -172,6 +171,9 @@ def _images(pair: Pair, parts: Parts | None) -> dict[str, Any]:
     if parts is None:
         return row
     ours, published = ours[:, *parts[0]], published[:, *parts[1]]
+    for side, image in (("ours", ours), ("published", published)):
+        if (levels := levels_of_image(image[S2])) is not None:
+            row |= {f"{name}_{side}": value for name, value in zip(LEVELS, levels, strict=True)}
     difference = ours - published
     valid = np.isfinite(difference)
     count = valid.sum(axis=(1, 2))
@@ -221,7 +223,8 @@ def pooled(rows: pd.DataFrame) -> dict[str, Any]:
 
     Returns:
         tiles, exact, shifted, other (tiles by match), shift (dx, dy of the shifted tiles, the median), bands (by name: unit, bias, mae,
-        rmse, max, equal; None without pixels), s1_linear_ours, s1_linear_published (tiles), mask (see `mask_agreement`), class_share
+        rmse, max, equal; None without pixels), offset_ours, offset_published (of Sentinel-2 by its pixels in DN; None: undecided),
+        s1_linear_ours, s1_linear_published (tiles), mask (see `mask_agreement`), class_share
         (mean % by tile: ours, published, difference, mean_absolute; None without masks).
     """
     bands = {}
@@ -241,6 +244,7 @@ def pooled(rows: pd.DataFrame) -> dict[str, Any]:
         **{name: int((rows["match"] == name).sum()) for name in ("exact", "shifted", "other")},
         "shift": [float(moved["dx"].median()), float(moved["dy"].median())] if len(moved) else None,
         "bands": bands,
+        **{f"offset_{side}": offset_of_levels(_levels(rows, side)) for side in ("ours", "published")},
         **{f"s1_linear_{side}": int((rows[f"s1_{side}"] == "linear").sum()) for side in ("ours", "published")},
         "mask": mask_agreement(rows),
         "class_share": {
@@ -254,17 +258,8 @@ def pooled(rows: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def offset_between(bands: Mapping[str, Mapping[str, Any]]) -> int:
-    """Return +1000 where only our digital numbers have the offset, −1000 where only the published have it, else 0.
-
-    Args:
-        bands: as `pooled` returns them.
-    """
-    biases = [bands[name]["bias"] for name in S2_BANDS]
-    for offset in (OFFSET, -OFFSET):
-        if all(bias is not None and abs(bias - offset) < OFFSET_SLACK for bias in biases):
-            return offset
-    return 0
+def _levels(rows: pd.DataFrame, side: str) -> NDArray[np.float64]:
+    return rows[[f"{name}_{side}" for name in LEVELS]].to_numpy(np.float64)
 
 
 def mask_agreement(rows: pd.DataFrame) -> dict[str, Any]:

@@ -25,9 +25,9 @@ from numpy.typing import NDArray
 
 from smallmines.compare.differences import read_image
 from smallmines.compare.pairs import Patch
+from smallmines.compare.radiometry import levels_in_words, levels_of_image, offset_of_levels
 from smallmines.core.errors import UserError
-from smallmines.core.product import PATCH_BANDS, S2_BANDS
-from smallmines.sensors.radiometry import PROVES_NONE, SUGGESTS_OFFSET, quantile_of
+from smallmines.core.product import OFFSET, PATCH_BANDS, S2_BANDS
 
 Floats = NDArray[np.float64]
 
@@ -142,7 +142,7 @@ class Clues:
 
     def __init__(self) -> None:
         """Start without images."""
-        self.histograms: dict[str, NDArray[np.int64]] = {}
+        self.levels: dict[str, list[tuple[float, float, float]]] = {}
         self.residuals: list[Floats] = []
         self.integer_scores: list[Floats] = []
         self.constant: list[float] = []
@@ -152,9 +152,8 @@ class Clues:
     def add(self, image: Floats, year: str) -> None:
         """Add an image, (13, row, column), NaN = no data; bands with gaps are used for the radiometry only."""
         s2, s1, dem = image[: len(S2_BANDS)], image[len(S2_BANDS) : -1], image[-1]
-        for counts, band in zip(self.histograms.setdefault(year, np.zeros((len(s2), 65536), np.int64)), s2, strict=True):
-            valid = band[np.isfinite(band)]
-            counts += np.bincount(valid.clip(0, 65535).round().astype(np.int64), minlength=65536)
+        if (levels := levels_of_image(s2)) is not None:
+            self.levels.setdefault(year, []).append(levels)
         if np.isfinite(s2).all():
             for name in BANDS_20M:
                 band = s2[PATCH_BANDS.index(name)]
@@ -171,21 +170,14 @@ class Clues:
             self.repeats.append(repeats(dem))
 
     def radiometry(self) -> Answer:
-        """Decide between `dn_plus1000` and `dn_harmonised` by the darkest pixels."""
+        """Decide between `dn_plus1000` and `dn_harmonised` by dark ground and vegetation, whose levels show the offset."""
         key = "sentinel2.radiometry"
-        darkest = {}
-        for year, histograms in sorted(self.histograms.items()):
-            if lowest := [value for value in (quantile_of(counts) for counts in histograms) if value is not None]:
-                darkest[year] = min(lowest)
-        if not darkest:
+        if not self.levels:
             return Answer(key, UNDECIDED, "no Sentinel-2 pixels")
-        evidence = f"darkest 0.1-percentile of the ten bands: {', '.join(f'{value} in {year}' for year, value in darkest.items())} "
-        evidence += f"(below {PROVES_NONE}: no offset; from {SUGGESTS_OFFSET}: +1000)"
-        values = {
-            "dn_harmonised" if value < PROVES_NONE else "dn_plus1000" if value >= SUGGESTS_OFFSET else UNDECIDED
-            for value in darkest.values()
-        }
-        return Answer(key, values.pop() if len(values) == 1 else UNDECIDED, evidence)
+        by_year = {year: np.array(levels) for year, levels in sorted(self.levels.items())}
+        offsets = {offset_of_levels(levels) for levels in by_year.values()}
+        value = "dn_harmonised" if offsets == {0} else "dn_plus1000" if offsets == {OFFSET} else UNDECIDED
+        return Answer(key, value, "; ".join(f"offset in {year}: {levels_in_words(levels)}" for year, levels in by_year.items()))
 
     def resampling(self) -> Answer:
         """Infer the resampling of the 20 m bands from the residual of each method."""

@@ -26,6 +26,7 @@ from smallmines.core.product import S2_BANDS
 from smallmines.core.raster import opened, strips
 from smallmines.sensors.manifest import Entry
 from smallmines.sensors.manifest_files import read_list
+from smallmines.sensors.radiometry import VERDICT_TAG, jump_of
 
 SQUARE = 256
 """Side of a square in px."""
@@ -66,10 +67,12 @@ def compare_years(
         images: `s2.tif` of each year.
         clear_paths: `clear.tif` of each year.
         fetched: `fetched/<year>/<block>/s2.json` of each year, which names the provider.
-        output: JSON: [{"years", "providers", "shift_px": {"x", "y"} or None, "squares", "level_dn": {band: difference} or None}].
+        output: JSON: [{"years", "providers", "verdicts", "shift_px": {"x", "y"} or None, "squares", "level_dn": {band: difference} or
+            None}].
 
     Raises:
-        UserError: years of different providers are shifted by more than `MOST_SHIFT` or differ by more than `MOST_LEVEL`.
+        UserError: years of different providers are shifted by more than `MOST_SHIFT` or differ by more than `MOST_LEVEL`, or years of
+            which one has an unproved offset differ by it.
     """
     providers = [read_list(path, Entry).provider for path in fetched]
     comparisons = []
@@ -77,10 +80,12 @@ def compare_years(
         with opened(images[first]) as a, opened(images[second]) as b, opened(clear_paths[first]) as c, opened(clear_paths[second]) as d:
             shifts = [shift for window in squares(a.shape) if (shift := _shift_in((a, b), (c, d), window)) is not None]
             level = _level((a, b), (c, d))
+            verdicts = [image.tags().get(VERDICT_TAG, "undecided") for image in (a, b)]
         median = np.median(np.array(shifts), axis=0).round(3).tolist() if shifts else None
         comparison = {
             "years": [years[first], years[second]],
             "providers": [providers[first], providers[second]],
+            "verdicts": verdicts,
             "shift_px": None if median is None else {"x": median[1], "y": median[0]},
             "squares": len(shifts),
             "level_dn": level,
@@ -94,7 +99,7 @@ def compare_years(
 
 
 def _check_alike(comparison: dict[str, Any]) -> None:
-    """Check a comparison against the limits; warn only where both years come from one provider."""
+    """Check a comparison against the limits; warn only where both years come from one provider and their level differs by no offset."""
     shift, level = comparison["shift_px"], comparison["level_dn"]
     largest_shift = max(abs(shift["x"]), abs(shift["y"])) if shift else 0.0
     largest_difference = max(abs(value) for value in level.values()) if level else 0.0
@@ -102,6 +107,12 @@ def _check_alike(comparison: dict[str, Any]) -> None:
         return
     text = f"shift {shift} px, level {level} DN"
     years, providers = comparison["years"], comparison["providers"]
+    if level and jump_of(list(level.values())) and comparison["verdicts"] != ["proved", "proved"]:
+        raise UserError(
+            f"one radiometric level in {' and '.join(years)}, whose offsets are {' and '.join(comparison['verdicts'])}",
+            f"a difference of {np.median(list(level.values())):+.0f} DN in all ten bands, which is the offset of Sentinel-2",
+            "find out in which year items have another offset than they declare (stats.json of the composites), and leave them out",
+        )
     if providers[0] == providers[1]:
         logger.warning("%s and %s differ: %s", *years, text)
         return

@@ -35,17 +35,18 @@ from smallmines.composite.observations import (
     without_haze,
 )
 from smallmines.composite.seams import SEVERAL, seams
+from smallmines.composite.verdicts import Judged, OffsetEvidence
 from smallmines.core.errors import UserError
 from smallmines.core.files import write_json
 from smallmines.core.log import logger
-from smallmines.core.product import S2_BANDS
+from smallmines.core.product import OFFSET, S2_BANDS
 from smallmines.core.raster import created, opened, require_grid, strips
 from smallmines.core.software import TAG, of_rasters
 from smallmines.grid.lattice import read_lattice
 from smallmines.sensors.haze import LEAST_DATES
 from smallmines.sensors.manifest import FetchedItem, Scene, Sentinel2Entry
 from smallmines.sensors.manifest_files import read_cached, read_fetched
-from smallmines.sensors.radiometry import OFFSET, DarkPixels, check_offset, require_one_offset, to_radiometry
+from smallmines.sensors.radiometry import require_one_offset, to_radiometry
 from smallmines.sensors.scl import SCL, cloud_reach
 from smallmines.settings.sentinel2 import Sentinel2
 
@@ -73,14 +74,14 @@ def composite(
         minimum_coverage: minimum share of the block's own pixels that some datatake observes.
 
     Raises:
-        UserError: `native` with mixed offsets, a baseline that the pixels contradict, no scene or more than 254, or a limit of `limits`.
+        UserError: `native` with mixed offsets, no scene or more than 254, a limit of `limits`, or see `OffsetEvidence.judge`.
     """
     lattice = read_lattice(grid)
     geobox, own = lattice.block(block), lattice.own(block)
     fetched_list = read_fetched(fetched, Sentinel2Entry)
     entries = [item.entry for item in fetched_list.items]
     _check_usable(entries, settings)
-    pixels = {entry.id: DarkPixels(len(S2_BANDS)) for entry in entries}
+    evidence = OffsetEvidence(entries)
     offset = OFFSET if settings.radiometry == "dn_plus1000" or (settings.radiometry == "native" and entries[0].offset) else 0
     datatakes = list({entry.rank: entry.datatake for entry in entries}.values())
     counts = PixelCounts(own, lattice.tile_size, offset, len(datatakes))
@@ -94,14 +95,16 @@ def composite(
         values = {"VALUES": "0 not clear, 1 clear, 2 clear because stable"}
         clear = stack.enter_context(created(outputs["clear_mask"], geobox, "uint8", None, ["clear"], tags | values))
         for strip in strips(tuple(geobox.shape)):
-            takes = list(_observations(entries, sources, strip, geobox, settings, pixels))
+            takes = list(_observations(entries, sources, strip, geobox, settings, evidence))
             done, kept = _choose(strip, takes, settings, counts, looks_for_haze=haze == CORRECTED)
             image.write(done.dn, window=strip)
             source.write(done.source, 1, window=strip)
             clear.write(np.where(kept, KEPT, done.grade == CLEAR).astype(np.uint8), 1, window=strip)
+            evidence.add_composite(done.dn)
         findings = check_sentinel2(block, counts, {entry.index: entry.id for entry in entries}, minimum_coverage)
-        verdicts = {entry.id: check_offset(entry.id, entry.baseline, entry.offset, pixels[entry.id]) for entry in entries}
-        stats = _stats(entries, counts.by_grade, verdicts) | counts.kept_pixels(lattice, block)
+        judged = evidence.judge(counts.by_grade[CLOUDY:].sum(axis=0), settings.radiometry, settings.undecided)
+        image.update_tags(**judged.tags)
+        stats = _stats(entries, counts.by_grade, judged) | counts.kept_pixels(lattice, block)
         if haze == CORRECTED and not counts.assessed:
             haze = UNASSESSED
             for raster in (image, source, clear):
@@ -145,14 +148,14 @@ def _observations(
     strip: Window,
     geobox: GeoBox,
     settings: Sentinel2,
-    pixels: Mapping[str, DarkPixels],
+    evidence: OffsetEvidence,
 ) -> Iterator[Surface]:
-    """Yield the datatakes of a strip in rank order, and add the pixels of each item to its statistics.
+    """Yield the datatakes of a strip in rank order, and add the pixels of each item to the evidence.
 
     Args:
         entries: items in rank order.
         sources: open files by item and band.
-        pixels: statistics by item.
+        evidence: of the offset.
     """
     reach = cloud_reach(settings.cloud_dilation_px, settings.cloud_opening_px, geobox)
     margin = reach[2]
@@ -169,7 +172,7 @@ def _observations(
                 classes.append(read_cached(files[SCL], wide))
                 scl = classes[-1][margin : margin + strip.height, margin : margin + strip.width]
                 valid &= scl > 0  # class 0 is no data, whatever the bands hold
-            pixels[entry.id].add(dn, valid, scl)
+            evidence.add(entry, dn, valid, scl)
             parts.append((entry.index, to_radiometry(dn, entry.offset, settings.radiometry), valid))
         yield mosaic(parts, classes or None, settings.masked_classes, reach)
 
@@ -208,13 +211,8 @@ def _check_usable(entries: Sequence[Sentinel2Entry], settings: Sentinel2) -> Non
 
 
 def _tags(entries: Sequence[Sentinel2Entry], settings: Sentinel2) -> dict[str, str]:
-    return {
-        "RADIOMETRY": settings.radiometry,
-        "METHOD": settings.method,
-        "CLOUDS": settings.clouds,
-        "UNCLEAR": settings.unclear,
-        **_names(entries),
-    }
+    tags = {"RADIOMETRY": settings.radiometry, "METHOD": settings.method, "CLOUDS": settings.clouds, "UNCLEAR": settings.unclear}
+    return tags | _names(entries)
 
 
 def _names(scenes: Sequence[Scene | Sentinel2Entry]) -> dict[str, str]:
@@ -226,12 +224,12 @@ def _names(scenes: Sequence[Scene | Sentinel2Entry]) -> dict[str, str]:
     }
 
 
-def _stats(entries: Sequence[Sentinel2Entry], counts: NDArray[np.int64], verdicts: Mapping[str, Any]) -> dict[str, Any]:
+def _stats(entries: Sequence[Sentinel2Entry], counts: NDArray[np.int64], judged: Judged) -> dict[str, Any]:
     """Return shares of the block's own pixels.
 
     Args:
         counts: pixels by grade and index of the scene.
-        verdicts: see `check_offset`, by item.
+        judged: verdicts on the radiometry of the items.
     """
     total = int(counts.sum())
     used = counts[CLOUDY:].sum(axis=0)
@@ -240,7 +238,7 @@ def _stats(entries: Sequence[Sentinel2Entry], counts: NDArray[np.int64], verdict
     def share(number: int) -> float:
         return round(int(number) / total, 6)
 
-    return {
+    return judged.block | {
         "pixels": total,
         "nodata_share": share(counts[NONE].sum()),
         "unclear_share": share(counts[CLOUDY:CLEAR].sum()),
@@ -248,7 +246,7 @@ def _stats(entries: Sequence[Sentinel2Entry], counts: NDArray[np.int64], verdict
         "several_share": share(used[SEVERAL]),
         "scenes": [
             {key: getattr(entry, key) for key in ("id", "index", "datatake", "rank", "baseline", "offset")}
-            | {"share": share(used[entry.index]), "pixels_say": verdicts[entry.id]}
+            | {"share": share(used[entry.index]), **judged.items[entry.id]}
             for entry in entries
         ],
     }

@@ -5,17 +5,20 @@ from __future__ import annotations
 from pydantic import Field
 
 from smallmines.config.section import Section
+from smallmines.core.product import PROVES_NONE, SUGGESTS_OFFSET
 
 
 class Doctor(Section):
     """Limits of the doctor's checks. Each description gives the check and the reason for the limit."""
 
     no_offset_below: float = Field(
-        800,
+        PROVES_NONE,
         description="DN. A patch has no offset of 1000 (baseline 04.00) where the lowest 0.1-percentile of its ten bands is below this. "
         "Without the offset, the darkest band of a patch has 3 to 330, and 584 on average over vegetation.",
     )
-    offset_above: float = Field(900, description="DN. A patch counts as having the offset where that percentile is not below this.")
+    offset_above: float = Field(
+        SUGGESTS_OFFSET, description="DN. A patch counts as having the offset where that percentile is not below this."
+    )
     reflectance_below: float = Field(
         50, description="DN. A lower median of B08 is no digital number of land, but reflectance from 0 to 1 or from 0 to 10."
     )

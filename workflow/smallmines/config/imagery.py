@@ -60,6 +60,11 @@ class Sentinel2(Archive):
         description="`dn_plus1000`: DN = 10000·reflectance + 1000 as in the released dataset. `dn_harmonised`: "
         "DN = 10000·reflectance. `native`: as delivered; baselines with and without offset must not be mixed.",
     )
+    undecided: Literal["warn", "stop"] = Field(
+        "warn",
+        description="Where neither the pixels nor the product's metadata confirm whether an item has the offset of 1000, but only a "
+        "name or the catalogue says so: `warn` in tags, index, card, report and doctor, or `stop`.",
+    )
     method: Literal["best_scene", "earliest", "least_cloudy", "median"] = Field(
         "best_scene",
         description="Order of datatakes; gaps of one are filled from the next. `best_scene`: by clear share of the AOI. "

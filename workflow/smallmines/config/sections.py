@@ -218,7 +218,7 @@ class Gates(Section):
 class Labels(Section):
     """People's work on the labels (`smallmines labels`, docs/labelling.md)."""
 
-    annotators: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.@-]*$")], ...] = Field(
+    annotators: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,39}$")], ...] = Field(
         ("A01", "A02"), min_length=1, description="Codes of the annotators who share the queue. Only codes are published."
     )
     queue: Queue = Field(default_factory=Queue, description="The review queue.")

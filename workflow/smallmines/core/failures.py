@@ -12,8 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from smallmines.core.errors import UserError
-from smallmines.core.files import WRITE_FAILED, remedy
-from smallmines.core.readable import unreadable
+from smallmines.core.files import WRITE_FAILED
+from smallmines.core.readable import require_readable
 
 BROKEN = re.compile(r"input/output error|disk i/o error|stale file handle", re.IGNORECASE)
 """Messages where a disk or the server of a network folder fails."""
@@ -47,8 +47,10 @@ def explained(error: BaseException, inputs: Iterable[str | Path] = (), outputs: 
         return error
     if not isinstance(error, Exception):
         return None
-    for path, reason in unreadable(inputs):
-        return UserError(f"a readable file {path}", reason, remedy(path))
+    try:
+        require_readable(inputs)
+    except UserError as broken:
+        return broken
     return None
 
 

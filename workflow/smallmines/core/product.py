@@ -14,6 +14,16 @@ S2Band = Literal["B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B11", 
 S2_BANDS: tuple[str, ...] = get_args(S2Band)
 """Sentinel-2 bands of a patch, in order; B02, B03, B04 and B08 are 10 m bands, the others 20 m."""
 
+OFFSET = 1000
+"""Digital numbers that are added to 10000 · reflectance of Sentinel-2 since processing baseline 04.00."""
+
+PROVES_NONE = 800
+"""DN. A darkest percentile below this proves that there is no offset: no surface is darker than −2 % reflectance. Of real images
+without the offset, those that show the ground have 1 to 745."""
+
+SUGGESTS_OFFSET = 900
+"""DN. Lowest level of dark ground with the offset: without it real images have a 0.1-percentile of −52 at lowest."""
+
 
 @dataclass(frozen=True)
 class Band:

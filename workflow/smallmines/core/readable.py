@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def unreadable(paths: Iterable[str | Path]) -> Iterator[tuple[Path, str]]:
     """Yield the files that cannot be read to their end, with the reason. Of a folder, all files are read.
 
-    Rasters are decoded whole, tables of Parquet read, JSON parsed. Other kinds count as readable.
+    Rasters are decoded whole, tables of Parquet read, JSON parsed, and lines of text must end. Other kinds count as readable.
     """
     for path in map(Path, paths):
         files = sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else [path]
@@ -26,10 +26,19 @@ def unreadable(paths: Iterable[str | Path]) -> Iterator[tuple[Path, str]]:
                 yield file, reason
 
 
+def require_readable(paths: Iterable[str | Path]) -> None:
+    """Read files whose checksum is about to be published: it would vouch for what is left of a file.
+
+    Raises:
+        UserError: one cannot be read to its end, see `unreadable`.
+    """
+    for path, reason in unreadable(paths):
+        raise UserError(f"a readable file {path}", reason, remedy(path))
+
+
 def problem(path: Path) -> str:
     """Return why a file cannot be read to its end, empty where it can."""
-    checks = {".tif": _raster, ".jp2": _raster, ".parquet": _table, ".json": _json, ".geojson": _json}
-    check = checks.get(path.suffix)
+    check = CHECKS.get(path.suffix)
     return "" if check is None else _reason(check, path)
 
 
@@ -83,3 +92,23 @@ def _table(path: Path) -> None:
 
 def _json(path: Path) -> None:
     json.loads(path.read_text(encoding="utf-8"))
+
+
+def _text(path: Path) -> None:
+    content = path.read_text(encoding="utf-8")
+    if not content.endswith("\n"):
+        raise ValueError(f"its last line does not end ({len(content)} characters)")
+
+
+CHECKS: Mapping[str, Callable[[Path], None]] = {
+    ".tif": _raster,
+    ".jp2": _raster,
+    ".parquet": _table,
+    ".json": _json,
+    ".geojson": _json,
+    ".csv": _text,
+    ".md": _text,
+    ".sha256": _text,
+    "": _text,
+}
+"""Check of a kind of file by suffix. Every text that a rule writes ends with the end of a line."""

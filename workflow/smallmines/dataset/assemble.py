@@ -142,7 +142,7 @@ def read_list(path: str | Path) -> dict[str, str]:
     if not path.is_file():
         raise UserError(f"the checksum list {path}", "no such file", "run the rule `assemble` again")
     listed: dict[str, str] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
         checksum, _, name = line.partition("  ")
         if len(checksum) != 64 or not name or name in listed:
             raise UserError(

@@ -90,6 +90,11 @@ COLUMNS: Mapping[str, Column] = MappingProxyType(
         "scenes": Column("list", "Sentinel-2 products with a pixel in the image."),
         "baselines": Column("list", "Their processing baselines."),
         "radiometry": Column("text", "Radiometry of the Sentinel-2 bands: dn_plus1000, dn_harmonised or native."),
+        "radiometry_verdict": Column(
+            "text",
+            "What confirms that radiometry: proved (by dark pixels), declared (by the products' own metadata), undecided (by a product's "
+            "name or a catalogue alone).",
+        ),
         "image": Column("text", "Path of the image."),
         "mask": Column("text", "Path of the mask."),
         "image_sha256": Column("text", "SHA-256 of the image."),

@@ -18,6 +18,7 @@ from smallmines.core.log import logger
 from smallmines.core.product import IMAGE, IMAGE_NODATA, PATCH_BANDS
 from smallmines.dataset.stac import Windows
 from smallmines.labels.tables import PROVENANCES
+from smallmines.sensors.radiometry import VERDICTS
 from smallmines.settings.publish import Documents
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def band_statistics(images: Sequence[str | Path]) -> dict[str, dict[str, Any]]:
         `STEP`; empty without a valid pixel).
 
     Raises:
-        UserError: an image has other bands.
+        UserError: an image cannot be read or has other bands.
     """
     count, mean, square = (np.zeros(len(PATCH_BANDS)) for _ in range(3))
     low, high = np.full(len(PATCH_BANDS), np.inf), np.full(len(PATCH_BANDS), -np.inf)
@@ -152,6 +153,7 @@ def gather(sources: FactSources, about: Documents, run: str, country: str) -> di
         "resolution_m": size,
         "tile_size": side,
         "radiometry": " ".join(sorted(set(index["radiometry"]))),
+        "radiometry_verdicts": {name: int(number) for name in VERDICTS if (number := (index["radiometry_verdict"] == name).sum())},
         "tiles": int(index["tile_id"].nunique()),
         "patches": len(index),
         "area_km2": round(index["tile_id"].nunique() * side * side * size**2 / 1e6, 4),

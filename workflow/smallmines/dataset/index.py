@@ -27,6 +27,7 @@ from smallmines.dataset.assemble import read_list
 from smallmines.dataset.splits import read_splits
 from smallmines.grid.lattice import Lattice
 from smallmines.labels.tables import PROVENANCES, VALIDATED
+from smallmines.sensors.radiometry import VERDICT_TAG
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -95,8 +96,9 @@ def write_index(
         clear_share (of the pixels with Sentinel-2 data), share_<provenance> (of the labelled pixels), validated_share (of these,
         those that people looked at), year_overall_accuracy, year_users_accuracy, year_producers_accuracy (of the year's masks, the
         last two of mining; NaN where not measured), block_kappa, year_kappa (the lowest Cohen's κ of two people in the overlap; NaN
-        where not measured), scenes, baselines (lists of str), radiometry, image, mask (paths from the dataset's folder),
-        image_sha256, mask_sha256. The file has the columns of an item beside these (see `stac.flat`) and the geometry in degrees.
+        where not measured), scenes, baselines (lists of str), radiometry, radiometry_verdict, image, mask (paths from the
+        dataset's folder), image_sha256, mask_sha256. The file has the columns of an item beside these (see `stac.flat`) and the
+        geometry in degrees.
 
     Raises:
         UserError: a file is missing or on another grid, a label has an unknown provenance, a patch is not listed.
@@ -110,7 +112,9 @@ def write_index(
         names = [patch_path(kind, country, tile, str(year)) for tile, year in zip(rows["tile_id"], rows["year"], strict=True)]
         if unlisted := [name for name in names if name not in checksums]:
             raise UserError(
-                "a checksum of every patch", f"none of {len(unlisted)}, e.g. {unlisted[0]}", "run again with --forcerun assemble"
+                f"a checksum of every patch in {' '.join(map(str, sources.lists))}",
+                f"none of {len(unlisted)}, e.g. {unlisted[0]}",
+                "run again with --forcerun assemble",
             )
         rows[column], rows[f"{column}_sha256"] = names, [checksums[name] for name in names]
     label_quality = read_json(sources.label_quality)
@@ -139,7 +143,7 @@ def read_index(path: str | Path) -> gpd.GeoDataFrame:
 
     try:
         table = gpd.read_parquet(path)
-        rows = table[list(COLUMNS)]
+        rows = table[list(COLUMNS)].astype({"year": "int32", "row": "int64", "col": "int64", **dict.fromkeys(_NUMBERS, float)})
         west, south, east, north = np.array(table["proj:bbox"].tolist(), np.float64).reshape(-1, 4).T
         crs = table["proj:code"].iloc[0] or table["proj:wkt2"].iloc[0]
         squares = gpd.GeoDataFrame(rows, geometry=shapely.normalize(shapely.box(west, south, east, north)), crs=crs)
@@ -271,7 +275,7 @@ def _rows(cells: pd.DataFrame, counts: dict[str, NDArray[np.int64]], tags: Mappi
     table["validated_share"] = table[[f"share_{name}" for name in VALIDATED]].sum(axis=1, min_count=1).clip(upper=1)
     table["scenes"] = pd.Series([items for items, _ in sources], dtype=object)
     table["baselines"] = pd.Series([baselines for _, baselines in sources], dtype=object)
-    return table.assign(radiometry=tags.get("RADIOMETRY", ""))
+    return table.assign(radiometry=tags.get("RADIOMETRY", ""), radiometry_verdict=tags.get(VERDICT_TAG, ""))
 
 
 def _share(part: NDArray[np.int64], whole: NDArray[np.int64], scale: float) -> NDArray[np.float64]:
@@ -314,7 +318,21 @@ _NUMBERS = (
     *KAPPAS,
 )
 _PATHS = ("image", "mask", "image_sha256", "mask_sha256")
-COLUMNS = ("tile_id", "year", "block", "split", "row", "col", "released_id", *_NUMBERS, "scenes", "baselines", "radiometry", *_PATHS)
+COLUMNS = (
+    "tile_id",
+    "year",
+    "block",
+    "split",
+    "row",
+    "col",
+    "released_id",
+    *_NUMBERS,
+    "scenes",
+    "baselines",
+    "radiometry",
+    "radiometry_verdict",
+    *_PATHS,
+)
 """Columns of the index before the geometry, see `write_index`."""
 
 

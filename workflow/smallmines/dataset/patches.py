@@ -25,6 +25,7 @@ from smallmines.core.files import written
 from smallmines.core.log import logger
 from smallmines.core.product import CLASSES, IMAGE, IMAGE_NODATA, MASK, MASK_NODATA, S2_BANDS, PatchFormat, patch_name, patch_profile
 from smallmines.grid.lattice import Lattice
+from smallmines.sensors.radiometry import VERDICT_TAG
 
 
 @dataclass(frozen=True)
@@ -97,8 +98,7 @@ def write_images(composites: Composites, patches: PatchSet, folder: str | Path) 
         _replaced(folder) as beside,
     ):
         tags = {"CONFIG": patches.config, **_tags(s2, "S2_"), **_tags(s1, "S1_"), **_tags(dem, "DEM_")}
-        if "S2_RADIOMETRY" in tags:
-            tags["RADIOMETRY"] = tags.pop("S2_RADIOMETRY")
+        tags |= {key: tags.pop(f"S2_{key}") for key in ("RADIOMETRY", VERDICT_TAG) if f"S2_{key}" in tags}
         arrays = (
             (tile_id, window, image_array(*(source.read(window=window) for source in (s2, s1, dem)))) for tile_id, window in patches.tiles()
         )

@@ -65,7 +65,7 @@ def examine(root: str | Path, limits: Doctor, threads: int = 1, on_progress: Cal
     areas, contradicted = labels.contradictions(measured.pixels, threads)
     findings = [
         *structure.check(folder, measured),
-        *radiometry.check(measured, limits),
+        *radiometry.check(folder, measured, limits),
         *geometry.check(shifts, {group: tile_names(pairs) for group, pairs in by_group.items()}, limits),
         *labels.check(folder, measured, limits),
         *labels.check_contradictions(areas, contradicted, limits),

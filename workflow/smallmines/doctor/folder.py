@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from smallmines.core.errors import UserError
 from smallmines.core.files import read_json
-from smallmines.core.product import BUFFER, IMAGE, PATCH_NAME, SPLITS, parse_patch_name
+from smallmines.core.finding import Family, Finding
+from smallmines.core.product import IMAGE, PATCH_NAME, parse_patch_name
 from smallmines.dataset.split_files import YEAR, listed, read_rows
 from smallmines.doctor.locate import locate
 
@@ -96,7 +98,7 @@ def read_folder(root: str | Path) -> Folder:
     pairs = pairs.sort_values(["year", "tile"], ignore_index=True)
     unreadable: dict[str, str] = {}
     index = _read(root / "index.parquet", _read_index, unreadable)
-    labels, facts = (_read(root / name, read_json, unreadable) for name in ("labels.json", "facts.json"))
+    labels, facts = (_read(root / name, _read_document, unreadable) for name in ("labels.json", "facts.json"))
     return Folder(root, pairs, tuple(doubles), tuple(strange), index, _read_splits(root, unreadable), labels, facts, unreadable, part)
 
 
@@ -110,13 +112,36 @@ def _read(path: Path, reader: Any, unreadable: dict[str, str]) -> Any:
         return None
     try:
         return reader(path)
-    except (OSError, ValueError, KeyError, UserError) as error:
-        unreadable[path.name] = f"{error.found} (expected {error.expected})" if isinstance(error, UserError) else str(error).splitlines()[0]
+    except (OSError, ValueError, TypeError, LookupError, UserError) as error:
+        unreadable[path.name] = (
+            f"{error.found} (expected {error.expected})" if isinstance(error, UserError) else " ".join(str(error).split())[:300]
+        )
         return None
 
 
+def _read_document(path: Path) -> dict[str, Any]:
+    """Read a JSON file that holds an object.
+
+    Raises:
+        ValueError: it holds something else.
+    """
+    document = read_json(path)
+    if not isinstance(document, dict):
+        raise ValueError(f"a JSON {type(document).__name__} in place of an object")
+    return document
+
+
 def _read_index(path: Path) -> pd.DataFrame:
+    """Read index.parquet, of this workflow or similar.
+
+    Raises:
+        ValueError: numbers or lists are of another type.
+    """
     table = pd.read_parquet(path)
+    numbers = {str(name) for name in table if str(name).startswith("share_") or name in ("mining_percent", "validated_share")}
+    if "scenes" in table and not table["scenes"].map(lambda scenes: scenes is None or isinstance(scenes, list | np.ndarray)).all():
+        raise ValueError("the column scenes holds no lists")
+    table = table.astype(dict.fromkeys(sorted(numbers), float))
     return table.assign(tile_id=table["tile_id"].astype(str), year=table["year"].astype(int))
 
 
@@ -139,12 +164,21 @@ def _read_splits(root: Path, unreadable: dict[str, str]) -> pd.DataFrame | None:
     if not parts:
         return None
     splits: pd.DataFrame = pd.concat(parts, ignore_index=True)
-    odd = splits[~splits["year"].fillna("").str.fullmatch(YEAR) | ~splits["split"].isin([*SPLITS, BUFFER])]
+    odd = splits[~splits["year"].fillna("").str.fullmatch(YEAR) | splits["split"].eq("")]
     if len(odd):
         examples = [" ".join(map(str, row)) for row in odd.fillna("?").itertuples(index=False)]
         unreadable["the table of splits"] = f"{len(odd)} rows are no tile, year and split: {listed(examples)}"
     splits = splits.drop(index=odd.index)
     return splits.astype({"year": int})
+
+
+def of_known_form(family: Family, name: str, check: Callable[[], Iterable[Finding]]) -> list[Finding]:
+    """Return the findings of a check on a document, or one finding where the document has not the form that this workflow writes."""
+    try:
+        return list(check())
+    except (ValueError, TypeError, LookupError, AttributeError, UserError) as error:
+        found = error.found if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        return [family.error("form of a document", f"{name} in the form that this workflow writes", found, "write it again", (name,))]
 
 
 def texts(root: Path) -> Iterator[tuple[str, str]]:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from smallmines.core.finding import Family, Finding
+from smallmines.core.product import BUFFER, SPLITS
 from smallmines.dataset.split_leakage import Leakage, leakage
 from smallmines.doctor.folder import Folder, tile_names, tiles_of
 from smallmines.doctor.measure import Measured
@@ -17,6 +18,8 @@ from smallmines.settings.doctor import Doctor
 
 LEAKAGE = Family("leakage")
 REMEDY = "splits.method: spatial_block"
+NAMES = {*SPLITS, BUFFER, "validation", "validate"}
+"""Usual names of splits."""
 
 
 def splits_table(folder: Folder, measured: Measured) -> pd.DataFrame | None:
@@ -47,6 +50,9 @@ def check(folder: Folder, table: pd.DataFrame | None, limits: Doctor) -> Iterato
         yield LEAKAGE.note("no split", "a file of splits", "none", "smallmines splits make")
     if folder.splits is None or table is None:
         return
+    if unknown := sorted(set(folder.splits["split"]) - NAMES):
+        found = ", ".join(unknown[:5])
+        yield LEAKAGE.warning("split names", f"splits {', '.join(SPLITS)} or {BUFFER}", found, "rename them, or nobody trains on them")
     pairs = set(zip(folder.pairs["tile"], folder.pairs["year"].astype(int), strict=True))
     listed = list(zip(folder.splits["tile_id"], folder.splits["year"], strict=True))
     problems: dict[str, Any] = {

@@ -19,11 +19,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from smallmines.core.product import IMAGE_NODATA, MASK_NODATA, PATCH_BANDS, S2
+from smallmines.core.product import IMAGE_NODATA, MASK_NODATA, OFFSET, PATCH_BANDS, S2, SUGGESTS_OFFSET
 from smallmines.dataset.patches import read_patch
 from smallmines.dataset.pixel_counts import count_image, count_mask, count_pair
 from smallmines.doctor.phase_correlation import Floats, Spectra, centred, cross_power, spectrum
-from smallmines.sensors.radiometry import OFFSET, SUGGESTS_OFFSET
+from smallmines.sensors.dark_pixels import levels_of
 from smallmines.settings.doctor import Doctor
 
 B02, B04, B08, B8A, B11, VH, DEM = (PATCH_BANDS.index(name) for name in ("B02", "B04", "B08", "B8A", "B11", "VH", "DEM"))
@@ -171,8 +171,8 @@ def measure_pair(
         (the tags' text); of the image `hash`, partial (pixels with Sentinel-2 in some bands only), fraction (share of the valid
         Sentinel-2 values that are not whole), nonfinite, wrapped, and by band n_, mean_, sd_, low_ (0.1 percentile), median_, high_
         (99.9 percentile), min_, max_, plateau_ (pixels at the greatest value); stripe_row, stripe_col (greatest of the Sentinel-2
-        bands, DN), cloud (share); of the mask mining, background, none, other, specks, holes (px), strange (values); of both
-        `unsupported` (a class without Sentinel-2 data), unused (Sentinel-2 data without a class).
+        bands, DN), dark_level, green_level (DN, see `levels_of`), cloud (share); of the mask mining, background, none, other, specks,
+        holes (px), strange (values); of both `unsupported` (a class without Sentinel-2 data), unused (Sentinel-2 data without a class).
     """
     row: dict[str, Any] = {key: record[key] for key in ("tile", "year", "image", "mask")}
     image, mask = (_read(root, record[kind], kind, row) for kind in ("image", "mask"))
@@ -205,6 +205,9 @@ def _read(root: Path, name: str | None, kind: str, row: dict[str, Any]) -> NDArr
             "tags": " ".join(f"{key}={value}" for key, value in sorted(form.tags.items())),
         }
         row |= {f"{kind}_{key}": value for key, value in values.items()}
+    if patch.array is not None and np.iscomplexobj(patch.array):
+        row[f"{kind}_error"] = "complex numbers"
+        return None
     return patch.array
 
 
@@ -218,6 +221,7 @@ def _measure_image(image: NDArray[np.float32], row: dict[str, Any]) -> None:
     valid = np.asarray(counts.valid[S2].all(axis=0))
     long_enough = valid.mean() >= LEAST_VALID and min(valid.shape) >= LEAST_LINE
     row["stripe_row"], row["stripe_col"] = stripes(image[S2], valid) if long_enough else (0.0, 0.0)
+    row["dark_level"], row["green_level"] = levels_of(image[S2][:, valid])
     row["cloud"] = cloud(image[S2][:, valid]) if valid.any() else 0.0
 
 
@@ -301,7 +305,7 @@ def sample(tile: str, year: int, image: NDArray[np.float32], mask: NDArray[np.ui
 def correlate(image: NDArray[np.float32], mask: NDArray[np.uint8] | None, group: str, spectra: Spectra) -> None:
     """Add a pair to the spectra of its group: radar on vegetation, slopes on near infrared, edges of the mask on edges of the image."""
     valid = (image != IMAGE_NODATA) & np.isfinite(image)
-    if valid[S2].all(axis=0).mean() < LEAST_VALID:
+    if valid[S2].all(axis=0).mean() < LEAST_VALID or min(image.shape[1:]) < 2:
         return
     filled = np.where(valid, image, 0).astype(np.float64)
     green = centred(filled[B08] - filled[B04], valid[B08] & valid[B04])

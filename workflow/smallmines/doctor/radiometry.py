@@ -10,11 +10,12 @@ import pandas as pd
 
 from smallmines.core.finding import Family, Finding
 from smallmines.core.product import S2_BANDS
-from smallmines.doctor.folder import tiles_of
+from smallmines.doctor import offset
+from smallmines.doctor.folder import Folder, tiles_of
 from smallmines.doctor.measure import Measured
+from smallmines.doctor.offset import RADIOMETRY
 from smallmines.settings.doctor import Doctor
 
-RADIOMETRY = Family("radiometry")
 COVERAGE = Family("coverage")
 
 LEAST_PLATEAU = 64
@@ -27,14 +28,14 @@ LEAST_PIXELS = 200
 """Minimum number of sampled pixels for the comparison of bands and of years."""
 
 
-def check(measured: Measured, limits: Doctor) -> Iterator[Finding]:
+def check(folder: Folder, measured: Measured, limits: Doctor) -> Iterator[Finding]:
     """Yield findings about the values of the images."""
     if "n_B02" not in measured.table:
         return
     table = measured.table[measured.table["n_B02"].notna()]
     with_s2 = table[table["n_B02"] > 0]
     if len(with_s2):
-        yield from _scale_and_offset(with_s2, limits)
+        yield from _scale_and_offset(folder, with_s2, limits)
         yield from _spikes(table, limits)
         yield from _order(measured.pixels)
         yield from _years(measured.pixels, limits)
@@ -43,27 +44,14 @@ def check(measured: Measured, limits: Doctor) -> Iterator[Finding]:
     yield from _coverage(table, limits)
 
 
-def _scale_and_offset(table: pd.DataFrame, limits: Doctor) -> Iterator[Finding]:
+def _scale_and_offset(folder: Folder, table: pd.DataFrame, limits: Doctor) -> Iterator[Finding]:
     small = table[table["median_B08"] < limits.reflectance_below]
     if len(small):
         found = f"a median near infrared of {small['median_B08'].median():.3g} in {len(small)}"
         remedy = "multiply reflectances by 10000 and add the offset"
         yield RADIOMETRY.error("scale", "Sentinel-2 as digital numbers", found, remedy, tiles_of(small))
     table = table.drop(small.index)
-    darkest = table[[f"low_{band}" for band in S2_BANDS]].min(axis=1)
-    without, offset = darkest < limits.no_offset_below, darkest >= limits.offset_above
-    if without.any() and offset.any():
-        fewer, problem = (without, "lack the offset of 1000") if without.sum() <= offset.sum() else (offset, "may have the offset of 1000")
-        if problem.startswith("may") and without.sum() > 3 * offset.sum():
-            return  # bright patches of an offset-free dataset
-        yield RADIOMETRY.error(
-            "offset",
-            f"all patches with the offset of 1000 or all without; the darkest values of {int(offset.sum())} lie above "
-            f"{limits.offset_above:g} DN, of {int(without.sum())} below {limits.no_offset_below:g}",
-            f"{int(fewer.sum())} {problem} (years {', '.join(map(str, sorted(set(table.loc[fewer, 'year']))))})",
-            "convert all scenes by their processing baseline (sentinel2.radiometry)",
-            tiles_of(table[fewer]),
-        )
+    yield from offset.check(folder, table, limits)
     broken = table[table["fraction"] > 0]
     if len(broken):
         found = f"fractions in {len(broken)} images"

@@ -77,8 +77,6 @@ def read_area(files: Sequence[str], path: str | None, user_folder: str) -> Area:
     table, beside = read_polygon_layer(files[0], "area of interest")
     area = area_of(table, files[0])
     remarks = [*([_left_out(files[0], beside, len(area.table))] if beside else []), *area.remarks]
-    for remark in remarks:
-        logger.warning("%s: %s (expected: %s)", files[0], remark.found, remark.expected)
     logger.info("area of interest: %s, %d polygons, %.1f km²", files[0], len(area.table), area.km2)
     return Area(**{**vars(area), "remarks": tuple(remarks)})
 
@@ -132,7 +130,7 @@ def _layers(file: str) -> Iterator[tuple[str, gpd.GeoDataFrame]]:
     import geopandas as gpd
     import pyogrio
 
-    if file.endswith(".parquet"):
+    if file.lower().endswith(".parquet"):
         yield "", gpd.read_parquet(file)
         return
     for number, (name, kind) in enumerate(pyogrio.list_layers(file)):
@@ -200,10 +198,10 @@ def polygons_of(table: gpd.GeoDataFrame, source: str) -> tuple[gpd.GeoDataFrame,
     for number in np.flatnonzero(invalid | mixed):
         shapes[number] = shapely.union_all([part for piece in _polygon_parts(shapes[number]) for part in _valid_parts(piece)])
     kept.geometry = shapes
-    beside = _counted(ids) + (f"{', ' if (~keep).any() else ''}parts of {int(mixed.sum())} collections" if mixed.any() else "")
+    beside = _counted(ids) + (f"{', ' if (~keep).any() else ''}parts of {int(mixed.sum())} of the collections" if mixed.any() else "")
     remarks = [_left_out(source, beside, len(kept))] if beside else []
     if (invalid & ~mixed).any():
-        found = f"{int((invalid & ~mixed).sum())} polygons that cross or overlap themselves: repaired (make_valid)"
+        found = f"{int((invalid & ~mixed).sum())} of {len(kept)} polygons, whose outlines cross themselves: repaired (make_valid)"
         remarks.append(Remark(f"valid polygons in {source}", found, "look at the area of the run on the map of the report"))
     return kept, tuple(remarks)
 

@@ -7,6 +7,7 @@ northwards, as in the released dataset.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -223,6 +224,7 @@ def make_grid(area: Area, grid: Grid, fishnet_path: str, blocks_path: str, grid_
         logger.info("block %s: %d tiles", name, count)
     for remark in remarks:
         logger.warning("%s; expected: %s; %s", remark.found, remark.expected, remark.do)
+        print(f"warning: {remark.found}; expected: {remark.expected}", file=sys.stderr, flush=True)
     for table, path in ((cells, fishnet_path), (blocks, blocks_path)):
         table["geometry"] = shapely.normalize(table.geometry.to_numpy())
         with written(path) as beside:

@@ -130,7 +130,7 @@ def _other_crs(code: str, crs: CRS, area: Area, do: str) -> Iterator[Remark]:
     """Refuse the datum of another place; a CRS that is no UTM zone on WGS 84 is remarked."""
     longitude, latitude = area.centre
     use, datum = crs.area_of_use, crs.datum
-    outside = use is not None and not (use.west <= longitude <= use.east and use.south <= latitude <= use.north)
+    outside = use is not None and not _within(use.bounds, longitude, latitude)
     if outside and use is not None and (datum is None or not datum.name.startswith("World Geodetic System 1984")):
         raise UserError(f"an area within {use.name}, for which grid.crs {code} is made", f"an area around {place_of(area)}", do)
     yield Remark(
@@ -138,6 +138,17 @@ def _other_crs(code: str, crs: CRS, area: Area, do: str) -> Iterator[Remark]:
         f"{code}, {crs.name}: all pixels are resampled" + (f"; it is made for {use.name}" if outside and use is not None else ""),
         f"{do}, unless you need {code}",
     )
+
+
+def _within(bounds: tuple[float, float, float, float], longitude: float, latitude: float) -> bool:
+    """Return whether a place lies in the area of use of a CRS, which may reach across 180° of longitude.
+
+    Args:
+        bounds: west, south, east and north in degrees.
+    """
+    west, south, east, north = bounds
+    east_of, west_of = longitude >= west, longitude <= east
+    return south <= latitude <= north and ((east_of and west_of) if west <= east else (east_of or west_of))
 
 
 def _zone_remarks(zone: Zone, right: Zone, area: Area) -> Iterator[Remark]:

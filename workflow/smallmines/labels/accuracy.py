@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smallmines.core.errors import UserError
+from smallmines.core.files import flat
 from smallmines.labels.event_files import LABELS, Event, standing
 
 if TYPE_CHECKING:
@@ -55,10 +56,12 @@ def read_design(path: str | Path) -> pd.DataFrame:
     import pandas as pd
 
     try:
+        if not Path(path).is_file():  # a pipe would be waited for
+            raise OSError("no file")
         table = pd.read_csv(path, dtype={"key": np.uint64, "tile_id": str})
         missing = sorted(set(COLUMNS) - set(table.columns))
     except (OSError, ValueError) as error:
-        table, missing = pd.DataFrame(), [str(error)]
+        table, missing = pd.DataFrame(), [flat(error)]
     if missing:
         raise UserError(f"the design of an accuracy sample in {path}", f"without {', '.join(missing)}", "restore the file")
     return table[COLUMNS]

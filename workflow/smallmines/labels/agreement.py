@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smallmines.core.errors import UserError
+from smallmines.core.files import flat
 from smallmines.labels.event_files import LABELS, WITHDRAWN, Event
 
 if TYPE_CHECKING:
@@ -57,10 +58,12 @@ def read_overlap(path: str | Path) -> pd.DataFrame:
     import pandas as pd
 
     try:
+        if not Path(path).is_file():  # a pipe would be waited for
+            raise OSError("no file")
         table = pd.read_csv(path, dtype={"key": np.uint64, "tile_id": str})
         missing = sorted({"key", "tile_id", "stratum", "inclusion", "area"} - set(table.columns))
     except (OSError, ValueError) as error:
-        table, missing = pd.DataFrame(), [str(error)]
+        table, missing = pd.DataFrame(), [flat(error)]
     if missing:
         raise UserError(f"the overlap of a year and block in {path}", f"without {', '.join(missing)}", "restore the file")
     return table

@@ -47,6 +47,9 @@ LOOKS = ("", "single", "bulk", "task")
 """How a decision was made. single: the segment by itself. bulk: together with others within a second. task: by the status of its task,
 as everything left in it. Empty where unknown."""
 
+FIRST_EVIDENCE = dt.date(1972, 7, 23)
+"""Launch of Landsat 1: evidence of an earlier day is most likely an empty date, which programs show as 1970-01-01."""
+
 ANNOTATOR = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}")
 """Codes of annotators. They are part of file names and published, so they are no paths and no e-mail addresses."""
 
@@ -165,6 +168,16 @@ class Event:
         return dt.datetime.fromisoformat(self.edited or self.time)
 
     @property
+    def doubt(self) -> str:
+        """What is doubtful about the day of the evidence; empty where nothing is."""
+        day = day_of(self.evidence_date)
+        if day is None:
+            return f"evidence_date is {self.evidence_date!r}, not a day as 2022-01-31" if self.evidence_date else ""
+        if day > self.stamp.date() + dt.timedelta(days=1):
+            return f"the evidence is of {day}, later than the decision"
+        return f"the evidence is of {day}, before there were satellite images: is the date empty?" if day < FIRST_EVIDENCE else ""
+
+    @property
     def layer(self) -> str:
         """Who decides: a person, or all who adjudicate or import as one. The latest event of each about a segment counts."""
         return self.provenance if RANKS.get(self.provenance, 1) != 1 else self.annotator
@@ -195,10 +208,19 @@ _FIRST = tuple(_TYPES)[: tuple(_TYPES).index("version")]
 _REQUIRED = frozenset(field.name for field in fields(Event) if field.default is MISSING)
 
 
+def day_of(text: str) -> dt.date | None:
+    """Parse a day as 2022-01-31; None where it is none."""
+    try:
+        return dt.date.fromisoformat(text) if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text) else None
+    except ValueError:
+        return None
+
+
 def standing(events: Iterable[Event]) -> list[Event]:
-    """Return the latest decision of each person (of all who adjudicate as one) about each segment, without those withdrawn."""
-    latest = {(event.layer, event.key): event for event in sorted(events, key=lambda event: event.order)}
-    return sorted((event for event in latest.values() if event.label != WITHDRAWN), key=lambda event: event.order)
+    """Return the latest decision of each person (of all who adjudicate as one) about each segment, without those that they withdrew."""
+    own = {(event.layer, event.annotator, event.key): event for event in sorted(events, key=lambda event: event.order)}
+    left = sorted((event for event in own.values() if event.label != WITHDRAWN), key=lambda event: event.order)
+    return sorted({(event.layer, event.key): event for event in left}.values(), key=lambda event: event.order)
 
 
 def write_events(folder: Path, events: Sequence[Event]) -> Path:

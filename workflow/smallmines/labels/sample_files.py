@@ -67,6 +67,8 @@ def read_raw(path: Path, crs: str) -> Raw:
     suffix = path.suffix.lower()
     if not path.is_file():  # a pipe would be waited for
         raise UserError(f"a sample file at {path}", "something that is no file" if path.exists() else "no such file", "put the file there")
+    if strange := [beside for beside in _beside(path) if beside.exists() and not beside.is_file()]:
+        raise UserError(f"files beside {path}", f"{strange[0].name} is no file", "move it away")
     if (size := path.stat().st_size) > LARGEST:
         raise UserError(
             f"a sample file of at most {LARGEST / 1e6:.0f} MB", f"{path} has {size / 1e6:.0f} MB", "keep labelled features only"
@@ -87,6 +89,18 @@ def read_raw(path: Path, crs: str) -> Raw:
         np.full(len(wkb), meta["crs"] or "", object),
         {name: stripped(texts[name]) if name in texts else empty for name in TEXTS},
     )
+
+
+def _beside(path: Path) -> list[Path]:
+    """Return the files that SQLite keeps beside a GeoPackage while a program has it open."""
+    return [path.with_name(path.name + suffix) for suffix in ("-journal", "-wal", "-shm")]
+
+
+def how_to_restore(path: Path) -> str:
+    """Say what to do with a file that cannot be read."""
+    if any(beside.is_file() and beside.stat().st_size for beside in _beside(path)):
+        return "close it in QGIS, or, if no program has it open, open and save it once there: a program was stopped while it saved"
+    return "restore or correct the file"
 
 
 def _spatial(path: Path) -> list[str]:

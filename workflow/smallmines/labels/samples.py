@@ -20,7 +20,7 @@ from smallmines.core.crs import DEGREES, reproject_shapes
 from smallmines.core.errors import UserError
 from smallmines.core.files import flat
 from smallmines.labels.event_files import ANNOTATOR
-from smallmines.labels.sample_files import TEXTS, read_raw, rows
+from smallmines.labels.sample_files import TEXTS, how_to_restore, read_raw, rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -97,7 +97,7 @@ def read_samples(path: str | Path, crs: str) -> Samples:
         raise
     except Exception as error:  # whatever a driver raises on a file it cannot read
         found = f"{type(error).__name__}: {flat(error)[:300]}"
-        raise UserError(f"a readable sample file at {path}", found, "restore or correct the file") from None
+        raise UserError(f"a readable sample file at {path}", found, how_to_restore(Path(path))) from None
     table = pd.DataFrame(raw.texts)
     table.insert(0, "number", np.arange(1, len(table) + 1))
     filled = (table["label"] != "").to_numpy()

@@ -66,13 +66,14 @@ def decisions_in_force(
     table = pd.DataFrame(
         {
             "layer": [event.layer for event in events],
+            "person": [event.annotator for event in events],
             "rank": np.array([RANKS[event.provenance] for event in events], np.int64),
             "key": np.array([event.key for event in events], np.uint64),
             "label": np.array([LABELS.get(event.label, NO_DECISION) for event in events], np.int8),
         }
     )
     table["event"] = np.arange(len(events))
-    table["last"] = ~table.duplicated(["layer", "key"], keep="last")
+    table["last"] = _last(table)
     table = table.merge(features[["segment", "key"]], on="key", how="left").fillna({"segment": 0}).astype({"segment": np.int64})
     gone = table["last"] & (table["segment"] == 0) & np.array([bool(event.footprint) for event in events], bool)
     segments = read_segments() if gone.any() else None
@@ -93,6 +94,13 @@ def decisions_in_force(
     review = pd.concat([disputed, *unsettled], ignore_index=True).sort_values(["segment", "why"])
     review = review[~review["segment"].isin(decided.loc[decided["label"] >= 0, "segment"])].drop_duplicates(ignore_index=True)
     return Settled(decided, _lineage(table, events, fates), review)
+
+
+def _last(table: pd.DataFrame) -> NDArray[np.bool_]:
+    """Return which events count: of each person's latest about a segment the last of the layer; a withdrawal where no decision is left."""
+    own = table[~table.duplicated(["layer", "person", "key"], keep="last")]
+    ordered = own.assign(back=own["label"] == NO_DECISION).sort_values("back", ascending=False, kind="stable")  # withdrawals first
+    return np.asarray(table.index.isin(ordered.drop_duplicates(["layer", "key"], keep="last").index), bool)
 
 
 @dataclass(frozen=True)
@@ -200,7 +208,7 @@ def _lineage(table: pd.DataFrame, events: Sequence[Event], fates: Sequence[pd.Da
     for layer in fates:
         for column in ("fate", "segments", "share"):
             fate.loc[layer["event"].to_numpy(), column] = layer[column].to_numpy()
-    back = (table["last"] & (table["label"] == NO_DECISION)).to_numpy()
+    back = ((table["label"] == NO_DECISION) & ~table.duplicated(["layer", "person", "key"], keep="last")).to_numpy()
     for column, value in (("fate", WITHDRAWN), ("segments", 0), ("share", 0.0)):
         fate[column] = fate[column].where(~back, value)
     return fate

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import rasterio
 from numpy.typing import NDArray
+from rasterio.errors import RasterioError
 
 from smallmines.core.errors import UserError
 from smallmines.core.product import IMAGE, IMAGE_NODATA, MASK, PATCH_BANDS, SPLITS, PatchFormat, parse_patch_name
@@ -107,13 +108,19 @@ def read_image(path: str | Path, bands: Sequence[str] = PATCH_BANDS) -> NDArray[
     """Read bands of an image by name, (band, row, column) float32; gaps (−9999, NaN) are NaN.
 
     Raises:
-        UserError: the file has not the thirteen bands in their order; without descriptions only their number is checked.
+        UserError: the file cannot be read, or has not the thirteen bands in their order; without descriptions only their number is checked.
     """
-    with rasterio.open(path) as source:
-        named = tuple(source.descriptions)
-        if source.count != len(PATCH_BANDS) or (any(named) and named != PATCH_BANDS):
-            raise UserError(f"bands {', '.join(PATCH_BANDS)} in {path}", f"{source.count}: {named}", "give a patch of the dataset")
-        image: NDArray[np.float32] = source.read([PATCH_BANDS.index(band) + 1 for band in require_bands(bands)], out_dtype="float32")
+    numbers = [PATCH_BANDS.index(band) + 1 for band in require_bands(bands)]
+    try:
+        with rasterio.open(path) as source:
+            named = tuple(source.descriptions)
+            if source.count != len(PATCH_BANDS) or (any(named) and named != PATCH_BANDS):
+                raise UserError(f"bands {', '.join(PATCH_BANDS)} in {path}", f"{source.count}: {named}", "give a patch of the dataset")
+            if any("complex" in dtype for dtype in source.dtypes):
+                raise UserError(f"real numbers in {path}", ", ".join(sorted(set(source.dtypes))), "give a patch of the dataset")
+            image: NDArray[np.float32] = source.read(numbers, out_dtype="float32")
+    except RasterioError as error:
+        raise UserError(f"a readable image {path}", " ".join(str(error).split()), "restore the file") from None
     image[image == IMAGE_NODATA] = np.nan
     return image
 

@@ -30,6 +30,9 @@ def only_aoi(config: Config) -> list[str]:
     """Return the AOI file of a run, as a list of one.
 
     Raises:
-        UserError: there is none, or several.
+        UserError: there is none, there are several, or it may not be read.
     """
-    return require_one(user_aoi(config), config.aoi.path, f"resources/user/{config.run}")
+    files = require_one(user_aoi(config), config.aoi.path, f"resources/user/{config.run}")
+    if not os.access(files[0], os.R_OK):
+        raise UserError("an area of interest that may be read", f"{files[0]}: permission denied", "change the rights of the file")
+    return files

@@ -65,6 +65,7 @@ def write_config(region: Region, target: Path) -> Area:
     """
     if target.exists():
         raise UserError(f"no file {target}", "it exists", "choose another name or another --out; files are never overwritten")
+    parse_config({"run": region.run, "years": {2016: {"start": "2016-01-01", "end": "2016-01-31"}}})  # names the key of a wrong name
     area = read_area([str(region.aoi)] if region.aoi.is_file() else [], str(region.aoi), f"resources/user/{region.run}")
     text = config_text(region, area, target)
     grid = settings_of(parse_config(yaml.safe_load(text)).grid, Grid)
@@ -93,7 +94,7 @@ def config_text(region: Region, area: Area, target: Path) -> str:
     return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
         title=title,
         quoted_title=json.dumps(title, ensure_ascii=False),
-        path=target,
+        path=plain(str(target)),
         run=json.dumps(region.run, ensure_ascii=False),
         country=json.dumps(known_country(region.country) if region.country else country_of(area)),
         km2=f"{area.km2:.1f}",
@@ -139,7 +140,7 @@ def known_country(code: str) -> str:
 
 
 def countries() -> dict[str, str]:
-    """Return the names of countries by code: ISO 3166-1, from the time zone database, and XK for Kosovo."""
+    """Return the names of countries by code: ISO 3166-1, from the time zone database (a package that pandas needs), and XK for Kosovo."""
     table = (files("tzdata.zoneinfo") / "iso3166.tab").read_text(encoding="utf-8")
     rows = [line.split("\t") for line in table.splitlines() if line and not line.startswith("#")]
     return {**dict(rows), "XK": "Kosovo"}

@@ -33,7 +33,8 @@ CHECKS: Mapping[str, Mapping[str, str]] = {
     },
     "radiometry": {
         "scale": "Sentinel-2 in digital numbers",
-        "offset": "the offset of 1000 is everywhere or nowhere",
+        "offset": "the offset of 1000 is everywhere or nowhere, as declared",
+        "unconfirmed offset": "pixels or metadata confirm the offset",
         "fractions": "whole digital numbers",
         "wrapped nodata": "no wrapped nodata values",
         "saturation": "no saturation",
@@ -76,6 +77,7 @@ CHECKS: Mapping[str, Mapping[str, str]] = {
     "duplicates": {"same image": "no image twice", "same year twice": "no year twice"},
     "leakage": {
         "no split": "a split is given",
+        "split names": "splits are named as usual",
         "split incomplete": "every pair is in one split",
         "twins": "no tile in train and test",
         "place tells": "place and year alone do not predict the test",
@@ -89,6 +91,7 @@ CHECKS: Mapping[str, Mapping[str, str]] = {
         "checksums": "checksums",
         "not sealed": "no file outside the seal",
         "croissant": "Croissant metadata",
+        "form of a document": "documents in the form of this workflow",
     },
     "privacy": {
         "a signature or key": "no signature or key",

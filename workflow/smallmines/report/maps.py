@@ -225,6 +225,8 @@ def splits_plot(index: gpd.GeoDataFrame, report: Mapping[str, Any], target: str 
     ):
         values = np.maximum(np.array([method[key] for method in methods.values()], np.float64), -1)
         right.plot(values, position, marker, color=colour, label=label, clip_on=False)
+    ends = [np.array([method.get(key) for method in methods.values()], np.float64).clip(-1) for key in ("r2_low", "r2_high")]
+    right.hlines(position, *ends, color=canvas.SERIES[0], linewidth=1.5, label="90 % interval of R²")
     right.axvline(0, color="#9aa3ad", linewidth=1)
     right.set_xlim(-1.05, 1.05)
     right.set_yticks(position, list(methods))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from smallmines.core.files import read_json, sha256, written
+from smallmines.core.readable import require_readable
 from smallmines.dataset.documents import attributions, cite, interval, licence_address, number, sentence
 from smallmines.labels.tables import PROVENANCES
 from smallmines.report.checks import passed
@@ -66,6 +67,7 @@ def write_page(sources: Sources, about: Page, target: str | Path) -> None:
 
     from smallmines.dataset.index import read_index
 
+    require_readable([sources.sums, sources.points])
     facts: Mapping[str, Any] = read_json(sources.facts)
     doctor: Mapping[str, Any] = read_json(sources.doctor)
     index = read_index(sources.index)

@@ -44,7 +44,7 @@ ADDED: Mapping[str, Mapping[str, Any]] = {"sentinel2": {"haze": "auto"}}
 
 NOT_CONTENT = {
     "grid": ("expected_tiles", "file", "folder", "max_tiles", "released_ids_up_to"),
-    "sentinel2": ("catalogue", "exclude_items", "fallbacks", "provider", "reader"),
+    "sentinel2": ("catalogue", "exclude_items", "fallbacks", "provider", "reader", "undecided"),
     "sentinel1": ("catalogue", "exclude_items", "fallbacks", "provider"),
     "elevation": ("catalogue", "exclude_items", "fallbacks", "project", "provider"),
     "segmentation": ("backend",),

@@ -12,6 +12,7 @@ class Sentinel2:
 
     radiometry: Literal["dn_plus1000", "dn_harmonised", "native"]
     method: str
+    undecided: str
     clouds: str
     masked_classes: tuple[int, ...]
     cloud_dilation_px: int
