@@ -267,6 +267,22 @@ def test_products_with_the_optical_thickness_are_not_corrected_unless_always(tmp
         assert {take["hazy_share"] for take in read_json(folder / "s2.json")["datatakes"]} == {None}
 
 
+def test_an_optical_thickness_that_is_listed_and_not_there_is_missing(tmp_path: Path) -> None:
+    thickness = {"AOT": np.full((64, 64), 80, np.uint16)}
+    archive = ArchiveBuilder(tmp_path / "archive")
+    for day, haze in (("20160105", 500), ("20160115", 0), ("20160125", 0)):
+        archive.add_s2(product(day), grid(599680, 700320, (128, 128)), smooth(haze) | thickness)
+    catalogue = archive.save()
+    for file in (tmp_path / "archive").rglob("AOT.tif"):
+        file.unlink()
+    lattice = write_grid(tmp_path / "grid.json", grid(600000, 700000, (64, 64)), 32, {"1": (0, 0, 2, 2)})
+    config = Sentinel2(provider="static", catalogue=str(catalogue))
+    search("s2", "2016", {"2016": (dt.date(2016, 1, 1), dt.date(2016, 1, 31))}, asked(config), lattice, tmp_path / "s2.json")
+    manifest = read_json(tmp_path / "s2.json")
+    assert [take["hazy_share"] for take in manifest["datatakes"]] == [0.0, 0.0, 1.0]
+    assert {item["optical_thickness"] for item in manifest["chosen"]} == {False}
+
+
 def test_two_dates_are_unassessed_and_unchanged(tmp_path: Path) -> None:
     stats, tags, image = run(tmp_path, {"20160105": smooth(500), "20160115": smooth()}, method="earliest")
     assert tags["HAZE"] == "unassessed"

@@ -142,7 +142,7 @@ def choose_sentinel2(items: list[Item], provider: Provider, settings: SearchSent
                 cloud_cover=number_of(item.properties.get("eo:cloud_cover")),
                 baseline=declared.baseline,
                 offset=declared.offset,
-                optical_thickness=AOT in item.hrefs,
+                optical_thickness=take.haze is not None or (AOT in item.hrefs and take.clear_share == 0),
                 declared_by=declared.by,
             )
         )

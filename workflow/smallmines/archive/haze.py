@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smallmines.archive.choice import Area
-from smallmines.archive.providers import AOT
 from smallmines.archive.signing import ABSENT
 from smallmines.core.errors import UserError
 from smallmines.core.log import logger
@@ -32,7 +31,7 @@ def with_hazy_shares(
     settings: SearchSentinel2,
     area: Area,
 ) -> list[Sentinel2Datatake]:
-    """Return the datatakes with `hazy_share`, on every 8th pixel, if an item lacks the optical thickness and there are three dates.
+    """Return the datatakes with `hazy_share`, on every 8th pixel, if one lacks the optical thickness and there are three dates.
 
     Args:
         items: by id.
@@ -42,7 +41,7 @@ def with_hazy_shares(
     compared = sorted((take for take in datatakes if take.clear_share > 0), key=lambda take: (-take.clear_share, take.date, take.datatake))[
         :MOST
     ]
-    if len(compared) < LEAST_DATES or all(AOT in items[name].hrefs for take in compared for name in take.items):
+    if len(compared) < LEAST_DATES or all(take.haze is not None for take in compared):
         return list(datatakes)
     seen = [_observe([items[name] for name in take.items], has_offset, numbers, settings, area) for take in compared]
     bands = {band: np.stack([values[band] for values, _ in seen]) for band in BANDS}
