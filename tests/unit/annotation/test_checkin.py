@@ -502,8 +502,9 @@ def test_a_copy_that_was_left_half_saved_is_to_be_opened_in_qgis(place):
     assert checkin(block_year.user, copy).events == ()
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES])
-@pytest.mark.parametrize("call", ["fsync", "replace", "link", "mkdir"])
+@pytest.mark.parametrize(
+    ("call", "number"), [("fsync", errno.ENOSPC), ("replace", errno.EDQUOT), ("link", errno.EROFS), ("mkdir", errno.EACCES)]
+)
 def test_a_full_disk_at_any_step_is_told_and_the_next_check_in_completes_it(place, monkeypatch, number, call):
     block_year, copy, _ = place
     correct(copy, 1, "unsure")

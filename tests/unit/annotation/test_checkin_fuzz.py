@@ -78,7 +78,7 @@ def fuzz(folder, examples):
 
 
 def test_any_copy_is_taken_or_refused(tmp_path):
-    fuzz(tmp_path, 8)
+    fuzz(tmp_path, 6)
 
 
 @pytest.mark.heavy

@@ -214,7 +214,7 @@ def test_a_withdrawn_decision_wipes_its_pixels_on_another_segmentation():
     assert found.lineage["fate"].tolist() == ["moved", "superseded", "withdrawn"]
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(st.permutations(range(8)), st.integers(0, 2**16))
 def test_withdrawals_do_not_depend_on_the_order_of_files(order, seed):
     segments, rng = columns(2, 3, 3), np.random.default_rng(seed)
