@@ -97,7 +97,7 @@ def test_two_check_ins_at_once(edited: tuple[Workspace, str], record: Record, tm
     mine, other = edited[1], str(checked_out(world, "A02").relative_to(world.folder))
     for round_ in range(3):
         both = world.clone(tmp_path / f"round {round_}")
-        outputs = [process.communicate()[0] for process in [start(both, command(path)) for path in (mine, other, mine)]]
+        outputs = [process.output() for process in [start(both, command(path)) for path in (mine, other, mine)]]
         promised = [path for output in outputs for path in acknowledged(output)]
         people = Counter(event["annotator"] for event in events(both.folder / EVENTS))
         fine = people == {"A01": 20, "A02": 20} and all((both.folder / path).is_file() for path in promised) and len(promised) >= 2

@@ -114,7 +114,7 @@ def test_a_full_tmpdir(world: Workspace, right: dict[str, str], record: Record) 
 
 @pytest.mark.matrix
 def test_a_missing_tmpdir(world: Workspace, right: dict[str, str], record: Record) -> None:
-    output = start(world, snakemake(world, "--forcerun", "segment"), TMPDIR="/none/here").communicate()[0]
+    output = start(world, snakemake(world, "--forcerun", "segment"), TMPDIR="/none/here").output()
     same = state(world) == right
     record.add("TMPDIR is missing", "segments made again", int(same), int(not same))
     assert "Traceback" not in output

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from faults.world import THREADS, Record, kill, leftovers, snakemake, start, state
+from faults.world import THREADS, Record, leftovers, snakemake, start, state
 from workspace import Workspace
 
 pytestmark = [pytest.mark.e2e, pytest.mark.heavy]
@@ -31,14 +31,15 @@ def rules_at_work(world: Workspace, since: float) -> set[str]:
 def run_until(world: Workspace, waiting: set[str], delay: float) -> set[str]:
     """Run until one of some rules has begun, wait, and kill all processes; return which of the rules began, none if the run ended."""
     world.snakemake("--unlock", cores=1)
-    since, process = time.time(), start(world, snakemake(world, "--rerun-incomplete", "--quiet", "all"))
+    since, run = time.time(), start(world, snakemake(world, "--rerun-incomplete"))
     while not (hit := waiting & rules_at_work(world, since)):
-        if process.poll() is not None:
-            assert process.returncode == 0, process.communicate()[0]
+        if run.status is not None:
+            assert run.status == 0, run.output()
+            assert (world.results / "report.html").is_file(), run.output()
             return set()
         time.sleep(0.02)
     time.sleep(delay)
-    kill(process)
+    run.kill()
     return hit
 
 

@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -64,23 +65,38 @@ def verb(*words: str) -> list[str]:
     return [sys.executable, "-m", "smallmines.cli", *words]
 
 
-def start(workspace: Workspace, command: list[str], **more: str) -> subprocess.Popen[str]:
-    """Start a command in a process group of its own, so that `kill` ends it with all its children."""
-    return subprocess.Popen(
-        command,
-        cwd=workspace.folder,
-        env=environment(workspace, **more),
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
+@dataclass(frozen=True)
+class Started:
+    """A command in a process group of its own; what it prints goes to a file, since a full pipe would stop it."""
+
+    process: subprocess.Popen[bytes]
+    printed: Path
+
+    @property
+    def status(self) -> int | None:
+        """Return the exit status, None while it runs."""
+        return self.process.poll()
+
+    def output(self) -> str:
+        """Wait for the end and return what was printed."""
+        self.process.wait()
+        return self.printed.read_text(encoding="utf-8", errors="replace")
+
+    def kill(self) -> None:
+        """End the whole group at once, as the kernel does where memory is out."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
 
 
-def kill(process: subprocess.Popen[str]) -> None:
-    """End a process group at once, as the kernel does where memory is out."""
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
+def start(workspace: Workspace, command: list[str], **more: str) -> Started:
+    """Start a command in the workspace."""
+    printed = workspace.folder / f"printed-{time.monotonic_ns()}.txt"
+    with printed.open("wb") as file:
+        variables = environment(workspace, **more)
+        process = subprocess.Popen(
+            command, cwd=workspace.folder, env=variables, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
+        )
+    return Started(process, printed)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import re
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +50,8 @@ def written(target: str | Path, durable: bool = False, sweep: bool = True) -> It
     """
     target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
-    for leftover in leftovers(target) if sweep else ():
-        remove(leftover)
+    if sweep:
+        _sweep(target)
     beside = target.with_name(f".{target.stem}.{os.getpid()}@{_host()}{target.suffix}")
     try:
         yield beside
@@ -69,14 +69,20 @@ def temporary_folder(target: str | Path) -> Iterator[Path]:
     """Make a folder for temporary files beside `target`, removed at the end; first remove those that killed jobs left, see `leftovers`."""
     target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
-    for leftover in leftovers(target):
-        remove(leftover)
+    _sweep(target)
     folder = target.with_name(f".{target.stem}.{os.getpid()}@{_host()}{target.suffix}")
     folder.mkdir()
     try:
         yield folder
     finally:
         remove(folder)
+
+
+def _sweep(target: Path) -> None:
+    """Remove `leftovers`; what a child of a killed job still writes stays for the next time."""
+    for leftover in leftovers(target):
+        with suppress(OSError):
+            remove(leftover)
 
 
 def remove(path: Path) -> None:
