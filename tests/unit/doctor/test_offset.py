@@ -71,14 +71,30 @@ def test_an_offset_taken_off_twice() -> None:
     assert told(table.assign(low_B02=[1] * 10 + [150] * 10)) == []
 
 
-def test_bright_ground_is_no_error_and_a_warning_only_where_nothing_confirmed_the_offset() -> None:
-    for verdict, expected in (("proved", []), ("undecided", [("warning", "offset"), ("warning", "unconfirmed offset")])):
-        assert told(rows(1000, kind=BARE, tags=f"RADIOMETRY=dn_plus1000 RADIOMETRY_VERDICT={verdict}")) == expected
-    assert told(rows(0, kind=BARE, tags=HARMONISED)) == []
+@pytest.mark.parametrize(
+    ("verdict", "expected"),
+    [
+        ("declared", [("note", "unconfirmed offset")]),
+        ("undecided", [("warning", "offset"), ("warning", "unconfirmed offset")]),
+        ("proved", [("warning", "offset")]),
+    ],
+)
+def test_bright_ground_is_no_error_and_a_warning_unless_metadata_declare_the_offset(verdict: str, expected: list[tuple[str, str]]) -> None:
+    """What proved the offset was dark: it should be among the patches."""
+    tags = f"RADIOMETRY=dn_plus1000 RADIOMETRY_VERDICT={verdict}"
+    assert told(rows(1000, kind=BARE, tags=tags)) == expected
+    assert ("warning", "offset") not in told(rows(0, kind=BARE, tags=tags))
 
 
-def test_four_images_of_vegetation_decide_nothing() -> None:
-    assert told(rows(2000, patches=4, tags=PLUS)) == []
+def test_overcast_patches_of_an_offset_free_dataset_are_no_mixture() -> None:
+    overcast = rows(0, patches=9, kind=(1700, np.nan, 1850), tags=HARMONISED)
+    table = pd.concat([rows(0, patches=20, tags=HARMONISED), overcast], ignore_index=True)
+    assert told(table) == []
+    assert told(pd.concat([rows(0, patches=20, tags=HARMONISED), rows(1000, patches=9, tags=HARMONISED)], ignore_index=True)) == WRONG
+
+
+def test_four_images_of_vegetation_are_no_more_than_a_warning() -> None:
+    assert told(rows(2000, patches=4, tags=PLUS)) == [("warning", "offset")]
     assert told(rows(2000, patches=5, tags=PLUS)) == WRONG
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from smallmines.core.errors import UserError
+from smallmines.sensors import dark_pixels
 from smallmines.sensors.dark_pixels import DarkPixels, Evidence, dark_targets, offset_of, quantile_of
 from smallmines.sensors.manifest import Sentinel2Entry
 from smallmines.sensors.radiometry import VERDICTS, check_offset, jump_of, report_undecided
@@ -104,6 +105,23 @@ def test_saturated_edges_and_a_stray_dark_pixel_decide_nothing() -> None:
     scl[50, 50] = 6
     assert evidence(dn, scl) == Evidence(None, 1500, None, 0.0001)
     assert evidence(np.zeros((10, 8, 8), np.uint16)) == Evidence(None, None, None, 0.0)
+
+
+def test_parts_of_a_strip_give_the_histograms_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    dn = scene(DESERT, WATER)
+    dn[:, 40:43, 10:60] = 0
+    scl = np.random.default_rng(1).choice(np.array([4, 6, 9], np.uint8), (100, 100))
+    collected = []
+    for pixels in (1 << 18, 700, 1):
+        monkeypatch.setattr(dark_pixels, "AT_ONCE", pixels)
+        one = DarkPixels()
+        one.add(dn, dn[0] > 0, scl)
+        collected.append(one)
+    assert collected[0].valid == 9850
+    for other in collected[1:]:
+        assert other.valid == collected[0].valid
+        assert np.array_equal(other.counts, collected[0].counts)
+        assert np.array_equal(other.targets, collected[0].targets)
 
 
 @pytest.mark.parametrize(

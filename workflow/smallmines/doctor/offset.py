@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from smallmines.core.finding import Family, Finding
 from smallmines.core.product import OFFSET, S2_BANDS, SUGGESTS_OFFSET
 from smallmines.doctor.folder import Folder, tiles_of
-from smallmines.sensors.dark_pixels import offset_of_images
+from smallmines.sensors.dark_pixels import LEAST_IMAGES, offset_of_images
 from smallmines.sensors.radiometry import SETTLES, VERDICT_TAG
 from smallmines.settings.doctor import Doctor
 
@@ -63,7 +63,7 @@ def _mixture(table: pd.DataFrame, limits: Doctor) -> Iterator[Finding]:
     if not (without.any() and offset.any()):
         return
     lacking = without.sum() <= offset.sum()
-    if not lacking and without.sum() > 3 * offset.sum():
+    if not lacking and (without.sum() > 3 * offset.sum() or not _offset_seen(table[offset])):
         return  # bright patches of an offset-free dataset
     fewer, problem = (without, "lack the offset of 1000") if lacking else (offset, "may have the offset of 1000")
     yield RADIOMETRY.error(
@@ -76,10 +76,21 @@ def _mixture(table: pd.DataFrame, limits: Doctor) -> Iterator[Finding]:
     )
 
 
+def _offset_seen(rows: pd.DataFrame) -> bool:
+    """Return whether dark ground or vegetation of patches shows an offset; also where they are too few to show it."""
+    return len(rows) < LEAST_IMAGES or bool(offset_of_images(*_levels(rows)))
+
+
+def _levels(rows: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return the arguments of `offset_of_images`."""
+    minima, targets, vegetation = rows[["darkest", "dark_level", "green_level"]].to_numpy(np.float64).T
+    return minima, targets, vegetation
+
+
 def _whole(table: pd.DataFrame) -> Iterator[Finding]:
     """Compare the offset of all patches of a year and radiometry with the declared one."""
     for (radiometry, year), rows in table.groupby(["radiometry", "year"]):
-        minima, targets, vegetation = (rows[name].to_numpy(np.float64) for name in ("darkest", "dark_level", "green_level"))
+        minima, targets, vegetation = _levels(rows)
         declared, offset = DECLARED.get(str(radiometry)), offset_of_images(minima, targets, vegetation)
         clipped = int((rows["low_B02"] <= 1).sum())
         evidence = f"darkest values {minima.min():.0f} to {minima.max():.0f} DN" + _median("dark ground", targets)
@@ -94,7 +105,7 @@ def _whole(table: pd.DataFrame) -> Iterator[Finding]:
                 yield RADIOMETRY.note("offset", "a declared radiometry", found, "declare it in the card")
         elif offset not in (None, declared):
             yield _contradiction(declared, offset or 0, f"{year} ({evidence})", tiles_of(rows))
-        elif offset is None and minima.min() >= declared + SUGGESTS_OFFSET and not rows["verdict"].isin(("proved", "declared")).all():
+        elif offset is None and minima.min() >= declared + SUGGESTS_OFFSET and not (rows["verdict"] == "declared").all():
             expected = f"an offset of {declared} DN, as declared ({radiometry})"
             found = f"bright ground alone in {year}, or {OFFSET} DN too much ({evidence})"
             yield RADIOMETRY.warning("offset", expected, found, "compare the values with those of an archive", tiles_of(rows))

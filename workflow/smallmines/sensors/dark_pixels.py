@@ -61,6 +61,9 @@ LEAST_IMAGES = 5
 MOST_STRAY = 0.01
 """Maximum share of images with values that are too dark for an offset, in a data set with one: broken images."""
 
+AT_ONCE = 1 << 18
+"""Number of pixels whose differences are in memory at a time: 10 MB of int32."""
+
 NOTHING_CLASSES = (0, 1)
 """Scene classes without a measurement: no data, saturated or defective."""
 
@@ -108,13 +111,16 @@ class DarkPixels:
 
     def add(self, dn: NDArray[np.uint16], valid: NDArray[np.bool_], scl: NDArray[np.uint8] | None = None) -> None:
         """Count the pixels of `dn` (band, row, column) that are `valid` (row, column); `scl` (row, column) are the scene classes."""
-        pixels = dn[:, valid]
-        for counts, band in zip(self.counts, pixels, strict=True):
-            counts += np.bincount(band, minlength=65536)
+        rows = max(1, AT_ONCE // max(1, dn.shape[2]))
+        for top in range(0, dn.shape[1], rows):
+            part = np.s_[top : top + rows]
+            pixels = dn[:, part][:, valid[part]]
+            for counts, band in zip(self.counts, pixels, strict=True):
+                counts += np.bincount(band, minlength=65536)
+            self.valid += pixels.shape[1]
+            targets = dark_targets(pixels, None if scl is None else scl[part][valid[part]])
+            self.targets += np.bincount(pixels[:, targets].min(axis=0), minlength=65536)
         self.counts[:, :2] = 0
-        self.valid += pixels.shape[1]
-        targets = dark_targets(pixels, None if scl is None else scl[valid])
-        self.targets += np.bincount(pixels[:, targets].min(axis=0), minlength=65536)
 
     def evidence(self) -> Evidence:
         """Decide from the histograms."""
