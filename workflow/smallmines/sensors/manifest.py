@@ -71,10 +71,10 @@ class Sentinel2Entry(Entry):
         cloud_cover: of the whole tile in %, as in the catalogue; None where the catalogue lacks it.
         baseline: processing baseline as an integer (05.00 is 500).
         offset: whether the digital numbers carry the +1000 offset.
-        optical_thickness: whether the product has the aerosol optical thickness; where it lacks it, composites look for haze themselves.
-            True in manifests of versions that did not record it.
         declared_by: what `offset` follows from: `metadata` (the product's MTD_MSIL2A.xml), `product` (its name), `href` (the name in a
             path) or the name of a property of the catalogue; `unknown` in manifests of earlier versions.
+        optical_thickness: whether the product has the aerosol optical thickness; where it lacks it, composites look for haze themselves.
+            True in manifests of versions that did not record it.
     """
 
     tile: str
@@ -82,8 +82,8 @@ class Sentinel2Entry(Entry):
     cloud_cover: float | None
     baseline: int
     offset: bool
-    optical_thickness: bool = True
     declared_by: str = "unknown"
+    optical_thickness: bool = True
 
 
 @dataclass(frozen=True)
