@@ -58,8 +58,10 @@ test: setup ## all tests but the heavy ones and those of the loaders
 test-heavy: setup otb-python test-loaders ## tests that install system software or take long, and those of the loaders
 	$(BIN)/python -m pytest -m "heavy and not matrix" -n $(CORES) --dist loadfile
 
-faults: setup ## every defect that the doctor must find, every refusal, every mistake of people: before a release
+faults: setup ## every defect that the doctor must find, every refusal, every mistake of people; kills, full disks, broken files: before a release
 	$(BIN)/python -m pytest -n $(CORES) --dist worksteal tests/e2e/test_defects.py tests/e2e/test_mistakes.py tests/loopback/test_refusals.py
+	rm -rf .faults
+	$(BIN)/python -m pytest -n $(CORES) --dist worksteal tests/faults; status=$$?; $(BIN)/python tests/faults/table.py; exit $$status
 
 exactness: setup otb-python ## the same bytes in another clone, order and number of cores, and by both ways to call OTB: before a release
 	$(BIN)/python -m pytest -n $(CORES) --dist loadfile tests/golden tests/e2e/test_another_order.py tests/real/test_orfeo_backends.py
@@ -122,4 +124,4 @@ docs-check: setup ## the commands of README and docs against a finished demo, an
 	$(BIN)/python tests/docs_check.py
 
 clean: ## remove what demo and benchmark made, and the tools' caches (people's files of other runs stay)
-	rm -rf .demo-slurm .demo-archives $(foreach run,demo bench,$(addsuffix /$(run),results logs benchmarks resources/automatic resources/user)) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .demo-slurm .demo-archives .faults $(foreach run,demo bench,$(addsuffix /$(run),results logs benchmarks resources/automatic resources/user)) .pytest_cache .mypy_cache .ruff_cache .hypothesis

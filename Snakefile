@@ -1,13 +1,14 @@
 # SmallMinesDS: from satellite archives to a published dataset. `snakemake --cores 16` makes everything.
 import os
 import sys
+from pathlib import Path
 
 from snakemake.utils import min_version
 
 min_version("9.27")
 sys.path.insert(0, f"{workflow.basedir}/workflow")
 
-from smallmines.config.parse import parse_config
+from smallmines.config.parse import parse_config, read_values
 from smallmines.core.errors import UserError
 from smallmines.core.files import only_file
 from smallmines.core.rerun import FROZEN, code
@@ -16,9 +17,18 @@ from smallmines.preflight.check import check_before_run
 # Makes imports in jobs faster, see workflow/smallmines/__init__.py.
 os.environ.update(SMALLMINES_JOB="1")
 
+DEFAULT_CONFIG = Path("config/config.yaml")
+
+# Each file is read once more, since Snakemake accepts keys that stand twice and names no line.
+try:
+    for path in workflow.overwrite_configfiles or [DEFAULT_CONFIG]:
+        read_values(Path(path))
+except UserError as error:
+    sys.exit(str(error))
+
 if not workflow.overwrite_configfiles:
 
-    configfile: "config/config.yaml"
+    configfile: DEFAULT_CONFIG
 
 
 try:

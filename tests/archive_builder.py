@@ -42,7 +42,9 @@ def write_grid(path: Path, whole: GeoBox, tile: int, blocks: Blocks, outside: Se
 
 
 class ArchiveBuilder:
-    """Writes items below a folder; `save` writes the catalogue and returns its path."""
+    """Writes items below a folder; `save` writes the catalogue and returns its path. `write` writes a file, a COG by default."""
+
+    write = staticmethod(write_cog)
 
     def __init__(self, folder: Path) -> None:
         self.catalogue = Catalogue(folder)
@@ -59,7 +61,7 @@ class ArchiveBuilder:
         when = dt.datetime.strptime(name.split("_")[2], "%Y%m%dT%H%M%S").replace(tzinfo=dt.UTC)
         twenty = GeoBox((geobox.shape.y // 2, geobox.shape.x // 2), geobox.transform @ Affine.scale(2), geobox.crs)
         for band, values in bands.items():
-            write_cog(
+            self.write(
                 self.catalogue.folder("sentinel-2-l2a", name) / f"{band}.tif",
                 values,
                 twenty if band in TWENTY else geobox,
@@ -75,13 +77,13 @@ class ArchiveBuilder:
         """A Sentinel-1 slice in linear power; `assets` are extra fields of both assets."""
         when = dt.datetime.strptime(name.split("_")[4], "%Y%m%dT%H%M%S").replace(tzinfo=dt.UTC)
         for key, values in (("vv", vv), ("vh", vh)):
-            write_cog(self.catalogue.folder("sentinel-1-rtc", name) / f"{key}.tif", values.astype(np.float32), geobox, -32768.0)
+            self.write(self.catalogue.folder("sentinel-1-rtc", name) / f"{key}.tif", values.astype(np.float32), geobox, -32768.0)
         properties = {"platform": "SENTINEL-1A", "sat:orbit_state": orbit[0], "sat:relative_orbit": orbit[1], "proj:code": str(geobox.crs)}
         self._add("sentinel-1-rtc", name, when, geobox, properties, {"vv": assets, "vh": assets})
 
     def add_dem(self, name: str, geobox: GeoBox, heights: NDArray[np.float32]) -> None:
         """An elevation tile on any grid."""
-        write_cog(self.catalogue.folder("cop-dem-glo-30", name) / "data.tif", heights.astype(np.float32), geobox, None)
+        self.write(self.catalogue.folder("cop-dem-glo-30", name) / "data.tif", heights.astype(np.float32), geobox, None)
         self._add("cop-dem-glo-30", name, dt.datetime(2021, 4, 22, tzinfo=dt.UTC), geobox, {}, {"data": {}})
 
     def _add(

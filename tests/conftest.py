@@ -17,7 +17,7 @@ sys.path.insert(0, str(REPOSITORY / "tests/loopback"))
 from sharing import once  # noqa: E402
 from workspace import SAME_ARITHMETIC, Workspace  # noqa: E402
 
-LONG = ("e2e/", "golden/", "unit/miniature/test_world", "real/test_triples", "loopback/", "real/", "rules/")
+LONG = ("faults/", "e2e/", "golden/", "unit/miniature/test_world", "real/test_triples", "loopback/", "real/", "rules/")
 """Files that run first, so that no worker ends with a long one."""
 
 

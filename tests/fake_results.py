@@ -207,8 +207,9 @@ def document(dataset: Path, lists: list[Path], windows: dict[str, list[str]], co
     about = Publish(title="Made up", authors=("A. Nobody",))
     index = read_index(dataset / "index.parquet")
     statistics = {year: band_statistics(sorted((dataset / year / "IMAGE").glob("*.tif"))) for year in windows}
-    leakage = {"twins": None, "neighbours": None, "r2": None, "auc": None}
-    labels, splits = read_json(dataset / "labels.json"), {"source": "frozen", "leakage": leakage}
+    unknown = dict.fromkeys(("twins", "neighbours", "r2", "auc", "r2_low", "r2_high"))
+    leakage = {**unknown, "places": 0, "judgement": "no test"}
+    labels, splits = read_json(dataset / "labels.json"), {"source": "frozen", "leakage": leakage, "reason": "made up", "advice": ""}
     software = {"versions": {"gdal": ["3.10.3"], "otb": ["8.1.1"]}, "mixed": {}, "unknown": {}}
     facts = gather(FactSources(index, labels, splits, statistics, windows, software), about, "made-up", country)
     write_documents(facts, about, dataset)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from smallmines.cli.console import read_config
-from smallmines.grid.aoi import read_aoi
+from smallmines.grid.area import read_area
 from smallmines.grid.make import fishnet
 
 YEARS = (2016, 2022)
@@ -23,7 +23,7 @@ def released(shared_data: Path, year: int) -> pd.DataFrame:
 def on_the_lattice(shared_data: Path, repository: Path) -> pd.DataFrame:
     """Return tile_id, year, row, col, block, class_percent and split, without ids of unknown place (2041 to 2067)."""
     config = read_config(repository / "config/config.yaml")
-    cells = fishnet(read_aoi([str(shared_data / "ghana/districts.geojson")], config.aoi, config.grid.crs, "u"), config.grid)
+    cells = fishnet(read_area([str(shared_data / "ghana/districts.geojson")], None, "u").table, config.grid)
     place = np.arange(1, len(cells) + 1)
     placed = cells.assign(number=np.where(place <= 2040, place, np.where(place >= 2067, place + 1, 0)), block="1")
     parts = [placed.merge(released(shared_data, year), on="number") for year in YEARS]

@@ -21,11 +21,11 @@ from odc.geo.geobox import GeoBox
 
 from miniature.noise import rng_of
 from miniature.score import figures, truth_of
-from smallmines.archive.catalogue import read_catalogue
+from smallmines.archive.catalogue import items_of
 from smallmines.archive.providers import provider_of
 from smallmines.archive.read import read_on_grid
 from smallmines.cli.console import ConfigPath, plain_errors, read_config, show
-from smallmines.composite.sentinel2 import near_cloud
+from smallmines.composite.observations import near_cloud
 from smallmines.config.imagery import Sentinel2
 from smallmines.config.sections import Config
 from smallmines.core import raster
@@ -85,8 +85,8 @@ def world_tiles(config: Config, year: str, root: str | Path = ".") -> Tiles:
     """
     lattice = _lattice(config, Path(root))
     archive = Path(root) / "resources/automatic" / config.run / "archive/catalog.json"
-    scenes = clearest(read_catalogue(str(archive), provider_of("s2", "static")), config, year)
-    heights = [item.hrefs["DEM"] for item in read_catalogue(str(archive), provider_of("dem", "static"))]
+    scenes = clearest(items_of(provider_of("s2", "static"), str(archive), {}, {}), config, year)
+    heights = [item.hrefs["DEM"] for item in items_of(provider_of("dem", "static"), str(archive), {}, {})]
     cells = lattice.cells
     chosen = cells.iloc[np.unique(np.linspace(0, len(cells) - 1, min(MOST_TILES, len(cells))).astype(int))]
     side = lattice.tile_size

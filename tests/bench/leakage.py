@@ -18,12 +18,13 @@ import pandas as pd
 from released import on_the_lattice
 from smallmines.cli.console import read_config, show
 from smallmines.core.layout import Layout
-from smallmines.dataset.split_methods import block_side, by_tile, leakage, make_splits
-from smallmines.dataset.splits import METHODS, class_shares, compared, described, with_folds
+from smallmines.dataset.split_leakage import leakage
+from smallmines.dataset.split_methods import block_side, by_tile, make_splits
+from smallmines.dataset.splits import class_shares, compared, described, with_folds
 from smallmines.grid.lattice import read_lattice
 from smallmines.report.maps import splits_plot
 from smallmines.settings.parameters import settings_of
-from smallmines.settings.splits import Splits
+from smallmines.settings.splits import METHODS, Splits
 
 SEEDS = 20
 
@@ -62,10 +63,12 @@ def main() -> None:
         print(f"as released: twins {leak.twins:.3f}, neighbours {leak.neighbours:.3f}, R² {leak.r2:.3f}, AUC {leak.auc:.3f}")
         bare = table.drop(columns="split")
         rows += rows_of("SmallMinesDS", bare, settings_of(config.splits, Splits))
-        splits = bare.merge(with_folds(bare, settings_of(config.splits, Splits)), on=["tile_id", "year"])
+        settings, limit = settings_of(config.splits, Splits), config.doctor.location_r2
+        splits = bare.merge(with_folds(bare, settings), on=["tile_id", "year"])
         released = {"as released": {"r2": leak.r2, "auc": leak.auc}}
-        methods = {name: figures for name, figures in compared(bare, settings_of(config.splits, Splits)).items() if "error" not in figures}
-        splits_plot(splits, {"source": config.splits.method, **described(splits), "methods": {**released, **methods}}, sys.argv[3])
+        methods = {name: figures for name, figures in compared(splits, settings, limit).items() if "error" not in figures}
+        report = {"source": config.splits.method, **described(splits, limit), "methods": {**released, **methods}}
+        splits_plot(splits, report, sys.argv[3])
     show(f"Leakage, median and 90th percentile over {SEEDS} seeds", rows)
 
 

@@ -63,7 +63,7 @@ def test_people_check_out_edit_and_check_in(clone: Workspace) -> None:
     clone.smallmines("labels", "agreement", "--config", "small.yaml", "--json", "agreement.json")
     agreed, of_the_year = json.loads((clone.folder / "agreement.json").read_text())
     assert of_the_year["block"] == "all"
-    assert (agreed["year"], agreed["block"], agreed["people"], agreed["segments"]) == ("2016", "1", "A01, A02", 100)
+    assert (agreed["year"], agreed["block"], agreed["people"], agreed["segments"]) == (2016, "1", "A01, A02", 100)
     assert 0.3 < agreed["raw"] < 0.7  # every other one is wrong on purpose
     clone.smallmines("labels", "adjudicate", *where, "--by", "J01")
     disputes = clone.user / "work/J01/2016-1-disputes.gpkg"

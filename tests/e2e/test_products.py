@@ -11,8 +11,10 @@ import pandas as pd
 import pytest
 import rasterio
 
-from miniature.score import seen_mines
+from miniature.score import seen_mines, truth_of
 from smallmines.cli.console import read_config
+from smallmines.composite.sentinel2 import composite
+from smallmines.grid.lattice import read_lattice
 from workspace import Workspace
 
 pytestmark = pytest.mark.e2e
@@ -54,6 +56,29 @@ def test_verified_and_complete(miniature: Workspace) -> None:
     assert (miniature.results / "verify.json").is_file()
     index = pd.read_parquet(miniature.results / "dataset/index.parquet")
     assert len(index) == 2 * len(gpd.read_parquet(miniature.results / "grid/fishnet.parquet"))
+
+
+def test_mines_are_no_haze(miniature: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where haze is looked for, all true mine pixels stay valid, and on dates without haze they are not left out."""
+    config = read_config(miniature.folder / "small.yaml")
+    monkeypatch.chdir(miniature.folder)
+    lattice = read_lattice(miniature.results / "grid/grid.json")
+    for year in YEARS:
+        for block in "12":
+            outputs = {name: tmp_path / f"{name}.tif" for name in ("image", "source", "clear_mask")} | {"stats": tmp_path / "stats.json"}
+            fetched = miniature.results / f"fetched/{year}/{block}/s2.json"
+            settings = config.sentinel2.model_copy(update={"haze": "always"})
+            composite(block, miniature.results / "grid/grid.json", fetched, settings, outputs, config.minimum_coverage)
+            with (
+                rasterio.open(miniature.results / f"composites/{year}/{block}/clear.tif") as before,
+                rasterio.open(outputs["clear_mask"]) as after,
+            ):
+                mined = (truth_of(config, year, lattice.block(block), miniature.folder) == 1) & lattice.own(block)
+                assert ((after.read(1) > 0) == (before.read(1) > 0))[mined].all()
+                assert after.tags()["HAZE"] == "corrected"
+            hazy = json.loads(outputs["stats"].read_text())["haze"]["hazy_share_of_clear"]
+            assert all(share < 0.01 for datatake, share in hazy.items() if f"{year}0121" not in datatake), hazy
+            assert max(hazy, key=hazy.__getitem__)[4:12] == f"{year}0121", "the date with Harmattan dust"
 
 
 def test_the_mines_are_seen_though_the_classification_calls_them_cloud(miniature: Workspace) -> None:

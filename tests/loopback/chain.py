@@ -20,6 +20,7 @@ from smallmines.archive.search import search
 from smallmines.composite import elevation, sentinel1, sentinel2
 from smallmines.config.imagery import Elevation, Sentinel1, Sentinel2
 from smallmines.core.files import read_json
+from smallmines.grid.area import area_of
 from smallmines.grid.make import make_grid
 
 WINDOWS = {year: (dt.date(int(year), 1, 1), dt.date(int(year), 1, 31)) for year in ("2016", "2022")}
@@ -44,7 +45,9 @@ class Place:
         path = self.folder / "grid.json"
         if not path.is_file():
             aoi = gpd.read_file(self.folder / "resources/user/served/aoi.gpkg")
-            make_grid(aoi, Grid(blocks=2), *(str(self.folder / name) for name in ("fishnet.parquet", "blocks.parquet", "grid.json")))
+            make_grid(
+                area_of(aoi), Grid(blocks=2), *(str(self.folder / name) for name in ("fishnet.parquet", "blocks.parquet", "grid.json"))
+            )
         return path
 
     def search(self, sensor: str, settings: Any, year: str = "2016", archived: Path | None = None) -> dict[str, Any]:

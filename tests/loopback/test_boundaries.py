@@ -13,7 +13,7 @@ import pytest
 
 from sections import Boundaries
 from smallmines.core.errors import UserError
-from smallmines.grid.aoi import download_boundaries
+from smallmines.grid.boundaries import download_boundaries
 
 pytestmark = pytest.mark.loopback
 

@@ -72,9 +72,11 @@ def edited(layer: QgsVectorLayer) -> dict[str, object]:
     complete, _ = QgsVectorLayerUtils.validateAttribute(
         layer, layer.getFeature(feature.id()), label, QgsFieldConstraints.ConstraintStrengthSoft
     )
+    tip = QgsExpression.replaceExpressionText(layer.mapTipTemplate(), context)
     saved = layer.commitChanges()
     return {
         "saved": saved,
+        "tip": tip,
         "constraint": [lacking, complete],
         "stamp": stamp,
         "key": feature["key"],

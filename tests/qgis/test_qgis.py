@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import rasterio
 
-from place import make_place
+from place import edit, make_place
 from smallmines.annotation import qgis
 from smallmines.annotation.checkin import checkin
 from smallmines.annotation.checkout import checkout
@@ -20,6 +20,9 @@ from smallmines.annotation.working_copy import EDITABLE, RULE, TASK_EDITABLE
 from system_packages import install
 
 pytestmark = pytest.mark.heavy
+
+OPINIONS = "A01: mining (<img src='http://x.example/y.png'> & <b>sure</b> [% 1 + 1 %])"
+"""Notes of others, with markup and an expression of QGIS in them."""
 
 PYTHON = "/usr/bin/python3"
 """QGIS's Python modules are the distribution's."""
@@ -40,6 +43,7 @@ def looked(qgis_python, tmp_path_factory):
     root = tmp_path_factory.mktemp("made") / "here"
     place = make_place(root, map_layers={"aerial": "https://tiles.example/{z}/{x}/{y}.png?a=1&b=2"})
     given = checkout(place, "A01")
+    edit(given.path, "UPDATE segments SET opinions = ?", OPINIONS)
     moved = root.rename(root.with_name("elsewhere"))
     copy = moved / given.path.relative_to(root)
     pictures = root.with_name("pictures")
@@ -79,6 +83,14 @@ def test_style_form_and_index(looked):
     assert tasks["colours"] == qgis.STATES
     assert tasks["maps"] == {"status": ["open", "doing", "done"]}
     assert set(tasks["fields"]) - set(tasks["read_only"]) == {*TASK_EDITABLE, "fid"}
+
+
+def test_notes_in_map_tips_are_text(looked):
+    told, _, _ = looked
+    tip = told["edit"]["tip"]
+    assert "A01: mining (&lt;img src='http://x.example/y.png'&gt; &amp; &lt;b&gt;sure&lt;/b&gt; [% 1 + 1 %])" in tip
+    assert "<b>unseen</b>" in tip
+    assert "<img" not in tip
 
 
 def test_the_project_opens_where_it_was_moved_to(looked):

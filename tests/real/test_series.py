@@ -32,7 +32,7 @@ FINE = ("B02", "B03", "B04", "B08")
 WINDOW = (dt.date(2018, 1, 1), dt.date(2018, 1, 31))
 
 
-def series(folder: Path) -> dict[dt.datetime, dict[str, np.ndarray]]:
+def series(folder: Path, window: tuple[dt.date, dt.date] = WINDOW) -> dict[dt.datetime, dict[str, np.ndarray]]:
     """The bands of each date in the window."""
     name = next(folder.glob("S2_L2A_10m_*.nc")).name
     found: dict[dt.datetime, dict[str, np.ndarray]] = {}
@@ -44,20 +44,22 @@ def series(folder: Path) -> dict[dt.datetime, dict[str, np.ndarray]]:
         seconds = [int(value) for value in tags["NETCDF_DIM_timestamp_VALUES"].strip("{}").split(",")]
         for values, after in zip(array, seconds, strict=True):
             when = start + dt.timedelta(seconds=after)
-            if WINDOW[0] <= when.date() <= WINDOW[1]:
+            if window[0] <= when.date() <= window[1]:
                 found.setdefault(when, {})[band] = values.astype(np.uint8 if band == "SCL" else np.uint16)
     return found
 
 
-def make(folder: Path, data: Path, **settings: object) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict, dict]:
+def make(
+    folder: Path, data: Path, window: tuple[dt.date, dt.date] = WINDOW, **settings: object
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict, dict]:
     """Image, scene, clearness, stats and manifest of the composite."""
     archive = ArchiveBuilder(folder / "archive")
     whole = grid(501360, 5629680, (64, 64), crs="EPSG:32631")
-    for when, bands in series(data).items():
+    for when, bands in series(data, window).items():
         archive.add_s2(product(f"{when:%Y%m%d}", tile="31UDS", baseline="0206", made=f"{when:%Y%m%d}T150000"), whole, bands)
     config = Sentinel2(provider="static", catalogue=str(archive.save()), **({"cloud_dilation_px": 1, "cloud_opening_px": 1} | settings))
     lattice = write_grid(folder / "grid.json", whole, 32, {"1": (0, 0, 2, 2)})
-    search("s2", "2018", {"2018": WINDOW}, asked(config), lattice, folder / "s2.json")
+    search("s2", "2018", {"2018": window}, asked(config), lattice, folder / "s2.json")
     fetch("s2", "1", lattice, folder / "s2.json", cache(folder / "pixels"), fetching(config), folder / "fetched.json")
     outputs = {name: folder / f"{name}.tif" for name in ("image", "source", "clear_mask")} | {"stats": folder / "stats.json"}
     composite("1", lattice, folder / "fetched.json", config, outputs)

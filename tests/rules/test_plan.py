@@ -24,9 +24,17 @@ pytestmark = pytest.mark.rules
 SCRIPTS = sorted((Path(__file__).parents[2] / "workflow/scripts").glob("*.py"))
 
 
+def write_area(workspace: Workspace, name: str = "aoi.gpkg", crs: str = "EPSG:32630") -> None:
+    """Write the area of six small tiles of the demo."""
+    workspace.user.mkdir(parents=True, exist_ok=True)
+    gpd.GeoDataFrame(geometry=[shapely.box(600010, 699690, 600310, 699990)], crs=crs).to_file(workspace.user / name)
+
+
 @pytest.mark.parametrize("config", ["config/config.yaml", "config/demo.yaml"])
 def test_a_fresh_clone_plans_everything_without_network_or_labels(repository: Path, tmp_path: Path, config: str) -> None:
-    workspace = Workspace.make(repository, tmp_path, config, "any")
+    workspace = Workspace.make(repository, tmp_path, config, "demo")
+    if config == "config/demo.yaml":
+        write_area(workspace)
     planned = workspace.planned()
     per_year_and_block = ("composite_s2", "composite_s1", "segment", "describe", "samples", "assistant", "labels", "mask")
     assert {planned[rule] for rule in (*per_year_and_block, "image_patches", "mask_patches")} == {8}
@@ -82,14 +90,41 @@ def test_unknown_keys_stop_the_plan(repository: Path, tmp_path: Path) -> None:
     assert "segmentation.spatialr: unknown key, the nearest known one is `spatial_radius`" in output
 
 
+def test_a_missing_or_doubled_area_stops_the_plan(repository: Path, tmp_path: Path) -> None:
+    workspace = Workspace.make(repository, tmp_path, "config/demo.yaml", "demo")
+    output = workspace.snakemake("-n", succeeds=False)
+    assert "one area of interest at resources/user/demo/aoi.gpkg" in output
+    assert "found     none\n" in output
+    assert "Traceback" not in output
+    write_area(workspace)
+    write_area(workspace, "aoi.geojson")
+    assert "found     resources/user/demo/aoi.geojson, resources/user/demo/aoi.gpkg\n" in workspace.snakemake("-n", succeeds=False)
+
+
 def test_a_run_is_checked_before_its_first_job_and_a_plan_is_not(repository: Path, tmp_path: Path) -> None:
     workspace = Workspace.make(repository, tmp_path, "config/demo.yaml", "demo")
+    write_area(workspace, crs="EPSG:32636")
     output = workspace.snakemake("grid", succeeds=False)
-    assert "one area of interest at resources/user/demo/aoi.gpkg" in output
+    assert "set grid.crs: EPSG:32636, the UTM zone 36N of the area" in output
     assert "nothing was run" in output
     assert "Traceback" not in output
     assert not (tmp_path / "logs").exists()
     assert workspace.planned("grid") == {"grid": 1}, "the folder is not left locked"
+
+
+@pytest.mark.heavy
+def test_braces_in_texts_are_texts_and_a_key_twice_is_none(repository: Path, tmp_path: Path) -> None:
+    workspace = Workspace.make(repository, tmp_path, "braces.yaml", "demo")
+    values = yaml.safe_load((repository / "config/demo.yaml").read_text())
+    values["publish"] = {"title": "{x} <results> {{}}", "attributions": ["{y} <logs>", "{years}"], "description": "{z}", "funding": "{"}
+    text = yaml.safe_dump(values)
+    (tmp_path / "braces.yaml").write_text(text)
+    write_area(workspace)
+    assert workspace.planned()["doctor"] == 1
+    (tmp_path / "braces.yaml").write_text(f"{text}run: demo\n")
+    output = workspace.snakemake("-n", succeeds=False)
+    assert "the key 'run' stands twice" in output
+    assert "Traceback" not in output
 
 
 @pytest.mark.heavy
@@ -99,9 +134,7 @@ def test_the_grid_of_a_released_folder_follows_names_and_places(repository: Path
     values["grid"] |= {"source": "released_folder", "folder": "released", "tile_size": 16, "blocks": 1}
     (tmp_path / "given.yaml").write_text(yaml.safe_dump(values))
     grid = "results/demo/grid/grid.json"
-    workspace.user.mkdir(parents=True)
-    area = gpd.GeoDataFrame(geometry=[shapely.box(600010, 699690, 600310, 699990)], crs="EPSG:32630")
-    area.to_file(workspace.user / "aoi.gpkg")
+    write_area(workspace)
     assert workspace.planned(grid) == {"grid": 1}
     assert "none" in workspace.snakemake(grid, succeeds=False)
 

@@ -27,7 +27,7 @@ rule search:
         area=area,
         windows=windows_asked,
         archived=lambda wildcards: [sha256(path) for path in archived_manifest(wildcards)],
-        config=lambda wildcards: parameters(SECTIONS[wildcards.sensor], SEARCH[wildcards.sensor]),
+        config=lambda wildcards: without_unset(parameters(SECTIONS[wildcards.sensor], SEARCH[wildcards.sensor])),
     message:
         "Searching the archive: {wildcards.sensor}, {wildcards.year}"
     script:

@@ -3,7 +3,7 @@ from smallmines.core.files import digest, sha256
 from smallmines.core.patch_files import images_digest
 from smallmines.labels.samples import events_digest
 from smallmines.labels.user_files import UserFiles
-from smallmines.preflight.area import user_aoi
+from smallmines.preflight.area import only_aoi, user_aoi
 from smallmines.settings.aoi import Aoi, Boundaries
 from smallmines.settings.assistant import Assistant
 from smallmines.settings.candidates import Candidates
@@ -14,7 +14,7 @@ from smallmines.settings.grid import Grid
 from smallmines.settings.parameters import content, content_digest, parameters
 from smallmines.settings.publish import Catalogue, Documents, Page
 from smallmines.settings.samples import Samples
-from smallmines.settings.search import SEARCH
+from smallmines.settings.search import SEARCH, without_unset
 from smallmines.settings.segmentation import Segmentation
 from smallmines.settings.sentinel1 import Sentinel1
 from smallmines.settings.sentinel2 import Sentinel2
@@ -26,6 +26,10 @@ PEOPLE = UserFiles(
     cfg.grid.crs,
     tuple(os.path.relpath(path) for path in workflow.overwrite_configfiles),
 )
+try:
+    PEOPLE.require_files(cfg.year_names, cfg.blocks)
+except UserError as error:
+    sys.exit(str(error))
 FROZEN_SPLITS = only_file(f"resources/user/{cfg.run}", "splits", (".csv",))
 QUALITY_INPUTS = PEOPLE.quality_inputs(cfg.year_names, cfg.blocks)
 
@@ -57,8 +61,13 @@ def plot(name, label):
 
 
 def aoi_file(wildcards):
-    """Return the AOI file: downloaded, or given. Missing or several given files are refused by the rule."""
-    return ["<automatic>/boundaries.geojson"] if cfg.aoi.source == "geoboundaries" else user_aoi(cfg)
+    """Return the AOI file: downloaded, or given. None or several end the planning with three lines."""
+    if cfg.aoi.source == "geoboundaries":
+        return ["<automatic>/boundaries.geojson"]
+    try:
+        return only_aoi(cfg)
+    except UserError as error:
+        sys.exit(str(error))
 
 
 def area(wildcards):

@@ -1,3 +1,7 @@
+# No param but a resource, in millionths: with a lower limit, composites that are good enough are not made again.
+MINIMUM_COVERAGE = round(1e6 * cfg.minimum_coverage)
+
+
 # One surface a sensor, year and block, all on the block's grid.
 rule composite_s2:
     input:
@@ -18,6 +22,7 @@ rule composite_s2:
     resources:
         mem_mb=2000,
         runtime=60,
+        minimum_coverage=MINIMUM_COVERAGE,
     params:
         *code("composite_s2"),
         config=parameters(cfg.sentinel2, Sentinel2),
@@ -70,6 +75,7 @@ rule composite_s1:
     resources:
         mem_mb=3000,
         runtime=60,
+        minimum_coverage=MINIMUM_COVERAGE,
     params:
         *code("composite_s1"),
         config=parameters(cfg.sentinel1, Sentinel1),
@@ -96,6 +102,7 @@ rule composite_dem:
     resources:
         mem_mb=1000,
         runtime=30,
+        minimum_coverage=MINIMUM_COVERAGE,
     params:
         *code("composite_dem"),
         config=parameters(cfg.elevation, Elevation),

@@ -97,6 +97,7 @@ rule splits:
 rule leakage:
     input:
         index="<results>/dataset/index.parquet",
+        frozen=FROZEN_SPLITS,
     output:
         "<results>/splits.json",
     log:
@@ -112,7 +113,8 @@ rule leakage:
     params:
         *code("leakage"),
         config=parameters(cfg.splits, Splits),
-        frozen=bool(FROZEN_SPLITS),
+        limit=cfg.doctor.location_r2,
+        digest=[sha256(path) for path in FROZEN_SPLITS],
     message:
         "Telling what the splits leak"
     script:
@@ -387,7 +389,7 @@ rule doctor:
     params:
         *code("doctor"),
         limits=parameters(cfg.doctor, Doctor),
-        title=cfg.publish.title or cfg.run,
+        title=lambda wildcards: cfg.publish.title or cfg.run,
     message:
         "Examining the dataset"
     script:

@@ -118,12 +118,18 @@ rule page:
         doctor="<results>/doctor.json",
         index="<results>/dataset/index.parquet",
         points="<results>/dataset/accuracy_points.csv",
+        grid="<results>/grid/grid.json",
         manifests=expand("<results>/manifests/{year}/{sensor}.json", year=cfg.year_names, sensor=["s2", "s1"]),
         metrics=expand(
             "<results>/assistant/{year}/{block}/metrics.json",
             year=cfg.year_names,
             block=cfg.blocks,
         ),
+        composites=[
+            *of_all("<results>/composites/{year}/{block}/s2.json"),
+            *of_all("<results>/composites/{year}/{block}/s1.json"),
+            *expand("<results>/composites/static/{block}/dem.json", block=cfg.blocks),
+        ],
         plots=expand(
             "<results>/pictures/{name}.png",
             name=[

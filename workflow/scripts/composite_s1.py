@@ -11,4 +11,5 @@ with job(snakemake.log[0]):
         snakemake.input.fetched,
         Sentinel1(**snakemake.params.config),
         dict(snakemake.output.items()),
+        snakemake.resources.minimum_coverage / 1e6,
     )

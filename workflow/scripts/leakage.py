@@ -1,4 +1,4 @@
-"""Report what the splits leak."""
+"""Report and judge what the splits leak."""
 
 from smallmines.core.job import job
 from smallmines.dataset.index import read_index
@@ -7,4 +7,5 @@ from smallmines.settings.splits import Splits
 
 with job(snakemake.log[0]):
     params = snakemake.params
-    write_leakage(read_index(snakemake.input.index), Splits(**params.config), params.frozen, snakemake.output[0])
+    source = snakemake.input
+    write_leakage(read_index(source.index), Splits(**params.config), params.limit, list(source.frozen), snakemake.output[0])

@@ -3,7 +3,8 @@
 from smallmines.core.files import write_json
 from smallmines.core.job import job
 from smallmines.core.software import gathered
-from smallmines.sensors.manifest import Entry, read_fetched
+from smallmines.sensors.manifest import Entry
+from smallmines.sensors.manifest_files import read_fetched
 
 with job(snakemake.log[0]):
     products = {name: list(paths) for name, paths in snakemake.input.items() if name != "fetched"}

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from place import annotate, decide_again, make_place
-from smallmines.annotation.rounds import Round, advice, progress, rounds_of
+from smallmines.annotation.rounds import Round, _latest, advice, progress, rounds_of
 from smallmines.core.files import write_json
 from smallmines.core.layout import Layout
 from smallmines.core.product import S2_BANDS
@@ -31,6 +31,17 @@ def test_the_nth_copy_of_a_person_is_his_nth_round():
     )
     assert found.set_index("key")["round"].to_dict() == {1: 1, 2: 1, 3: 2, 4: 1}
     assert found.set_index("key")["corrected"].to_dict() == {1: False, 2: True, 3: False, 4: True}
+
+
+def test_a_withdrawn_decision_is_none():
+    found = rounds_of(
+        [event(1, "A01", "a", 1, "corrected"), event(1, "A01", "a", 2, "corrected", label="withdrawn"), event(2, "A01", "a", 3)]
+    )
+    assert found["corrected"].tolist() == [True, False, False]
+    assert found["label"].tolist() == [1, -2, 1]
+    assert _latest(found.assign(segment=found["key"]))["key"].tolist() == [2]
+    two = rounds_of([event(1, "A01", "a", 1), event(1, "A02", "b", 2), event(1, "A02", "b", 3, label="withdrawn")])
+    assert _latest(two.assign(segment=two["key"]))["who"].tolist() == ["A01"]
 
 
 @pytest.mark.parametrize(

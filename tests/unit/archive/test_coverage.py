@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,14 @@ import pytest
 from archive_builder import grid, write_grid
 from miniature.stac import corners, lonlat
 from sections import cache
-from smallmines.archive.coverage import coverage, expected_bytes, require_coverage, share_under
+from smallmines.archive.coverage import coverage, expected_bytes, require_coverage
 from smallmines.archive.fetch import PixelFile
 from smallmines.core.errors import UserError
 from smallmines.core.files import read_json
 from smallmines.report.coverage import picture
-from smallmines.sensors.manifest import Manifest, ManifestItem, Query, Sentinel1Entry, write_manifest
+from smallmines.sensors.footprint import share_under
+from smallmines.sensors.manifest import Datatake, Manifest, ManifestItem, Query, Sentinel1Entry
+from smallmines.sensors.manifest_files import read_manifest, write_manifest
 from smallmines.settings.fetch import FetchSentinel1
 
 WHOLE = grid(600000, 700000, (128, 256))
@@ -64,6 +67,21 @@ def test_uncovered_ground_is_refused_with_block_share_and_reasons(tmp_path: Path
         require_coverage(output, 0.99, tmp_path / "ok.json")
     assert not (tmp_path / "ok.json").exists()
     require_coverage(output, 0.4, tmp_path / "ok.json")
+
+
+def test_empty_pixels_under_intact_footprints_are_refused(tmp_path: Path) -> None:
+    """Two passes whose footprints cover everything have data on a third of the area each."""
+    output = covered(tmp_path, WHOLE, WHOLE)
+    assert read_json(output)["2016/s1"]["with_data"] is None, "manifests without datatakes"
+    path = manifest(tmp_path, WHOLE, WHOLE)
+    takes = tuple(Datatake(f"take{rank}", rank, share, share, []) for rank, share in ((1, 0.34), (2, 0.3), (None, 1.0)))
+    write_manifest(path, replace(read_manifest(path), datatakes=takes))
+    coverage({"2016/s1": path}, tmp_path / "grid.json", cache(tmp_path / "pixels"), {"s1": FetchSentinel1(10)}, output)
+    assert read_json(output)["2016/s1"]["blocks"] == {"1": 1.0, "2": 1.0}
+    assert read_json(output)["2016/s1"]["with_data"] == 0.64
+    with pytest.raises(UserError, match=r"2016/s1: the pixels of 2 scenes of planetary_computer have data on 64\.0 % of the area at most"):
+        require_coverage(output, 0.99, tmp_path / "ok.json")
+    require_coverage(output, 0.6, tmp_path / "ok.json")
 
 
 def test_the_expected_size_follows_area_share_and_resolution(tmp_path: Path) -> None:

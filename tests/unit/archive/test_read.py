@@ -9,18 +9,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+from rasterio.windows import Window
 
 from archive_builder import ArchiveBuilder, grid, product, ten_bands, write_grid
 from sections import asked, cache, fetching
+from small_archive import TILE, SmallArchive, clear_bands, on_the_area
 from smallmines.archive.fetch import fetch
-from smallmines.archive.read import read_on_grid, touches
+from smallmines.archive.read import read_on_grid, source_window
 from smallmines.archive.search import search
 from smallmines.config.imagery import Elevation, Sentinel1, Sentinel2
 from smallmines.core.errors import UserError
 from smallmines.core.files import digest, read_json
 from smallmines.core.raster import write
 from smallmines.grid.lattice import read_lattice
-from smallmines.sensors.manifest import Sentinel2Entry, read_fetched
+from smallmines.sensors.footprint import touches
+from smallmines.sensors.manifest import Sentinel2Entry
+from smallmines.sensors.manifest_files import read_fetched
 from smallmines.sensors.scl import cloud_reach
 
 RNG = np.random.default_rng(1)
@@ -208,8 +212,47 @@ def test_a_broken_asset_is_named(place: Place) -> None:
         place.fetch("s2")
 
 
+def damage(path: Path) -> None:
+    """Overwrite bytes in the middle of a file; its size stays."""
+    data = bytearray(path.read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + 200] = b"\xff" * 200
+    path.write_bytes(data)
+
+
+def test_damaged_pixels_of_the_cache_are_named_and_fetched_again(tmp_path: Path) -> None:
+    made, bands = SmallArchive(tmp_path), clear_bands(1)
+    made.add_s2(product("20160105"), TILE, bands)
+    made.save()
+    made.image()
+    (item,) = made.fetch()["items"]
+    path = Path(item["files"]["B04"])
+    assert item["sizes"]["B04"] == path.stat().st_size
+    damage(path)
+    with pytest.raises(
+        UserError, match=rf"readable pixels in the cached file {path}\n[\s\S]*delete it and its list below results/<run>/fetched/"
+    ):
+        made.composite()
+    made.fetch()
+    with rasterio.open(path) as cached:
+        assert np.array_equal(cached.read(1), on_the_area(bands)[2])
+    path.write_bytes(path.read_bytes() + b"more")
+    with pytest.raises(UserError, match=r"1 cut or changed, first \S+B04\S+ has \d+ bytes instead of \d+"):
+        made.composite()
+
+
 def test_a_lost_file_of_the_cache_is_named(place: Place) -> None:
     place.fetch("s2")
     shutil.rmtree(place.folder / "pixels")
     with pytest.raises(UserError, match="11 missing"):
         read_fetched(place.folder / "fetched-s2-1.json", Sentinel2Entry)
+
+
+def test_a_source_of_unknown_datum_is_not_shifted_by_a_guess(tmp_path: Path) -> None:
+    """Local files keep such a CRS; GDAL would take its coordinates for WGS 84."""
+    box, ones = grid(600000, 700000, (40, 50)), np.ones((40, 50), np.uint16)
+    with source_of(tmp_path / "a.tif", ones, box) as source:
+        assert source_window(source, box, 0) == Window(0, 0, 50, 40)
+    elsewhere = grid(600000, 700000, (40, 50), crs="+proj=utm +zone=30 +ellps=clrk80 +units=m")
+    with source_of(tmp_path / "b.tif", ones, elsewhere) as source, pytest.raises(UserError, match="Unknown"):
+        source_window(source, box, 0)

@@ -11,8 +11,9 @@ import pytest
 
 from archive_builder import ArchiveBuilder, grid, product, ten_bands, write_grid
 from sections import asked
+from small_archive import SmallArchive, chosen, clear_bands, on_the_area, part, write_plain
 from smallmines.archive.choice import area_of
-from smallmines.archive.search import search
+from smallmines.archive.search import search, why_rejected
 from smallmines.config.imagery import Elevation, Sentinel1, Sentinel2
 from smallmines.core.errors import UserError
 from smallmines.core.files import read_json
@@ -51,7 +52,9 @@ def days(manifest: dict) -> list[str]:
 
 @pytest.fixture
 def archive(tmp_path: Path) -> ArchiveBuilder:
-    return ArchiveBuilder(tmp_path / "archive")
+    builder = ArchiveBuilder(tmp_path / "archive")
+    builder.write = write_plain  # type: ignore[method-assign]
+    return builder
 
 
 def test_a_product_of_an_unpublished_baseline_is_rejected_and_supersedes_nothing(tmp_path: Path, archive: ArchiveBuilder) -> None:
@@ -60,7 +63,7 @@ def test_a_product_of_an_unpublished_baseline_is_rejected_and_supersedes_nothing
     archive.add_s2(product("20160105", baseline="9999"), TILE, bands)
     manifest = run(tmp_path, archive)
     assert [(item["id"], item["declared_by"]) for item in manifest["chosen"]] == [(product("20160105"), "product")]
-    assert reasons(manifest)[product("20160105", baseline="9999")].startswith("baseline 9999 is not a published one")
+    assert reasons(manifest)[product("20160105", baseline="9999")].startswith("baseline not published: 9999")
 
 
 def test_every_rejected_item_has_its_reason(tmp_path: Path, archive: ArchiveBuilder) -> None:
@@ -77,8 +80,10 @@ def test_every_rejected_item_has_its_reason(tmp_path: Path, archive: ArchiveBuil
     best = product("20160105")
     assert [item["id"] for item in manifest["chosen"]] == [best]
     assert reasons(manifest) == {
-        product("20160105", baseline="0208", made="20160105T140000"): f"superseded by {best}",
-        product("20160105", made="20200101T000000"): f"superseded by {best}",
+        product("20160105", baseline="0208", made="20160105T140000"): f"superseded by {best}: baseline 05.00 instead of 02.08, "
+        "and the same ground",
+        product("20160105", made="20200101T000000"): f"superseded by {best}: processed 20210528081650 instead of 20200101000000, "
+        "and the same ground",
         product("20160201"): "outside the dates: 2016-02-01",
         product("20160131"): "bands missing: B05, SCL",
         product("20160112", tile="30NYN"): "does not touch the cells of the area",
@@ -217,3 +222,133 @@ def test_the_manifest_is_the_same_twice(tmp_path: Path, archive: ArchiveBuilder)
     run(tmp_path, archive)
     first, second = read_json(tmp_path / "s2-2016.json"), run(tmp_path, archive)
     assert {key: value for key, value in second.items() if key != "asked"} == {key: value for key, value in first.items() if key != "asked"}
+
+
+def test_items_of_the_grids_zone_win_over_those_of_the_next_zone(tmp_path: Path) -> None:
+    """At 0° the zones 30 and 31 meet; the names of the tiles would put zone 30 first."""
+    own = SmallArchive(tmp_path, grid(173200, 697000, (64, 64), crs="EPSG:32631"))
+    west, x, y = grid(172880, 697320, (128, 128), crs="EPSG:32631"), 836400, 697900
+    bands, wide = clear_bands(1), ten_bands((160, 160), 2) | {"SCL": np.full((80, 80), 4, np.uint8)}
+    own.add_s2(product("20160105", tile="31NBG"), west, bands)
+    own.add_s2(product("20160105", tile="30NZM"), grid(x, y, (160, 160)), wide)
+    own.save()
+    image = own.image()
+    manifest = own.search()
+    assert [(item["tile"], item["index"]) for item in manifest["chosen"]] == [("T31NBG", 1), ("T30NZM", 2)]
+    assert np.array_equal(image, on_the_area(bands)), "an exact copy"
+
+
+def radar(archive: ArchiveBuilder, day: str, number: int, orbit: tuple[str, int], power: Any, geobox: Any = TILE) -> str:
+    name = slice_id(day, number)
+    values = np.broadcast_to(np.float32(power), tuple(geobox.shape)).copy()
+    archive.add_s1(name, geobox, values, values, orbit)
+    return name
+
+
+@pytest.mark.parametrize("nothing", [0.0, -32768.0, np.nan, np.inf])
+def test_orbits_are_ranked_by_pixels_not_by_footprints(tmp_path: Path, archive: ArchiveBuilder, nothing: float) -> None:
+    """Two scenes of an orbit are empty inside intact footprints, one of another orbit covers three quarters."""
+    part_of = np.full((128, 128), nothing, np.float32)
+    part_of[:, 48:] = 0.1
+    for year, number in (("2016", 9430), ("2022", 41455)):
+        for day in ("03", "15"):
+            radar(archive, f"{year}01{day}", number + int(day), ("ascending", 147), nothing)
+        radar(archive, f"{year}0105", number, ("descending", 155), part_of)
+    manifest = run(tmp_path, archive, sensor="s1")
+    assert [item["orbit_state"] for item in manifest["chosen"]] == ["descending"]
+    assert [(orbit["relative_orbit"], orbit["covered_share"]) for orbit in manifest["orbits"]] == [
+        (155, {"2016": 0.75, "2022": 0.75}),
+        (147, {"2016": 0.0, "2022": 0.0}),
+    ]
+    assert manifest["datatakes"][0]["covered_share"] == 0.75
+
+
+def test_an_empty_pass_of_the_chosen_orbit_is_dropped_visibly(
+    tmp_path: Path, archive: ArchiveBuilder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    orbit = ("descending", 155)
+    good = [radar(archive, f"{year}0105", number, orbit, 0.1) for year, number in (("2016", 9430), ("2022", 41455))]
+    empty = radar(archive, "20160117", 9605, orbit, 0.0)
+    manifest = run(tmp_path, archive, sensor="s1")
+    assert [item["id"] for item in manifest["chosen"]] == good[:1]
+    assert manifest["dropped"] == [{"id": empty, "reason": "no data on the cells of the area", "share": 1.0}]
+    assert f"s1 2016: {empty} is left out, 100.0 % of the area: no data" in capsys.readouterr().out
+
+
+def test_slices_of_one_second_complement_each_other_and_a_second_processing_is_dropped(tmp_path: Path) -> None:
+    """A catalogue that states only the day, with two halves of the area and a later processing of the upper one."""
+    made, orbit, ones = SmallArchive(tmp_path), ("descending", 155), np.full((128, 128), 0.1, np.float32)
+    names = {"up": "009430_0101DA", "low": "009430_0101DB", "again": "009430_0101DC", "2022": "041455_0101DA"}
+    ids = {}
+    for key, end in names.items():
+        year = "2022" if key == "2022" else "2016"
+        ids[key] = f"S1A_IW_GRDH_1SDV_{year}0105T000000_{year}0105T235959_{end}_rtc"
+        box = {"up": TILE[:70], "again": TILE[:70], "low": TILE[60:], "2022": TILE}[key]
+        made.add_s1(ids[key], box, ones[: box.shape.y], ones[: box.shape.y], orbit)
+    made.save()
+    manifest = made.search("s1")
+    assert chosen(manifest) == [ids["low"], ids["again"]]
+    assert manifest["datatakes"][0]["covered_share"] == 1.0
+    assert reasons(manifest)[ids["up"]] == f"superseded by {ids['again']} and {ids['low']}: the same acquisition and the same ground"
+
+
+def test_slices_in_the_grids_crs_come_first(tmp_path: Path, archive: ArchiveBuilder) -> None:
+    orbit, foreign = ("descending", 155), grid(-65500, 703500, (300, 300), crs="EPSG:32631")
+    for year, number in (("2016", 9430), ("2022", 41455)):
+        ones = np.full((300, 300), 0.1, np.float32)
+        archive.add_s1(slice_id(f"{year}0105", number, "055512"), foreign, ones, ones, orbit)
+        archive.add_s1(slice_id(f"{year}0105", number, "055537"), TILE, ones[:128, :128], ones[:128, :128], orbit)
+    manifest = run(tmp_path, archive, sensor="s1")
+    assert [item["id"][26:32] for item in manifest["chosen"]] == ["055537", "055512"]
+    assert [item["index"] for item in manifest["chosen"]] == [1, 2]
+
+
+def test_a_scene_of_zeros_under_a_clear_classification_does_not_win(
+    tmp_path: Path, archive: ArchiveBuilder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole, zero = clear_bands(1), {band: np.zeros_like(values) for band, values in clear_bands(1).items()}
+    archive.add_s2(product("20160103"), TILE, zero | {"SCL": whole["SCL"]})
+    archive.add_s2(product("20160110"), TILE, part(whole, slice(48, 128)) | {"SCL": whole["SCL"]})
+    archive.add_s2(product("20160117"), TILE, whole | {"SCL": scl(40)})
+    archive.add_s2(product("20160124"), TILE, whole | {"SCL": np.zeros((64, 64), np.uint8)})
+    manifest = run(tmp_path, archive)
+    assert days(manifest) == ["10", "17"]
+    assert [take["clear_share"] for take in manifest["datatakes"]] == [0.75, 0.375, 0.0, 0.0]
+    assert [item["id"] for item in manifest["dropped"]] == [product("20160103"), product("20160124")]
+    assert capsys.readouterr().out.count("no data on the cells of the area") == 2
+
+
+def test_what_is_dropped_for_no_ranking_has_reason_and_share(
+    tmp_path: Path, archive: ArchiveBuilder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bands = clear_bands(1)
+    west = grid(599680, 700320, (128, 64))
+    archive.add_s2(product("20160105"), TILE, bands)
+    archive.add_s2("S2A_MSIL2A_20160106T103422_without_baseline", TILE, bands)
+    half = {name: values[:, : values.shape[1] // 2] for name, values in bands.items() if name != "B05"}
+    archive.add_s2(product("20160107"), west, half)
+    archive.add_s2(product("20160201"), TILE, {"B02": bands["B02"]})
+    manifest = run(tmp_path, archive)
+    assert manifest["dropped"] == [
+        {"id": "S2A_MSIL2A_20160106T103422_without_baseline", "reason": "no processing baseline", "share": 1.0},
+        {"id": product("20160107"), "reason": "bands missing: B05", "share": 0.5},
+    ]
+    out = capsys.readouterr().out
+    assert f"s2 2016: {product('20160107')} is left out, 50.0 % of the area: bands missing: B05" in out
+    assert "20160201" not in out, "outside the dates"
+    assert chosen(manifest) == [product("20160105")]
+
+
+def test_reasons_are_grouped_with_their_numbers() -> None:
+    assert why_rejected({}) == ""
+    assert why_rejected({"a": "bands missing: B05"}) == "1 × bands missing: B05"
+    reasons = {
+        "a": "too cloudy: 95.0 % above 80 %",
+        "b": "too cloudy: 81.5 % above 80 %",
+        "c": "superseded by S2A: baseline 05.00",
+        "d": "x",
+    }
+    assert why_rejected(reasons) == "2 × too cloudy, such as 81.5 % above 80 %; 1 × superseded: by S2A: baseline 05.00; 1 × x"
+    assert (
+        why_rejected({"a": "bands missing: B05", "b": "bands missing: B05", "c": "bands missing: VH"}) == "3 × bands missing, such as B05"
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +101,7 @@ def test_rows_as_json(block_year: BlockYear) -> None:
 
     status = rows("labels", "status", *where, "--json")
     assert status["copies"] == []
-    assert [(row["year"], row["block"], row["open"]) for row in status["labels"]] == [("2016", "1", 0)]
+    assert [(row["year"], row["block"], row["open"]) for row in status["labels"]] == [(2016, "1", 0)]
     reasons = rows("labels", "checkout", *where, "--year", "2016", "--block", "1", "--annotator", "A01", "--json")
     assert {row["reason"] for row in reasons} >= {"uncertainty", "audit"}
     copy = block_year.user / "work/A01/2016-1.gpkg"
@@ -110,9 +111,27 @@ def test_rows_as_json(block_year: BlockYear) -> None:
     assert rows("labels", "agreement", *where, "--json", "-") == []
     assert rows("labels", "accuracy", *where, "--json", "-") == {"2016": None}
     assert rows("labels", "rounds", *where, "--json")[0]["corrected_share"] is None
-    assert rows("labels", "transfer", *where, "--json")[0]["kept"] == checked["copies"][0]["confirmed"]
+    moved = rows("labels", "transfer", *where, "--json")[0]
+    assert (moved["year"], moved["kept"], moved["withdrawn"]) == (2016, checked["copies"][0]["confirmed"], 0)
     assert "tiles_and_years" in rows("splits", "make", *where, "--dry-run", "--json")["splits"][0]
     assert not Path("-").exists()
+
+
+def test_a_check_in_of_several_copies_tells_faults_and_doubts(block_year: BlockYear) -> None:
+    """Three lines for the faulty copy, the other is checked in all the same; doubts go to standard error."""
+    copies = [block_year.user / f"work/{who}/2016-1.gpkg" for who in ("A01", "A02")]
+    for who, copy, label, day in zip(("A01", "A02"), copies, ("mine", "mining"), ("2016-02-01", "1970-01-01"), strict=True):
+        call("labels", "checkout", "--config", "made.yaml", "--year", "2016", "--block", "1", "--annotator", who)
+        edit(copy, "UPDATE segments SET label = ?, evidence = 'x', evidence_date = ? WHERE fid = 1", label, day)
+    done = CliRunner().invoke(app, ["labels", "checkin", "--config", "made.yaml", "--no-plan", "--json", *map(str, copies)])
+    assert done.exit_code == 1
+    document, end = json.JSONDecoder().raw_decode(done.stdout)
+    assert [row["annotator"] for row in document["copies"]] == ["A02"]
+    assert done.stderr.startswith(f"{copies[1].relative_to(block_year.root)}: row 1: the evidence is of 1970-01-01")
+    fault = done.stdout[end:].strip().split("\n")  # the runner adds the message of the exit here
+    assert [line.split()[0] for line in fault] == ["expected", "found", "do"]
+    assert "row 1: label is 'mine'" in fault[1]
+    assert len(list((block_year.user / "events/2016/1").iterdir())) == 1
 
 
 def test_import_masks(block_year: BlockYear) -> None:
@@ -144,11 +163,21 @@ def test_splits(block_year: BlockYear) -> None:
     assert [path.read_text() for path in block_year.user.glob("splits-*.csv")] == [first]
     splits = Path("results/made/dataset/splits.csv")
     splits.parent.mkdir()
-    splits.write_text(first)
+    published = "".join(line.rsplit(",", 1)[0] + "\n" for line in first.splitlines())
+    splits.write_text(published)
+    assert first.splitlines()[1].split(",")[4].startswith("spatial_block seed=0 rows=")
     assert "no other splits" in call("splits", "freeze", "--config", "made.yaml", code=1)
     frozen.unlink()
     call("splits", "freeze", "--config", "made.yaml")
+    assert frozen.read_text() == published, "no report says how they were made"
+    frozen.unlink()
+    Path("results/made/splits.json").write_text('{"source": "spatial_block"}')
+    call("splits", "freeze", "--config", "made.yaml")
     assert frozen.read_text() == first
+    call("splits", "freeze", "--config", "made.yaml")
+    frozen.write_text(first.replace(",", ";"))
+    assert "semicolons in line 1" in call("splits", "freeze", "--config", "made.yaml", code=1)
+    assert "semicolons in line 1" in call("splits", "make", "--config", "made.yaml", code=1)
 
 
 def test_config_new_and_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,3 +227,55 @@ def test_version(program: typer.Typer, monkeypatch: pytest.MonkeyPatch, tmp_path
     assert re.fullmatch(r"smallmines \d+\.\d+\.\d+(, commit [0-9a-f]{12}( and changes)?)?\n", done.output)
     monkeypatch.setattr(version, "REPOSITORY", tmp_path)
     assert re.fullmatch(r"smallmines \d+\.\d+\.\d+\n", CliRunner().invoke(program, ["--version"]).output)
+
+
+def verbs_with_config(group: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """All verbs that take `--config`, with the words that call them."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from verbs_with_config(command, (*words, name))
+        elif any("--config" in param.opts for param in command.params):
+            yield (*words, name), command
+
+
+def required(command: Any) -> list[str]:
+    """A value for each option and argument that a verb must have."""
+    values = {"year": "2016", "block": "1"}
+    words: list[str] = []
+    for param in command.params:
+        if param.required and "--config" not in param.opts:
+            option = param.opts[0].startswith("-")
+            words += [param.opts[0], values.get(str(param.name), "A01")] if option else ["."]
+    return words
+
+
+VERBS = dict(verbs_with_config(typer.main.get_command(app)))
+
+
+@pytest.mark.parametrize("words", VERBS, ids=" ".join)
+def test_every_verb_refuses_a_wrong_configuration_in_three_lines(
+    words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    secret = "https://me:Zt7Qw9Kp@host/catalog.json"
+    needed = [*required(VERBS[words]), *(["."] if words == ("compare",) else [])]  # whose second folder is optional
+    for number, (content, reason) in enumerate(
+        {
+            "run: x\nrun: x\n": "line 2, column 1: the key 'run' stands twice",
+            "run: x\nyears: {2015: {start: 2015-01-01, end: 2015-02-29}}\n": "line 2, column 40: day is out of range for month",
+            "run: x\nyears: {2015: {start: 2015-01-01, end: 2015-02-28}}\ngrid: {crs: 'EPSG:abc'}\n": "grid.crs: no CRS that PROJ knows",
+            f"run: x\nsentinel2: {{catalogue: '{secret}'}}\n": "sentinel2.catalogue: a user name or password",
+        }.items()
+    ):
+        Path(f"{number}.yaml").write_text(content)
+        done = CliRunner().invoke(app, [*words, *needed, "--config", f"{number}.yaml"])
+        assert (done.exit_code, type(done.exception)) == (1, SystemExit), done.output
+        lines = done.output.splitlines()
+        assert [line[:10] for line in lines] == ["expected  ", "found     ", "do        "], done.output
+        assert reason in lines[1]
+        assert "Zt7Qw9Kp" not in done.output
+
+
+def test_a_configuration_that_is_no_file(tmp_path: Path) -> None:
+    for path, reason in ((tmp_path / "no.yaml", "no file"), (tmp_path, "a folder")):
+        assert f"found     {reason}\n" in call("config", "check", "--config", str(path), code=1)

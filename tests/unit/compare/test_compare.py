@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -332,6 +333,52 @@ def test_the_verb_writes_table_figures_and_maps(here: Path, ours: Path, publishe
     first = (folder / "compare_2016.png").read_bytes()
     call("ours", "published", "--config", "made.yaml", "--threads", "1")
     assert (folder / "compare_2016.png").read_bytes() == first
+
+
+def test_a_dataset_and_itself_is_no_comparison(here: Path, ours: Path, published: Path) -> None:
+    assert "ours and ours are the same folder" in call("ours", "ours", code=1)
+    Path("link").symlink_to(ours)
+    assert "ours and link are the same folder" in call("ours", "link", code=1)
+    assert "ours/../ours" in call("ours", "ours/../ours", code=1)
+    shutil.copytree(ours, "hard", copy_function=os.link)
+    text = call("ours", "hard", code=1)
+    assert "all 12 files of hard are links to those of ours" in text
+    assert "do        name another dataset" in text
+    Path("soft/2016").mkdir(parents=True)
+    for kind in ("IMAGE", "MASK"):
+        for path in (ours / "2016" / kind).glob("*.tif"):
+            (Path("soft/2016") / path.name).symlink_to(path)
+    assert "all 12 files of soft are links" in call("ours", "soft", code=1)
+    assert not Path("compare").exists()
+
+
+def test_links_and_copies_among_the_files_are_told(here: Path, ours: Path, published: Path) -> None:
+    assert "Every compared pixel is equal" in call("ours", "published")
+    found = json.loads(Path("compare/compare.json").read_text())
+    assert (found["same_files"], found["all_pixels_equal"]) == (0, True)
+    alter(mask(published, "0002"), lambda values: 1 - values.clip(0, 1))
+    image(published, "0003").unlink()
+    os.link(image(ours, "0003"), image(published, "0003"))
+    text = call("ours", "published")
+    assert "1 files are the same in both (links), e.g. ours/2016/IMAGE/IMG_GH_0003_2016.tif" in " ".join(text.split())
+    assert "Every compared pixel" not in text
+    found = json.loads(Path("compare/compare.json").read_text())
+    assert (found["same_files"], found["all_pixels_equal"]) == (1, False)
+
+
+def test_tables_and_indexes_that_cannot_be_read_are_refused(here: Path, ours: Path) -> None:
+    split_table(Path("table.csv"), dict.fromkeys(TILES, 0.0))
+    table = Path("table.csv").read_text()
+    Path("table.csv").write_text(table.replace(",", ";"))
+    assert "semicolons in line 1: patch_name;" in call("ours", "table.csv", code=1)
+    Path("table.csv").write_bytes(table.encode("utf-8-sig"))
+    assert "the same ids in both" in call("ours", "table.csv")
+    whole = (ours / "index.parquet").read_bytes()
+    for content in (whole[:2000], b"", b"no parquet"):
+        (ours / "index.parquet").write_bytes(content)
+        text = call("ours", "table.csv", code=1)
+        assert "an index of tiles and years at ours/index.parquet" in text
+        assert "do        restore the file" in text
 
 
 def test_what_cannot_be_compared(here: Path, ours: Path, published: Path) -> None:

@@ -14,7 +14,8 @@ from smallmines.core.errors import UserError
 from smallmines.core.files import read_json
 from smallmines.core.product import S2_BANDS
 from smallmines.core.raster import write
-from smallmines.sensors.manifest import Fetched, write_fetched
+from smallmines.sensors.manifest import Fetched
+from smallmines.sensors.manifest_files import write_fetched
 
 GRID = grid(600000, 700000, (300, 300))
 

@@ -18,21 +18,21 @@ from sections import asked, cache, fetching
 from smallmines.archive.fetch import fetch
 from smallmines.archive.search import search
 from smallmines.composite import sentinel2
-from smallmines.composite.sentinel2 import (
+from smallmines.composite.observations import (
     CLEAR,
     CLOUDY,
     NEAR,
     NONE,
-    SEVERAL,
     Surface,
     accept_stable,
-    composite,
     confirmed_by_another_date,
     first_clear,
     median,
     mosaic,
     near_cloud,
 )
+from smallmines.composite.seams import SEVERAL
+from smallmines.composite.sentinel2 import composite
 from smallmines.config.imagery import Sentinel2
 from smallmines.core.errors import UserError
 from smallmines.core.files import read_json

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from types import SimpleNamespace
 
+import pytest
+
+from smallmines.core.errors import UserError
 from smallmines.labels.user_files import UserFiles
 
 PLACE = SimpleNamespace(year="2016", block="2")
@@ -28,3 +32,24 @@ def test_files_that_exist_and_the_command_where_none_does(tmp_path):
     assert files.samples(PLACE) == [f"{tmp_path}/samples/2016/2.csv", f"{tmp_path}/samples/2016/2.gpkg"]
     assert files.events(PLACE) == [f"{tmp_path}/events/2016/2/a.jsonl", f"{tmp_path}/events/2016/2/b.jsonl"]
     assert files.candidates_command(PLACE) == ""
+
+
+def test_what_is_no_file_is_named_before_anything_waits_for_it(tmp_path):
+    files = UserFiles(str(tmp_path), "EPSG:32630")
+    events, samples, accuracy = (tmp_path / name for name in ("events/2016/2", "samples/2016", "accuracy/2016"))
+    for folder in (events, samples, accuracy):
+        folder.mkdir(parents=True)
+    (events / "whole.jsonl").touch()
+    files.require_files(["2016"], ["1", "2"])
+    os.mkfifo(events / "pipe.jsonl")
+    (events / "folder.jsonl").mkdir()
+    (events / "loop.jsonl").symlink_to(events / "loop.jsonl")
+    (samples / "2.gpkg").symlink_to("/nowhere")
+    os.mkfifo(accuracy / "2.csv")
+    with pytest.raises(UserError) as raised:
+        files.require_files(["2016"], ["1", "2"])
+    for name in ("pipe.jsonl", "folder.jsonl", "loop.jsonl", "samples/2016/2.gpkg", "accuracy/2016/2.csv"):
+        assert name in raised.value.found
+    assert "whole" not in raised.value.found
+    assert len(str(raised.value).split("\n")) == 3
+    files.require_files(["2022"], ["2"])

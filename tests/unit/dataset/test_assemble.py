@@ -6,22 +6,34 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
+from affine import Affine
+from odc.geo.geobox import GeoBox
 
-from fake_results import CELLS, Results, make_grid
+from fake_results import CELLS, SIDE, Results, make_grid
+from smallmines.core import raster
 from smallmines.core.errors import UserError
 from smallmines.dataset import assemble as module
 from smallmines.dataset.assemble import assemble, read_list
+from smallmines.dataset.seal import write_sums
+
+
+def patch(path: Path, value: int) -> None:
+    """Write a patch of one value."""
+    raster.write(
+        path, np.full((SIDE, SIDE), value, np.uint8), GeoBox((SIDE, SIDE), Affine(10, 0, 0, 0, -10, 0), "EPSG:32630"), 255, ["mask"]
+    )
 
 
 @pytest.fixture
 def results(tmp_path: Path) -> Results:
-    """Patches whose content is their name."""
+    """Patches whose pixels and tag differ."""
     lattice = make_grid(tmp_path)
     for tile_id, _, _, block in CELLS:
         path = tmp_path / "patches" / block / f"MASK_GH_{tile_id}_2016.tif"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(tile_id)
+        patch(path, int(tile_id))
         (path.parent / ".snakemake_timestamp").touch()
     return Results(tmp_path, lattice, 16)
 
@@ -55,11 +67,11 @@ def test_unchanged_files_keep_their_inode_and_changed_ones_are_replaced(results:
     shutil.copytree(changed, changed.with_name("new"))
     shutil.rmtree(changed)
     changed.with_name("new").rename(changed)  # all new inodes, as after a rerun of the patch rule
-    (changed / "MASK_GH_0002_2016.tif").write_text("corrected")
+    patch(changed / "MASK_GH_0002_2016.tif", 77)
     assert run(results) == {"linked": 1, "copied": 0, "kept": 5, "removed": 0, "strange": 0}
     after = inodes(results)
     assert {name for name in after if after[name] != before[name]} == {"MASK_GH_0002_2016.tif"}
-    assert (results.folder / "dataset" / "2016" / "MASK" / "MASK_GH_0002_2016.tif").read_text() == "corrected"
+    assert (raster.read(results.folder / "dataset" / "2016" / "MASK" / "MASK_GH_0002_2016.tif") == 77).all()
 
 
 def test_stale_patches_go_and_strangers_stay(results: Results) -> None:
@@ -102,3 +114,56 @@ def test_a_list_that_is_none_is_refused(tmp_path: Path) -> None:
     (tmp_path / "IMAGE.sha256").write_text("abc  x\n")
     with pytest.raises(UserError, match="line 1"):
         read_list(tmp_path / "IMAGE.sha256")
+
+
+@pytest.mark.parametrize("again", [False, True])
+@pytest.mark.parametrize("damage", [b"", b"cut", b"garbage"])
+def test_a_patch_that_cannot_be_read_is_refused_with_its_name(results: Results, again: bool, damage: bytes) -> None:
+    """Also when it was published before: source and published file are one."""
+    if again:
+        run(results)
+    listed = results.folder / "dataset/2016/MASK.sha256"
+    listed.unlink(missing_ok=True)  # as Snakemake does before the job
+    path = results.folder / "patches/1/MASK_GH_0002_2016.tif"
+    content = path.read_bytes()
+    with path.open("r+b") as file:
+        file.truncate(0)
+        file.write({b"cut": content[: len(content) - 20], b"garbage": bytes(len(content))}.get(damage, damage))
+    with pytest.raises(UserError) as refused:
+        run(results)
+    assert "1 that cannot be read" in refused.value.found
+    assert str(path) in refused.value.found
+    assert refused.value.do == f"delete {path.parent} and run again, which makes them anew"
+    assert not listed.exists()
+    shutil.rmtree(path.parent)  # what it says
+    for tile_id, _, _, block in CELLS:
+        if block == "1":
+            path.parent.mkdir(exist_ok=True)
+            patch(path.parent / f"MASK_GH_{tile_id}_2016.tif", int(tile_id))
+    run(results)
+    assert len(read_list(listed)) == 6
+
+
+def test_a_list_that_lost_lines_is_not_sealed(results: Results) -> None:
+    run(results)
+    path = results.folder / "dataset/2016/MASK.sha256"
+    assert write_sums(results.folder / "dataset", [path], []) == 7
+    (path.with_suffix("") / "notes.txt").touch()  # `verify` names it
+    assert write_sums(results.folder / "dataset", [path], []) == 7
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:4]))
+    with pytest.raises(UserError, match=r"MASK\.sha256\nfound     2 missing, e\.g\. MASK/MASK_GH_0005_2016\.tif"):
+        write_sums(results.folder / "dataset", [path], [])
+
+
+@pytest.mark.parametrize("name", ["splits.csv", "facts.json", "LICENSE"])
+def test_a_cut_file_is_not_sealed(tmp_path: Path, name: str) -> None:
+    contents = {"splits.csv": "tile_id,split\n0001,train\n", "facts.json": '{"a": 1}\n', "LICENSE": "CC-BY-SA-4.0\n"}
+    for other, content in contents.items():
+        (tmp_path / other).write_text(content)
+    files = [tmp_path / other for other in contents]
+    assert write_sums(tmp_path, [], files) == 3
+    before = (tmp_path / "SHA256SUMS").read_text()
+    (tmp_path / name).write_text(contents[name][:-4])
+    with pytest.raises(UserError, match=f"a readable file {tmp_path / name}"):
+        write_sums(tmp_path, [], files)
+    assert (tmp_path / "SHA256SUMS").read_text() == before

@@ -101,6 +101,7 @@ def test_mixed_versions_of_software_are_told_where_a_data_user_reads(dataset: Pa
     write_page(page_sources(dataset, tmp_path, facts=tmp_path / "facts.json"), about, tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "Made with mixed versions of software." in page
+    assert '<td class="left">S1A_empty</td><td>25.4</td><td class="left">no data on the cells of the area</td>' in page
     assert "gdal: 3.10.3 (8 composites); 3.11.0 (2 masks)." in page
 
 
@@ -341,7 +342,12 @@ def test_documents_are_the_same_twice_and_stale_items_go(results: Results, tmp_p
 
 
 def page_sources(
-    dataset: Path, folder: Path, findings: Sequence[object] = (), facts: Path | None = None, plots: Sequence[Path] = ()
+    dataset: Path,
+    folder: Path,
+    findings: Sequence[object] = (),
+    facts: Path | None = None,
+    plots: Sequence[Path] = (),
+    remarks: Sequence[object] = (),
 ) -> Sources:
     """What the report of the made-up dataset is made from, with one accuracy sample, one manifest and one forest."""
     counts = {"error": 0, "warning": len(findings), "note": 0}
@@ -353,9 +359,12 @@ def page_sources(
     table.to_csv(folder / "points.csv", index=False)
     item = {"id": "S1A_x", "datatake": "S1A_1", "datetime": "2016-01-03T05:55:24Z", "platform": "SENTINEL-1A"}
     chosen = [{**item, "relative_orbit": 155, "orbit_state": "descending"}]
-    write_json(folder / "s1.json", {"sensor": "s1", "query": {"year": "2016"}, "chosen": chosen})
+    dropped = [{"id": "S1A_empty", "reason": "no data on the cells of the area", "share": 0.254}]
+    write_json(folder / "s1.json", {"sensor": "s1", "query": {"year": "2016"}, "chosen": chosen, "dropped": dropped})
     scores = {"at_class_shares_of_the_area": {"0.7": {"iou": 0.25, "f1": 0.4}, "0.5": {"iou": 0.2, "f1": 0.3}}}
+    write_json(folder / "grid.json", {"remarks": list(remarks)} if remarks else {})
     write_json(folder / "metrics.json", {"threshold": 0.7, "out_of_fold": scores})
+    write_json(folder / "composites/2016/1/s2.json", {"findings": ["Sentinel-2 of block 1 is clear on 12.0 % of the pixels only"]})
     return Sources(
         facts or dataset / "facts.json",
         folder / "doctor.json",
@@ -364,8 +373,21 @@ def page_sources(
         folder / "points.csv",
         [folder / "s1.json"],
         [folder / "metrics.json"],
+        [folder / "composites/2016/1/s2.json"],
         plots,
+        folder / "grid.json",
     )
+
+
+def test_remarks_on_the_place_are_in_the_page(dataset: Path, tmp_path: Path) -> None:
+    remark = {"expected": "<b>polygons</b>", "found": "2 points beside 1 polygon: left out", "do": "draw a polygon"}
+    write_page(page_sources(dataset, tmp_path, remarks=[remark]), Publish(), tmp_path / "a.html")
+    text = (tmp_path / "a.html").read_text(encoding="utf-8")
+    assert "<b>2 points beside 1 polygon: left out.</b> Expected: &lt;b&gt;polygons&lt;/b&gt;. To correct it: draw a polygon." in text
+    write_page(page_sources(dataset, tmp_path), Publish(attributions=("{x} of {years}",)), tmp_path / "b.html")
+    text = (tmp_path / "b.html").read_text(encoding="utf-8")
+    assert "beside 1 polygon" not in text
+    assert "{x} of 2016" in text
 
 
 def test_the_page_has_every_picture_and_number_in_it(dataset: Path, tmp_path: Path) -> None:
@@ -386,6 +408,7 @@ def test_the_page_has_every_picture_and_number_in_it(dataset: Path, tmp_path: Pa
     for words in (
         "<b>6</b>image–mask pairs",
         "155 descending",
+        "2016: Sentinel-2 of block 1 is clear on 12.0 % of the pixels only",
         "<td>3 of 4</td>",
         "<td>5.00 (1)</td>",
         "from 0.25 to 0.25, median 0.25",

@@ -13,13 +13,13 @@ from sections import Splits
 from smallmines.config.parse import parse_config
 from smallmines.core.errors import UserError
 from smallmines.core.product import BUFFER
+from smallmines.dataset.split_leakage import leakage
 from smallmines.dataset.split_methods import (
     block_side,
     by_tile,
     correlogram,
     folds,
     groups_of,
-    leakage,
     make_splits,
     moves,
     paper_histogram,

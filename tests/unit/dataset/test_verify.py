@@ -19,9 +19,12 @@ from smallmines.core import raster
 from smallmines.core.errors import UserError
 from smallmines.core.files import sha256
 from smallmines.core.product import PATCH_BANDS, UNITS
+from smallmines.dataset.facts import band_statistics
 from smallmines.dataset.index import read_index
+from smallmines.dataset.seal import write_archive
 from smallmines.dataset.verify import Expected, VerifiedFiles, verify, verify_dataset
 from smallmines.labels.label_quality import missed_gates
+from smallmines.loaders.folder import read_image, read_pairs
 
 IMAGE, MASK = "2016/IMAGE/IMG_GH_0004_2016.tif", "2016/MASK/MASK_GH_0004_2016.tif"
 
@@ -255,3 +258,81 @@ def test_the_seal_is_held_against_the_folder(results: Results, spoil: Callable[[
     spoil(results.folder / "dataset")
     with pytest.raises(UserError, match=told):
         run(results)
+
+
+@pytest.mark.parametrize("name", [IMAGE, MASK])
+def test_a_patch_that_is_a_folder_or_a_link_to_nowhere_is_missing(results: Results, name: str) -> None:
+    path = results.folder / "dataset" / name
+    path.unlink()
+    path.symlink_to("nowhere.tif")
+    assert found(results) == {("missing", name)}
+    path.unlink()
+    path.mkdir()
+    assert found(results) == {("missing", name)}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("labels.json", b"{", r"labels\.json: is not what label_quality writes"),
+        ("labels.json", b"\xff\xfe", r"labels\.json: is not what label_quality writes"),
+        ("labels.json", b"[]", r"labels\.json: is not what label_quality writes: TypeError"),
+        ("labels.json", b'{"years": {"2016": {}}}', "KeyError: 'agreement'"),
+        ("SHA256SUMS", b"\xff\xfe\0", r"SHA256SUMS: .* in line 1"),
+        ("2016/IMAGE.sha256", b"\xff\n", r"2016/IMAGE\.sha256: .* in line 1"),
+        ("index.parquet", b"PAR1", "an index of tiles and years"),
+        ("splits.csv", b"tile_id;year;split;fold\n", r"splits\.csv: semicolons in line 1"),
+    ],
+)
+def test_damaged_tables_and_documents_are_told(results: Results, name: str, content: bytes, words: str) -> None:
+    (results.folder / "dataset" / name).write_bytes(content)
+    with pytest.raises(UserError, match=words):
+        run(results)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "words"),
+    [
+        ("open_percent", np.nan, "labels are open on -1"),
+        ("mining_percent", "x", "an index of tiles and years"),
+        ("year", "x", "an index of tiles and years"),
+        ("row", None, "an index of tiles and years"),
+        ("tile_id", None, "no row for tile 0001 of 2016"),
+    ],
+)
+def test_values_of_another_kind_in_the_index_are_told(results: Results, column: str, value: object, words: str) -> None:
+    path = results.folder / "dataset/index.parquet"
+    table = gpd.read_parquet(path)
+    table[column] = value
+    table.to_parquet(path, index=False)
+    with pytest.raises(UserError, match=words):
+        run(results)
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "text", "three bands", "folder", "nowhere"])
+def test_images_that_cannot_be_read_stop_statistics_loaders_and_archive(results: Results, damage: str) -> None:
+    path = results.folder / "dataset" / IMAGE
+    content = path.read_bytes()
+    if damage == "three bands":
+        with rasterio.open(path) as source:
+            array, geobox = source.read([1, 2, 3]), raster.geobox_of(source)
+        raster.write(path, array, geobox, -9999, PATCH_BANDS[:3])
+    else:
+        path.unlink()
+        if damage == "folder":
+            path.mkdir()
+        elif damage == "nowhere":
+            path.symlink_to("nowhere.tif")
+        else:
+            path.write_bytes({"cut": content[: len(content) // 2], "empty": b"", "text": b"hello"}[damage])
+    dataset, target = results.folder / "dataset", results.folder / "x.zip"
+    for act in (
+        lambda: band_statistics(sorted((dataset / "2016/IMAGE").glob("*.tif"))),
+        lambda: [read_image(image) for image in read_pairs(dataset)["image"]],
+        lambda: write_archive(dataset / "SHA256SUMS", "made-up", target),
+    ):
+        with pytest.raises(UserError) as error:
+            act()
+        assert len(str(error.value).splitlines()) == 3
+        assert "IMG_GH_0004_2016.tif" in str(error.value)
+    assert not target.exists()

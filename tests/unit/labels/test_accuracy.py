@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -17,8 +18,10 @@ from smallmines.core.errors import UserError
 from smallmines.core.layout import Layout
 from smallmines.labels import accuracy as measure
 from smallmines.labels import decisions
+from smallmines.labels.accuracy import interpreted, read_design
+from smallmines.labels.agreement import read_overlap
 from smallmines.labels.event_files import Event, read_events, write_events
-from smallmines.labels.label_quality import PeopleFiles, by_place, write_quality
+from smallmines.labels.label_quality import PeopleFiles, by_place, looks, write_quality
 
 
 def points(rows):
@@ -257,3 +260,34 @@ def test_strays_are_refused(block_year):
     with pytest.raises(UserError, match="another kind or place"):
         write_quality(files, 0, block_year.root / "x.json", block_year.root / "x.csv")
     assert len(read_events(files["2016", "1"].references)) > 1
+
+
+def test_a_withdrawn_interpretation_is_none():
+    def said(key, who, label, day):
+        return Event(2016, "1", key, 0.0, 0.0, label, "reference", who, f"2026-01-{day:02d}T00:00:00Z")
+
+    design = pd.DataFrame({"key": np.arange(3, dtype=np.uint64)})
+    events = [said(0, "A01", "mining", 1), said(1, "A01", "mining", 1), said(1, "A02", "not_mining", 1), said(2, "A01", "unsure", 1)]
+    assert interpreted(design, events)[["reference", "who"]].to_numpy().tolist() == [[1, "A01"], [-1, "A01|A02"], [-1, "A01"]]
+    events += [said(key, "A01", "withdrawn", 2) for key in range(3)]
+    assert interpreted(design, events)[["reference", "who"]].to_numpy().tolist() == [[-2, ""], [0, "A02"], [-2, ""]]
+
+
+def test_decisions_are_counted_by_how_they_were_made():
+    def made(key, look, day=1, label="mining", **more):
+        return Event(2016, "1", key, 0.0, 0.0, label, "corrected", "A01", f"2026-01-{day:02d}T00:00:00Z", look=look, **more)
+
+    events = [made(1, "single"), made(2, "bulk"), made(3, "task"), made(4, ""), made(5, "bulk"), made(2, "single", 2)]
+    assert looks(events) == {"looks": {"bulk": 1, "single": 2, "task": 1, "unknown": 1}}
+    assert looks([*events, made(5, "single", 2, "withdrawn")]) == {"looks": {"single": 2, "task": 1, "unknown": 1}}
+    days = ["1970-01-01", "1972-07-23", "2026-01-01", "2026-01-02", "2026-01-03", "soon", ""]
+    assert looks([made(key, "task", evidence_date=day) for key, day in enumerate(days)])["doubtful_evidence"] == 3
+
+
+def test_pipes_in_the_place_of_designs_and_overlaps_are_named(tmp_path):
+    os.mkfifo(tmp_path / "1.csv")
+    for read_table in (read_design, read_overlap):
+        with pytest.raises(UserError, match="no file"):
+            read_table(tmp_path / "1.csv")
+        with pytest.raises(UserError, match=r"2\.csv"):
+            read_table(tmp_path / "2.csv")

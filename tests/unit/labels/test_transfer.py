@@ -170,3 +170,67 @@ def test_any_order_of_the_same_events_gives_the_same_labels(events, now, random)
     assert one.decisions["segment"].is_unique
     assert len(one.lineage) == len(set(events))
     assert not set(one.review["segment"]) & set(one.decisions.loc[one.decisions["label"] >= 0, "segment"])
+
+
+# --- withdrawn ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_withdrawn_decision_leaves_the_segment_to_the_others():
+    segments = columns(4, 4)
+    mine = event(segments, 1, time="2026-01-01T00:00:00Z")
+    back = event(segments, 1, label="withdrawn", time="2026-01-02T00:00:00Z")
+    other = event(segments, 1, label="not_mining", annotator="A02")
+    found = settled([mine, back], segments)
+    assert told(found) == {}
+    assert found.lineage[["fate", "segments", "share"]].to_numpy().tolist() == [["superseded", 0, 0.0], ["withdrawn", 0, 0.0]]
+    assert found.review.empty
+    assert told(settled([mine, other], segments)) == {1: (-1, "disputed", "A01|A02")}
+    assert told(settled([mine, back, other], segments)) == {1: (0, "corrected", "A02")}
+    again = event(segments, 1, label="unsure", time="2026-01-03T00:00:00Z")
+    assert told(settled([mine, back, again], segments)) == {1: (-1, "corrected", "A01")}
+
+
+def test_a_withdrawn_adjudication_leaves_that_of_another_person():
+    segments = columns(4, 4)
+    first = event(segments, 1, provenance="adjudicated", annotator="J01", time="2026-01-01T00:00:00Z")
+    second = event(segments, 1, provenance="adjudicated", annotator="J02", label="not_mining", time="2026-01-02T00:00:00Z")
+    back = event(segments, 1, provenance="adjudicated", annotator="J01", label="withdrawn", time="2026-01-03T00:00:00Z")
+    assert told(settled([first, second, back], segments)) == {1: (0, "adjudicated", "J02")}
+    assert sorted(settled([first, second, back], segments).lineage["fate"]) == ["kept", "superseded", "withdrawn"]
+    assert told(settled([first, back], segments)) == {}
+
+
+def test_a_withdrawn_decision_wipes_its_pixels_on_another_segmentation():
+    """The person's older decision about other segments under the withdrawn one does not come back."""
+    old, new = columns(4, 4), columns(2, 2, 4)
+    first = event(old, 1, label="not_mining", time="2026-01-01T00:00:00Z")
+    later = event(new, 1, time="2026-01-02T00:00:00Z")
+    back = event(new, 1, label="withdrawn", time="2026-01-03T00:00:00Z")
+    assert told(settled([first, later], new)) == {1: (1, "corrected", "A01"), 2: (0, "transferred", "A01")}
+    assert told(settled([first, later, back], new)) == {2: (0, "transferred", "A01")}
+    newest = columns(1, 1, 2, 4)
+    found = settled([first, later, back], newest)
+    assert told(found) == {3: (0, "transferred", "A01")}
+    assert found.lineage["fate"].tolist() == ["moved", "superseded", "withdrawn"]
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.permutations(range(8)), st.integers(0, 2**16))
+def test_withdrawals_do_not_depend_on_the_order_of_files(order, seed):
+    segments, rng = columns(2, 3, 3), np.random.default_rng(seed)
+    labels = [*LABELS, "withdrawn", "withdrawn"]
+    events = [
+        event(
+            segments if number % 2 else columns(4, 4),
+            int(rng.integers(1, 3)),
+            label=labels[rng.integers(len(labels))],
+            annotator=f"A0{rng.integers(1, 3)}",
+            provenance=["corrected", "adjudicated"][rng.integers(2)],
+            time=f"2026-01-{number + 1:02d}T00:00:00Z",
+        )
+        for number in range(8)
+    ]
+    one, other = settled(events, segments), settled([events[number] for number in order], segments)
+    pd.testing.assert_frame_equal(one.decisions, other.decisions)
+    pd.testing.assert_frame_equal(one.lineage, other.lineage)
+    assert not (one.decisions["label"] < -1).any()

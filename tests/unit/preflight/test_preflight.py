@@ -17,11 +17,12 @@ from smallmines.archive.providers import provider_of
 from smallmines.config.parse import parse_config, read_config
 from smallmines.config.sections import Config
 from smallmines.core.errors import UserError
+from smallmines.grid.area import Area, read_area
+from smallmines.grid.utm import on_lattice, zone_at
 from smallmines.preflight.accounts import missing_account
-from smallmines.preflight.area import Area, read_area, user_aoi
+from smallmines.preflight.area import only_aoi, user_aoi
 from smallmines.preflight.check import Finding, check_archives, check_area, check_before_run, check_crs
-from smallmines.preflight.new_region import Region, copy_commands, write_config
-from smallmines.preflight.utm import on_lattice, zone_at
+from smallmines.preflight.new_region import Region, copy_commands, countries, write_config
 
 PLACES = {
     "Amansie West, Ghana": (-1.97, 6.17, "30N"),
@@ -33,6 +34,9 @@ PLACES = {
     "on the equator, Uganda": (33.0, 0.0, "36N"),
     "Guainía, Colombia": (-68.5, 2.7, "19N"),
 }
+
+NEAR = {"x": 386000, "y": 8580000}
+"""Corner of the lattice near La Pampa, in zone 19S."""
 
 
 def write_area(path: Path, longitude: float, latitude: float, half: float = 0.1, crs: str = "EPSG:4326", **columns: Any) -> Path:
@@ -133,27 +137,32 @@ def test_another_crs_is_found(folder: Path, place: str, crs: str, severity: str,
     assert str(finding).splitlines()[0] == severity
 
 
-def test_the_zone_may_be_given_as_older_wkt(folder: Path) -> None:
-    """Headers of images write the unit in capitals."""
-    longitude, latitude, _ = PLACES["Geita, Tanzania"]
-    wkt = CRS("EPSG:32736").to_wkt("WKT1_GDAL").replace('"metre"', '"METRE"')
-    assert "METRE" in wkt
-    assert list(check_crs(wkt, area_at(folder, longitude, latitude, half=0.02))) == []
+@pytest.mark.parametrize("form", ["proj", "wkt", "older wkt", "lower case"])
+def test_a_crs_in_other_words_is_refused_with_its_code(folder: Path, form: str) -> None:
+    """Only a code is kept by the catalogue; headers of images write the unit of older WKT in capitals."""
+    crs, (longitude, latitude, _) = CRS("EPSG:32736"), PLACES["Geita, Tanzania"]
+    older = crs.to_wkt("WKT1_GDAL").replace('"metre"', '"METRE"')
+    texts = {"wkt": crs.to_wkt(), "older wkt": older, "lower case": "epsg:32736", "proj": "+proj=utm +zone=36 +south +datum=WGS84 +units=m"}
+    (finding,) = check_crs(texts[form], area_at(folder, longitude, latitude, half=0.02))
+    assert finding.severity == "error"
+    assert finding.do.startswith("set grid.crs: EPSG:32736, ")
 
 
 def test_an_area_across_a_border_of_zones(folder: Path) -> None:
     (finding,) = check_crs("EPSG:32635", area_at(folder, 29.9, 1.7, half=0.3))
     assert (finding.severity, finding.expected) == ("warning", "an area within its UTM zone 35N")
     (finding,) = check_crs("EPSG:32635", area_at(folder, 27, 1.7, half=7))
+    assert finding.severity == "warning", "7° from the meridian lengths are wrong by 0.7 %"
+    (finding,) = check_crs("EPSG:32635", area_at(folder, 27, 1.7, half=9))
     assert finding.severity == "error"
-    assert "divide the area" in finding.do
+    assert finding.do == "divide the area into several runs, one for each UTM zone; it is 18° wide"
 
 
 # --- check: area, anchor, left-overs -----------------------------------------------------------------------------------------
 
 
 def test_one_readable_area_is_wanted(folder: Path) -> None:
-    config = config_of(crs="EPSG:32719", anchor={"x": 0, "y": 0})
+    config = config_of(crs="EPSG:32719", anchor=NEAR)
     (finding,) = check_area(config)
     assert (finding.severity, finding.found) == ("error", "none")
     write_area(folder / "resources/user/mine/aoi.gpkg", -69.95, -12.95)
@@ -205,7 +214,7 @@ def test_a_file_of_several_layers_or_of_none(folder: Path) -> None:
 
 
 def test_an_area_without_crs_or_polygons(folder: Path) -> None:
-    config = config_of(crs="EPSG:32719", anchor={"x": 0, "y": 0})
+    config = config_of(crs="EPSG:32719", anchor=NEAR)
     path = folder / "resources/user/mine/aoi.gpkg"
     path.parent.mkdir(parents=True)
     gpd.GeoDataFrame(geometry=[shapely.box(350000, 8560000, 360000, 8570000)]).to_file(path)
@@ -219,7 +228,7 @@ def test_an_area_without_crs_or_polygons(folder: Path) -> None:
 
 def test_expected_area_is_that_of_the_rule(folder: Path) -> None:
     write_area(folder / "resources/user/mine/aoi.gpkg", -69.95, -12.95)
-    config = config_of({"aoi": {"expected_area_km2": 100}}, crs="EPSG:32719", anchor={"x": 0, "y": 0})
+    config = config_of({"aoi": {"expected_area_km2": 100}}, crs="EPSG:32719", anchor=NEAR)
     (finding,) = check_area(config)
     assert (finding.severity, finding.expected) == ("error", "100.0 km² within 1% (aoi.expected_area_km2)")
 
@@ -269,7 +278,7 @@ def test_a_country_by_itself_warns(folder: Path) -> None:
     """Two places of a large country can lie farther apart than any two of the country of the shipped configuration."""
     write_area(folder / "resources/user/mine/aoi.gpkg", -69.95, -12.95)
     years = {2023: {"start": "2023-01-01", "end": "2023-01-31"}}
-    grid = {"crs": "EPSG:32719", "anchor": {"x": 0, "y": 0}}
+    grid = {"crs": "EPSG:32719", "anchor": NEAR}
     (finding,) = check_area(parse_config({"run": "mine", "country": "GH", "years": years, "grid": grid}))
     assert finding.severity == "warning"
     assert "country: GH" in finding.found
@@ -278,7 +287,7 @@ def test_a_country_by_itself_warns(folder: Path) -> None:
 def test_a_country_that_is_only_the_default_warns(folder: Path) -> None:
     write_area(folder / "resources/user/mine/aoi.gpkg", -69.95, -12.95)
     years = {2023: {"start": "2023-01-01", "end": "2023-01-31"}}
-    (finding,) = check_area(parse_config({"run": "mine", "years": years, "grid": {"crs": "EPSG:32719", "anchor": {"x": 0, "y": 0}}}))
+    (finding,) = check_area(parse_config({"run": "mine", "years": years, "grid": {"crs": "EPSG:32719", "anchor": NEAR}}))
     assert finding.severity == "warning"
     assert "country: GH" in finding.found
 
@@ -359,9 +368,9 @@ def test_a_new_configuration_passes_the_checks(folder: Path, place: str, crs: st
     longitude, latitude, name = PLACES[place]
     half = 0.02
     aoi = write_area(folder / "area.gpkg", longitude, latitude, half, crs)
-    write_config(Region("new-mine", aoi, "XX", (2023, 2019)), Path("config/new-mine.yaml"))
+    write_config(Region("new-mine", aoi, "UG", (2023, 2019)), Path("config/new-mine.yaml"))
     config = read_config(Path("config/new-mine.yaml"))
-    assert (config.run, config.country, config.year_names) == ("new-mine", "XX", ["2019", "2023"])
+    assert (config.run, config.country, config.year_names) == ("new-mine", "UG", ["2019", "2023"])
     assert config.years[2019].start.month == (7 if name.endswith("S") else 1)
     assert config.grid.crs == f"EPSG:32{'7' if name.endswith('S') else '6'}{name[:2]}"
     anchor = config.grid.anchor
@@ -415,7 +424,10 @@ def test_the_country_comes_from_the_attributes_or_is_asked_for(folder: Path) -> 
     assert not Path("d.yaml").exists()
 
 
-@pytest.mark.parametrize(("run", "country", "key"), [("Mine", "PE", "run"), ("mine", "Peru", "country")])
+@pytest.mark.parametrize(
+    ("run", "country", "key"),
+    [("Mine", "PE", "run"), ("x" * 101, "PE", "run"), ("a\nb", "PE", "run"), ("../a", "PE", "run"), ("", "PE", "run")],
+)
 def test_names_that_the_configuration_refuses(folder: Path, run: str, country: str, key: str) -> None:
     aoi = write_area(folder / "area.gpkg", -69.95, -12.95)
     with pytest.raises(UserError) as caught:
@@ -428,9 +440,79 @@ def test_copying_the_area_is_what_the_run_needs(folder: Path) -> None:
     for name in ("area.gpkg", "area.shp"):
         aoi = write_area(folder / "given data" / name, -69.95, -12.95)
         subprocess.run("\n".join(copy_commands(Region(name[5:], aoi, "PE", (2023,)))), shell=True, check=True)
-        config = config_of({"run": name[5:]}, crs="EPSG:32719", anchor={"x": 0, "y": 0})
+        config = config_of({"run": name[5:]}, crs="EPSG:32719", anchor=NEAR)
         assert check_area(config) == []
     other = write_area(folder / "area.gml", -69.95, -12.95)
     assert copy_commands(Region("gml", other, "PE", (2023,))) == []
     write_config(Region("gml", other, "PE", (2023,)), Path("gml.yaml"))
     assert user_aoi(read_config(Path("gml.yaml"))) == [str(other)]
+
+
+@pytest.mark.parametrize(
+    ("country", "advice"),
+    [
+        ("UK", "name it, e.g. --country PE"),
+        ("PERU", "--country PE is Peru"),
+        ("ZZ", "name it"),
+        ("GHANA", "--country GH is Ghana"),
+        ("P", "name it"),
+    ],
+)
+def test_countries_that_do_not_exist(folder: Path, country: str, advice: str) -> None:
+    aoi = write_area(folder / "area.gpkg", -69.95, -12.95)
+    with pytest.raises(UserError, match="ISO 3166-1") as caught:
+        write_config(Region("mine", aoi, country, (2023,)), Path("x.yaml"))
+    assert caught.value.found == country
+    assert caught.value.do.startswith(advice)
+    assert not Path("x.yaml").exists()
+
+
+def test_codes_of_countries_are_those_of_iso() -> None:
+    codes = countries()
+    assert {"GH", "PE", "CD", "GB", "XK", "NO"} <= set(codes)
+    assert not {"UK", "XX", "AN"} & set(codes)
+    assert len(codes) == 250
+
+
+def test_a_country_that_does_not_exist_is_told(folder: Path) -> None:
+    write_area(folder / "resources/user/mine/aoi.gpkg", -69.95, -12.95)
+    (finding,) = check_area(config_of({"country": "XX"}, crs="EPSG:32719", anchor=NEAR))
+    assert (finding.severity, finding.found) == ("warning", "XX")
+
+
+@pytest.mark.parametrize(
+    ("half", "words"),
+    [(1e-6, "at least one pixel, 100 m²"), (1.5, "at most 20000 tiles"), (12, "lengths are right to 1%"), (30, "lengths are right to 1%")],
+)
+def test_areas_of_absurd_size(folder: Path, half: float, words: str) -> None:
+    aoi = write_area(folder / "area.gpkg", 30.1, 1.2, half)
+    with pytest.raises(UserError, match=words):
+        write_config(Region("mine", aoi, "UG", (2023,)), Path("x.yaml"))
+    assert not Path("x.yaml").exists()
+
+
+def test_too_many_tiles_are_an_error_of_the_check(folder: Path) -> None:
+    write_area(folder / "resources/user/mine/aoi.gpkg", -69.95, -12.95)
+    config = config_of(crs="EPSG:32719", anchor=NEAR, max_tiles=50)
+    (finding,) = check_area(config)
+    assert (finding.severity, finding.expected) == ("error", "at most 50 tiles (grid.max_tiles)")
+    assert finding.found == "at least 293 tiles of 1280 m for 480 km²"
+
+
+def test_a_given_fishnet_is_checked_before_the_run(folder: Path) -> None:
+    write_area(folder / "resources/user/mine/aoi.gpkg", -69.95, -12.95)
+    cell = shapely.box(386000, 8578720, 387280, 8580000)
+    gpd.GeoDataFrame({"tile_id": [1.0, 2.0]}, geometry=[cell, cell], crs="EPSG:32719").to_file(folder / "net.gpkg")
+    config = config_of(crs="EPSG:32719", anchor=NEAR, source="file", file="net.gpkg")
+    (finding,) = check_area(config)
+    assert finding.found == "2 of 2 others: '1.0', '2.0'"
+
+
+def test_a_folder_is_no_area(folder: Path) -> None:
+    (finding,) = check_area(config_of({"aoi": {"path": str(folder)}}, crs="EPSG:32719"))
+    assert finding.found == f"the folder {folder}"
+    (folder / "resources/user/mine/aoi.gpkg").mkdir(parents=True)
+    (finding,) = check_area(config_of(crs="EPSG:32719"))
+    assert finding.found == "none"
+    with pytest.raises(UserError, match="one area of interest"):
+        only_aoi(config_of(crs="EPSG:32719"))

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
 from defects import DEFECTS
+from smallmines.core.files import write_json
 from smallmines.labels.accuracy import accuracy
 from smallmines.report.checks import CHECKS, check_of, passed
-from smallmines.report.tables import acquisitions, confusion, degrees, split_shares
+from smallmines.report.tables import LeftOut, acquisitions, composite_findings, confusion, degrees, left_out, split_shares
 
 POINTS = pd.DataFrame(
     [
@@ -71,6 +73,31 @@ def test_acquisitions_are_the_used_passes_in_order() -> None:
     assert (optical.platform, optical.time, optical.orbit, optical.scenes) == ("Sentinel-2A", "2016-01-15 10:34", "108", 2)
     assert (optical.tiles, optical.baselines, optical.cloud) == (("T30NWN", "T30NXN"), ("02.08",), 15.0)
     assert (sar.platform, sar.orbit, sar.cloud) == ("Sentinel-1A", "155 descending", None)
+
+
+def test_scenes_that_are_left_out_are_listed_by_year_and_sensor() -> None:
+    dropped = [{"id": "a", "reason": "bands missing: B05", "share": 0.5}]
+    manifests: list[dict[str, Any]] = [
+        {"sensor": "s2", "query": {"year": "2016"}, "dropped": dropped},
+        {"sensor": "s2", "query": {"year": "2022"}, "dropped": None},
+        {"sensor": "s1", "query": {"year": "2016"}},
+    ]
+    assert left_out(manifests) == [LeftOut("2016", "Sentinel-2", "a", 0.5, "bands missing: B05")]
+
+
+def test_findings_of_composites_state_their_year(tmp_path: Path) -> None:
+    for name, content in (
+        ("2016/1/s2.json", {"findings": ["Sentinel-2 of block 1 is clear on 12.0 % of the pixels only"]}),
+        ("2022/2/s1.json", {"nodata_share": 0.0}),
+        ("static/1/dem.json", {"findings": ["Elevation of block 1: 40 source pixels filled", "another"]}),
+    ):
+        write_json(tmp_path / name, content)
+    paths = [tmp_path / name for name in ("2016/1/s2.json", "2022/2/s1.json", "static/1/dem.json")]
+    assert composite_findings(paths) == [
+        "2016: Sentinel-2 of block 1 is clear on 12.0 % of the pixels only",
+        "Elevation of block 1: 40 source pixels filled",
+        "another",
+    ]
 
 
 def test_each_check_of_the_doctor_is_listed() -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import logging
-import os
+import re
 import sys
-import types
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from sections import Segmentation
@@ -69,54 +72,95 @@ def test_missing_otb_is_told_with_the_command(tmp_path: Path, monkeypatch: pytes
         orfeo.find("auto", 1)
 
 
-class _App:
-    """Stands for an application of otbApplication: notes what is set, prints like C++, fails when told to."""
+API = """
+import json, os, sys, time
+ImagePixelType_float, ImagePixelType_uint32 = 6, 3
+class Registry:
+    GetAvailableApplications = staticmethod(lambda: ("MeanShiftSmoothing",))
+    CreateApplication = staticmethod(lambda name: App())
+class App:
+    def __init__(self):
+        self.calls = []
+    def __getattr__(self, name):
+        return lambda key, value: self.calls.append([name, key, value])
+    def ExecuteAndWriteOutput(self):
+        with open(os.environ["CALLS"], "w") as file:
+            json.dump(self.calls, file)
+        os.write(1, b"Writing...: 5% [**  ]\\rWriting...: 100% [****]\\n(WARNING) on the way\\n")
+        return OUTCOME()
+"""
+"""Stands for the module otbApplication: notes what is set, prints like C++, ends as `OUTCOME` says."""
 
-    def __init__(self, outcome: int | Exception) -> None:
-        self.outcome, self.calls = outcome, [("", "", None)][:0]
 
-    def __getattr__(self, name: str) -> object:
-        return lambda key, value: self.calls.append((name, key, value))
+@pytest.fixture
+def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
+    """Installs `API` with an outcome; returns the file of what is set."""
 
-    def ExecuteAndWriteOutput(self) -> int:
-        os.write(1, b"Writing...: 5% [**  ]\rWriting...: 100% [****]\n(WARNING) on the way\n")
-        if isinstance(self.outcome, Exception):
-            raise self.outcome
-        return self.outcome
+    def install(outcome: str) -> Path:
+        (tmp_path / "otbApplication.py").write_text(f"{API}\ndef OUTCOME():\n    {outcome}\n")
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.delitem(sys.modules, "otbApplication", raising=False)
+        monkeypatch.setenv("CALLS", str(tmp_path / "calls.json"))
+        return tmp_path / "calls.json"
 
-
-def _api(app: _App) -> types.SimpleNamespace:
-    registry = types.SimpleNamespace(GetAvailableApplications=lambda: ("MeanShiftSmoothing",), CreateApplication=lambda _: app)
-    return types.SimpleNamespace(Registry=registry, ImagePixelType_float=6, ImagePixelType_uint32=3)
+    return install
 
 
-def test_parameters_of_the_python_api(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_parameters_of_the_python_api(api: Callable[[str], Path], caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "smallmines")
-    app = _App(0)
-    monkeypatch.setitem(sys.modules, "otbApplication", _api(app))
+    calls = api("return 0")
     otb = orfeo.find("auto", 2)
     assert otb.backend == "python"
     otb.run("MeanShiftSmoothing", smoothing())
-    assert app.calls == [
-        ("SetParameterString", "in", "a.tif"),
-        ("SetParameterString", "fout", "b.tif"),
-        ("SetParameterOutputImagePixelType", "fout", 6),
-        ("SetParameterString", "foutpos", "c.tif"),
-        ("SetParameterOutputImagePixelType", "foutpos", 6),
-        ("SetParameterInt", "spatialr", 5),
-        ("SetParameterFloat", "ranger", 62.5),
-        ("SetParameterFloat", "thres", 0.1),
-        ("SetParameterInt", "maxiter", 10),
-        ("SetParameterInt", "modesearch", 0),
-        ("SetParameterInt", "ram", 1500),
+    assert json.loads(calls.read_text()) == [
+        ["SetParameterString", "in", "a.tif"],
+        ["SetParameterString", "fout", "b.tif"],
+        ["SetParameterOutputImagePixelType", "fout", 6],
+        ["SetParameterString", "foutpos", "c.tif"],
+        ["SetParameterOutputImagePixelType", "foutpos", 6],
+        ["SetParameterInt", "spatialr", 5],
+        ["SetParameterFloat", "ranger", 62.5],
+        ["SetParameterFloat", "thres", 0.1],
+        ["SetParameterInt", "maxiter", 10],
+        ["SetParameterInt", "modesearch", 0],
+        ["SetParameterInt", "ram", 1500],
     ]
     assert [record.message for record in caplog.records] == ["otb: (WARNING) on the way"]
 
 
-@pytest.mark.parametrize(("outcome", "words"), [(1, "on the way"), (RuntimeError("bad image"), "bad image")])
-def test_a_failing_call_is_told(monkeypatch: pytest.MonkeyPatch, outcome: int | Exception, words: str) -> None:
-    monkeypatch.setitem(sys.modules, "otbApplication", _api(_App(outcome)))
+@pytest.mark.parametrize(("outcome", "words"), [("return 1", "on the way"), ("raise RuntimeError('bad image')", "bad image")])
+def test_a_failing_call_is_told(api: Callable[[str], Path], outcome: str, words: str) -> None:
+    api(outcome)
     with pytest.raises(UserError, match=f"(?s)MeanShiftSmoothing.*{words}"):
+        orfeo.find("python", 1).run("MeanShiftSmoothing", smoothing())
+
+
+MESSAGES = (
+    "ERROR 1: _tiffWriteProc:No space left on device",
+    "ERROR 1: _tiffWriteProc:Disk quota exceeded",
+    "ERROR 1: TIFFAppendToStrip:Write error at scanline 204",
+    "ERROR 1: _tiffWriteProc:Input/output error",
+)
+"""What OTB's GDAL prints, the first and third on a full tmpfs, before the application goes on for ever."""
+
+
+def test_a_program_that_cannot_write_and_never_returns_is_ended(release: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for message in MESSAGES:
+        started = f'echo $$ >{tmp_path}/pid; echo "{message}" >&2; exec sleep 600'
+        (release / "bin/otbcli_MeanShiftSmoothing").write_text(f"#!/bin/sh\n[ $1 = -version ] && exit\nsh -c '{started}'\nexit 0\n")
+        parameters = {**smoothing(), "fout": orfeo.Image(tmp_path / "b.tif", "float")}
+        with pytest.raises(UserError) as refused:
+            orfeo.find("cli", 1).run("MeanShiftSmoothing", parameters)
+        assert refused.value.expected == f"room to write in {tmp_path}"
+        assert message in refused.value.found
+        assert re.search(r"\(\d+ of \d+ MB free now\)$", refused.value.found)
+        with suppress(psutil.NoSuchProcess):  # the program under the script is ended too
+            psutil.Process(int((tmp_path / "pid").read_text())).wait(timeout=10)
+
+
+def test_a_call_that_cannot_write_and_never_returns_is_ended(api: Callable[[str], Path]) -> None:
+    api(f"os.write(2, {MESSAGES[0].encode()!r} + b'\\n'); time.sleep(600)")
+    with pytest.raises(UserError, match=r"No space left on device \(\d+ of \d+ MB free now\)"):
         orfeo.find("python", 1).run("MeanShiftSmoothing", smoothing())
 
 

@@ -13,8 +13,10 @@ from smallmines.archive.search import read_archived
 from smallmines.core.errors import UserError
 from smallmines.core.files import read_json, write_json
 from smallmines.sensors.manifest import (
+    BANDS,
     ENTRIES,
     Datatake,
+    Dropped,
     Entry,
     Fallback,
     Fetched,
@@ -27,19 +29,15 @@ from smallmines.sensors.manifest import (
     Sentinel1Entry,
     Sentinel2Datatake,
     Sentinel2Entry,
-    fetched_of,
-    read_fetched,
-    read_manifest,
-    write_fetched,
-    write_manifest,
 )
+from smallmines.sensors.manifest_files import read_fetched, read_list, read_manifest, write_fetched, write_manifest
 
 WINDOWS = {"2016": (dt.date(2016, 1, 1), dt.date(2016, 1, 31))}
 TIME = "2016-01-05T10:34:22Z"
 SQUARE = {"type": "Polygon", "coordinates": [[[0.0, 0.0], [0.0, 1.0], [1.0, 1.0], [0.0, 0.0]]]}
 ORBIT = Orbit("descending", 155, 2, {"2016": 1.0})
 ITEMS = {
-    "s2": Sentinel2Entry("a", 1, "S2A_20160105T103422", 1, TIME, "T30NXN", None, None, 500, True, "product"),
+    "s2": Sentinel2Entry("a", 1, "S2A_20160105T103422", 1, TIME, "T30NXN", None, None, 500, True, declared_by="product"),
     "s1": Sentinel1Entry("a", 1, "S1A_009430", 1, TIME, None, *("descending", 155)),
     "dem": Entry("a", 1, "a", 1, TIME),
 }
@@ -48,8 +46,16 @@ ITEMS = {
 def manifest(sensor: str) -> Manifest:
     windows = {} if sensor == "dem" else {"2016": ["2016-01-01", "2016-01-31"]}
     query = Query("collection", "static" if sensor == "dem" else "2016", windows, {"provider": "static"})
+    item = ManifestItem(ITEMS[sensor], SQUARE, dict.fromkeys(BANDS[sensor], "a.tif"))
     base = Manifest(
-        sensor, "static", None, TIME, None, query, (ManifestItem(ITEMS[sensor], SQUARE, {"B02": "a.tif"}),), {"b": "too cloudy"}
+        sensor,
+        "static",
+        None,
+        TIME,
+        None,
+        query,
+        (item,),
+        {"b": "too cloudy"},
     )
     if sensor == "s2":
         return replace(base, datatakes=(Sentinel2Datatake("take", None, 0.5, 1.0, ["a"], "2016-01-05", None, None),), notes=())
@@ -80,7 +86,7 @@ def test_a_manifest_of_an_earlier_version_does_not_say_what_declared_the_offset(
     assert (entry.offset, entry.declared_by) == (True, "unknown")
     del content["chosen"][0]["offset"]
     write_json(tmp_path / "cut.json", content)
-    with pytest.raises(KeyError, match="offset"):
+    with pytest.raises(UserError, match=r"chosen\.0\.offset is missing"):
         read_manifest(tmp_path / "cut.json")
 
 
@@ -111,7 +117,7 @@ def test_a_fetched_list_is_read_as_it_was_written(tmp_path: Path) -> None:
     pixels.unlink()
     with pytest.raises(UserError, match="1 missing"):
         read_fetched(path, Sentinel2Entry)
-    assert fetched_of(content, Entry).provider == "static", "which needs no pixels"
+    assert read_list(path, Entry).provider == "static", "which needs no pixels"
 
 
 def test_tags_name_the_fallback_and_the_edition() -> None:
@@ -120,18 +126,107 @@ def test_tags_name_the_fallback_and_the_edition() -> None:
     assert fetched.provider_tags() == {"FALLBACK": "aws instead of earth_engine: the 2021 edition of the DEM", "EDITION": "2021"}
 
 
-def test_an_archived_manifest_must_be_whole(tmp_path: Path) -> None:
+def test_a_cached_file_of_another_size_is_named(tmp_path: Path) -> None:
+    pixels, path = tmp_path / "B02.tif", tmp_path / "s2.json"
+    pixels.write_bytes(b"12345")
+    item = FetchedItem(ITEMS["s2"], {"B02": str(pixels)}, {"B02": 5})
+    write_fetched(path, Fetched("s2", "1", "static", None, None, (Scene("a", 1, 500),), (item,)))
+    assert read_fetched(path, Sentinel2Entry).items == (item,)
+    pixels.write_bytes(b"1234")
+    with pytest.raises(
+        UserError, match=r"1 cut or changed, first \S+B02.tif has 4 bytes instead of 5\ndo        delete \S+s2.json and run"
+    ):
+        read_fetched(path, Sentinel2Entry)
+
+
+def _without(*keys: Any) -> Any:
+    def change(content: Any) -> None:
+        for key in keys[:-1]:
+            content = content[key]
+        del content[keys[-1]]
+
+    return change
+
+
+def _with(value: Any, *keys: Any) -> Any:
+    def change(content: Any) -> None:
+        for key in keys[:-1]:
+            content = content[key]
+        content[keys[-1]] = value
+
+    return change
+
+
+def _twice(content: Any) -> None:
+    content["chosen"].append(content["chosen"][0] | {"index": 2})
+
+
+WRONG: dict[str, tuple[Any, str]] = {
+    "a key is missing": (_without("chosen", 0, "baseline"), "chosen.0.baseline is missing"),
+    "another type": (_with("500", "chosen", 0, "baseline"), "chosen.0.baseline is '500': Input should be a valid integer"),
+    "true as a number": (_with(True, "chosen", 0, "index"), "chosen.0.index is True"),
+    "an id that leads out of the cache": (_with("../../x", "chosen", 0, "id"), "chosen.0.id is '../../x' instead of"),
+    "an id of dots": (_with("..", "chosen", 0, "id"), "chosen.0.id is '..' instead of"),
+    "a long id": (_with("x" * 201, "chosen", 0, "id"), "chosen.0.id is 'x+' instead of"),
+    "a band that leads out of the cache": (_with("x", "chosen", 0, "hrefs", "../B02"), "chosen.0.hrefs has ../B02"),
+    "a band is missing": (_without("chosen", 0, "hrefs", "B05"), "chosen.0.hrefs has .* instead of B02"),
+    "a null address": (_with(None, "chosen", 0, "hrefs", "B05"), "chosen.0.hrefs.B05 is None"),
+    "a footprint without an area": (
+        _with({"type": "Polygon", "coordinates": []}, "chosen", 0, "geometry"),
+        "geometry is a Polygon without",
+    ),
+    "a point": (_with({"type": "Point", "coordinates": [0, 0]}, "chosen", 0, "geometry"), "chosen.0.geometry is a Point"),
+    "one item twice": (_twice, "the id a is there twice"),
+    "numbers from 0": (_with(0, "chosen", 0, "index"), "index 0 and rank 1 of a are out of order"),
+    "an item that is a text": (_with("a", "chosen", 0), "chosen.0 is 'a' instead of an object"),
+    "chosen is an object": (_with({}, "chosen"), "chosen is dict instead of a list"),
+    "no query": (_without("query"), "query is None instead of an object"),
+    "rejected without a reason": (_with([{"id": "b"}], "rejected"), "rejected.0.reason is missing"),
+    "another sensor": (_with("s1", "sensor"), "chosen.0.orbit_state is missing"),
+    "an unknown sensor": (_with(["s2"], "sensor"), r"sensor is \['s2'\] instead of one of s2, s1, dem"),
+    "another year": (_with("2017", "query", "year"), "year '2017' instead of '2016'"),
+    "other dates": (_with({}, "query", "windows"), "dates None instead of"),
+    "nothing chosen": (_with([], "chosen"), "no chosen items"),
+    "an unknown provider": (_with("nasa", "provider"), "nasa"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_an_archived_manifest_must_be_whole(tmp_path: Path, name: str) -> None:
     path = tmp_path / "s2.json"
     write_manifest(path, manifest("s2"))
     assert read_archived(path, "s2", "2016", WINDOWS) == manifest("s2")
     content = read_json(path)
-    del content["chosen"][0]["baseline"]
-    for wrong, words in (
-        (content, "KeyError: 'baseline'"),
-        ({**content, "sensor": "s1"}, "sensor 's1' instead of 's2'"),
-        ({**content, "chosen": []}, "no chosen items"),
-        ([], "sensor None"),
-    ):
-        write_json(path, wrong)
-        with pytest.raises(UserError, match=words):
-            read_archived(path, "s2", "2016", WINDOWS)
+    change, words = WRONG[name]
+    change(content)
+    write_json(path, content)
+    with pytest.raises(UserError, match=words) as caught:
+        read_archived(path, "s2", "2016", WINDOWS)
+    assert str(caught.value).count("\n") == 2
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"a": NaN}', "\x00", "null", "[" * 10000])
+def test_a_file_that_is_no_json_object_is_named(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "s2.json"
+    path.write_text(text)
+    for read in (read_manifest, lambda path: read_list(path, Entry), lambda path: read_archived(path, "s2", "2016", WINDOWS)):
+        with pytest.raises(UserError, match=f"{path}") as caught:
+            read(path)
+        assert str(caught.value).count("\n") == 2
+    with pytest.raises(UserError, match="FileNotFoundError"):
+        read_manifest(tmp_path / "gone.json")
+
+
+def test_a_fetched_list_with_an_id_that_is_a_path_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "s2.json"
+    write_fetched(path, Fetched("dem", "1", "aws", None, None, (), (FetchedItem(replace(ITEMS["dem"], id="a/../b"), {}),)))
+    with pytest.raises(UserError, match=r"the id 'a/\.\./b' has other characters"):
+        read_list(path, Entry)
+
+
+def test_a_manifest_of_an_earlier_version_has_no_dropped_items(tmp_path: Path) -> None:
+    path = tmp_path / "s2.json"
+    write_manifest(path, replace(manifest("s2"), dropped=(Dropped("b", "bands missing: B05", 0.25),)))
+    assert read_manifest(path).dropped == (Dropped("b", "bands missing: B05", 0.25),)
+    write_json(path, {key: value for key, value in read_json(path).items() if key != "dropped"})
+    assert read_manifest(path) == manifest("s2")

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from smallmines.config.sections import Config
 from smallmines.core import raster
 from smallmines.core.errors import UserError
-from smallmines.core.files import read_json
+from smallmines.core.files import flat, read_json, remedy
 from smallmines.core.layout import Layout
 from smallmines.grid.lattice import Lattice, read_lattice
 from smallmines.labels import decide, event_files
@@ -103,6 +103,20 @@ class BlockYear:
     def features(self) -> pd.DataFrame:
         """Read the table of features."""
         return read_features(self.product(Layout.features))
+
+    def review(self) -> pd.DataFrame:
+        """Read the segments whose decisions need another look: segment, why.
+
+        Raises:
+            UserError: the file is missing or damaged.
+        """
+        import pandas as pd
+
+        path = self.product(Layout.review)
+        try:
+            return pd.read_csv(path)[["segment", "why"]].astype({"segment": np.int64})
+        except (OSError, ValueError, KeyError) as error:
+            raise UserError(f"a table with segment and why at {path}", flat(error), remedy(path)) from None
 
     def table(self) -> pd.DataFrame:
         """Return one row per segment: features, probability and entropy, label, provenance, who; and predicted (0, 1).

@@ -15,10 +15,12 @@ from smallmines.annotation.checkout_files import CheckedOut, write_checkout
 from smallmines.annotation.queue import draw_overlap, near_features, review_queue
 from smallmines.core import raster
 from smallmines.core.errors import UserError
-from smallmines.core.files import digest, written
+from smallmines.core.files import digest, remedy, written
 from smallmines.core.layout import Layout
+from smallmines.core.readable import innermost
 from smallmines.labels import accuracy
 from smallmines.labels.agreement import read_overlap
+from smallmines.labels.event_files import standing
 from smallmines.segment.features import splitmix64, tiles_at
 
 if TYPE_CHECKING:
@@ -55,7 +57,7 @@ def checkout(
         rows = pd.DataFrame({"segment": chosen["segment"], "why": "tile", "order": np.arange(len(chosen), dtype=float)})
         rows = rows.assign(blind=False, inclusion=1.0)
     else:
-        own = {event.key for event in block_year.events() if event.annotator == annotator}
+        own = {event.key for event in standing(block_year.events()) if event.annotator == annotator}
         decided = table.loc[table["key"].isin(own).to_numpy(), "segment"]
         queue = _queue(block_year, table, size)
         part = queue[np.arange(len(queue)) % len(people) == people.index(annotator)].reset_index(drop=True)
@@ -96,11 +98,11 @@ def checkout_disputed(block_year: BlockYear, annotator: str, dry: bool = False) 
             "segments about which people disagree", f"none in {block_year.year}, block {block_year.block}", "there is nothing to adjudicate"
         )
     words: dict[int, dict[str, str]] = {}
-    for event in events:
+    for event in standing(events):
         details = ", ".join(part for part in (event.confidence, event.reason, event.evidence, event.evidence_date, event.note) if part)
         words.setdefault(event.key, {})[event.annotator] = f"{event.annotator}: {event.label}" + (f" ({details})" if details else "")
     # decisions transferred from other segments have other keys: of these only the labels are shown
-    moved = pd.read_csv(block_year.product(Layout.review)).set_index("segment")["why"].to_dict()
+    moved = block_year.review().set_index("segment")["why"].to_dict()
     opinions = [
         "; ".join(text for _, text in sorted(words[key].items())) if len(words.get(key, {})) > 1 else str(moved.get(segment, ""))
         for segment, key in zip(disputed["segment"].tolist(), disputed["key"].tolist(), strict=True)
@@ -129,7 +131,7 @@ def checkout_accuracy_sample(block_year: BlockYear, annotator: str, dry: bool = 
     design = accuracy.read_design(path) if path.is_file() else _draw_sample(block_year, path, dry)
     col, row = (np.floor(axis).astype(np.int64) for axis in ~geobox.transform @ (design["x"].to_numpy(), design["y"].to_numpy()))
     inside = (row >= 0) & (row < geobox.shape.y) & (col >= 0) & (col < geobox.shape.x)
-    labelled = {event.key for event in block_year.references() if event.annotator == annotator}
+    labelled = {event.key for event in standing(block_year.references()) if event.annotator == annotator}
     left = np.flatnonzero(inside & ~design["key"].isin(labelled).to_numpy())
     if not len(left):
         raise UserError("pixels to label", f"none: {annotator} has labelled all of {path}", "see smallmines labels accuracy")
@@ -186,12 +188,10 @@ def _shown(table: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
 
 def _queue(block_year: BlockYear, table: pd.DataFrame, size: int | None) -> pd.DataFrame:
     """Return the review queue of a round over all annotators."""
-    import pandas as pd
-
     settings = block_year.config.labels.queue
     if size is not None:
         settings = settings.model_copy(update={"size": size})
-    review = pd.read_csv(block_year.product(Layout.review))
+    review = block_year.review()
     return review_queue(
         table,
         settings,
@@ -227,10 +227,16 @@ def _forest(path: Path, changed: int) -> RandomForestClassifier:
 
     Args:
         changed: time of the file's last change, so that a new forest is read again.
+
+    Raises:
+        UserError: the file is cut short, or holds no forest.
     """
     import joblib
 
-    model: RandomForestClassifier = joblib.load(path)["model"]
+    try:
+        model: RandomForestClassifier = joblib.load(path)["model"]
+    except Exception as error:  # an unpickler raises whatever the bytes make it do
+        raise UserError(f"a readable random forest {path}", innermost(error), remedy(path)) from error
     return model
 
 

@@ -16,10 +16,12 @@ from smallmines.annotation.block_year import BlockYear
 from smallmines.annotation.checkin import pending
 from smallmines.annotation.working_copy import EDITABLE, About, Kind, copy_path, polygons_of, shapes, styles, write_base, write_copy
 from smallmines.core import raster
+from smallmines.core.crs import DEGREES, reproject
 from smallmines.core.errors import UserError
 from smallmines.core.files import written
 from smallmines.grid.lattice import Lattice
 from smallmines.labels import footprint
+from smallmines.labels.event_files import ANNOTATOR
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,10 +55,12 @@ def write_checkout(
         dry: write nothing.
 
     Raises:
-        UserError: there is a working copy with edits that are not checked in.
+        UserError: there is a working copy with edits that are not checked in, or the code of the person is none.
     """
     import geopandas as gpd
 
+    if not ANNOTATOR.fullmatch(annotator):
+        raise UserError("the code of a person (at most 40 letters, digits and _ . -)", f"{annotator!r}", "use a code, e.g. J01")
     about = About(block_year.config.run, int(block_year.year), block_year.block, annotator, kind)
     target = copy_path(block_year.user, about)
     if target.is_file() and (left := pending(block_year.user, target)):
@@ -91,7 +95,8 @@ def write_checkout(
     text = dict.fromkeys([*empty, "key", "tile_id", "why", "prediction", "previous", "opinions"], "string")
     frame = frame.astype({**text, "edited": "Int64", "rank": "int32"})
     tasks = _tasks(lattice, block_year.block, base, crs)
-    write_copy(target, about, frame, tasks)
+    earlier = block_year.references() if kind == "accuracy" else block_year.events()
+    write_copy(target, about, frame, tasks, max((event.time for event in earlier if event.annotator == annotator), default=""))
     _project(block_year, target, lattice, tasks)
     shutil.rmtree(_tasks_folder(target), ignore_errors=True)  # of the previous copy
     if len(frame) <= OUTLINES:
@@ -165,9 +170,9 @@ def _google_earth(target: Path, frame: Any, tasks: Any) -> None:
     import pandas as pd
     import pyogrio
 
-    lines = frame.to_crs("EPSG:4326")
+    lines = reproject(frame, DEGREES)
     lines["geometry"] = lines.geometry.boundary
-    squares = tasks.to_crs("EPSG:4326")
+    squares = reproject(tasks, DEGREES)
     squares["geometry"] = squares.geometry.boundary
     with written(_tasks_folder(target)) as beside:
         beside.mkdir()

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smallmines.config.sections import Queue
+from smallmines.core.crs import reproject_shapes
 from smallmines.core.errors import UserError
 from smallmines.labels.candidates import rank_within
 from smallmines.labels.tables import VALIDATED
@@ -150,7 +151,11 @@ def near_features(table: pd.DataFrame, path: Path, crs: str) -> NDArray[np.bool_
         raise UserError(f"a vector file at {path} (labels.overlap_near)", str(error), "restore the file or remove the key") from None
     if any(layer.crs is None for layer in layers):
         raise UserError(f"a CRS in {path}", "none", "write it with its CRS")
-    shapes = np.concatenate([layer.to_crs(crs).geometry.to_numpy() for layer in layers]) if layers else np.array([], object)
+    shapes = (
+        np.concatenate([reproject_shapes(layer.geometry.to_numpy(), layer.crs, crs, file=path) for layer in layers])
+        if layers
+        else np.array([], object)
+    )
     points = np.asarray(shapely.points(table["x"].to_numpy(np.float64), table["y"].to_numpy(np.float64)), object)
     near = np.zeros(len(table), bool)
     if len(shapes):

@@ -28,10 +28,14 @@ from smallmines.labels.samples import SUFFIXES
 
 if TYPE_CHECKING:
     import pandas as pd
+    import rasterio
 
 NAME = re.compile(r"MASK_(?:[A-Z]{2}_)?(\w+)_(\d{4})\.tif")
 UNKNOWN = 255
 """Value where no mask gives a class."""
+
+SHOWN = 5
+"""Masks that an error names; it says how many more there are."""
 
 ANNOTATOR = "imported"
 """Annotator of samples and corrections from masks."""
@@ -125,32 +129,82 @@ def painted(paths: Sequence[Path], geobox: GeoBox) -> tuple[NDArray[np.uint8], l
     """Paint masks on a grid (row, column): 1, 0, 255 where none gives a class; return that and the masks that lie in the grid.
 
     Raises:
-        UserError: a mask in another CRS or resolution, not on whole pixels, or with other values.
+        UserError: naming masks that are no file or have several bands, another CRS or resolution, broken pixels, other values, or that
+            lie on one place; or 255 may mean mining, see `_unclear`.
     """
     canvas = np.full(geobox.shape, UNKNOWN, np.uint8)
-    used = []
+    owner = np.full(geobox.shape, -1, np.int32)
+    used: list[Path] = []
+    faults = [f"{path} is no file" for path in paths if not path.is_file()]
+    untagged = []
     for path in paths:
+        if not path.is_file():  # a pipe would be waited for
+            continue
         with raster.opened(path) as source:
-            own = raster.geobox_of(source)
-            col, row = ~geobox.transform @ (own.transform.c, own.transform.f)
-            aligned = own.crs == geobox.crs and own.resolution == geobox.resolution
-            if not aligned or abs(col - round(col)) > 0.01 or abs(row - round(row)) > 0.01:
-                raise UserError(
-                    f"masks on the run's grid ({geobox.crs}, {geobox.resolution.x:g} m, whole pixels)",
-                    f"{path}: {own.crs}, {own.resolution.x:g} m, shifted by {col % 1:.2f}, {row % 1:.2f} pixels",
-                    "set grid.anchor to a corner of the masks",
-                )
-            top, left = round(row), round(col)
-            rows = slice(max(top, 0), min(top + own.shape.y, geobox.shape.y))
-            cols = slice(max(left, 0), min(left + own.shape.x, geobox.shape.x))
+            top, left = _corner(source, geobox, path)
+            rows = slice(max(top, 0), min(top + source.height, geobox.shape.y))
+            cols = slice(max(left, 0), min(left + source.width, geobox.shape.x))
             if rows.start >= rows.stop or cols.start >= cols.stop:
                 continue
-            values = source.read(1)
-        if strange := sorted(set(np.unique(values).tolist()) - {0, 1, UNKNOWN}):
-            raise UserError(f"mask values 0, 1 and 255 in {path}", f"{strange[:5]}", "name a folder of masks")
-        canvas[rows, cols] = values[rows.start - top : rows.stop - top, cols.start - left : cols.stop - left]
+            values = source.read(1, window=((rows.start - top, rows.stop - top), (cols.start - left, cols.stop - left)))
+            single, nodata = source.count == 1, source.nodata
+        present = set(np.unique(values).tolist())
+        if not single or not present <= {0, 1, UNKNOWN}:
+            strange = sorted(present - {0, 1, UNKNOWN})
+            faults.append(f"{path} has {'several bands' if not single else f'the values {strange[:5]}'}")
+            continue
+        if UNKNOWN in present and nodata != UNKNOWN:
+            untagged.append(path)
+        faults += [f"{path} lies on {used[number]}" for number in np.unique(owner[rows, cols]).tolist() if number >= 0]
+        canvas[rows, cols] = values
+        owner[rows, cols] = len(used)
         used.append(path)
+    if faults:
+        more = f" and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
+        raise UserError("masks with one band of 0, 1 and 255, one at each place", "; ".join(faults[:SHOWN]) + more, "move these away")
+    if untagged:
+        raise _unclear(untagged, "which is not tagged as nodata there")
+    if used and not (canvas == 1).any() and (canvas == UNKNOWN)[owner >= 0].any() and not any(map(_has_mining, paths)):
+        raise _unclear(
+            [path for number, path in enumerate(used) if (canvas[owner == number] == UNKNOWN).any()], "and no mask of the year has 1"
+        )
     return canvas, used
+
+
+def _corner(source: rasterio.DatasetReader, geobox: GeoBox, path: Path) -> tuple[int, int]:
+    """Return row and column of a mask's upper left pixel on the grid.
+
+    Raises:
+        UserError: another CRS or resolution, or not on whole pixels.
+    """
+    own = raster.geobox_of(source)
+    col, row = ~geobox.transform @ (own.transform.c, own.transform.f)
+    steps = [tuple(grid.transform)[at] for grid in (own, geobox) for at in (0, 1, 3, 4)]
+    aligned = own.crs == geobox.crs and np.allclose(steps[:4], steps[4:])
+    if not aligned or abs(col - round(col)) > 0.01 or abs(row - round(row)) > 0.01:
+        raise UserError(
+            f"masks on the run's grid ({geobox.crs}, {geobox.resolution.x:g} m, whole pixels)",
+            f"{path}: {own.crs}, {own.transform.a:g} m, shifted by {col % 1:.2f}, {row % 1:.2f} pixels",
+            "set grid.anchor to a corner of the masks",
+        )
+    return round(row), round(col)
+
+
+def _has_mining(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with raster.opened(path) as source:
+        return bool((source.read(1) == 1).any())
+
+
+def _unclear(paths: Sequence[Path], why: str) -> UserError:
+    """Return the error about masks whose 255 may be mining, as in masks of 0 and 255, or no data, as in masks of 0, 1 and 255."""
+    more = f" and {len(paths) - SHOWN} more" if len(paths) > SHOWN else ""
+    return UserError(
+        "masks of 0 (not mining), 1 (mining) and 255 (no data)",
+        f"255 in {', '.join(map(str, paths[:SHOWN]))}{more}, {why}: it may be mining or no data",
+        "write mining as 1; where 255 is no data, tag it (gdal_edit.py -a_nodata 255 FILE)",
+    )
 
 
 def _held_pixels(block_year: BlockYear, shape: tuple[int, int], held: Collection[str]) -> NDArray[np.bool_]:
@@ -196,7 +250,7 @@ def _write_corrections(
     if not labels["key"].equals(features["key"]):
         raise UserError("labels of the present segmentation", "labels of another", "run the workflow up to the masks again")
     present = labels["label"].to_numpy().astype(np.int64)
-    imported = {event.key: event.label for event in block_year.events() if event.annotator == ANNOTATOR}
+    imported = {event.key: event.label for event in event_files.standing(block_year.events()) if event.annotator == ANNOTATOR}
     names = np.array(["not_mining", "mining"], object)
     differs = labels["provenance"].isin(["predicted", "cloud", "imported"]).to_numpy() & (label >= 0) & (label != present)
     chosen = np.flatnonzero(differs)
@@ -248,6 +302,7 @@ def _events(
             predicted=names[row["was"]],
             probability=float(row["probability"]),
             footprint=row["footprint"],
+            tool="import",
         )
         for row in picked.to_dict("records")
     ]

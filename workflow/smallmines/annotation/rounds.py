@@ -14,8 +14,9 @@ from smallmines.core.files import read_json
 from smallmines.core.layout import Layout
 from smallmines.labels import tables
 from smallmines.labels.agreement import agreements, read_overlap
-from smallmines.labels.event_files import LABELS, RANKS, Event
+from smallmines.labels.event_files import LABELS, RANKS, WITHDRAWN, Event
 from smallmines.labels.forest import Training, fit, folds_of, matrix, predict
+from smallmines.labels.transfer import NO_DECISION
 from smallmines.settings.assistant import Assistant
 from smallmines.settings.parameters import settings_of
 
@@ -46,7 +47,7 @@ def rounds_of(events: Sequence[Event]) -> pd.DataFrame:
     """Number the events of people by round: the n-th working copy of each person is their n-th round.
 
     Returns:
-        key, label (1, 0, -1), corrected (bool), round (1…), ordered by time.
+        key, who, label (1, 0, -1; -2: withdrawn), corrected (bool), round (1…), ordered by time.
     """
     import pandas as pd
 
@@ -56,13 +57,14 @@ def rounds_of(events: Sequence[Event]) -> pd.DataFrame:
             "key": np.array([event.key for event in people], np.uint64),
             "who": [event.annotator for event in people],
             "base": [event.base for event in people],
-            "label": np.array([LABELS[event.label] for event in people], np.int64),
-            "corrected": np.array([event.provenance == "corrected" for event in people], bool),
+            "label": np.array([LABELS.get(event.label, NO_DECISION) for event in people], np.int64),
+            "corrected": np.array([event.provenance == "corrected" and event.label != WITHDRAWN for event in people], bool),
         }
     )
     first = table.drop_duplicates(["who", "base"])
     number = first.groupby("who").cumcount() + 1
-    return table.merge(first[["who", "base"]].assign(round=number), on=["who", "base"], how="left")[["key", "label", "corrected", "round"]]
+    table = table.merge(first[["who", "base"]].assign(round=number), on=["who", "base"], how="left")
+    return table[["key", "who", "label", "corrected", "round"]]
 
 
 def progress(block_year: BlockYear, threads: int = 1) -> list[Round]:
@@ -82,13 +84,13 @@ def progress(block_year: BlockYear, threads: int = 1) -> list[Round]:
     own = samples["segment"].to_numpy(np.int64) - 1
     final = label.copy()
     final[own] = samples["label"]
-    decided = events[events["label"] >= 0].drop_duplicates("segment", keep="last")
+    decided = _latest(events)
     final[decided["segment"].to_numpy(np.int64) - 1] = decided["label"]
     training = Training(x[own], final[own].astype(np.int8), samples["subclass"].to_numpy(object), tile[own])
     folds = folds_of(training, settings)
     rounds = []
     for number in range(int(events["round"].max() if len(events) else 0) + 1):
-        so_far = events[(events["round"] <= number) & (events["label"] >= 0)].drop_duplicates("segment", keep="last")
+        so_far = _latest(events[events["round"] <= number])
         label[own] = samples["label"]
         label[so_far["segment"].to_numpy(np.int64) - 1] = so_far["label"]
         probability = np.zeros(len(own))
@@ -97,8 +99,15 @@ def progress(block_year: BlockYear, threads: int = 1) -> list[Round]:
             model = fit(x[train], label[train], params, settings.seed, threads)
             probability[test] = predict(model, training.x[test], [0, 1], threads)[:, 1]
         of_round = events[events["round"] == number]
-        rounds.append(Round(number, len(of_round), int(of_round["corrected"].sum()), best_f1(training.y, probability)))
+        decisions = int((of_round["label"] != NO_DECISION).sum())
+        rounds.append(Round(number, decisions, int(of_round["corrected"].sum()), best_f1(training.y, probability)))
     return rounds
+
+
+def _latest(events: pd.DataFrame) -> pd.DataFrame:
+    """Return of each segment the latest class that a person still stands by."""
+    own = events.drop_duplicates(["who", "segment"], keep="last")
+    return own[own["label"] >= 0].drop_duplicates("segment", keep="last")
 
 
 def best_f1(y: NDArray[np.int8], probability: NDArray[np.float64]) -> float:

@@ -37,7 +37,7 @@ def labels_of(config: Config, root: Path = Path()) -> list[dict[str, Any]]:
         count = labels["provenance"].value_counts()
         rows.append(
             {
-                "year": block_year.year,
+                "year": int(block_year.year),
                 "block": block_year.block,
                 "segments": len(labels),
                 **{name: int(count.get(name, 0)) for name in COUNTED},
@@ -64,7 +64,7 @@ def transferred(config: Config, year: str, block: str, rule: Transfer, root: Pat
     with raster.opened(block_year.product(Layout.segments)) as source:
         settled = decisions_in_force(block_year.events(), block_year.features(), lambda: source.read(1), raster.geobox_of(source), rule)
     fates = settled.lineage["fate"].value_counts()
-    row = {"year": year, "block": block, "decisions": len(settled.lineage), **{name: int(fates.get(name, 0)) for name in FATES}}
+    row = {"year": int(year), "block": block, "decisions": len(settled.lineage), **{name: int(fates.get(name, 0)) for name in FATES}}
     return {**row, "to_review": len(settled.review)}, settled.lineage.assign(year=year, block=block)
 
 
@@ -93,7 +93,7 @@ def agreement_of(document: dict[str, Any]) -> list[dict[str, Any]]:
     for year, values in document["years"].items():
         for block, pairs in [*values["agreement"]["blocks"].items(), ("all", values["agreement"]["year"])]:
             for pair in pairs:
-                rows.append({"year": year, "block": block, **pair, "people": ", ".join(pair["people"])})
+                rows.append({"year": int(year), "block": block, **pair, "people": ", ".join(pair["people"])})
     return rows
 
 
@@ -112,5 +112,5 @@ def accuracy_of(document: dict[str, Any]) -> list[dict[str, Any]]:
             "area of mining in ha": accuracy["mining_ha"],
             "area mapped as mining in ha": accuracy["mapped_ha"],
         }
-        rows += [{"year": year, "figure": name, **value} for name, value in figures.items()]
+        rows += [{"year": int(year), "figure": name, **value} for name, value in figures.items()]
     return rows

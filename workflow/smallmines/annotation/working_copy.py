@@ -9,7 +9,6 @@ import contextlib
 import hashlib
 import json
 import sqlite3
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,7 +18,6 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from smallmines.annotation import qgis
-from smallmines.core.errors import UserError
 from smallmines.core.files import digest, written
 from smallmines.core.layout import UserFolder
 
@@ -43,12 +41,20 @@ RULE = (
 )
 """A correction needs evidence and its date; those of its task count too, so QGIS only warns."""
 
-TIP = (
-    '<b>[% coalesce("label", \'unseen\') %]</b><br>predicted [% "prediction" %], probability [% round("probability", 2) %]<br>'
-    'asked for: [% "why" %], place [% "rank" %]<br>[% coalesce("opinions", \'\') %]'
-)
-TASK_TIP = '<b>tile [% "tile_id" %]</b>: [% "status" %]<br>[% "segments" %] segments'
 
+def _shown(name: str, unset: str = "") -> str:
+    """Return an expression that shows a field in HTML as it is written: notes of people are text, not markup."""
+    escaped = f"""coalesce("{name}", '{unset}')"""
+    for letter, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;")):
+        escaped = f"replace({escaped}, '{letter}', '{entity}')"
+    return f"[% {escaped} %]"
+
+
+TIP = (
+    f'<b>{_shown("label", "unseen")}</b><br>predicted {_shown("prediction")}, probability [% round("probability", 2) %]<br>'
+    f'asked for: {_shown("why")}, place [% "rank" %]<br>{_shown("opinions")}'
+)
+TASK_TIP = f'<b>tile {_shown("tile_id")}</b>: {_shown("status")}<br>[% "segments" %] segments'
 
 AT_ONCE = 50_000
 """Segments that are vectorised at a time: the coordinates of all of a large block would take gigabytes."""
@@ -155,22 +161,6 @@ def write_base(user: Path, about: About, table: pd.DataFrame) -> About:
     return named
 
 
-def read_base(user: Path, about: About) -> pd.DataFrame:
-    """Read the base of a working copy.
-
-    Raises:
-        UserError: there is none.
-    """
-    import pandas as pd
-
-    path = base_path(user, about)
-    if not path.is_file():
-        raise UserError(
-            f"a working copy of this run, checked out here ({path})", "no such record", "check out again and copy the edits over"
-        )
-    return pd.read_parquet(path)
-
-
 def styles() -> dict[str, str]:
     """Return the style of each layer of a working copy, see `qgis.style`."""
     return {
@@ -179,8 +169,12 @@ def styles() -> dict[str, str]:
     }
 
 
-def write_copy(target: Path, about: About, segments: gpd.GeoDataFrame, tasks: gpd.GeoDataFrame) -> None:
-    """Write the GeoPackage with styles, triggers that stamp the time of edits, and its origin; at once or not at all."""
+def write_copy(target: Path, about: About, segments: gpd.GeoDataFrame, tasks: gpd.GeoDataFrame, after: str = "") -> None:
+    """Write the GeoPackage with styles, triggers that stamp the time of edits and count them, and its origin; at once or not at all.
+
+    Args:
+        after: time of the person's last event in the block; edits of the copy are later, whatever the clock says.
+    """
     import pandas as pd
     import pyogrio
 
@@ -211,93 +205,16 @@ def write_copy(target: Path, about: About, segments: gpd.GeoDataFrame, tasks: gp
         for name, table in (("about", origin), ("layer_styles", layer_styles)):
             pyogrio.write_dataframe(table, beside, layer=name, driver="GPKG")
         with contextlib.closing(sqlite3.connect(beside)) as file, file:
+            file.execute("CREATE TABLE history (edits INTEGER NOT NULL, after TEXT NOT NULL)")
+            file.execute("INSERT INTO history VALUES (0, ?)", [after])
             for name, fields in (("segments", EDITABLE), ("tasks", TASK_EDITABLE)):
                 # edits made without QGIS's form are stamped too, with the time of saving
                 file.execute(
                     f"CREATE TRIGGER stamp_{name} AFTER UPDATE OF {', '.join(fields)} ON {name} WHEN NEW.edited IS OLD.edited BEGIN "
                     f"UPDATE {name} SET edited = CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER) WHERE fid = NEW.fid; END"
                 )
-
-
-@dataclass(frozen=True)
-class Edited:
-    """Present content of a working copy.
-
-    Attributes:
-        segments: EDITABLE, edited, key (uint64, 0 where unreadable), row (its fid), geometry.
-        tasks: tile_id, status, evidence, evidence_date, note, edited.
-    """
-
-    about: About
-    segments: gpd.GeoDataFrame
-    tasks: pd.DataFrame
-
-
-def snapshot(path: Path, target: Path) -> None:
-    """Copy a GeoPackage consistently, with everything that a program which has it open has saved.
-
-    Raises:
-        UserError: no such file, not a database, or locked for longer than ten seconds.
-    """
-    if not path.is_file():
-        raise UserError(f"a working copy at {path}", "no such file", "name the .gpkg that `smallmines labels checkout` wrote")
-    try:
-        with (
-            contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=10)) as source,
-            contextlib.closing(sqlite3.connect(target)) as copy,
-        ):
-            source.execute("BEGIN")
-            source.execute("SELECT count(*) FROM sqlite_master").fetchall()  # waits for a lock with a timeout, unlike `backup`
-            source.backup(copy)
-            copy.execute("PRAGMA journal_mode=DELETE")
-    except sqlite3.Error as error:
-        raise UserError(
-            f"a GeoPackage at {path}", str(error), "save and close it in QGIS, and try again; if it is damaged, check out again"
-        ) from None
-
-
-def read_copy(path: Path, name: str) -> Edited:
-    """Read a snapshot of a working copy.
-
-    Args:
-        name: path of the working copy, for messages.
-
-    Raises:
-        UserError: tables or columns are missing.
-    """
-    import pandas as pd
-    import pyogrio
-
-    needed: Mapping[str, tuple[str, ...]] = {
-        "about": tuple(About.__dataclass_fields__),
-        "segments": (*EDITABLE, "edited", "key"),
-        "tasks": ("tile_id", *TASK_EDITABLE, "edited"),
-    }
-    try:
-        layers = {layer for layer, _ in pyogrio.list_layers(path)}
-        missing = [f"table {layer}" for layer in needed if layer not in layers]
-        for layer in layers & set(needed):
-            fields = set(pyogrio.read_info(path, layer=layer)["fields"])
-            missing += [f"column {column} of {layer}" for column in needed[layer] if column not in fields]
-        if missing:
-            raise UserError(
-                f"the tables and columns of a working copy in {name}",
-                f"without {', '.join(missing)}",
-                "check out again and copy the edits over",
-            )
-        about = pyogrio.read_dataframe(path, layer="about").iloc[0].to_dict()
-        segments = pyogrio.read_dataframe(path, layer="segments", fid_as_index=True)
-        tasks = pyogrio.read_dataframe(path, layer="tasks", read_geometry=False)
-    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as error:
-        raise UserError(f"a working copy at {name}", str(error), "check out again and copy the edits over") from None
-    text = segments["key"].fillna("").astype(str)
-    digits = text.str.fullmatch(r"\d{1,20}")
-    segments["key"] = np.array([int(key) if valid and int(key) < 2**64 else 0 for key, valid in zip(text, digits, strict=True)], np.uint64)
-    for table, columns in ((segments, EDITABLE), (tasks, TASK_EDITABLE)):
-        for column in columns:
-            values = (
-                pd.to_datetime(table[column], errors="coerce").dt.strftime("%Y-%m-%d") if table[column].dtype.kind == "M" else table[column]
-            )
-            table[column] = values.fillna("").astype(str).str.strip()
-    origin: dict[str, Any] = {name: about[name] for name in About.__dataclass_fields__}
-    return Edited(About(**{**origin, "year": int(origin["year"])}), segments.assign(row=segments.index).reset_index(drop=True), tasks)
+                # tells a later state of the copy from an earlier one, which a clock that was set back does not
+                file.execute(
+                    f"CREATE TRIGGER count_{name} AFTER UPDATE OF {', '.join(fields)} ON {name} "
+                    "BEGIN UPDATE history SET edits = edits + 1; END"
+                )

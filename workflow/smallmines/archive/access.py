@@ -10,7 +10,7 @@ from typing import Any
 from rasterio.windows import Window
 
 from smallmines.archive.catalogue import Windows, items_of
-from smallmines.archive.providers import BANDS, Provider, provider_of
+from smallmines.archive.providers import Provider, provider_of
 from smallmines.archive.read import Source, read_asset
 from smallmines.archive.search import footprint
 from smallmines.config.imagery import Elevation, Sentinel1, Sentinel2
@@ -18,6 +18,7 @@ from smallmines.config.sections import Config
 from smallmines.core.errors import UserError
 from smallmines.core.layout import Layout
 from smallmines.grid.lattice import read_lattice
+from smallmines.sensors.manifest import BANDS
 
 SIDE = 16
 """Side of the square that is read, in px."""
@@ -66,7 +67,8 @@ def try_providers(config: Config) -> Iterator[AccessResult]:
 def _try(sensor: str, provider: Provider, settings: Any, area: dict[str, Any], windows: Windows) -> str:
     """Read a few pixels of the first usable item, and describe them."""
     collection = settings.asset if provider.access == "earthengine" else None
-    items = items_of(provider, settings.address(provider.name), area, windows, collection, getattr(settings, "project", None))
+    address, project, excluded = settings.address(provider.name), getattr(settings, "project", None), settings.exclude_items
+    items = [item for item in items_of(provider, address, area, windows, collection, project, excluded) if item.id not in excluded]
     band = BANDS[sensor][0]
     usable = [item for item in items if band in item.hrefs]
     if not usable:

@@ -18,6 +18,16 @@ STEP = 8
 """Shares are measured on every 8th pixel of the lattice in both directions (80 m at 10 m)."""
 
 
+NO_DATA = "no data on the cells of the area"
+ABSENT_FILE = "file not there"
+UNIDENTIFIED = ("no processing baseline", "no pass direction or relative orbit")
+UNDECLARED = "baseline not published"
+MISSING = "bands missing"
+EXCLUDED = "excluded"
+BROKEN = (NO_DATA, ABSENT_FILE, *UNIDENTIFIED, UNDECLARED, MISSING, EXCLUDED)
+"""Reasons, up to a colon, that are no ordinary ranking: items that are dropped for them are told on screen and in the manifest."""
+
+
 @dataclass(frozen=True)
 class Area:
     """The area of a run, sampled every `STEP` pixels.
@@ -82,3 +92,14 @@ def outside(item: Item, windows: Windows) -> str | None:
     if any(first <= item.day <= last for first, last in windows.values()):
         return None
     return f"outside the dates: {item.day}"
+
+
+def merged(first: Iterable[str], *more: Iterable[str]) -> tuple[str, ...]:
+    """Return notes in order, each once."""
+    return tuple(dict.fromkeys(note for notes in (first, *more) for note in notes))
+
+
+def platform_of(item: Item) -> str | None:
+    """Return the platform that the catalogue states; None where it states none."""
+    platform = item.properties.get("platform")
+    return platform if isinstance(platform, str) else None

@@ -4,17 +4,39 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from smallmines.archive.catalogue import Windows, by_id
-from smallmines.archive.choice import Area, Choice, Rejected, outside
-from smallmines.archive.providers import BANDS, Provider
-from smallmines.archive.read import Source, read_asset
+from smallmines.archive.catalogue import Windows, by_id, number_of
+from smallmines.archive.choice import NO_DATA, UNIDENTIFIED, Area, Choice, Rejected, outside, platform_of
+from smallmines.archive.providers import Provider
+from smallmines.archive.read import Source, sampled
+from smallmines.archive.reprocessed import TOLERANCE
+from smallmines.archive.signing import ABSENT
+from smallmines.archive.sources import Claim, grid_notes, header_of, read_checked
+from smallmines.core.errors import UserError
 from smallmines.core.log import logger
-from smallmines.sensors.manifest import Datatake, Item, Orbit, Sentinel1Entry
+from smallmines.sensors.footprint import pixels_under
+from smallmines.sensors.manifest import BANDS, Datatake, Item, Orbit, Sentinel1Entry
 from smallmines.settings.search import SearchSentinel1
+
+
+@dataclass(frozen=True)
+class Pass:
+    """The slices of one pass of the satellite, and what their pixels cover.
+
+    Attributes:
+        items: by id.
+        share: share of the area's cells with data, to six digits.
+        is_empty: True where the footprints reach the area and no pixel near it has data.
+    """
+
+    items: tuple[Item, ...]
+    share: float
+    is_empty: bool
 
 
 def choose_sentinel1(
@@ -22,18 +44,25 @@ def choose_sentinel1(
 ) -> Choice:
     """Choose one orbit for all years, then the items of `year` in it.
 
-    The orbit is the one whose footprints cover most of the area in the year where they cover least (to 0.1 %), then the one with most
-    items, then the first by pass direction and number. The search of each year looks at all years, so all come to the same orbit.
+    The orbit is the one whose pixels cover most of the area in the year where they cover least (to 0.1 %), then the one with most
+    items, then the first by pass direction and number. The search of each year looks at all years, so all come to the same orbit. Pixels
+    with data are looked for in an overview of VV: one file and a few requests for each item of an orbit that the settings allow.
 
     Returns:
-        Entries by pass and id, passes, the orbit, all orbits, and notes. No entries where no orbit fits the settings.
+        Entries by pass, those in the grid's CRS first, then by id; passes, the orbit, all orbits, and notes. No entries where no orbit
+        fits the settings.
     """
     orbit_by_id = {item.id: orbit for item in items if (orbit := orbit_of(item)) is not None}
-    items = rejected.sieve(items, lambda item: None if item.id in orbit_by_id else "no pass direction or relative orbit")
-    last = {(item.properties.get("platform"), item.datetime, *orbit_by_id[item.id]): item.id for item in items}
-    latest = {item.id: last[item.properties.get("platform"), item.datetime, *orbit_by_id[item.id]] for item in items}
-    items = rejected.sieve(items, lambda item: None if latest[item.id] == item.id else f"superseded by {latest[item.id]}")
-    orbits = _orbits(items, orbit_by_id, settings, windows, area)
+    items = rejected.sieve(items, lambda item: None if item.id in orbit_by_id else UNIDENTIFIED[1])
+    allowed = [item for item in items if _is_allowed(orbit_by_id[item.id], settings)]
+    rejected.update(_superseded(allowed, orbit_by_id, provider, area))
+    items = [item for item in items if item.id not in rejected]
+    measured = {
+        orbit: _passes([item for item in items if orbit_by_id[item.id] == orbit], provider, windows, area)
+        for orbit in sorted({orbit_by_id[item.id] for item in items})
+        if _is_allowed(orbit, settings)
+    }
+    orbits = _ranked(measured)
     if not orbits:
         rejected.update({item.id: "other orbit: not the configured one" for item in items})
         return Choice([])
@@ -43,34 +72,110 @@ def choose_sentinel1(
         items, lambda item: None if orbit_by_id[item.id] == best else f"other orbit: {' '.join(map(str, orbit_by_id[item.id]))}"
     )
     items = rejected.sieve(items, lambda item: outside(item, {year: windows[year]}))
-    notes = [note for item in by_id(items) for note in _grid_notes(item, provider)]
+    passes = measured[best].passes
+    empty = {item.id for scene in passes.values() if scene.is_empty for item in scene.items}
+    items = rejected.sieve(items, lambda item: NO_DATA if item.id in empty else None)
+    headers = {item.id: _headers(item, provider) for item in by_id(items)}
+    notes = [note for item in by_id(items) for band in BANDS["s1"] for note in _notes(item, band, headers[item.id][band])]
     for note in notes:
         logger.warning(note)
-    passes: dict[str, list[Item]] = {}
-    for item in by_id(items):
-        passes.setdefault(pass_of(item), []).append(item)
     entries: list[Sentinel1Entry] = []
     datatakes: list[Datatake] = []
-    for rank, (name, members) in enumerate(sorted(passes.items()), 1):
-        share = _footprint_share(members, area)
+    for rank, name in enumerate(sorted({pass_of(item) for item in items}), 1):
+        members = [item for item in by_id(items) if pass_of(item) == name]
+        members.sort(key=lambda item: area.geobox.crs != headers[item.id]["VV"]["proj:code"])  # others are resampled
+        share = passes[name].share
         datatakes.append(Datatake(name, rank, clear_share=share, covered_share=share, items=[item.id for item in members]))
         for item in members:
-            entries.append(Sentinel1Entry(item.id, len(entries) + 1, name, rank, item.datetime, item.properties.get("platform"), *best))
+            entries.append(Sentinel1Entry(item.id, len(entries) + 1, name, rank, item.datetime, platform_of(item), *best))
     return Choice(entries, tuple(datatakes), tuple(notes), orbits[0], tuple(orbits))
 
 
-def _orbits(
-    items: Sequence[Item], orbit_by_id: Mapping[str, tuple[str, int]], settings: SearchSentinel1, windows: Windows, area: Area
-) -> list[Orbit]:
-    """Return the orbits that the settings allow, the best first."""
-    orbits = []
-    for state, number in sorted(set(orbit_by_id.values())):
-        if settings.orbit_state not in ("auto", state) or settings.relative_orbit not in (None, number):
-            continue
-        members = [item for item in items if orbit_by_id[item.id] == (state, number)]
-        by_year = {year: [item for item in members if outside(item, {year: window}) is None] for year, window in windows.items()}
-        covered = {year: _footprint_share(items_of_year, area) for year, items_of_year in by_year.items()}
-        orbits.append(Orbit(state, number, len(members), covered))
+def _is_allowed(orbit: tuple[str, int], settings: SearchSentinel1) -> bool:
+    return settings.orbit_state in ("auto", orbit[0]) and settings.relative_orbit in (None, orbit[1])
+
+
+def _superseded(items: Sequence[Item], orbit_by_id: Mapping[str, tuple[str, int]], provider: Provider, area: Area) -> dict[str, str]:
+    """Return reasons for items that show nothing which later processings of the same second and orbit do not show, by id.
+
+    Slices of a pass whose catalogue states only the day have the same second, too, and complement each other.
+    """
+    groups: dict[tuple[Any, ...], list[Item]] = {}
+    for item in sorted(items, key=lambda item: item.id, reverse=True):
+        groups.setdefault((platform_of(item), item.datetime, *orbit_by_id[item.id]), []).append(item)
+    reasons = {}
+    for members in groups.values():
+        kept: list[str] = []
+        shown = np.zeros(area.cells.shape, bool)
+        for item in members if len(members) > 1 else ():
+            pixels = _with_data(item, provider, area) & area.cells
+            if kept and (pixels & ~shown).sum() <= TOLERANCE * pixels.sum():
+                reasons[item.id] = f"superseded by {' and '.join(kept)}: the same acquisition and the same ground"
+            else:
+                kept.append(item.id)
+                shown |= pixels
+    return reasons
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What the pixels of an orbit cover.
+
+    Attributes:
+        items: number of its items in all years.
+        passes: by name.
+        covered: share of the area's cells with data by year, to six digits.
+    """
+
+    items: int
+    passes: dict[str, Pass]
+    covered: dict[str, float]
+
+
+def _passes(items: Sequence[Item], provider: Provider, windows: Windows, area: Area) -> Measured:
+    """Measure the passes of one orbit."""
+    by_pass: dict[str, list[Item]] = {}
+    for item in by_id(items):
+        by_pass.setdefault(pass_of(item), []).append(item)
+    by_year = {year: np.zeros(area.cells.shape, bool) for year in windows}
+    passes = {}
+    for name, members in by_pass.items():
+        of_pass, under = np.zeros(area.cells.shape, bool), np.zeros(area.cells.shape, bool)
+        for item in members:
+            pixels = _with_data(item, provider, area)
+            of_pass |= pixels
+            under |= pixels_under(item.geometry, area.geobox)
+            for year, window in windows.items():
+                if outside(item, {year: window}) is None:
+                    by_year[year] |= pixels
+        passes[name] = Pass(tuple(members), area.share(of_pass), not of_pass.any() and bool(under.any()))
+    return Measured(len(items), passes, {year: area.share(pixels) for year, pixels in by_year.items()})
+
+
+def _with_data(item: Item, provider: Provider, area: Area) -> NDArray[np.bool_]:
+    """Return where VV of an item has data, above 0, (row, column) on the area's grid; nowhere where its file is not there.
+
+    Raises:
+        UserError: the file is refused, fails, or is not what the catalogue says.
+    """
+
+    def read(source: Source) -> NDArray[np.bool_]:
+        values = sampled(source, area.geobox)
+        return np.asarray(np.isfinite(values) & (values > 0))
+
+    try:
+        pixels: NDArray[np.bool_] = read_checked(_claim(item, "VV"), provider, read)
+    except UserError as error:
+        if not ABSENT.search(error.found):  # a temporary failure must not change the choice
+            raise
+        logger.warning("the pixels of %s are not known: %s", item.id, error.found)
+        return np.zeros(area.cells.shape, bool)
+    return pixels
+
+
+def _ranked(measured: Mapping[tuple[str, int], Measured]) -> list[Orbit]:
+    """Return the orbits, the best first."""
+    orbits = [Orbit(state, number, orbit.items, orbit.covered) for (state, number), orbit in measured.items()]
     return sorted(
         orbits, key=lambda orbit: (-round(min(orbit.covered_share.values()), 3), -orbit.items, orbit.orbit_state, orbit.relative_orbit)
     )
@@ -78,42 +183,33 @@ def _orbits(
 
 def orbit_of(item: Item) -> tuple[str, int] | None:
     """Return pass direction and relative orbit, or None where the catalogue lacks one of them."""
-    state, number = item.properties.get("sat:orbit_state"), item.properties.get("sat:relative_orbit")
-    return None if state is None or number is None else (str(state), int(number))
+    state, number = item.properties.get("sat:orbit_state"), _whole(item.properties.get("sat:relative_orbit"))
+    state = state.lower() if isinstance(state, str) else ""
+    return None if state not in ("ascending", "descending") or number is None else (state, number)
+
+
+def _whole(value: object) -> int | None:
+    """Return a positive whole number, also one written as text; None for anything else."""
+    number = int(value) if isinstance(value, str) and re.fullmatch(r"\d{1,9}", value) else number_of(value)
+    return int(number) if number is not None and number > 0 and number == int(number) else None
 
 
 def pass_of(item: Item) -> str:
     """Return the name of the pass of a slice: platform and absolute orbit, else platform and date."""
     parts = re.search(r"^(S1[A-Z])_.*_(\d{6})_[0-9A-F]{6}(?:_|$)", item.id)
-    platform = parts[1] if parts else str(item.properties.get("platform", "S1"))
-    absolute = item.properties.get("sat:absolute_orbit") or (int(parts[2]) if parts else None)
-    return f"{platform}_{int(absolute):06d}" if absolute else f"{platform}_{item.day:%Y%m%d}"
+    platform = parts[1] if parts else platform_of(item) or "S1"
+    absolute = _whole(item.properties.get("sat:absolute_orbit")) or (int(parts[2]) if parts else None)
+    return f"{platform}_{absolute:06d}" if absolute else f"{platform}_{item.day:%Y%m%d}"
 
 
-def _footprint_share(items: Sequence[Item], area: Area) -> float:
-    """Share of the area's cells under the footprints of items."""
-    from rasterio.features import geometry_mask
-    from rasterio.warp import transform_geom
-
-    if not items:
-        return 0.0
-    if any(item.geometry is None for item in items):
-        return 1.0
-    shapes = [transform_geom("EPSG:4326", str(area.geobox.crs), item.geometry) for item in items]
-    return area.share(geometry_mask(shapes, tuple(area.geobox.shape), area.geobox.transform, invert=True))
+def _claim(item: Item, band: str) -> Claim:
+    return Claim("s1", item.id, band, item.hrefs[band], item.geometry)
 
 
-def _grid_notes(item: Item, provider: Provider) -> list[str]:
-    """Return where the catalogue's grid contradicts the file's own header, which is used."""
-    notes = []
-    for band in BANDS["s1"]:
-        header = read_asset(item.id, band, item.hrefs[band], provider, _header)
-        for key, value in item.grids[band].items():
-            same = value == header[key] if key == "proj:code" else np.allclose(value[:6], header[key], rtol=1e-9, atol=1e-6)
-            if not same:
-                notes.append(f"{item.id} {band}: {key} of the catalogue {value} contradicts the file's header {header[key]}, which is used")
-    return notes
+def _headers(item: Item, provider: Provider) -> dict[str, dict[str, Any]]:
+    """Return the grids of an item's files by band; checks their headers."""
+    return {band: read_checked(_claim(item, band), provider, header_of) for band in BANDS["s1"]}
 
 
-def _header(source: Source) -> dict[str, Any]:
-    return {"proj:transform": list(source.transform[:6]), "proj:shape": list(source.shape), "proj:code": str(source.crs)}
+def _notes(item: Item, band: str, header: Mapping[str, Any]) -> list[str]:
+    return grid_notes(item.id, band, item.grids.get(band, {}), header)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,10 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from smallmines.archive.choice import Area, Choice, Rejected
+from smallmines.archive.catalogue import number_of
+from smallmines.archive.choice import NO_DATA, UNDECLARED, UNIDENTIFIED, Area, Choice, Rejected, merged, platform_of
+from smallmines.archive.haze import with_hazy_shares
 from smallmines.archive.providers import AOT, METADATA, Provider
-from smallmines.archive.read import read_asset, read_on_grid
+from smallmines.archive.read import Source, sampled
+from smallmines.archive.reprocessed import Product, drop_reprocessed, order_of
 from smallmines.archive.signing import ABSENT, text_of
+from smallmines.archive.sources import Claim, grid_notes, header_of, read_checked, read_numbers, zone_of
 from smallmines.core.errors import UserError
 from smallmines.core.log import logger
 from smallmines.sensors.manifest import Item, Sentinel2Datatake, Sentinel2Entry
@@ -28,21 +33,76 @@ _PRODUCT = re.compile(r"(?P<platform>S2[A-Z])_MSIL2A_(?P<start>\d{8}T\d{6})_(?:N
 _DATATAKE = re.compile(r"G(?P<platform>S2[A-Z])_(?P<start>\d{8}T\d{6})_")
 
 
-@dataclass(frozen=True)
-class Product:
-    """Identity of a Sentinel-2 item. Of two items of one datatake and tile the higher baseline wins, then the later processing.
+class Scenes:
+    """What items show of the area's cells, on every 8th pixel, read when it is asked for.
 
     Attributes:
-        datatake: platform and sensing start.
-        tile: MGRS tile with a leading T.
-        baseline: processing baseline as an integer (05.00 is 500).
-        processed: time of processing, up to 14 digits; empty where it is unknown.
+        notes: contradictions between the catalogue's grids and the files' headers.
     """
 
-    datatake: str
-    tile: str
-    baseline: int
-    processed: str
+    def __init__(self, products: Mapping[str, Product], provider: Provider, settings: SearchSentinel2, area: Area) -> None:
+        """Read nothing yet. `products` is by item id."""
+        self.products, self.provider, self.settings, self.area = products, provider, settings, area
+        self.notes: list[str] = []
+        self._read: dict[str, bytes] = {}  # compressed, since a year of a large area has hundreds of items of some MB
+
+    def classes(self, item: Item) -> NDArray[np.uint8]:
+        """Return the scene classes of an item, 0 = no data, (row, column). Without a cloud mask all that has data is vegetation.
+
+        Has data what has a scene class and B02 above 0. B02 is asked by an overview; JP2 files have none that is cheap to read, and there
+        the scene class alone decides.
+
+        Raises:
+            UserError: a file is missing, refused, or not what the catalogue says.
+        """
+        if item.id in self._read:
+            return np.frombuffer(zlib.decompress(self._read[item.id]), np.uint8).reshape(self.area.cells.shape)
+        if self.settings.clouds == "scl":
+            classes = self.numbers(item, SCL)
+            classes[~self._sampled(item)] = 0
+        else:
+            classes = (self.numbers(item, "B02") > 0) * np.uint8(VEGETATION)
+        self._read[item.id] = zlib.compress(classes.tobytes(), 1)
+        return classes
+
+    def pixels(self, item: Item) -> NDArray[np.bool_] | None:
+        """Return where an item has data, (row, column); None where its file is not there."""
+        try:
+            return self.classes(item) > 0
+        except UserError as error:
+            if not ABSENT.search(error.found):  # a temporary failure must not change the choice
+                raise
+            return None
+
+    def forget(self, names: Iterable[str]) -> None:
+        """Free what was read of items, by their ids."""
+        for name in names:
+            self._read.pop(name, None)
+
+    def numbers(self, item: Item, band: str) -> NDArray[Any]:
+        """Read a band on the area's grid, nearest."""
+        claim = self._claim(item, band)
+
+        def read(source: Source) -> NDArray[Any]:
+            self.notes += grid_notes(item.id, band, item.grids.get(band, {}), header_of(source))
+            return read_numbers(source, self.area.geobox, "nearest", claim)
+
+        numbers: NDArray[Any] = read_checked(claim, self.provider, read)
+        return numbers
+
+    def _sampled(self, item: Item) -> NDArray[np.bool_]:
+        """Return where B02 is above 0, True everywhere for JP2, (row, column)."""
+
+        def read(source: Source) -> NDArray[np.bool_]:
+            if source.driver == "JP2OpenJPEG":
+                return np.ones(tuple(self.area.geobox.shape), bool)
+            return np.asarray(sampled(source, self.area.geobox) > 0)
+
+        pixels: NDArray[np.bool_] = read_checked(self._claim(item, "B02"), self.provider, read)
+        return pixels
+
+    def _claim(self, item: Item, band: str) -> Claim:
+        return Claim("s2", item.id, band, item.hrefs[band], item.geometry, self.products[item.id].tile)
 
 
 def choose_sentinel2(items: list[Item], provider: Provider, settings: SearchSentinel2, area: Area, rejected: Rejected) -> Choice:
@@ -52,13 +112,18 @@ def choose_sentinel2(items: list[Item], provider: Provider, settings: SearchSent
         Entries in rank order, all datatakes in rank order, and notes on contradictory metadata.
     """
     products = {item.id: product for item in items if (product := product_of(item, provider)) is not None}
-    items = rejected.sieve(items, lambda item: None if item.id in products else "no processing baseline")
+    items = rejected.sieve(items, lambda item: None if item.id in products else UNIDENTIFIED[0])
     items = rejected.sieve(items, lambda item: undeclared(item, products[item.id].baseline, provider))
-    latest = _latest({item.id: products[item.id] for item in items})
-    items = rejected.sieve(items, lambda item: None if latest[item.id] == item.id else f"superseded by {latest[item.id]}")
+    scenes = Scenes(products, provider, settings, area)
+    items, complementary = drop_reprocessed(items, products, area, scenes.pixels, rejected)
+    scenes.forget(rejected)
     items = rejected.sieve(items, lambda item: _cloudy(item, settings.max_cloud_cover))
-    ranking = _rank(_datatakes(items, products, provider, settings, area), settings, rejected)
     by_name = {item.id: item for item in items}
+    datatakes = _datatakes(items, scenes)
+    datatakes = with_hazy_shares(
+        datatakes, by_name, lambda item: radiometry_of(item, products[item.id].baseline, provider)[0].offset, scenes.numbers, settings, area
+    )
+    ranking = _rank(datatakes, settings, rejected)
     chosen = [(by_name[name], take, take.rank) for take in ranking if take.rank for name in take.items]
     entries: list[Sentinel2Entry] = []
     notes: list[str] = []
@@ -73,16 +138,17 @@ def choose_sentinel2(items: list[Item], provider: Provider, settings: SearchSent
                 rank=rank,
                 datetime=item.datetime,
                 tile=products[item.id].tile,
-                platform=item.properties.get("platform"),
-                cloud_cover=item.properties.get("eo:cloud_cover"),
+                platform=platform_of(item),
+                cloud_cover=number_of(item.properties.get("eo:cloud_cover")),
                 baseline=declared.baseline,
                 offset=declared.offset,
+                optical_thickness=AOT in item.hrefs,
                 declared_by=declared.by,
             )
         )
     for note in notes:
         logger.warning(note)
-    return Choice(entries, ranking, tuple(notes))
+    return Choice(entries, ranking, merged(notes, scenes.notes, complementary))
 
 
 def product_of(item: Item, provider: Provider) -> Product | None:
@@ -102,30 +168,30 @@ def product_of(item: Item, provider: Provider) -> Product | None:
     return None if baseline is None else Product(datatake, tile, baseline, processed)
 
 
-def _latest(products: Mapping[str, Product]) -> dict[str, str]:
-    """Return, for each item, the id of the latest product of its datatake and tile."""
-    latest: dict[tuple[str, str], str] = {}
-    for name in sorted(products, key=lambda name: (products[name].baseline, products[name].processed, name)):
-        latest[products[name].datatake, products[name].tile] = name
-    return {name: latest[product.datatake, product.tile] for name, product in products.items()}
-
-
 def _cloudy(item: Item, limit: float) -> str | None:
-    cover = item.properties.get("eo:cloud_cover")
+    cover = number_of(item.properties.get("eo:cloud_cover"))
     return f"too cloudy: {cover} % above {limit} %" if cover is not None and cover > limit else None
 
 
-def _datatakes(
-    items: Sequence[Item], products: Mapping[str, Product], provider: Provider, settings: SearchSentinel2, area: Area
-) -> list[Sentinel2Datatake]:
-    """Group items by datatake and measure what each datatake sees; ranks are None."""
+def _datatakes(items: Sequence[Item], scenes: Scenes) -> list[Sentinel2Datatake]:
+    """Group items by datatake and measure what each datatake sees; ranks are None.
+
+    In a datatake the items of the grid's zone come first, since those of another zone are resampled, then by tile, the best processing
+    first. Where items overlap the first with data wins.
+    """
     by_datatake: dict[str, list[Item]] = {}
-    for item in sorted(items, key=lambda item: (products[item.id].datatake, products[item.id].tile, item.id)):
-        by_datatake.setdefault(products[item.id].datatake, []).append(item)
+
+    def order(item: Item) -> tuple[Any, ...]:
+        product = scenes.products[item.id]
+        return product.datatake, _is_foreign(item, product.tile, scenes.area), product.tile, *order_of(product, item.id)
+
+    for item in sorted(items, key=order):
+        by_datatake.setdefault(scenes.products[item.id].datatake, []).append(item)
     datatakes = []
     for name, members in by_datatake.items():
-        clear, covered, haze = seen_by(members, provider, settings, area)
-        cover = [value for item in members if (value := item.properties.get("eo:cloud_cover")) is not None]
+        clear, covered, haze = seen_by(members, scenes)
+        scenes.forget(item.id for item in members)
+        cover = [value for item in members if (value := number_of(item.properties.get("eo:cloud_cover"))) is not None]
         datatakes.append(
             Sentinel2Datatake(
                 datatake=name,
@@ -141,6 +207,13 @@ def _datatakes(
         thickness = "" if haze is None else f", aerosol optical thickness {haze:.3f}"
         logger.info("%s: clear on %.1f %%, data on %.1f %% of the area%s", name, 100 * clear, 100 * covered, thickness)
     return datatakes
+
+
+def _is_foreign(item: Item, tile: str, area: Area) -> bool:
+    """Return whether the files of an item lie in another CRS than the grid: by the zone of the tile, else by the catalogue."""
+    stated = [grid["proj:code"] for grid in item.grids.values() if "proj:code" in grid]
+    zone = zone_of(tile) or (stated[0] if stated else None)
+    return zone is not None and area.geobox.crs != zone
 
 
 def _rank(takes: Iterable[Sentinel2Datatake], settings: SearchSentinel2, rejected: Rejected) -> tuple[Sentinel2Datatake, ...]:
@@ -163,13 +236,13 @@ def _merit(take: Sentinel2Datatake, method: str) -> tuple[float, ...]:
         return ()
     if method == "least_cloudy":
         return (101.0 if take.cloud_cover is None else take.cloud_cover,)
-    return (-take.clear_share,)
+    return (-(take.clear_share - (take.hazy_share or 0.0)),)
 
 
 def _unfit(take: Sentinel2Datatake, settings: SearchSentinel2, kept: int) -> str | None:
     """Return why a datatake is rejected after `kept` others were accepted, or None."""
     if take.covered_share == 0:
-        return "no data on the cells of the area"
+        return NO_DATA
     if settings.max_haze is not None and take.haze is not None and take.haze > settings.max_haze:
         return f"datatake too hazy: aerosol optical thickness {take.haze:.3f} above {settings.max_haze}"
     if take.clear_share < settings.minimum_clear_share * take.covered_share:
@@ -177,31 +250,26 @@ def _unfit(take: Sentinel2Datatake, settings: SearchSentinel2, kept: int) -> str
     return f"beyond max_datatakes: {settings.max_datatakes}" if kept >= settings.max_datatakes else None
 
 
-def seen_by(items: Sequence[Item], provider: Provider, settings: SearchSentinel2, area: Area) -> tuple[float, float, float | None]:
+def seen_by(items: Sequence[Item], scenes: Scenes) -> tuple[float, float, float | None]:
     """Measure what a datatake sees of the area's cells, on every 8th pixel and without dilation; where items overlap the first wins.
 
     Returns:
         Share that is clear, share with data, and the median aerosol optical thickness of the clear part (None where the products lack
         it).
     """
-
-    def sampled(item: Item, band: str) -> NDArray[Any]:
-        return read_asset(item.id, band, item.hrefs[band], provider, lambda source: read_on_grid(source, area.geobox, "nearest"))
-
+    area, settings = scenes.area, scenes.settings
     classes = np.zeros(tuple(area.geobox.shape), np.uint8)
     haze = np.zeros(classes.shape, np.uint16)
-    band = SCL if settings.clouds == "scl" else "B02"
     for item in items:
-        values = sampled(item, band)
-        values = values if settings.clouds == "scl" else (values > 0) * np.uint8(VEGETATION)
+        values = scenes.classes(item)
         if AOT in item.hrefs:
             try:
-                np.copyto(haze, sampled(item, AOT), where=classes == 0)
+                np.copyto(haze, scenes.numbers(item, AOT), where=classes == 0)
             except UserError as error:
                 if not ABSENT.search(error.found):  # a temporary failure must not change the choice
                     raise
                 logger.warning("the haze of %s is not known: %s", item.id, error.found)
-        np.copyto(classes, values.astype(np.uint8), where=classes == 0)
+        np.copyto(classes, values, where=classes == 0)
     clear = clear_mask(classes, settings.masked_classes if settings.clouds == "scl" else ())
     clear_haze = haze[clear & area.cells & (haze > 0)]
     median = round(float(np.median(clear_haze)) / AOT_SCALE, 4) if clear_haze.size else None
@@ -242,7 +310,7 @@ def undeclared(item: Item, named_baseline: int, provider: Provider) -> str | Non
     baseline, offsets = metadata_of(item, provider)
     if baseline in PUBLISHED_BASELINES or offsets is not None:
         return None
-    return f"baseline {named_baseline:04d} is not a published one, and no product metadata state the offset"
+    return f"{UNDECLARED}: {named_baseline:04d}, and no product metadata state the offset"
 
 
 def radiometry_of(item: Item, named_baseline: int, provider: Provider) -> tuple[Declared, list[str]]:

@@ -7,12 +7,14 @@ read also holds one of the provider's slots, a locked file. The lock is released
 from __future__ import annotations
 
 import fcntl
+import functools
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from smallmines.archive.providers import Provider
+from smallmines.core.log import logger
 
 FOLDER = Path("resources/automatic/connections")
 """Folder of the lock files."""
@@ -21,9 +23,14 @@ PAUSE = 0.05
 """Seconds between two attempts to lock a slot."""
 
 
+@functools.cache
+def _warn_once(provider: str, error: str) -> None:
+    logger.warning("the file system of %s has no locks (%s): connections to %s are not limited between jobs", FOLDER, error, provider)
+
+
 @contextmanager
 def connection(provider: Provider) -> Iterator[None]:
-    """Wait for one of the provider's connections and hold it."""
+    """Wait for one of the provider's connections and hold it. A file system without locks is told once, and nothing is limited."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     while True:
         for number in range(provider.connections):
@@ -32,6 +39,8 @@ def connection(provider: Provider) -> Iterator[None]:
                     fcntl.flock(slot, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:
                     continue
+                except OSError as error:
+                    _warn_once(provider.name, str(error))
                 yield
                 return
         time.sleep(PAUSE)

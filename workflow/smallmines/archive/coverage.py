@@ -18,7 +18,9 @@ from smallmines.core.errors import UserError
 from smallmines.core.files import read_json, write_json
 from smallmines.core.log import logger
 from smallmines.grid.lattice import Lattice, read_lattice
-from smallmines.sensors.manifest import Manifest, ManifestItem, read_manifest
+from smallmines.sensors.footprint import pixels_under, share_under
+from smallmines.sensors.manifest import Manifest, ManifestItem
+from smallmines.sensors.manifest_files import read_manifest
 from smallmines.sensors.scl import SCL
 from smallmines.settings.fetch import Fetch
 
@@ -49,8 +51,8 @@ def coverage(
         grid: `grid/grid.json`.
         cache: cache of pixels.
         settings: of `fetch`, by sensor.
-        output: JSON: {"<year>/<sensor>": {"provider", "fallback", "scenes", "blocks": {block: share}, "cells": scenes over each cell by
-            tile id, "why_rejected", "files", "cached", "bytes"}}; shares by footprint, to six digits.
+        output: JSON: {"<year>/<sensor>": {"provider", "fallback", "scenes", "blocks": {block: share}, "with_data": see `with_data`,
+            "cells": scenes over each cell by tile id, "why_rejected", "files", "cached", "bytes"}}; shares by footprint, to six digits.
     """
     lattice = read_lattice(grid)
     area = area_of(lattice)
@@ -67,6 +69,7 @@ def coverage(
             "fallback": manifest.fallback.instead_of if manifest.fallback else None,
             "scenes": len(manifest.chosen),
             "blocks": {block: round(float((scenes[blocks == number] > 0).mean()), 6) for number, block in enumerate(lattice.windows, 1)},
+            "with_data": with_data(manifest),
             "cells": _cells(lattice, scenes),
             "why_rejected": why_rejected(manifest.rejected),
             "files": len(files),
@@ -95,6 +98,11 @@ def require_coverage(coverage_json: str | Path, minimum: float, output: str | Pa
         for block, share in row["blocks"].items()
         if share < minimum
     ]
+    short += [
+        f"{name}: the pixels of {row['scenes']} scenes of {row['provider']} have data on {100 * row['with_data']:.1f} % of the area at most"
+        for name, row in summary.items()
+        if row["with_data"] is not None and row["with_data"] < minimum
+    ]
     if short:
         raise UserError(
             f"scenes over {100 * minimum:g} % of every block (minimum_coverage), before anything is downloaded",
@@ -105,18 +113,21 @@ def require_coverage(coverage_json: str | Path, minimum: float, output: str | Pa
     write_json(output, {name: min(row["blocks"].values()) for name, row in summary.items()})
 
 
+def with_data(manifest: Manifest) -> float | None:
+    """Return the largest share of the area on which the chosen datatakes can have data together, by the pixels that the search sampled.
+
+    Each has a share of its own, and together they have at most the sum. None for elevation, whose pixels the search does not read.
+    """
+    if manifest.datatakes is None:
+        return None
+    return round(min(1.0, sum(take.covered_share for take in manifest.datatakes if take.rank)), 6)
+
+
 def scenes_over(items: Sequence[ManifestItem], geobox: GeoBox) -> NDArray[np.uint16]:
     """Count the footprints over each pixel of `geobox`, (row, column)."""
-    from rasterio.features import geometry_mask
-    from rasterio.warp import transform_geom
-
     count = np.zeros(tuple(geobox.shape), np.uint16)
     for item in items:
-        if item.geometry is None:
-            count += 1
-        else:
-            shape = transform_geom("EPSG:4326", str(geobox.crs), item.geometry)
-            count += geometry_mask([shape], tuple(geobox.shape), geobox.transform, invert=True)
+        count += pixels_under(item.geometry, geobox)
     return count
 
 
@@ -146,18 +157,6 @@ def _files(manifest: Manifest, sensor: str, geobox: GeoBox, cache: Cache, settin
     for item, files in zip(manifest.chosen, files_of_block(manifest.chosen, sensor, geobox, cache, settings), strict=True):
         share = share_under(item.geometry, geobox) if files else 0.0
         yield from ((file, share) for file in files)
-
-
-def share_under(footprint: Mapping[str, Any] | None, geobox: GeoBox) -> float:
-    """Return the share of a grid's rectangle under a footprint (GeoJSON in degrees; None: all of it)."""
-    if footprint is None:
-        return 1.0
-    import shapely
-    from rasterio.warp import transform_geom
-
-    rectangle = shapely.box(*geobox.boundingbox.bbox)
-    shape = shapely.make_valid(shapely.geometry.shape(transform_geom("EPSG:4326", str(geobox.crs), dict(footprint))))
-    return float(shape.intersection(rectangle).area / rectangle.area)
 
 
 def expected_bytes(file: PixelFile, sensor: str, share: float) -> float:

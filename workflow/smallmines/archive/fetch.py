@@ -17,26 +17,19 @@ from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from smallmines.archive.earthengine import connect
-from smallmines.archive.providers import BANDS, Provider, provider_of
-from smallmines.archive.read import Source, read_asset, read_on_grid, same_crs, source_window, touches
+from smallmines.archive.providers import Provider, provider_of
+from smallmines.archive.read import Source, same_crs, source_window
 from smallmines.archive.signing import is_remote
+from smallmines.archive.sources import Claim, is_plain, read_checked, read_numbers
 from smallmines.core.errors import UserError
 from smallmines.core.files import digest
 from smallmines.core.log import logger
 from smallmines.core.raster import created, geobox_of, strips, window_geobox
 from smallmines.core.software import TAG, of_rasters
 from smallmines.grid.lattice import read_lattice
-from smallmines.sensors.manifest import (
-    Entry,
-    Fetched,
-    FetchedItem,
-    Manifest,
-    ManifestItem,
-    Scene,
-    Sentinel2Entry,
-    read_manifest,
-    write_fetched,
-)
+from smallmines.sensors.footprint import touches
+from smallmines.sensors.manifest import BANDS, Entry, Fetched, FetchedItem, Manifest, ManifestItem, Scene, Sentinel2Entry
+from smallmines.sensors.manifest_files import read_manifest, write_fetched
 from smallmines.sensors.scl import SCL, cloud_reach
 from smallmines.settings.fetch import Fetch, FetchElevation, FetchSentinel1, FetchSentinel2
 
@@ -171,38 +164,48 @@ def _fetch_items(
     todo, done, size, began = sum(len(files) for files in files_by_item), 0, 0, time.monotonic()
     for item, files in zip(manifest.chosen, files_by_item, strict=True):
         paths: dict[str, str] = {}
+        sizes: dict[str, int] = {}
         for file in files:
             done += 1
-            if not _fetch_file(file, sensor, provider, settings):
+            if not _fetch_file(file, _claim(item, file, sensor), provider, settings):
                 break
-            paths[file.band], size = file.path.as_posix(), size + file.path.stat().st_size
+            paths[file.band], sizes[file.band] = file.path.as_posix(), file.path.stat().st_size
+            size += sizes[file.band]
         if len(paths) < len(files):  # the footprint touches the block, the pixels do not
             todo -= len(files) - len(paths)
+            logger.info("%s: its footprint reaches the block, its pixels do not: it is left out", item.entry.id)
         elif files:
-            items.append(FetchedItem(item.entry, paths))
+            items.append(FetchedItem(item.entry, paths, sizes))
             logger.info("%s: %d of %d files, %.1f MB in all, %.0f s", item.entry.id, done, todo, size / 1e6, time.monotonic() - began)
     return items
 
 
-def _fetch_file(file: PixelFile, sensor: str, provider: Provider, settings: Fetch) -> bool:
-    """Put a file into the cache unless it is there; False where the source misses the block."""
-    if is_cached(file, sensor):
+def _claim(item: ManifestItem, file: PixelFile, sensor: str) -> Claim:
+    """Return what the catalogue says of a file."""
+    tile = item.entry.tile if isinstance(item.entry, Sentinel2Entry) else None
+    return Claim(sensor, file.item, file.band, file.href, item.geometry, tile)
+
+
+def _fetch_file(file: PixelFile, claim: Claim, provider: Provider, settings: Fetch) -> bool:
+    """Put a file into the cache unless it is there and whole; False where the source misses the block."""
+    if is_cached(file, claim.sensor) and _is_readable(file.path):
         return True
     _remove_leftovers(file.path)
     tags = {"ITEM": file.item, "SOURCE": file.href, TAG: of_rasters()}
     if isinstance(settings, FetchSentinel2):
-        read_asset(file.item, file.band, file.href, provider, lambda source: _write_on_grid(file, source, settings, tags))
+        read_checked(claim, provider, lambda source: _write_on_grid(file, source, claim, settings, tags))
         return True
-    return read_asset(file.item, file.band, file.href, provider, lambda source: _copy_window(file, source, tags))
+    return bool(read_checked(claim, provider, lambda source: _copy_window(file, source, tags)))
 
 
-def _write_on_grid(file: PixelFile, source: Source, settings: FetchSentinel2, tags: dict[str, str]) -> None:
-    """Read a Sentinel-2 band onto the grid of its file."""
+def _write_on_grid(file: PixelFile, source: Source, claim: Claim, settings: FetchSentinel2, tags: dict[str, str]) -> None:
+    """Read a Sentinel-2 band onto the grid of its file: uint16, the scene classification uint8."""
     # A 10 m band on the same lattice is copied whatever the setting is.
     ten = same_crs(source, file.grid) and abs(source.transform.a - file.grid.transform.a) < 1e-9
     resampling = "nearest" if ten or file.band == SCL else settings.resampling_20m
-    with created(file.path, file.grid, source.dtypes[0], 0, [file.band], tags, zlevel=1) as target:
-        if settings.reader == "stackstac" and resampling == "nearest" and same_crs(source, file.grid):
+    dtype = "uint8" if file.band == SCL else "uint16"
+    with created(file.path, file.grid, dtype, 0, [file.band], tags, zlevel=1) as target:
+        if settings.reader == "stackstac" and resampling == "nearest" and same_crs(source, file.grid) and is_plain(source, file.band):
             from smallmines.archive.stackstac_reader import cube_of
 
             cube = cube_of(source, file.grid)
@@ -211,13 +214,11 @@ def _write_on_grid(file: PixelFile, source: Source, settings: FetchSentinel2, ta
                 target.write(cube[rows].compute(scheduler="synchronous").to_numpy(), 1, window=strip)
         else:
             for strip in strips(file.grid.shape, ROWS):
-                target.write(read_on_grid(source, window_geobox(file.grid, strip), resampling), 1, window=strip)
+                target.write(read_numbers(source, window_geobox(file.grid, strip), resampling, claim), 1, window=strip)
 
 
 def _copy_window(file: PixelFile, source: Source, tags: dict[str, str]) -> bool:
     """Copy a window of the source with its margin; False where the source misses the block."""
-    if source.transform.b or source.transform.d:
-        raise UserError(f"a north-up grid for {file.item} {file.band}", f"{source.transform[:6]} in {file.href}", "leave the item out")
     window = source_window(source, file.grid, file.margin)
     if window is None:
         return False
@@ -239,6 +240,18 @@ def is_cached(file: PixelFile, sensor: str) -> bool:
             return sensor != "s2" or geobox_of(source) == file.grid
     except RasterioError:
         return False
+
+
+def _is_readable(path: Path) -> bool:
+    """Return whether every pixel of a cached file can be read: its tiles have checksums."""
+    try:
+        with rasterio.open(path) as source:
+            for strip in strips(source.shape, ROWS):
+                source.read(1, window=strip)
+    except RasterioError:
+        logger.warning("%s is broken: it is fetched again", path)
+        return False
+    return True
 
 
 def _remove_leftovers(path: Path) -> None:

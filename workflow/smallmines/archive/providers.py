@@ -23,9 +23,6 @@ AOT = "AOT"
 METADATA = "metadata"
 """Name of the product's metadata file (MTD_MSIL2A.xml) among the assets of Sentinel-2."""
 
-BANDS: Mapping[str, tuple[str, ...]] = MappingProxyType({"s2": S2_BANDS, "s1": ("VV", "VH"), "dem": ("DEM",)})
-"""Bands that every item of a sensor must have (our names)."""
-
 
 @dataclass(frozen=True)
 class Provider:

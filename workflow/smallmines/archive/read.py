@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numpy as np
@@ -30,12 +30,10 @@ from smallmines.archive.connections import connection
 from smallmines.archive.earthengine import PREFIX, open_image
 from smallmines.archive.providers import Provider
 from smallmines.archive.signing import ABSENT, REFUSED, forget_signatures, is_remote, readable, refusal, retry_delay
+from smallmines.core.crs import transformer
 from smallmines.core.errors import UserError
 from smallmines.core.log import logger
 from smallmines.core.redaction import redacted
-
-FOOTPRINT_SLACK = 500.0
-"""Metres by which a catalogue's footprint may miss the pixels: its edges are straight in degrees, those of the tile in metres."""
 
 ATTEMPTS = 5
 """Most attempts to open and read a remote file, each with a new signature; GDAL retries single requests itself."""
@@ -70,7 +68,7 @@ def read_asset(item: str, band: str, href: str, provider: Provider, work: Callab
             raise UserError(
                 f"a readable raster for {item} {band} at {href}",
                 str(error.__cause__ or error).replace("\n", " "),
-                "restore the file, or remove the item from the catalogue, and run again",
+                "restore the file, or leave the item out (`exclude_items` of the sensor in the config file), and run again",
             ) from error
     for attempt in range(1, ATTEMPTS + 1):
         try:
@@ -140,6 +138,32 @@ def read_on_grid(source: rasterio.DatasetReader, geobox: GeoBox, resampling: str
         return np.asarray(warped.read(1))
 
 
+def sampled(source: Source, geobox: GeoBox) -> NDArray[Any]:
+    """Read the first band at the pixel centres of a coarse `geobox`, from the overview that fits; 0 outside, (row, column).
+
+    A file with overviews takes a few requests. Their pixels are means of the pixels with data, so what has data is right to a pixel of
+    `geobox`, and values are not exact.
+    """
+    from rasterio.warp import transform
+
+    result = np.zeros(tuple(geobox.shape), source.dtypes[0])
+    window = source_window(source, geobox, 1)
+    if window is None:
+        return result
+    factor = max(1, min(int(window.height) // geobox.shape.y, int(window.width) // geobox.shape.x))
+    height, width = math.ceil(window.height / factor), math.ceil(window.width / factor)
+    values = source.read(1, window=window, out_shape=(height, width))
+    g, t = geobox.transform, source.transform
+    x, y = np.meshgrid(g.c + (np.arange(geobox.shape.x) + 0.5) * g.a, g.f + (np.arange(geobox.shape.y) + 0.5) * g.e)
+    if not same_crs(source, geobox):
+        x, y = (np.reshape(part, result.shape) for part in transform(str(geobox.crs), source.crs, x.ravel(), y.ravel()))
+    cols = np.floor(((x - t.c) / t.a - window.col_off) * width / window.width).astype(int)
+    rows = np.floor(((y - t.f) / t.e - window.row_off) * height / window.height).astype(int)
+    inside = (rows >= 0) & (rows < height) & (cols >= 0) & (cols < width)
+    result[inside] = values[rows[inside], cols[inside]]
+    return result
+
+
 def _select(source: rasterio.DatasetReader, geobox: GeoBox, nodata: int) -> NDArray[Any]:
     """Read the source pixels that hold the centres of the pixels of `geobox`."""
     t, g = source.transform, geobox.transform
@@ -157,21 +181,10 @@ def _select(source: rasterio.DatasetReader, geobox: GeoBox, nodata: int) -> NDAr
 def source_window(source: rasterio.DatasetReader, geobox: GeoBox, margin: int) -> Window | None:
     """Return the window of `source` under `geobox`, `margin` source pixels wider on each side, clipped to the source; None outside it."""
     box = geobox.boundingbox
+    transformer(str(geobox.crs), source.crs.to_wkt())  # refuses a source whose datum nobody knows; GDAL would guess it
     west, south, east, north = transform_bounds(str(geobox.crs), source.crs, box.left, box.bottom, box.right, box.top, densify_pts=41)
     t = source.transform
     left, right = math.floor((west - t.c) / t.a) - margin, math.ceil((east - t.c) / t.a) + margin
     top, bottom = math.floor((north - t.f) / t.e) - margin, math.ceil((south - t.f) / t.e) + margin
     left, top, right, bottom = max(left, 0), max(top, 0), min(right, source.width), min(bottom, source.height)
     return Window(left, top, right - left, bottom - top) if right > left and bottom > top else None
-
-
-def touches(footprint: Mapping[str, Any] | None, geobox: GeoBox) -> bool:
-    """Return whether a footprint (GeoJSON in degrees, None = anywhere) lies within `FOOTPRINT_SLACK` of `geobox`."""
-    if footprint is None:
-        return True
-    import shapely
-    from rasterio.warp import transform_geom
-
-    box = geobox.boundingbox
-    shape = shapely.geometry.shape(transform_geom("EPSG:4326", str(geobox.crs), dict(footprint)))
-    return bool(shapely.box(box.left, box.bottom, box.right, box.top).distance(shape) <= FOOTPRINT_SLACK)

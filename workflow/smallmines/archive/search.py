@@ -8,26 +8,28 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from smallmines.archive.catalogue import Windows, by_id, items_of
-from smallmines.archive.choice import Area, Choice, Rejected, area_of, outside
+from smallmines.archive.choice import BROKEN, EXCLUDED, MISSING, Area, Choice, Rejected, area_of, merged, outside
 from smallmines.archive.choose_sentinel1 import choose_sentinel1
 from smallmines.archive.choose_sentinel2 import choose_sentinel2
-from smallmines.archive.providers import BANDS, Provider, provider_of
-from smallmines.archive.read import touches
+from smallmines.archive.providers import Provider, provider_of
+from smallmines.archive.sources import Claim, read_checked
 from smallmines.core.errors import UserError
-from smallmines.core.files import read_json
 from smallmines.core.log import logger
+from smallmines.core.raster import geobox_of
 from smallmines.core.redaction import redacted
 from smallmines.grid.lattice import Lattice, read_lattice
-from smallmines.sensors.manifest import Entry, Fallback, Item, Manifest, ManifestItem, Query, manifest_of, write_manifest
+from smallmines.sensors.footprint import footprint_of, pixels_under, touches
+from smallmines.sensors.manifest import BANDS, Dropped, Entry, Fallback, Item, Manifest, ManifestItem, Query
+from smallmines.sensors.manifest_files import manifest_of, write_manifest
 from smallmines.sensors.scl import SCL
-from smallmines.settings.search import Search, SearchElevation, SearchSentinel1, SearchSentinel2
+from smallmines.sensors.strict import read_object
+from smallmines.settings.search import Search, SearchElevation, SearchSentinel1, SearchSentinel2, without_unset
 
 
 def search(
@@ -102,9 +104,11 @@ def search_provider(request: Request, provider: Provider) -> Manifest:
         collection, project = settings.asset, settings.project
         dated = re.search(r"_(\d{4}_\d+)$", collection)
         edition = dated[1] if dated else None
-    items = items_of(provider, address, footprint(request.lattice), request.windows, collection, project)
+    items = items_of(provider, address, footprint(request.lattice), request.windows, collection, project, settings.exclude_items)
     rejected = Rejected()
     bands = [*BANDS[sensor], *([SCL] if isinstance(settings, SearchSentinel2) and settings.clouds == "scl" else [])]
+    items, notes = _with_footprints(items, request, provider)
+    geometries = {item.id: item.geometry for item in items}
     items = _usable(items, request, bands, rejected)
     choice = _choose(items, request, provider, rejected)
     if sensor == "dem":
@@ -116,6 +120,11 @@ def search_provider(request: Request, provider: Provider) -> Manifest:
             why_rejected(rejected) or "no item there and then",
             "widen the dates, relax the limits, allow a fallback, or add items to the catalogue",
         )
+    dropped = dropped_items(rejected, geometries, request.area)
+    for drop in dropped:
+        text = f"{sensor} {year}: {drop.id} is left out, {100 * drop.share:.1f} % of the area: {drop.reason}"
+        logger.warning(text)
+        print(text, flush=True)
     by_name = {item.id: item for item in items}
     chosen = [(entry, by_name[entry.id]) for entry in choice.entries]
     return Manifest(
@@ -124,13 +133,14 @@ def search_provider(request: Request, provider: Provider) -> Manifest:
         catalogue=address or provider.catalogue,
         asked=dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         edition=edition,
-        query=Query(collection, year, _days(request.windows), {key: value for key, value in asdict(settings).items() if key != "project"}),
+        query=Query(collection, year, _days(request.windows), _query_settings(settings)),
         chosen=tuple(ManifestItem(entry, item.geometry, {band: item.hrefs[band] for band in bands}) for entry, item in chosen),
         rejected=dict(rejected),
         datatakes=choice.datatakes,
-        notes=choice.notes,
+        notes=merged(notes, choice.notes or ()) if notes else choice.notes,
         orbit=choice.orbit,
         orbits=choice.orbits,
+        dropped=dropped or None,
     )
 
 
@@ -139,13 +149,45 @@ def _usable(items: list[Item], request: Request, bands: Sequence[str], rejected:
 
     def missing(item: Item) -> str | None:
         names = [band for band in bands if band not in item.hrefs]
-        return f"bands missing: {', '.join(names)}" if names else None
+        return f"{MISSING}: {', '.join(names)}" if names else None
 
     if request.sensor != "dem":
         items = rejected.sieve(items, lambda item: outside(item, request.windows))
     geobox = request.lattice.geobox
     items = rejected.sieve(items, lambda item: None if touches(item.geometry, geobox) else "does not touch the cells of the area")
+    excluded = request.settings.exclude_items
+    items = rejected.sieve(items, lambda item: f"{EXCLUDED}: exclude_items names it" if item.id in excluded else None)
     return rejected.sieve(items, missing)
+
+
+def _with_footprints(items: Sequence[Item], request: Request, provider: Provider) -> tuple[list[Item], tuple[str, ...]]:
+    """Give items whose footprint is missing or broken the outline of a file; items outside the dates are left as they are.
+
+    Returns:
+        The items, and a note on each that was given one.
+    """
+    result, notes = [], []
+    for item in items:
+        wanted = request.sensor == "dem" or outside(item, request.windows) is None
+        band = next((band for band in BANDS[request.sensor] if band in item.hrefs), None)
+        if item.geometry is None and wanted and band and item.id not in request.settings.exclude_items:
+            claim = Claim(request.sensor, item.id, band, item.hrefs[band], None)
+            grid = read_checked(claim, provider, geobox_of)
+            notes.append(f"{item.id}: the catalogue states no usable footprint; the outline of {band} is used")
+            logger.warning(notes[-1])
+            item = replace(item, geometry=footprint_of(grid))
+        result.append(item)
+    return result, tuple(notes)
+
+
+def dropped_items(rejected: Mapping[str, str], geometries: Mapping[str, Any], area: Area) -> tuple[Dropped, ...]:
+    """Return the items over the area that are left out for another reason than date or rank, by id."""
+    shares = {
+        name: area.share(pixels_under(geometries.get(name), area.geobox))
+        for name, reason in sorted(rejected.items())
+        if reason.split(":")[0] in BROKEN
+    }
+    return tuple(Dropped(name, rejected[name], share) for name, share in shares.items() if share)
 
 
 def _choose(items: list[Item], request: Request, provider: Provider, rejected: Rejected) -> Choice:
@@ -156,6 +198,11 @@ def _choose(items: list[Item], request: Request, provider: Provider, rejected: R
     if isinstance(settings, SearchSentinel1):
         return choose_sentinel1(items, provider, settings, request.windows, request.year, request.area, rejected)
     return Choice([Entry(item.id, number, item.id, number, item.datetime) for number, item in enumerate(by_id(items), 1)])
+
+
+def _query_settings(settings: Search) -> dict[str, Any]:
+    """Return the settings that a manifest records."""
+    return {key: value for key, value in without_unset(asdict(settings)).items() if key != "project"}
 
 
 def _days(windows: Windows) -> dict[str, list[str]]:
@@ -171,9 +218,17 @@ def _joined(failures: Sequence[tuple[Provider, UserError]]) -> UserError:
 
 
 def why_rejected(rejected: Mapping[str, str]) -> str:
-    """Count reasons, the most frequent first: "3 × bands missing; 1 × too cloudy"."""
-    reasons = Counter(re.sub(r"\d+(\.\d+)?", "n", reason if "missing" in reason else reason.split(":")[0]) for reason in rejected.values())
-    return "; ".join(f"{count} × {reason}" for reason, count in reasons.most_common())
+    """Group reasons by kind, the most frequent first: "3 × too cloudy, such as 95 % above 80 %; 1 × bands missing: B05"."""
+    kinds: dict[str, list[str]] = {}
+    for _, reason in sorted(rejected.items()):
+        kind = "superseded" if reason.startswith("superseded") else reason.split(":")[0]
+        kinds.setdefault(kind, []).append(reason)
+    groups = []
+    for kind, reasons in sorted(kinds.items(), key=lambda pair: -len(pair[1])):
+        details = sorted({reason.removeprefix(kind).removeprefix(":").strip() for reason in reasons})
+        detail = f": {details[0]}" if len(details) == 1 and details[0] else f", such as {details[0]}" if details[0] else ""
+        groups.append(f"{len(reasons)} × {kind}{detail}")
+    return "; ".join(groups)
 
 
 def footprint(lattice: Lattice) -> dict[str, Any]:
@@ -195,30 +250,27 @@ def read_archived(path: str | Path, sensor: str, year: str, windows: Windows) ->
     Raises:
         UserError: it is no manifest of this sensor, year and dates, or names an unknown provider.
     """
-    content = read_json(path)
-    content = content if isinstance(content, dict) else {}
-    query = content.get("query", {})
+    what, do = (
+        f"a manifest of {sensor} for {year}, as `smallmines freeze` writes it",
+        "put the right file there, or take it away to search again",
+    )
+    content = read_object(path, what, do)
+    try:
+        manifest = manifest_of(content)
+    except ValueError as error:
+        raise UserError(f"in {path} {what}", str(error), do) from None
     differences = [
         f"{key} {value!r} instead of {expected!r}"
         for key, value, expected in (
-            ("sensor", content.get("sensor"), sensor),
-            ("year", query.get("year"), year),
-            ("dates", query.get("windows", {}).get(year), _days(windows).get(year)),
+            ("sensor", manifest.sensor, sensor),
+            ("year", manifest.query.year, year),
+            ("dates", manifest.query.windows.get(year), _days(windows).get(year)),
         )
         if value != expected
     ]
-    if not differences and not content.get("chosen"):
-        differences = ["no chosen items"]
-    if not differences:
-        try:
-            manifest = manifest_of(content)
-        except (KeyError, TypeError) as error:
-            differences = [f"{type(error).__name__}: {error}"]
+    if not manifest.chosen:
+        differences.append("no chosen items")
     if differences:
-        raise UserError(
-            f"in {path} a manifest of {sensor} for {year}, as `smallmines freeze` writes it",
-            "; ".join(differences),
-            "put the right file there, or take it away to search again",
-        )
+        raise UserError(f"in {path} {what}", "; ".join(differences), do)
     provider_of(sensor, manifest.provider)
     return manifest

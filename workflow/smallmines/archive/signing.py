@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from smallmines.archive.providers import Provider
 from smallmines.core.errors import UserError
@@ -56,8 +58,13 @@ class Readable:
 
 
 def is_remote(href: str) -> bool:
-    """Return whether an href is an address on a network."""
-    return "://" in href
+    """Return whether an href is an address on a network; `file://` and GDAL's own `/vsi…` are none."""
+    return "://" in href and not href.startswith(("file:", "/vsi", "<"))
+
+
+def local_path(href: str) -> str:
+    """Return the path of a `file://` address; another href as it is."""
+    return url2pathname(urlsplit(href).path) if href.startswith("file:") else href
 
 
 def readable(href: str, provider: Provider) -> Readable:
@@ -94,7 +101,7 @@ def text_of(href: str, provider: Provider) -> str:
     """
     try:
         if not is_remote(href):
-            return Path(href).read_text(encoding="utf-8")
+            return Path(local_path(href)).read_text(encoding="utf-8")
         if href.startswith("s3://"):
             bucket, _, key = href.removeprefix("s3://").partition("/")
             return str(_s3_client(provider).get_object(Bucket=bucket, Key=key)["Body"].read().decode())
@@ -123,12 +130,13 @@ def refusal(thing: str, error: BaseException, provider: Provider) -> UserError:
             f"{thing} of the provider {provider.name}",
             message,
             "the catalogue names a file that is not there: run again later, or leave the item out "
-            "(an edited copy of the manifest in resources/user/<run>/manifests/ takes the place of the search)",
+            "(`exclude_items` of the sensor in the config file)",
         )
     return UserError(
         f"a readable {thing} of the provider {provider.name}",
         message,
-        "run again (what is in the cache stays); where it fails again restore the file, or leave the item out",
+        "run again (what is in the cache stays); where it fails again restore the file, or leave the item out "
+        "(`exclude_items` of the sensor in the config file)",
     )
 
 

@@ -9,6 +9,7 @@ from odc.geo.geobox import GeoBox
 from rasterio.env import getenv, hasenv
 
 from smallmines.archive.read import Source
+from smallmines.core.crs import DEGREES, reproject_shapes
 
 
 def cube_of(source: Source, geobox: GeoBox, chunk: int = 1024) -> Any:
@@ -17,15 +18,16 @@ def cube_of(source: Source, geobox: GeoBox, chunk: int = 1024) -> Any:
     All options are explicit: the defaults of stackstac shift the grid by half a pixel, convert digital numbers to float64, and missing
     files to nodata. Values are read with the GDAL settings of the caller.
     """
+    import shapely
     import stackstac
 
     epsg = geobox.crs.epsg
     box = geobox.boundingbox
-    ring = box.polygon.to_crs("EPSG:4326").boundingbox
+    ring = reproject_shapes(shapely.box(*box.bbox), str(geobox.crs), DEGREES).item()
     item = {
         "type": "Feature",
         "id": "item",
-        "bbox": list(ring.bbox),
+        "bbox": list(ring.bounds),
         "properties": {"datetime": "2000-01-01T00:00:00Z", "proj:epsg": epsg},
         "assets": {"band": {"href": source.name, "proj:transform": list(source.transform[:6]), "proj:shape": list(source.shape)}},
     }

@@ -32,7 +32,7 @@ def compare(
     ] = None,
     config: Annotated[
         Path | None,
-        typer.Option("--config", help="Configuration of our run, from which imported labels are known.", exists=True, dir_okay=False),
+        typer.Option("--config", help="Configuration of our run, from which imported labels are known."),
     ] = None,
     folder: Annotated[
         Path | None, typer.Option("--out", help="Folder of table, figures and maps; default: compare, or results/<run>/compare.")
@@ -85,11 +85,12 @@ def _patches(
     import pandas as pd
 
     from smallmines.compare import maps, origin
-    from smallmines.compare.differences import compare_pairs, mask_agreement, pooled
-    from smallmines.compare.pairs import join
+    from smallmines.compare.differences import all_pixels_equal, compare_pairs, mask_agreement, pooled
+    from smallmines.compare.pairs import join, require_two_datasets
     from smallmines.core.files import write_json
 
     joined = join(mine, theirs)
+    same = require_two_datasets(joined, Path(about["ours"]), Path(about["published"]))
     record = origin.read_record(user)
     with _progress("comparing", len(joined.pairs)) as tell:
         rows = compare_pairs(joined.pairs, record.of, threads, tell)
@@ -106,12 +107,17 @@ def _patches(
         }
         maps.difference_maps(own, lonely["only ours"], str(year), side, folder / f"compare_{year}.png")
     verdict = origin.verdict(rows["labels"])
-    whole = {"mask": mask_agreement(rows), "mask_by_labels": origin.agreement_by_origin(rows), "verdict": verdict}
+    sameness = {"same_files": len(same), "all_pixels_equal": all_pixels_equal(rows)}
+    whole = {**sameness, "mask": mask_agreement(rows), "mask_by_labels": origin.agreement_by_origin(rows), "verdict": verdict}
     write_json(folder / "compare.json", {**about, "with": "patches", "years": years, **whole})
     tables = [rows, *(table.assign(match=name) for name, table in alone.items() if len(table))]
     _write_csv(pd.concat(tables, ignore_index=True), folder)
     _show_patches(years, out)
     out.message(f"The masks: {verdict}.")
+    if same:
+        out.message(f"{len(same)} files are the same in both (links), e.g. {same[0]}: their comparison says nothing.")
+    elif sameness["all_pixels_equal"]:
+        out.message("Every compared pixel is equal: one dataset is a copy of the other.")
     _say_where(folder, years, out)
 
 

@@ -14,18 +14,20 @@ from typing import Annotated, Any
 import typer
 
 from smallmines.config.parse import read_config as read_config
-from smallmines.core.errors import UserError
+from smallmines.core.failures import explained
 
-ConfigPath = Annotated[Path, typer.Option("--config", help="The run's configuration file.", exists=True, dir_okay=False)]
+ConfigPath = Annotated[Path, typer.Option("--config", help="The run's configuration file.")]
 
 
 @contextmanager
 def plain_errors() -> Iterator[None]:
-    """Print the three lines of a `UserError` without a traceback and exit with status 1."""
+    """Print the three lines of a `UserError`, or of a failing disk (`explained`), without a traceback and exit with status 1."""
     try:
         yield
-    except UserError as error:
-        sys.exit(str(error))
+    except Exception as error:
+        if (user_error := explained(error)) is None:
+            raise
+        sys.exit(str(user_error))
 
 
 def show(title: str, rows: list[dict[str, Any]], decimals: int = 3) -> None:

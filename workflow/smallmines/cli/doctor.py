@@ -10,14 +10,14 @@ import typer
 from smallmines.cli.console import plain_errors, read_config
 from smallmines.cli.output import print_json
 
-Folder = Annotated[Path, typer.Argument(help="The dataset's folder: ours, the release, or a look-alike.", exists=True, file_okay=False)]
+Folder = Annotated[
+    Path, typer.Argument(help="The dataset's folder (ours, the release, or a look-alike), or one above it.", exists=True, file_okay=False)
+]
 
 
 def doctor(
     folder: Folder,
-    config: Annotated[
-        Path | None, typer.Option("--config", help="Configuration with limits of its own (section doctor).", exists=True, dir_okay=False)
-    ] = None,
+    config: Annotated[Path | None, typer.Option("--config", help="Configuration with limits of its own (section doctor).")] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Folder for doctor.json and doctor.html; empty: written nowhere.")] = None,
     threads: Annotated[int, typer.Option("--threads", min=1, help="Processes that read.")] = 2,
     strict: Annotated[bool, typer.Option("--strict", help="Warnings count as errors.")] = False,
@@ -36,7 +36,10 @@ def doctor(
     console = Console(soft_wrap=True, stderr=json)
     with plain_errors():
         limits = settings_of(Doctor() if config is None else read_config(config).doctor, Limits)
-        pairs = len(read_folder(folder).pairs)
+        found = read_folder(folder)
+        pairs = len(found.pairs)
+        if found.part:
+            console.print(f"examining {found.part}", markup=False, highlight=False)
         columns = (TextColumn("reading pairs"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         with Progress(*columns, console=console, transient=True) as progress:
             bar = progress.add_task("", total=pairs)
@@ -49,6 +52,6 @@ def doctor(
         if json:
             print_json(summary(examined))
         if out is not None:
-            write(examined, folder.resolve().name, out / "doctor.json", out / "doctor.html")
+            write(examined, found.root.resolve().name, out / "doctor.json", out / "doctor.html")
             console.print(f"written: {out / 'doctor.html'}", markup=False)
     raise typer.Exit(1 if examined.count("error") or (strict and examined.count("warning")) else 0)

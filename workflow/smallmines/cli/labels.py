@@ -16,6 +16,7 @@ from smallmines.cli.console import ConfigPath, plain_errors, read_config
 from smallmines.cli.output import STDOUT, Json, JsonFile, Output, output, print_json
 from smallmines.core.errors import UserError
 from smallmines.core.layout import Layout
+from smallmines.core.readable import read_parquet
 
 if TYPE_CHECKING:
     from smallmines.annotation.checkin import Keys
@@ -120,10 +121,10 @@ def checkin(
             new += len(result.events)
             row = {"copy": str(path), "annotator": result.about.annotator, **result.counts}
             rows.append({**row, "checked_in_before": result.checked_in_before, "stale": result.stale})
+            for warning in result.warnings:
+                print(f"{path}: {warning}", file=sys.stderr)
             if result.open_elsewhere:
                 print(f"{path} is open in a program: edits that are not saved are not checked in", file=sys.stderr)
-            if result.withdrawn:
-                out.message(f"{path}: {result.withdrawn} labels were emptied after a check-in and stay in force (unsure takes them back)")
             if result.file:
                 out.message(f"events: {result.file}\nkept:   {result.kept}")
         if rows:
@@ -137,11 +138,13 @@ def checkin(
 
 def _keys(run: str) -> Keys:
     """Return a function that reads the content keys of the present segmentation of a year and block; None where there is none."""
-    import pandas as pd
 
     def keys(year: int, block: str) -> frozenset[int] | None:
         path = Layout(run).features(str(year), block)
-        return frozenset(pd.read_parquet(path, columns=["key"])["key"].tolist()) if path.is_file() else None
+        try:
+            return frozenset(read_parquet(path, columns=["key"])["key"].tolist()) if path.is_file() else None
+        except UserError:  # damaged: the workflow makes it again
+            return None
 
     return keys
 
@@ -204,7 +207,7 @@ def rounds(
             steps = progress(block_year, threads)
             for step in steps:
                 share = step.corrected / step.decisions if step.decisions else None
-                rows.append({"year": name, "block": code, **vars(step), "corrected_share": share})
+                rows.append({"year": int(name), "block": code, **vars(step), "corrected_share": share})
             advices.append(f"{name}, block {code}: {advice(steps, differing(block_year))}")
         out.table("Rounds (F1: forest trained on all decisions so far, cross-validated on the samples, at its best threshold)", rows)
         out.message("\n".join(advices))
@@ -281,7 +284,8 @@ def import_masks(
             block_year = BlockYear(settings, name, code)
             named = [tile.strip() for tile in tiles.split(",") if tile.strip()]
             held = released_masks.held_out(block_year.lattice.cells["tile_id"].tolist(), named, fraction, settings.labels.seed)
-            rows.append({"year": name, "block": code, **asdict(released_masks.import_masks(block_year, paths, held, samples, dry))})
+            found = released_masks.import_masks(block_year, paths, held, samples, dry)
+            rows.append({"year": int(name), "block": code, **asdict(found)})
         out.table("Would be imported" if dry else "Imported", rows)
         if any(row["samples"] is None for row in rows):
             out.message("samples –: there are samples already; files that people made are never replaced")

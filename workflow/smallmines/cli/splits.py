@@ -12,6 +12,7 @@ from smallmines.cli.console import ConfigPath, plain_errors, read_config
 from smallmines.cli.output import Json, output
 from smallmines.core.errors import UserError
 from smallmines.core.layout import Layout
+from smallmines.settings.splits import METHODS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,21 +57,31 @@ def show_splits(config: ConfigPath, json: Json = False) -> None:
         out.table(f"Splits of run {run} ({report['source']})", rows, "splits")
         title = "Leakage: test rows with a twin or a neighbour in train; class share and mining predicted from place and year alone"
         out.table(title, leakage, "leakage")
+        if reason := report.get("reason"):
+            better = f" Better: {report['advice']}." if report["advice"] else ""
+            out.message(f"Train and test: {report['leakage']['judgement']}: {reason}.{better}")
 
 
 @app.command("freeze")
 def freeze(config: ConfigPath) -> None:
     """Keep the splits in force among people's files: from now on nothing but `make` moves a tile."""
-    from smallmines.core.files import written
+    from smallmines.core.files import read_json, written
+    from smallmines.dataset.split_files import frozen_text, read_split_rows
 
     with plain_errors():
-        run = read_config(config).run
-        target = _frozen(run)
-        text = _dataset_splits(run).read_text(encoding="utf-8")
-        if target.is_file() and target.read_text(encoding="utf-8") != text:
-            raise UserError(f"no other splits at {target}", "there are", "move the file away, or run the workflow with it")
-        with written(target) as beside:
-            beside.write_text(text, encoding="utf-8")
+        settings = read_config(config)
+        target = _frozen(settings.run)
+        rows = read_split_rows(_dataset_splits(settings.run), with_fold=True)
+        if target.is_file():
+            before = read_split_rows(target, with_fold=True)
+            if not before.reset_index(drop=True).equals(rows.reset_index(drop=True)):
+                raise UserError(f"no other splits at {target}", "there are", "move the file away, or run the workflow with it")
+        else:
+            report = Layout(settings.run).split_report
+            source = str(read_json(report)["source"]) if report.is_file() else ""
+            method = f"{source} seed={settings.splits.seed}" if source in METHODS else ""
+            with written(target) as beside:
+                beside.write_text(frozen_text(rows, method), encoding="utf-8")
     print(f"frozen: {target}")
 
 
@@ -83,6 +94,7 @@ def make(
 ) -> None:
     """Assign the tiles anew by the present masks, list what moves, and freeze the result; the file before is kept beside it."""
     from smallmines.core.files import digest, written
+    from smallmines.dataset.split_files import frozen_text
     from smallmines.dataset.split_methods import moves
     from smallmines.dataset.splits import described, with_folds
     from smallmines.settings.parameters import settings_of
@@ -92,17 +104,19 @@ def make(
         settings = read_config(config)
         table = _shares(settings)
         rule = settings_of(settings.splits, Splits)
-        new = with_folds(table, rule if seed is None else replace(rule, seed=seed))
+        rule = rule if seed is None else replace(rule, seed=seed)
+        new = with_folds(table, rule)
         target = _frozen(settings.run)
         if (before := _before(settings)) is not None:
             moved = [{"from_to": name, "tiles_and_years": number} for name, number in moves(before, new).items()]
             out.table("Moves between splits", moved, "moves")
-        report = described(table.merge(new, on=["tile_id", "year"]))
+        report = described(table.merge(new, on=["tile_id", "year"]), settings.doctor.location_r2)
         out.table("New splits", [{"split": name, "tiles_and_years": number} for name, number in report["rows"].items()], "splits")
         out.message("leakage: " + ", ".join(f"{name} {value}" for name, value in report["leakage"].items()))
+        out.message(f"train and test: {report['leakage']['judgement']}: {report['reason']}")
         if dry:
             return
-        text = new.to_csv(index=False, lineterminator="\n")
+        text = frozen_text(new, f"{rule.method} seed={rule.seed}")
         if target.is_file() and (old := target.read_text(encoding="utf-8")) != text:
             with written(target.with_name(f"splits-{digest(old)[:8]}.csv")) as beside:
                 beside.write_text(old, encoding="utf-8")
@@ -126,9 +140,9 @@ def _shares(settings: Config) -> pd.DataFrame:
 
 def _before(settings: Config) -> pd.DataFrame | None:
     """Return the splits in force: frozen, or those of the last run."""
-    import pandas as pd
+    from smallmines.dataset.split_files import read_split_rows
 
     for path in (_frozen(settings.run), Layout(settings.run).splits):
         if path.is_file():
-            return pd.read_csv(path, dtype={"tile_id": str})
+            return read_split_rows(path)
     return None

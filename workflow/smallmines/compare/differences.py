@@ -45,6 +45,18 @@ def compare_pairs(pairs: Sequence[Pair], origin: Origin, threads: int = 2, on_pr
     return pd.DataFrame(rows)
 
 
+def all_pixels_equal(rows: pd.DataFrame) -> bool:
+    """Return whether images and masks of all pairs agree in every pixel, gaps of Sentinel-2 included.
+
+    Args:
+        rows: as `compare_pairs` returns them.
+    """
+    equal = rows[[f"{band}_equal" for band in PATCH_BANDS]].fillna(1).eq(1).all(axis=None)
+    different = rows[["image_nodata_ours", "image_nodata_published", "only_ours", "only_published"]].sum().sum()
+    compared = rows[[*(f"{band}_n" for band in PATCH_BANDS), "both", "neither"]].sum().sum()
+    return bool((rows["match"] == "exact").all() and equal and different == 0 and compared > 0)
+
+
 def compare_pair(pair: Pair) -> dict[str, Any]:
     """Compare one pair.
 

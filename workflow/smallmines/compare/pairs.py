@@ -111,6 +111,27 @@ def join(ours: Sequence[Patch], published: Sequence[Patch]) -> Joined:
     return Joined(pairs, alone, [patch for number, patch in enumerate(published) if number not in taken])
 
 
+def require_two_datasets(joined: Joined, ours: Path, published: Path) -> list[str]:
+    """Return the files of ours that are also the published ones (hard or symbolic links).
+
+    Raises:
+        UserError: all compared files are: the two folders are one dataset.
+    """
+    names, same = [], []
+    for pair in joined.pairs:
+        for mine, other in ((pair.ours.image, pair.published.image), (pair.ours.mask, pair.published.mask)):
+            if mine is not None and other is not None:
+                names.append(str(mine))
+                same += [str(mine)] if mine.samefile(other) else []
+    if names and len(same) == len(names):
+        if ours.samefile(published):
+            found = f"{ours} and {published} are the same folder"
+        else:
+            found = f"all {len(same)} files of {published} are links to those of {ours}"
+        raise UserError("two datasets", found, "name another dataset; a comparison of files with themselves says nothing")
+    return same
+
+
 def _by_year_and_crs(patches: Sequence[Patch]) -> dict[tuple[str, str], list[int]]:
     groups: dict[tuple[str, str], list[int]] = {}
     for number, patch in enumerate(patches):

@@ -8,6 +8,7 @@ of it are not matched.
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from smallmines.compare.differences import read_mask
 from smallmines.compare.pairs import Patch, find_patches
 from smallmines.core.errors import UserError
 from smallmines.core.product import MASK_NODATA, PATCH_NAME
+from smallmines.dataset.split_files import read_rows
 from smallmines.dataset.split_methods import BINS, bins_of
 
 if TYPE_CHECKING:
@@ -35,9 +37,9 @@ BIN_NAMES = tuple(f"{low:g}–{high:g} %" for low, high in itertools.pairwise(BI
 
 
 def tables_in(place: Path) -> list[Path]:
-    """Return the CSV files with the columns `COLUMNS`: `place` itself, or files below it."""
+    """Return the CSV files with the columns `COLUMNS`, whatever separates them: `place` itself, or files below it."""
     files = [place] if place.is_file() and place.suffix == ".csv" else sorted(place.rglob("*.csv")) if place.is_dir() else []
-    return [path for path in files if set(COLUMNS) <= set(_first_line(path).split(","))]
+    return [path for path in files if set(COLUMNS) <= set(re.split(r"[,;|\t]", _first_line(path).replace('"', "")))]
 
 
 def _first_line(path: Path) -> str:
@@ -49,12 +51,13 @@ def read_published(files: Sequence[Path]) -> pd.DataFrame:
     """Read tile_id (str), year (int), percent (mining in the tile), split ("" where there is none), one row per tile and year.
 
     Raises:
-        UserError: a name that is not that of a patch, a share outside 0 to 100, or a tile and year twice.
+        UserError: a file that cannot be read (see `split_files.read_rows`), a name that is not that of a patch, a share outside 0 to
+            100, or a tile and year twice.
     """
     import pandas as pd
 
-    table = pd.concat([pd.read_csv(path, encoding="utf-8-sig") for path in files], ignore_index=True)
-    names = table["patch_name"].astype(str).str.extract(f"^{PATCH_NAME.pattern}$")
+    table = pd.concat([read_rows(path, COLUMNS, "correct the tables") for path in files], ignore_index=True)
+    names = table["patch_name"].str.extract(f"^{PATCH_NAME.pattern}$")
     percent = pd.to_numeric(table["class_percentage"], errors="coerce")
     wrong = names["tile_id"].isna() | ~names["tile_id"].astype(str).str.isdigit() | ~percent.between(0, 100)
     if wrong.any():
@@ -78,14 +81,21 @@ def read_ours(folder: Path) -> pd.DataFrame:
         tile_id, year, percent (NaN without data), released_id (True, False or NA), left, top, side (of the tile).
 
     Raises:
-        UserError: there is neither index nor mask.
+        UserError: there is neither index nor mask, or the index cannot be read.
     """
     import pandas as pd
 
     if (index := folder / "index.parquet").is_file():
         import geopandas as gpd
 
-        table = gpd.read_parquet(index)
+        try:
+            table = gpd.read_parquet(index)
+            table = table[["tile_id", "year", "mining_percent", "released_id", "geometry"]]
+        except (OSError, ValueError, LookupError) as error:
+            found = " ".join(str(error).split())[:300]
+            raise UserError(
+                f"an index of tiles and years at {index}", found, "restore the file, or remove it: the masks count then"
+            ) from None
         edges = table.geometry.bounds
         return pd.DataFrame(
             {

@@ -19,12 +19,13 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from smallmines.core.errors import UserError
-from smallmines.core.files import read_json, write_json
+from smallmines.core.files import write_json
 from smallmines.core.log import logger
 from smallmines.core.phase_correlation import low_pass, peak_position, surroundings, taper
 from smallmines.core.product import S2_BANDS
 from smallmines.core.raster import opened, strips
-from smallmines.sensors.manifest import Entry, fetched_of
+from smallmines.sensors.manifest import Entry
+from smallmines.sensors.manifest_files import read_list
 from smallmines.sensors.radiometry import VERDICT_TAG, jump_of
 
 SQUARE = 256
@@ -73,7 +74,7 @@ def compare_years(
         UserError: years of different providers are shifted by more than `MOST_SHIFT` or differ by more than `MOST_LEVEL`, or years of
             which one has an unproved offset differ by it.
     """
-    providers = [fetched_of(read_json(path), Entry).provider for path in fetched]
+    providers = [read_list(path, Entry).provider for path in fetched]
     comparisons = []
     for first, second in pairwise(range(len(years))):
         with opened(images[first]) as a, opened(images[second]) as b, opened(clear_paths[first]) as c, opened(clear_paths[second]) as d:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
+from smallmines.core.crs import transformer
 from smallmines.core.raster import opened
 
 ROWS = 256
@@ -122,15 +123,13 @@ def resample(piece: Piece, geobox: GeoBox, method: str) -> NDArray[np.float32]:
 
 
 def resample_all(pieces: Sequence[Piece], geobox: GeoBox, method: str) -> NDArray[np.float32]:
-    """Merge the pieces of each lattice, then resample.
+    """Resample pieces of different lattices: those after the first one fill missing pixels, in order.
 
-    Pieces of further lattices (elevation tiles have wider pixels in longitude beyond 50°) fill missing pixels, in order.
+    Elevation tiles have wider pixels in longitude beyond 50°.
     """
-    groups = by_lattice(pieces)
-    result = resample(pasted(groups[0]), geobox, method)
-    for group in groups[1:]:
-        more = resample(pasted(group), geobox, method)
-        np.copyto(result, more, where=np.isnan(result))
+    result = resample(pieces[0], geobox, method)
+    for piece in pieces[1:]:
+        np.copyto(result, resample(piece, geobox, method), where=np.isnan(result))
     return result
 
 
@@ -138,9 +137,7 @@ def _projection(geobox: GeoBox, crs: str) -> Any:
     """Return a function (x, y) → (x, y) from the CRS of `geobox` to `crs`."""
     if geobox.crs == crs:
         return lambda x, y: (x, y)
-    from pyproj import Transformer
-
-    return Transformer.from_crs(str(geobox.crs), crs, always_xy=True).transform
+    return transformer(str(geobox.crs), crs).transform
 
 
 def _nearest(values: NDArray[np.float32], rows: NDArray[np.float64], cols: NDArray[np.float64]) -> NDArray[np.float32]:

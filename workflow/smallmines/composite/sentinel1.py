@@ -19,13 +19,15 @@ import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
+from smallmines.composite.limits import check_sentinel1
 from smallmines.composite.sampling import Piece, SourceLattice, by_lattice, pasted, read_piece, resample
 from smallmines.core.files import write_json
 from smallmines.core.log import logger
 from smallmines.core.raster import write
 from smallmines.core.software import TAG, of_rasters
 from smallmines.grid.lattice import read_lattice
-from smallmines.sensors.manifest import FetchedItem, Sentinel1Entry, read_fetched
+from smallmines.sensors.manifest import FetchedItem, Sentinel1Entry
+from smallmines.sensors.manifest_files import read_fetched
 from smallmines.settings.sentinel1 import Sentinel1
 
 BANDS = ("VV", "VH")
@@ -41,7 +43,14 @@ JOIN_POINTS = 50
 """Most points of the line of a slice join."""
 
 
-def composite(block: str, grid: str | Path, fetched: str | Path, settings: Sentinel1, outputs: Mapping[str, str | Path]) -> None:
+def composite(
+    block: str,
+    grid: str | Path,
+    fetched: str | Path,
+    settings: Sentinel1,
+    outputs: Mapping[str, str | Path],
+    minimum_coverage: float = 0.0,
+) -> None:
     """Make the Sentinel-1 composite of a block, on the block's grid.
 
     Args:
@@ -50,7 +59,11 @@ def composite(block: str, grid: str | Path, fetched: str | Path, settings: Senti
         fetched: `fetched/<year>/<block>/s1.json`.
         settings: keys of `sentinel1`.
         outputs: paths of `image` (float32 dB, VV and VH, NaN = no data) and `stats` (JSON: passes and their shares, share without data,
-            step in dB across each slice join, and the line of the join).
+            step in dB across each slice join, and the line of the join, findings of `limits`).
+        minimum_coverage: minimum share of the block's own pixels with data.
+
+    Raises:
+        UserError: fewer pixels have data.
     """
     lattice = read_lattice(grid)
     geobox, own = lattice.block(block), lattice.own(block)
@@ -81,10 +94,14 @@ def composite(block: str, grid: str | Path, fetched: str | Path, settings: Senti
     if source.items:
         entry = source.items[0].entry
         tags |= {"ORBIT_STATE": entry.orbit_state, "RELATIVE_ORBIT": str(entry.relative_orbit)}
+    findings = check_sentinel1(block, decibel[:, own], ids, minimum_coverage)
+    for finding in findings:
+        logger.warning(finding)
     write(outputs["image"], decibel, geobox, np.nan, BANDS, tags, ["dB", "dB"])
     missing = float(np.isnan(decibel[0][own]).mean())
     logger.info("block %s: %.2f %% without data", block, 100 * missing)
-    write_json(outputs["stats"], {"items": ids, "passes": passes, "joins": joins, "nodata_share": round(missing, 6)})
+    stats = {"items": ids, "passes": passes, "joins": joins, "nodata_share": round(missing, 6), "findings": findings}
+    write_json(outputs["stats"], stats)
 
 
 def pass_power(

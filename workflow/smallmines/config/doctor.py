@@ -29,8 +29,8 @@ class Doctor(Section):
     saturated_dn: float = Field(20000, description="DN. Larger values are no reflectances: snow reaches 16000, clouds 20000.")
     stripe_dn: float = Field(
         60,
-        description="DN. Difference between a line and its neighbours that may be a stripe. The ground causes 40 to 150, "
-        "in both directions.",
+        description="DN. Difference between a line and its neighbours, along the whole line, that may be a stripe. The ground causes "
+        "110 at most, in both directions.",
     )
     stripe_ratio: float = Field(
         2.2,

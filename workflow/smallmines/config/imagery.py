@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from smallmines.config.section import Section
+from smallmines.config.section import PathText, Section
 from smallmines.settings.search import address_of
 
 S2Provider = Literal["cdse", "cdse_https", "planetary_computer", "earth_search", "static"]
@@ -22,11 +22,25 @@ FALLBACKS = (
 class Archive(Section):
     """A section whose pixels come from an archive: a provider, and fallbacks."""
 
-    catalogue: str | dict[str, str] | None = Field(
+    catalogue: PathText | dict[str, PathText] | None = Field(
         None,
         description="Address of the catalogue that replaces the provider's own (`static`: a catalog.json), "
         "or one per provider: `{cdse: …, static: …}`.",
     )
+
+    exclude_items: tuple[str, ...] = Field(
+        (),
+        description="Ids of items of the catalogue that are left out, such as one whose files are broken. Manifest and report name them.",
+    )
+
+    @field_validator("catalogue")
+    @classmethod
+    def _known_providers(cls, value: Any) -> Any:
+        """Refuse an address for a provider that does not exist: a misspelt one would be searched at its own address."""
+        known = get_args(cls.model_fields["provider"].annotation) if "provider" in cls.model_fields else ()
+        if isinstance(value, dict) and (unknown := sorted(set(value) - set(known))):
+            raise ValueError(f"no providers: {', '.join(unknown)}; there are {', '.join(known)}")
+        return value
 
     def address(self, provider: str) -> str | None:
         """Return the configured address of a provider's catalogue; None: the provider's own."""
@@ -80,6 +94,12 @@ class Sentinel2(Archive):
     )
     unclear: Literal["keep", "nodata"] = Field(
         "keep", description="A pixel that is never clear keeps its best observation, or becomes nodata."
+    )
+    haze: Literal["auto", "always", "never"] = Field(
+        "auto",
+        description="Thin cloud that the scene classification misses: an observation that is clear, but hazy against at least two other "
+        "clear dates of its pixel, does not count as clear. `auto`: where products lack the aerosol optical thickness; such datatakes are "
+        "also ranked by what they see without haze. `always`, `never`: in the composite, whatever the products have.",
     )
     max_cloud_cover: float = Field(100.0, ge=0, le=100, description="Items above this cloud cover in % are rejected.")
     minimum_clear_share: float = Field(

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import difflib
+import reprlib
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from smallmines.config.secrets import secrets_in
 from smallmines.config.section import Section
 from smallmines.config.sections import Config, Year
+from smallmines.config.yaml_file import plain, read_yaml
 from smallmines.core.errors import UserError
+
+MOST_PROBLEMS = 10
+"""Wrong keys that a message names."""
 
 
 def read_config(path: Path) -> Config:
@@ -20,41 +26,58 @@ def read_config(path: Path) -> Config:
     Raises:
         UserError: the file is not YAML, or not a configuration.
     """
-    import yaml
+    return parse_config(read_values(path))
 
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"YAML in {path}", " ".join(str(error).split()), "correct the file") from None
+
+def read_values(path: Path) -> dict[str, Any]:
+    """Read a configuration file without validating its keys.
+
+    Raises:
+        UserError: the file is not YAML, or has no keys and values.
+    """
+    values = read_yaml(path)
     if not isinstance(values, dict):
         raise UserError(
             f"keys and values in {path}", "nothing" if values is None else type(values).__name__, "write it as config/README.md describes"
         )
-    return parse_config(values)
+    return values
 
 
 def parse_config(values: dict[str, Any]) -> Config:
     """Validate a configuration as read from YAML.
 
     Raises:
-        UserError: keys that are unknown or have a wrong value. The message names each of them, and for an unknown key the nearest
-            known one.
+        UserError: secrets, or keys that are unknown or have a wrong value. The message names each of them, and for an unknown key the
+            nearest known one. Secrets are not repeated.
     """
+    if secrets := secrets_in(values):
+        raise UserError(
+            "a configuration without secrets: its values are copied into manifests, logs and reports",
+            _listed(secrets),
+            "remove them; keys and passwords belong into environment variables or credential files (docs/archives.md)",
+        )
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        lines = [_explanation(details) for details in error.errors()]
+        problems = [_explanation(details) for details in error.errors(include_url=False)]
         raise UserError(
-            "a configuration as config/README.md describes it", "; ".join(lines), "correct these keys in the config file"
+            "a configuration as config/README.md describes it", _listed(problems), "correct these keys in the config file"
         ) from None
 
 
+def _listed(problems: list[str]) -> str:
+    more = f"; and {len(problems) - MOST_PROBLEMS} more" if len(problems) > MOST_PROBLEMS else ""
+    return "; ".join(map(plain, problems[:MOST_PROBLEMS])) + more
+
+
 def _explanation(details: ErrorDetails) -> str:
-    path = ".".join(str(part) for part in details["loc"])
+    path = ".".join(plain(str(part), 60) for part in details["loc"])
     if details["type"] != "extra_forbidden":
-        return f"{path}: {details['msg']} (found {details['input']!r})"
+        message = details["msg"].removeprefix("Value error, ")
+        shown = "" if details["type"] == "missing" or isinstance(details["input"], dict) else f" (found {reprlib.repr(details['input'])})"
+        return f"{path}: {plain(message)}{shown}" if path else f"{plain(message)}{shown}"
     *section, key = details["loc"]
-    nearest = difflib.get_close_matches(str(key), _section_at(section).model_fields, n=1, cutoff=0)
+    nearest = difflib.get_close_matches(str(key)[:60], _section_at(section).model_fields, n=1, cutoff=0)
     return f"{path}: unknown key" + (f", the nearest known one is `{nearest[0]}`" if nearest else "")
 
 

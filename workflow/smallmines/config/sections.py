@@ -7,15 +7,18 @@ the keys from these types.
 from __future__ import annotations
 
 import datetime as dt
-from typing import Annotated, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from smallmines.config.doctor import Doctor
 from smallmines.config.imagery import Elevation, Sentinel1, Sentinel2
-from smallmines.config.section import Section
+from smallmines.config.section import PathText, Section
 from smallmines.core.product import S2Band
 from smallmines.settings.splits import Method
+
+LARGEST_SEED = 2**32 - 1
+"""Largest seed that numpy and scikit-learn take."""
 
 
 class Aoi(Section):
@@ -25,7 +28,7 @@ class Aoi(Section):
         "file",
         description="`file`: a file of yours. `geoboundaries`: administrative units by name, downloaded once.",
     )
-    path: str | None = Field(
+    path: PathText | None = Field(
         None,
         description="With `file`: any vector file that GDAL opens, in any CRS; relative to the repository. "
         "Empty: the only file `resources/user/<run>/aoi.*`.",
@@ -52,8 +55,8 @@ class Aoi(Section):
 class Anchor(Section):
     """Corner of the lattice of the tiles. At multiples of 20 m in the UTM zone of the area, Sentinel-2 pixels are copied."""
 
-    x: float = Field(586600.0, description="Easting in m of the left edge of any tile.")
-    y: float = Field(729640.0, description="Northing in m of the top edge of any tile.")
+    x: float = Field(586600.0, ge=-2e7, le=2e7, description="Easting in m of the left edge of any tile.")
+    y: float = Field(729640.0, ge=-2e7, le=2e7, description="Northing in m of the top edge of any tile.")
 
 
 class Grid(Section):
@@ -65,13 +68,15 @@ class Grid(Section):
         "`file`: tiles and ids from a vector file with a column `tile_id`. "
         "`released_folder`: tiles, ids and anchor from the headers of the `IMG_*` files in `folder`.",
     )
-    file: str | None = Field(None, description="With `file`: the vector file, relative to the repository.")
-    folder: str | None = Field(None, description="With `released_folder`: the folder of the released images, relative to the repository.")
+    file: PathText | None = Field(None, description="With `file`: the vector file, relative to the repository.")
+    folder: PathText | None = Field(
+        None, description="With `released_folder`: the folder of the released images, relative to the repository."
+    )
     crs: str = Field(
         "EPSG:32630", description="A projected CRS with axes in metres: the UTM zone of the area, in which Sentinel-2 pixels are copied."
     )
-    resolution: float = Field(10.0, gt=0, description="Pixel size in m.")
-    tile_size: int = Field(128, ge=8, description="Pixels along the side of a tile.")
+    resolution: float = Field(10.0, ge=0.1, le=1000, description="Pixel size in m.")
+    tile_size: int = Field(128, ge=8, le=4096, description="Pixels along the side of a tile.")
     anchor: Anchor = Field(default_factory=Anchor, description="Corner of the lattice.")
     blocks: int = Field(
         4,
@@ -79,11 +84,31 @@ class Grid(Section):
         le=99,
         description="Number of blocks: groups of tiles made by k-means on their centroids. Each is one job per year and rule.",
     )
-    block_seed: int = Field(0, ge=0, description="Seed of the k-means.")
+    block_seed: int = Field(0, ge=0, le=LARGEST_SEED, description="Seed of the k-means.")
     expected_tiles: int | None = Field(None, ge=1, description="Published number of tiles, to report beside that of the run.")
     released_ids_up_to: int | None = Field(
         None, ge=0, description="Tile ids up to this one are those of the released dataset. Empty: not stated in the index."
     )
+    max_tiles: int = Field(
+        20_000,
+        ge=1,
+        le=1_000_000,
+        description="Maximum number of tiles of a run. More stop it before they are made: the area is wrong, or as large as a continent. "
+        "SmallMinesDS has 2135.",
+    )
+
+    @field_validator("crs")
+    @classmethod
+    def _known_crs(cls, value: str) -> str:
+        """Refuse a CRS that PROJ does not know. Whether it fits the area is checked once the area is read."""
+        from pyproj import CRS
+        from pyproj.exceptions import CRSError
+
+        try:
+            CRS.from_user_input(value)
+        except (CRSError, ValueError):
+            raise ValueError("no CRS that PROJ knows; write the code of the UTM zone of the area, e.g. EPSG:32630") from None
+        return value
 
     @model_validator(mode="after")
     def _file(self) -> Self:
@@ -143,7 +168,7 @@ class Assistant(Section):
         description="For a block without samples of a class. `error`: stop. `pooled_model`: use a forest trained on "
         "the samples of all blocks.",
     )
-    seed: int = Field(0, ge=0, description="Seed of the forest and the folds.")
+    seed: int = Field(0, ge=0, le=LARGEST_SEED, description="Seed of the forest and the folds.")
 
 
 class Annotate(Section):
@@ -152,7 +177,7 @@ class Annotate(Section):
     candidates: int = Field(2000, ge=1, description="Candidate points per block and year.")
     spectral_clusters: int = Field(12, ge=1, description="Spectral strata.")
     elevation_bins: int = Field(4, ge=1, description="Strata of elevation (quantiles).")
-    seed: int = Field(0, ge=0, description="Seed of the draw.")
+    seed: int = Field(0, ge=0, le=LARGEST_SEED, description="Seed of the draw.")
 
 
 class Transfer(Section):
@@ -193,12 +218,12 @@ class Gates(Section):
 class Labels(Section):
     """People's work on the labels (`smallmines labels`, docs/labelling.md)."""
 
-    annotators: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.@-]*$")], ...] = Field(
+    annotators: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,39}$")], ...] = Field(
         ("A01", "A02"), min_length=1, description="Codes of the annotators who share the queue. Only codes are published."
     )
     queue: Queue = Field(default_factory=Queue, description="The review queue.")
     overlap: int = Field(100, ge=0, description="Segments per block and year that all annotators label independently of each other.")
-    overlap_near: str | None = Field(
+    overlap_near: PathText | None = Field(
         None, description="Vector file of water and settlements. Half of the overlap is drawn within 300 m of them. Empty: anywhere."
     )
     accuracy: int = Field(250, ge=1, description="Pixels per block and year of the accuracy sample (`smallmines labels sample`).")
@@ -210,7 +235,7 @@ class Labels(Section):
     open: Literal["ignore", "background"] = Field(
         "ignore", description="Value of unsure and disputed segments in the masks: `ignore` is 255; `background` is 0, as in the release."
     )
-    seed: int = Field(0, ge=0, description="Seed of the queue and the overlap.")
+    seed: int = Field(0, ge=0, le=LARGEST_SEED, description="Seed of the queue and the overlap.")
 
 
 class Splits(Section):
@@ -234,7 +259,7 @@ class Splits(Section):
     buffer_tiles: int = Field(
         0, ge=0, description="Tiles of train and val within this many tiles of the test, and of train near val, belong to no split."
     )
-    seed: int = Field(0, ge=0, description="Seed of the assignment.")
+    seed: int = Field(0, ge=0, le=LARGEST_SEED, description="Seed of the assignment.")
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
@@ -271,7 +296,7 @@ class Publish(Section):
 class Config(Section):
     """The configuration of one run: an area, its epochs and the processing."""
 
-    run: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", description="Name of the run; its results are in `results/<run>/`.")
+    run: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=100, description="Name of the run; its results are in `results/<run>/`.")
     country: str = Field("GH", pattern=r"^[A-Z]{2}$", description="ISO 3166-1 alpha-2 code of the country, in all file names.")
     aoi: Aoi = Field(default_factory=Aoi, description="Area of interest.")
     grid: Grid = Field(default_factory=Grid, description="Lattice, tiles and blocks.")
@@ -290,11 +315,21 @@ class Config(Section):
         0.99,
         ge=0,
         le=1,
-        description="Minimum share of each block that the chosen scenes of each year and sensor cover; checked before any download.",
+        description="Minimum share of each block that the chosen scenes of each year and sensor cover, by footprints before any download, "
+        "and of its pixels that the composite has data on.",
     )
     submit_downloads: bool = Field(
         False, description="On a cluster whose nodes have internet: submit `search` and `fetch` as jobs, too. Changes no product."
     )
+
+    @field_validator("years", mode="before")
+    @classmethod
+    def _each_year_once(cls, value: Any) -> Any:
+        """Refuse 2016 and "2016" beside each other, of which one would be lost."""
+        names = [str(key) for key in value] if isinstance(value, dict) else []
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"the year {', '.join(twice)} stands twice")
+        return value
 
     @property
     def blocks(self) -> list[str]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import re
-import shutil
 import sys
 import threading
 import time
@@ -13,14 +11,12 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from smallmines.core.environment import prepare
-from smallmines.core.errors import UserError
+from smallmines.core.failures import explained
 from smallmines.core.log import logger
 from smallmines.core.redaction import redacted
-
-WRITE_FAILED = re.compile(r"no space left|write error|write failed", re.IGNORECASE)
-"""Messages of GDAL, rasterio and Arrow when a write fails on a full disk."""
 
 TOOK = re.compile(r"took ([\d.]+) s, at most (\d+) MB of memory")
 """Last line of the log of a successful job."""
@@ -36,18 +32,33 @@ class _Redacting(logging.Formatter):
         return redacted(super().format(record))
 
 
+class _LogFile(logging.FileHandler):
+    """Log file of a job. A line that a full disk refuses is lost: the job's own error tells it."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Drop the line."""
+
+    def close(self) -> None:
+        """Close the file, with what can be written."""
+        with suppress(OSError):
+            super().close()
+
+
 @contextmanager
 def job(log: str | Path) -> Iterator[logging.Logger]:
     """Run the body of a rule script: write the log, report errors, measure run time and memory.
 
-    A `UserError` ends the job with its three lines and exit status 1, without a traceback. So does a full disk, whatever exception a
-    library raises for it. Any other exception is a bug and keeps its traceback, in the log and on screen. Signatures, tokens and keys
-    are removed from both. The log of a successful job ends with run time and peak memory, see `TOOK`.
+    A `UserError` ends the job with its three lines and exit status 1, without a traceback. So does a failing disk and a broken input,
+    whatever exception a library raises for it (`explained`). Any other exception is a bug and keeps its traceback, in the log and on
+    screen. Signatures, tokens and keys are removed from both. The log of a successful job ends with run time and peak memory, see `TOOK`.
     """
     prepare()
     path = Path(log)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(path, mode="w", encoding="utf-8")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handler = _LogFile(path, mode="w", encoding="utf-8")
+    except OSError as error:
+        sys.exit(str(explained(error) or error))
     handler.setFormatter(_Redacting("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
     logger.setLevel(logging.INFO)
     logger.addHandler(handler)
@@ -59,7 +70,7 @@ def job(log: str | Path) -> Iterator[logging.Logger]:
             yield logger
         logger.info("took %.1f s, at most %d MB of memory", time.monotonic() - began, peak[0] / 2**20)
     except Exception as error:
-        user_error = _disk_full(error) or (error if isinstance(error, UserError) else None)
+        user_error = explained(error, _files("input"), _files("output"))
         if user_error is None:
             logger.exception("failed")
             sys.exit(redacted("".join(traceback.format_exception(error))))
@@ -68,6 +79,12 @@ def job(log: str | Path) -> Iterator[logging.Logger]:
     finally:
         logger.removeHandler(handler)
         handler.close()
+
+
+def _files(kind: str) -> list[str]:
+    """Return the inputs or outputs of the job that this process runs; none outside Snakemake."""
+    own: Any = getattr(sys.modules["__main__"], "snakemake", None)
+    return list(getattr(own, kind, []))
 
 
 @contextmanager
@@ -103,13 +120,3 @@ def _memory() -> Iterator[list[int]]:
         status = Path("/proc/self/status")
         own = re.search(r"VmHWM:\s+(\d+) kB", status.read_text()) if status.is_file() else None
         peak[0] = max(peak[0], int(own[1]) * 1024 if own else 0)
-
-
-def _disk_full(error: BaseException | None) -> UserError | None:
-    """Return the error to report if a full disk is the cause, else None; judged by the message where GDAL sets no error number."""
-    while error is not None:
-        if getattr(error, "errno", None) == errno.ENOSPC or WRITE_FAILED.search(str(error)):
-            cause = f"{error} ({shutil.disk_usage(Path.cwd()).free / 1e6:.0f} MB free now)".replace("\n", " ")
-            return UserError(f"room to write below {Path.cwd()}", cause, "free some disk space and run again; finished products are intact")
-        error = error.__cause__ or error.__context__
-    return None

@@ -44,6 +44,11 @@ class UserFolder:
         """Folder of the working copies, `<annotator>/<year>-<block>.gpkg`."""
         return self.path / "work"
 
+    @property
+    def bases(self) -> Path:
+        """Folder of the bases of the working copies, `<year>/<block>/<id>.parquet`."""
+        return self.path / "bases"
+
     def samples(self, year: str, block: str) -> Path:
         """Samples of a block, without their suffix."""
         return self.path / "samples" / year / block
@@ -70,7 +75,7 @@ class UserFolder:
 
     def base(self, year: str, block: str, name: str) -> Path:
         """Base of a working copy: the rows as they were at checkout."""
-        return self.path / "bases" / year / block / f"{name}.parquet"
+        return self.bases / year / block / f"{name}.parquet"
 
     def archived_copy(self, year: str, block: str, name: str) -> Path:
         """A working copy as it was at checkin."""

@@ -16,7 +16,8 @@ from rasterio.io import DatasetWriter
 from rasterio.windows import Window
 
 from smallmines.core.errors import UserError
-from smallmines.core.files import written
+from smallmines.core.files import remedy, written
+from smallmines.core.readable import raster_problem
 
 STRIP = 256
 """Rows of a strip in a pass over a raster, and side of a raster's internal tiles, in pixels."""
@@ -31,6 +32,8 @@ def geobox_of(source: rasterio.DatasetReader) -> GeoBox:
 def opened(path: str | Path) -> Iterator[rasterio.DatasetReader]:
     """Open a raster for reading.
 
+    An error inside the block may come from another raster, or from writing: the file is refused only where it cannot be read to its end.
+
     Raises:
         UserError: the file is missing, is no raster, or fails while it is read.
     """
@@ -38,7 +41,9 @@ def opened(path: str | Path) -> Iterator[rasterio.DatasetReader]:
         with rasterio.open(path) as source:
             yield source
     except RasterioError as error:
-        raise UserError(f"a readable raster at {path}", str(error), "restore or delete the file and run again") from error
+        if reason := raster_problem(Path(path)):
+            raise UserError(f"a readable raster at {path}", reason, remedy(path)) from error
+        raise
 
 
 def read(path: str | Path, geobox: GeoBox | None = None, bands: Sequence[int] | None = None) -> NDArray[Any]:

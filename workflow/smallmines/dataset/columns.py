@@ -51,6 +51,7 @@ COLUMNS: Mapping[str, Column] = MappingProxyType(
         "end_datetime": Column("time", "End of the acquisition period (UTC)."),
         "gsd": Column("number", "Ground sampling distance in m."),
         "proj:code": Column("text", "CRS of the grid."),
+        "proj:epsg": Column("integer", "The same as a number of the EPSG registry, for readers of STAC 1.0; empty where it has none."),
         "proj:shape": Column("list", "Rows and columns of the patch."),
         "proj:bbox": Column("list", "Bounds of the patch in the CRS of the grid: west, south, east, north."),
         "proj:transform": Column("list", "Affine transform of the patch, row by row."),

@@ -8,6 +8,7 @@ from typing import Any
 
 from smallmines.core.files import sha256
 from smallmines.core.product import BANDS, PATCH_BANDS
+from smallmines.core.readable import require_readable
 from smallmines.dataset.columns import COLUMNS
 from smallmines.settings.publish import Documents
 
@@ -163,6 +164,7 @@ def _spectral() -> list[dict[str, Any]]:
 
 
 def _table(folder: Path, name: str, media_type: str, description: str) -> dict[str, Any]:
+    require_readable([folder / name])
     return {
         "@type": "cr:FileObject",
         "@id": name,

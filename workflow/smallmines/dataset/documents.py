@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +30,18 @@ def write_documents(facts: Mapping[str, Any], about: Documents, folder: str | Pa
     write_json(folder / "croissant.json", croissant(facts, about, licence_address(about.license), cite(facts, about), folder))
 
 
+def attributions(about: Page, years: Iterable[str]) -> list[str]:
+    """Return the attributions of the data sources, with the years in the place of `{years}`; other braces stay as they are."""
+    return [line.replace("{years}", " and ".join(years)) for line in about.attributions]
+
+
 def render(facts: Mapping[str, Any], about: Documents) -> dict[str, str]:
     """Return the text of each of `TEMPLATES` by name."""
     import jinja2
 
     loader = jinja2.FileSystemLoader(Path(__file__).with_name("templates"))
     environment = jinja2.Environment(loader=loader, undefined=jinja2.StrictUndefined, keep_trailing_newline=True, autoescape=False)
-    environment.filters |= {"num": number, "interval": interval}
+    environment.filters |= {"num": number, "interval": interval, "sentence": sentence}
     years = facts["years"]
     words = {
         "facts": facts,
@@ -46,7 +51,7 @@ def render(facts: Mapping[str, Any], about: Documents) -> dict[str, str]:
         "provenances": [name for name in PROVENANCES if any(year["provenance"].get(name) for year in years.values())],
         "agreements": [(name, pair) for name, year in years.items() for pair in year["agreement"]],
         "accuracies": [(name, year["accuracy"]) for name, year in years.items() if year["accuracy"]],
-        "attributions": [line.format(years=" and ".join(years)) for line in about.attributions],
+        "attributions": attributions(about, years),
         "licence": licence_address(about.license),
         "cite": cite(facts, about),
         "size_category": next((word for limit, word in _SIZES if facts["patches"] < limit), "n>1M"),
@@ -66,6 +71,11 @@ def interval(estimate: Mapping[str, float], digits: int) -> str:
     """Format an estimate with its interval, e.g. 0.93 (0.88 – 0.98)."""
     value, low, high = (number(estimate[key], digits) for key in ("value", "low", "high"))
     return f"{value} ({low} – {high})"
+
+
+def sentence(text: str) -> str:
+    """Return a text that begins with a capital letter and ends with a full stop; empty stays empty."""
+    return f"{text[0].upper()}{text[1:]}." if text else ""
 
 
 def licence_address(identifier: str) -> str:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import rasterio
 
+from smallmines.core import raster
+from smallmines.core.crs import reproject
 from smallmines.core.errors import UserError
 from smallmines.core.files import read_json, write_json
 from smallmines.core.log import logger
@@ -40,13 +41,13 @@ def band_statistics(images: Sequence[str | Path]) -> dict[str, dict[str, Any]]:
         `STEP`; empty without a valid pixel).
 
     Raises:
-        UserError: an image has other bands.
+        UserError: an image cannot be read or has other bands.
     """
     count, mean, square = (np.zeros(len(PATCH_BANDS)) for _ in range(3))
     low, high = np.full(len(PATCH_BANDS), np.inf), np.full(len(PATCH_BANDS), -np.inf)
     histogram = np.zeros((len(PATCH_BANDS), 1 << 16), np.int64)
     for path in images:
-        with rasterio.open(path) as source:
+        with raster.opened(path) as source:
             array = source.read()
         if len(array) != len(PATCH_BANDS):
             raise UserError(f"{len(PATCH_BANDS)} bands in {path}", f"{len(array)}", "run again with --forcerun image_patches")
@@ -157,12 +158,14 @@ def gather(sources: FactSources, about: Documents, run: str, country: str) -> di
         "patches": len(index),
         "area_km2": round(index["tile_id"].nunique() * side * side * size**2 / 1e6, 4),
         "bounds": [float(value) for value in index.total_bounds],
-        "degrees": [round(float(value), 6) for value in index.to_crs("OGC:CRS84").total_bounds],
+        "degrees": [round(float(value), 6) for value in reproject(index, "OGC:CRS84").total_bounds],
         "years": years,
         "bands": {name: merge_statistics(parts) for name, parts in statistics.items()},
         "splits": {str(name): int(number) for name, number in index["split"].value_counts().sort_index().items()},
         "split_method": sources.splits["source"],
         "leakage": sources.splits["leakage"],
+        "split_reason": sources.splits["reason"],
+        "split_advice": sources.splits["advice"],
         "software": dict(sources.software),
     }
 

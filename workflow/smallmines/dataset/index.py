@@ -21,6 +21,7 @@ from smallmines.core.errors import UserError
 from smallmines.core.files import read_json, split_tag, written
 from smallmines.core.log import logger
 from smallmines.core.product import BUFFER, KINDS, MASK_NODATA, SPLITS, patch_path
+from smallmines.core.readable import read_parquet
 from smallmines.dataset import stac
 from smallmines.dataset.assemble import read_list
 from smallmines.dataset.splits import read_splits
@@ -111,7 +112,9 @@ def write_index(
         names = [patch_path(kind, country, tile, str(year)) for tile, year in zip(rows["tile_id"], rows["year"], strict=True)]
         if unlisted := [name for name in names if name not in checksums]:
             raise UserError(
-                "a checksum of every patch", f"none of {len(unlisted)}, e.g. {unlisted[0]}", "run again with --forcerun assemble"
+                f"a checksum of every patch in {' '.join(map(str, sources.lists))}",
+                f"none of {len(unlisted)}, e.g. {unlisted[0]}",
+                "run again with --forcerun assemble",
             )
         rows[column], rows[f"{column}_sha256"] = names, [checksums[name] for name in names]
     label_quality = read_json(sources.label_quality)
@@ -140,13 +143,14 @@ def read_index(path: str | Path) -> gpd.GeoDataFrame:
 
     try:
         table = gpd.read_parquet(path)
-        rows = table[list(COLUMNS)]
+        rows = table[list(COLUMNS)].astype({"year": "int32", "row": "int64", "col": "int64", **dict.fromkeys(_NUMBERS, float)})
         west, south, east, north = np.array(table["proj:bbox"].tolist(), np.float64).reshape(-1, 4).T
-        code, shape = table["proj:code"].iloc[0], table["proj:shape"].iloc[0]
-    except (OSError, ValueError, KeyError, IndexError) as error:
-        raise UserError(f"an index of tiles and years at {path}", str(error), "run again with --forcerun index") from error
-    squares = gpd.GeoDataFrame(rows, geometry=shapely.normalize(shapely.box(west, south, east, north)), crs=code)
-    return _on_grid(squares, int(shape[0]))
+        crs = table["proj:code"].iloc[0] or table["proj:wkt2"].iloc[0]
+        squares = gpd.GeoDataFrame(rows, geometry=shapely.normalize(shapely.box(west, south, east, north)), crs=crs)
+        return _on_grid(squares, int(table["proj:shape"].iloc[0][0]))
+    except (OSError, ValueError, TypeError, AttributeError, LookupError, RuntimeError) as error:  # pyproj's errors are RuntimeErrors
+        found = f"no such file: {path}" if not Path(path).is_file() else " ".join(str(error).split())[:300]
+        raise UserError(f"an index of tiles and years at {path}", found, "run again with --forcerun index") from error
 
 
 def _on_grid(table: gpd.GeoDataFrame, tile_size: int) -> gpd.GeoDataFrame:
@@ -186,7 +190,7 @@ def block_rows(files: BlockFiles, lattice: Lattice, year: str, block: str) -> pd
     """Compute the rows of one year and block, without geometry and checksums; reads a row of tiles at a time."""
     cells = lattice.cells_of(block)
     geobox, side = lattice.block(block), lattice.tile_size
-    codes = label_codes(pd.read_parquet(files.labels, columns=["segment", "label", "provenance"]), files.labels)
+    codes = label_codes(read_parquet(files.labels, columns=["segment", "label", "provenance"]), files.labels)
     rows, columns = geobox.shape.y // side, geobox.shape.x // side
     counts = {name: np.zeros((rows, columns, 256), np.int64) for name in ("mask", "s2", "s1", "dem", "clear", "source", "label")}
     with ExitStack() as stack:

@@ -8,8 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from smallmines.core.errors import UserError
-from smallmines.core.files import sha256, written
+from smallmines.core.files import remedy, sha256, written
 from smallmines.core.log import logger
+from smallmines.core.readable import require_readable
 from smallmines.dataset.assemble import read_list
 
 SUMS = "SHA256SUMS"
@@ -22,19 +23,31 @@ def checksums(folder: Path, lists: Sequence[str | Path], files: Sequence[str | P
     Args:
         lists: `<year>/<kind>.sha256`; the checksums in them are taken as they are, not computed again.
         files: all other files of the dataset.
+
+    Raises:
+        UserError: a list lacks patches of its folder.
     """
     sums: dict[str, str] = {}
     for path in map(Path, lists):
-        sums |= {f"{path.parent.name}/{name}": checksum for name, checksum in read_list(path).items()}
+        listed = read_list(path)
+        patches = {f"{path.stem}/{file.name}" for prefix in ("IMG", "MASK") for file in path.with_suffix("").glob(f"{prefix}_*.tif")}
+        if unlisted := sorted(patches - set(listed)):  # `assemble` leaves none: lines of the list are lost
+            raise UserError(f"all patches of its folder in {path}", f"{len(unlisted)} missing, e.g. {unlisted[0]}", remedy(path))
+        sums |= {f"{path.parent.name}/{name}": checksum for name, checksum in listed.items()}
     for path in map(Path, [*lists, *files]):
         sums[path.relative_to(folder).as_posix()] = sha256(path)
     return dict(sorted(sums.items()))
 
 
 def write_sums(folder: str | Path, lists: Sequence[str | Path], files: Sequence[str | Path]) -> int:
-    """Write `SHA256SUMS`, which `sha256sum -c` reads in the dataset's folder, and return the number of files; see `checksums`."""
+    """Write `SHA256SUMS`, which `sha256sum -c` reads in the dataset's folder, and return the number of files; see `checksums`.
+
+    Raises:
+        UserError: a file cannot be read to its end.
+    """
     folder = Path(folder)
     catalogue = sorted((folder / "stac").glob("*/*.json"))
+    require_readable([*lists, *files, *catalogue])
     sums = checksums(folder, lists, [*files, *catalogue])
     with written(folder / SUMS) as beside:
         beside.write_text("".join(f"{checksum}  {name}\n" for name, checksum in sums.items()), encoding="utf-8")
@@ -67,6 +80,10 @@ def write_archive(sums: str | Path, name: str, target: str | Path) -> int:
     """
     sums = Path(sums)
     folder, listed = sums.parent, read_list(sums)
+    if missing := [path for path in sorted(listed) if not (folder / path).is_file()]:
+        raise UserError(
+            f"files as {sums} lists them", f"{len(missing)} missing, e.g. {missing[0]}", "run again with --forcerun assemble seal"
+        )
     with written(target) as beside:
         with zipfile.ZipFile(beside, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
             for path in [*sorted(listed), SUMS]:

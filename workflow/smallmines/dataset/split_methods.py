@@ -1,10 +1,9 @@
-"""Assign tiles to train, val and test, and measure how much of the test a model could know from the location alone."""
+"""Assign tiles to train, val and test."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,9 +26,6 @@ TRIES = 64
 
 LEAST_GROUPS = 12
 """Minimum number of blocks; their size is limited accordingly, so that three splits can be balanced."""
-
-NEIGHBOURS, YEAR = 5, 0.5
-"""Of the model that sees only row, column and year: number of neighbours, and distance in tiles between two successive years."""
 
 
 def bins_of(percent: Floats) -> NDArray[np.int64]:
@@ -64,14 +60,19 @@ def correlogram(row: NDArray[np.int64], col: NDArray[np.int64], percent: Floats,
     return np.asarray(np.pad(by_lag[1:], (0, max(0, farthest + 1 - len(by_lag))), constant_values=np.nan), np.float64)
 
 
-def block_side(tiles: pd.DataFrame, percent: Floats) -> int:
-    """Return the side of a block in tiles: the distance at which the correlogram of the class share reaches 0, limited by `LEAST_GROUPS`.
+def correlation_range(tiles: pd.DataFrame, percent: Floats) -> int:
+    """Return the distance in tiles at which the correlogram of the class share reaches 0, at most 20.
 
     A value counts as 0 below the standard error 1/√n of a field without correlation.
     """
     by_lag = correlogram(tiles["row"].to_numpy(np.int64), tiles["col"].to_numpy(np.int64), percent)
     zero = np.flatnonzero(np.nan_to_num(by_lag) < 1 / np.sqrt(len(tiles)))
-    side = int(zero[0]) + 1 if len(zero) else len(by_lag)
+    return int(zero[0]) + 1 if len(zero) else len(by_lag)
+
+
+def block_side(tiles: pd.DataFrame, percent: Floats) -> int:
+    """Return the side of a block in tiles: `correlation_range`, limited by `LEAST_GROUPS`."""
+    side = correlation_range(tiles, percent)
     while side > 1 and len(np.unique(groups_of(tiles, side))) < LEAST_GROUPS:
         side -= 1
     return side
@@ -96,7 +97,7 @@ def make_splits(table: pd.DataFrame, settings: Splits) -> pd.DataFrame:
     Raises:
         UserError: too few tiles, or `splits.test_block` is no block of the run.
     """
-    table = table.sort_values(["year", "tile_id"], ignore_index=True).assign(class_percent=table["class_percent"].fillna(0.0))
+    table = table.sort_values(["year", "tile_id"], ignore_index=True).fillna({"class_percent": 0.0})
     if settings.method == "paper_histogram":
         split = np.full(len(table), "", object)
         for number, (_, rows) in enumerate(table.groupby("year", sort=True)):
@@ -230,56 +231,6 @@ def with_buffer(tiles: pd.DataFrame, chosen: NDArray[np.object_], width: int) ->
             distance, _ = cKDTree(members).query(at, p=np.inf, distance_upper_bound=width + 0.5)
             split[np.isin(chosen, others) & np.isfinite(distance)] = BUFFER
     return split
-
-
-@dataclass(frozen=True)
-class Leakage:
-    """How much of the test can be predicted without its pixels; NaN where there is nothing to compare.
-
-    Attributes:
-        twins: share of the test's rows whose tile is in train in another year.
-        neighbours: share of the test's rows that touch a tile of train (of any year).
-        r2, auc: R² of the class share and AUC of any mining, predicted from the `NEIGHBOURS` nearest rows of train in row, column
-            and year, weighted by distance.
-    """
-
-    twins: float
-    neighbours: float
-    r2: float
-    auc: float
-
-
-def leakage(table: pd.DataFrame) -> Leakage:
-    """Measure the leakage of a split.
-
-    Args:
-        table: tile_id, year, row, col, class_percent, split.
-    """
-    from scipy.spatial import cKDTree
-    from sklearn.metrics import r2_score, roc_auc_score
-    from sklearn.neighbors import KNeighborsRegressor
-
-    train, test = (table[table["split"] == name] for name in ("train", "test"))
-    if train.empty or test.empty:
-        return Leakage(*[float("nan")] * 4)
-    twins = float(test["tile_id"].isin(train["tile_id"]).mean())
-    tree = cKDTree(train[["row", "col"]].drop_duplicates().to_numpy(np.float64))
-    distance, _ = tree.query(test[["row", "col"]].to_numpy(np.float64), k=2, p=np.inf)
-    nearest = np.where(distance[:, 0] == 0, distance[:, 1], distance[:, 0])
-    years = {year: number for number, year in enumerate(sorted(table["year"].unique()))}
-
-    def coordinates(rows: pd.DataFrame) -> Any:
-        return np.column_stack([rows["row"], rows["col"], rows["year"].map(years) * YEAR]).astype(np.float64)
-
-    model = KNeighborsRegressor(min(NEIGHBOURS, len(train)), weights="distance").fit(
-        coordinates(train), train["class_percent"].to_numpy(np.float64)
-    )
-    predicted = model.predict(coordinates(test))
-    share = test["class_percent"].to_numpy(np.float64)
-    mined = share > 0
-    r2 = float(r2_score(share, predicted)) if len(test) > 1 and share.std() > 0 else float("nan")
-    auc = float(roc_auc_score(mined, predicted)) if 0 < mined.sum() < len(mined) else float("nan")
-    return Leakage(twins, float((nearest <= 1).mean()), r2, auc)
 
 
 def folds(table: pd.DataFrame, settings: Splits, number: int = 5) -> pd.DataFrame:

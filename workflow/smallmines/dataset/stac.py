@@ -1,6 +1,10 @@
 """Write the dataset as SpatioTemporal Asset Catalog: an item per patch pair, a collection for the dataset; the index has the same, flat.
 
 STAC 1.1 with the extensions projection, raster, eo, sar, classification, file and ml-aoi. The items state nothing that the index does not.
+
+Bands and CRS are stated twice, as STAC 1.1 has them (`bands`, `proj:code`) and as readers of STAC 1.0 look for them (`eo:bands`,
+`raster:bands`, `proj:epsg`): odc-stac names bands by `eo:bands` alone, stackstac finds the CRS in `proj:epsg` alone. The versions of the
+extensions are the last ones whose schemas allow both.
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from smallmines.core.crs import reproject
 from smallmines.core.files import write_json, written
 from smallmines.core.log import logger
 from smallmines.core.product import BANDS, CLASSES, IMAGE, IMAGE_NODATA, MASK, MASK_NODATA, Band
@@ -24,7 +29,7 @@ if TYPE_CHECKING:
 VERSION = "1.1.0"
 EXTENSIONS = [
     f"https://stac-extensions.github.io/{name}/schema.json"
-    for name in ("projection/v2.0.0", "raster/v2.0.0", "eo/v2.0.0", "sar/v1.0.0", "classification/v2.0.0", "file/v2.1.0", "ml-aoi/v0.2.0")
+    for name in ("projection/v1.2.0", "raster/v1.1.0", "eo/v1.1.0", "sar/v1.0.0", "classification/v2.0.0", "file/v2.1.0", "ml-aoi/v0.2.0")
 ]
 GEOTIFF = "image/tiff; application=geotiff; profile=cloud-optimized"
 MULTIHASH_SHA256 = "1220"
@@ -32,6 +37,12 @@ MULTIHASH_SHA256 = "1220"
 
 SPLIT = {"train": "train", "val": "validate", "test": "test"}
 """Names of the splits in the extension ml-aoi; a tile of the buffer has none."""
+
+EO_COMMON_NAMES = {"blue", "green", "red", "nir", "nir08", "swir16", "swir22"}
+"""Those of our common names that the eo extension 1.1.0 allows in `eo:bands`; it has one name, rededge, for three bands."""
+
+MASK_BANDS = [{"name": MASK.bands[0], "data_type": MASK.dtype, "nodata": MASK_NODATA}]
+MASK_RASTER_BANDS = [{"data_type": MASK.dtype, "nodata": MASK_NODATA}]
 
 Windows = Mapping[str, Sequence[str]]
 """First and last day of each year's acquisitions, YYYY-MM-DD."""
@@ -45,8 +56,8 @@ def items(index: gpd.GeoDataFrame, windows: Windows, run: str) -> Iterator[dict[
     """
     import shapely
 
-    code = f"EPSG:{index.crs.to_epsg()}" if index.crs.to_epsg() else index.crs.to_wkt()
-    outlines = shapely.orient_polygons(index.geometry.to_crs("OGC:CRS84").normalize().to_numpy())
+    projection = _projection(index.crs)
+    outlines = shapely.orient_polygons(reproject(index.geometry, "OGC:CRS84").normalize().to_numpy())
     squares = index.geometry.bounds.to_numpy().tolist()
     side = index.attrs["tile_size"]
     rows = index.drop(columns=["geometry"]).to_dict("records")
@@ -67,7 +78,7 @@ def items(index: gpd.GeoDataFrame, windows: Windows, run: str) -> Iterator[dict[
                 "start_datetime": f"{start}T00:00:00Z",
                 "end_datetime": f"{end}T23:59:59Z",
                 "gsd": size,
-                "proj:code": code,
+                **projection,
                 "proj:shape": [side, side],
                 "proj:bbox": square,
                 "proj:transform": [size, 0.0, square[0], 0.0, -size, square[3]],
@@ -94,6 +105,7 @@ def _image_asset(row: Mapping[str, Any], size: float) -> dict[str, Any]:
         "ml-aoi:role": "feature",
         "ml-aoi:reference-grid": True,
         "bands": [_band(band, size) for band in BANDS],
+        "eo:bands": _eo_bands(),
     }
 
 
@@ -105,9 +117,32 @@ def _mask_asset(row: Mapping[str, Any]) -> dict[str, Any]:
         "roles": ["labels", "data"],
         "file:checksum": f"{MULTIHASH_SHA256}{row['mask_sha256']}",
         "ml-aoi:role": "label",
-        "bands": [{"name": MASK.bands[0], "data_type": MASK.dtype, "nodata": MASK_NODATA}],
+        "bands": MASK_BANDS,
+        "raster:bands": MASK_RASTER_BANDS,
         "classification:classes": classes(),
     }
+
+
+def _projection(crs: Any) -> dict[str, Any]:
+    """Return the fields of the projection extension that name a CRS; `proj:wkt2` only where no code does."""
+    epsg = crs.to_epsg()
+    authority = ("EPSG", str(epsg)) if epsg else crs.to_authority()
+    fields: dict[str, Any] = {"proj:code": ":".join(authority) if authority else None, "proj:epsg": epsg}
+    return fields if authority else {**fields, "proj:wkt2": crs.to_wkt()}
+
+
+def _eo_bands() -> list[dict[str, str]]:
+    """Return names and common names of an image's bands for readers of STAC 1.0.
+
+    An image has no `raster:bands` in the items: stackstac refuses a whole item where an asset has several. The collection has them.
+    """
+    return [{"name": band.name, **({"common_name": band.common} if band.common in EO_COMMON_NAMES else {})} for band in BANDS]
+
+
+def _raster_bands(size: float) -> list[dict[str, Any]]:
+    """Return type, nodata, unit and resolution of an image's bands for readers of STAC 1.0; values are as in the file (scale 1)."""
+    common = {"data_type": IMAGE.dtype, "nodata": IMAGE_NODATA, "scale": 1, "offset": 0, "spatial_resolution": size}
+    return [{**common, "unit": band.unit} for band in BANDS]
 
 
 def classes() -> list[dict[str, Any]]:
@@ -120,7 +155,11 @@ def _band(band: Band, size: float) -> dict[str, Any]:
     fields = {"name": band.name, "description": band.meaning, "data_type": IMAGE.dtype, "nodata": IMAGE_NODATA, "unit": band.unit}
     fields["raster:spatial_resolution"] = size
     if band.common:
-        fields |= {"eo:common_name": band.common, "eo:center_wavelength": band.centre / 1000, "eo:full_width_half_max": band.width / 1000}
+        fields |= {
+            "eo:common_name": band.common,
+            "eo:center_wavelength": round(band.centre / 1000, 7),
+            "eo:full_width_half_max": band.width / 1000,
+        }
     return fields
 
 
@@ -224,8 +263,20 @@ def collection(
             "radiometry": [facts["radiometry"]],
         },
         "item_assets": {
-            "image": {"type": GEOTIFF, "roles": ["data"], "bands": [_band(band, facts["resolution_m"]) for band in BANDS]},
-            "mask": {"type": GEOTIFF, "roles": ["labels", "data"], "classification:classes": classes()},
+            "image": {
+                "type": GEOTIFF,
+                "roles": ["data"],
+                "bands": [_band(band, facts["resolution_m"]) for band in BANDS],
+                "eo:bands": _eo_bands(),
+                "raster:bands": _raster_bands(facts["resolution_m"]),
+            },
+            "mask": {
+                "type": GEOTIFF,
+                "roles": ["labels", "data"],
+                "bands": MASK_BANDS,
+                "raster:bands": MASK_RASTER_BANDS,
+                "classification:classes": classes(),
+            },
         },
         "assets": {
             "index": {

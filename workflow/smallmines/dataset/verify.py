@@ -93,7 +93,7 @@ def verify(files: VerifiedFiles, expected: Expected, gates: Mapping[str, float |
     findings, checked = verify_dataset(folder, table, expected, threads)
     findings += check_splits(folder, table)
     findings += check_seal(folder, files.lists)
-    findings += [_problem("gate", "labels.json", text) for text in missed_gates(read_json(files.label_quality), gates)]
+    findings += check_gates(files.label_quality, gates)
     for finding in findings:
         logger.error("%s", _line(finding))
     if findings:
@@ -166,12 +166,13 @@ def check_list(folder: Path, kind: str, listed: Mapping[str, str], names: Sequen
     """
     year = folder.name
     wanted = {f"{kind}/{name}" for name in names}
-    present = {f"{kind}/{path.name}" for path in (folder / kind).iterdir()} if (folder / kind).is_dir() else set()
+    present = {f"{kind}/{path.name}": path.is_file() for path in (folder / kind).iterdir()} if (folder / kind).is_dir() else {}
+    files = {name for name, is_file in present.items() if is_file}  # no folder, and no link to nowhere
     problems = {
         ("list", "is not in the checksum list"): wanted - set(listed),
         ("list", "is listed but is not a patch of the grid"): set(listed) - wanted,
-        ("missing", "no such file"): (wanted | set(listed)) - present,
-        ("extra", "does not belong here"): present - set(listed) - wanted,
+        ("missing", "no such file"): (wanted | set(listed)) - files,
+        ("extra", "does not belong here"): set(present) - set(listed) - wanted,
     }
     findings = [_problem(check, f"{year}/{name}", text) for (check, text), files in problems.items() for name in sorted(files)]
     if len(names) != len(wanted):
@@ -245,6 +246,16 @@ def check_seal(folder: Path, lists: Sequence[str | Path]) -> list[Finding]:
         if name not in missing and checksum != (listed.get(name) or sha256(folder / name)):
             findings.append(_problem("seal", name, "its content is not what was sealed"))
     return findings
+
+
+def check_gates(label_quality: str | Path, gates: Mapping[str, float | None]) -> list[Finding]:
+    """Check the limits of `labels.gates` against labels.json."""
+    try:
+        missed = missed_gates(read_json(label_quality), gates)
+    except (UserError, OSError, ValueError, TypeError, LookupError, AttributeError) as error:
+        found = error.found if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        return [_problem("labels", "labels.json", f"is not what label_quality writes: {found}")]
+    return [_problem("gate", "labels.json", text) for text in missed]
 
 
 def check_checksums(index: pd.DataFrame, lists: Mapping[str, str]) -> list[Finding]:
@@ -335,7 +346,8 @@ def check_together(pair: Pair, image: NDArray[np.float32], mask: NDArray[np.uint
     if row is None:
         return findings
     pixels, labelled = mask.size, mask.size - classes.unlabelled
-    still_open = round(row["open_percent"] * pixels / 100)
+    still_open = row["open_percent"] * pixels / 100
+    still_open = round(still_open) if np.isfinite(still_open) else -1
     if counts.unused != still_open:
         text = f"{counts.unused} pixels have Sentinel-2 data but no class; labels are open on {still_open}"
         findings.append(_problem("pair", pair.mask, text))

@@ -17,7 +17,7 @@ from smallmines.core.finding import Family, Finding
 from smallmines.core.product import PATCH_BANDS
 from smallmines.dataset.assemble import read_list
 from smallmines.dataset.seal import SUMS, compare_with_sums
-from smallmines.doctor.folder import Folder, texts, tiles_of
+from smallmines.doctor.folder import Folder, of_known_form, texts, tiles_of
 from smallmines.doctor.measure import Measured
 
 DOCUMENTS = Family("documents")
@@ -49,11 +49,11 @@ def check(folder: Folder, measured: Measured) -> Iterator[Finding]:
     if not list(root.glob("LICEN[SC]E*")):
         yield DOCUMENTS.warning("no licence", "LICENSE", "none", "write it (rule documents)")
     if folder.facts is not None:
-        yield from _facts(folder.facts, measured)
+        yield from of_known_form(DOCUMENTS, "facts.json", lambda: _facts(folder.facts or {}, measured))
     if folder.index is not None:
         yield from _index(folder.index, measured)
     yield from _checksums(root)
-    yield from _croissant(root)
+    yield from of_known_form(DOCUMENTS, "croissant.json", lambda: _croissant(root))
 
 
 def _claims(readme: Path, folder: Folder) -> Iterator[Finding]:
@@ -145,11 +145,7 @@ def _croissant(root: Path) -> Iterator[Finding]:
     path = root / "croissant.json"
     if not path.is_file():
         return
-    try:
-        files = [file for file in read_json(path).get("distribution", []) if file.get("sha256")]
-    except ValueError as error:
-        yield DOCUMENTS.error("croissant", "JSON in croissant.json", str(error), "run documents again", (path.name,))
-        return
+    files = [file for file in read_json(path).get("distribution", []) if file.get("sha256")]
     local = {file["contentUrl"]: file["sha256"] for file in files if "://" not in file["contentUrl"]}
     wrong = tuple(name for name, checksum in local.items() if not _has_checksum(root / name, checksum))
     if wrong:

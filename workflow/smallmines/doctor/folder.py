@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from smallmines.core.errors import UserError
 from smallmines.core.files import read_json
+from smallmines.core.finding import Family, Finding
 from smallmines.core.product import IMAGE, PATCH_NAME, parse_patch_name
+from smallmines.dataset.split_files import YEAR, listed, read_rows
+from smallmines.doctor.locate import locate
 
 SPLIT_FILES = re.compile(r"split", re.IGNORECASE)
 TEXT = (".md", ".txt", ".json", ".csv", ".jsonl", ".yaml", ".yml", ".geojson", ".html", ".xml", "")
@@ -31,6 +35,7 @@ class Folder:
         splits: tile_id, year, split, or None.
         labels, facts: labels.json and facts.json, or None.
         unreadable: tables and documents that cannot be read: name and reason.
+        part: what is examined, where that is not the folder that was named, or a part of a dataset; see `locate`.
     """
 
     root: Path
@@ -42,6 +47,7 @@ class Folder:
     labels: dict[str, Any] | None
     facts: dict[str, Any] | None
     unreadable: dict[str, str] = field(default_factory=dict)
+    part: str = ""
 
 
 def tile_names(pairs: Iterable[tuple[Any, Any]]) -> tuple[str, ...]:
@@ -58,11 +64,15 @@ def read_folder(root: str | Path) -> Folder:
     """Find the patches of a folder and read its tables.
 
     Raises:
-        UserError: there is no such folder, or no patch in it.
+        UserError: there is no such folder, no patch in it, or several datasets; see `locate`.
     """
     root = Path(root)
     if not root.is_dir():
         raise UserError(f"a folder at {root}", "none", "name the dataset's folder")
+    try:
+        root, part = locate(root)
+    except OSError as error:
+        raise UserError(f"a folder that can be read at {root}", str(error), "ask for the right to read it") from None
     files: dict[tuple[str, int], dict[str, Any]] = {}
     doubles: list[str] = []
     strange: list[str] = []
@@ -88,8 +98,8 @@ def read_folder(root: str | Path) -> Folder:
     pairs = pairs.sort_values(["year", "tile"], ignore_index=True)
     unreadable: dict[str, str] = {}
     index = _read(root / "index.parquet", _read_index, unreadable)
-    labels, facts = (_read(root / name, read_json, unreadable) for name in ("labels.json", "facts.json"))
-    return Folder(root, pairs, tuple(doubles), tuple(strange), index, _read_splits(root, unreadable), labels, facts, unreadable)
+    labels, facts = (_read(root / name, _read_document, unreadable) for name in ("labels.json", "facts.json"))
+    return Folder(root, pairs, tuple(doubles), tuple(strange), index, _read_splits(root, unreadable), labels, facts, unreadable, part)
 
 
 def _is_hidden(name: Path) -> bool:
@@ -102,34 +112,73 @@ def _read(path: Path, reader: Any, unreadable: dict[str, str]) -> Any:
         return None
     try:
         return reader(path)
-    except (OSError, ValueError, KeyError, UserError) as error:
-        unreadable[path.name] = str(error).splitlines()[0]
+    except (OSError, ValueError, TypeError, LookupError, UserError) as error:
+        unreadable[path.name] = (
+            f"{error.found} (expected {error.expected})" if isinstance(error, UserError) else " ".join(str(error).split())[:300]
+        )
         return None
 
 
+def _read_document(path: Path) -> dict[str, Any]:
+    """Read a JSON file that holds an object.
+
+    Raises:
+        ValueError: it holds something else.
+    """
+    document = read_json(path)
+    if not isinstance(document, dict):
+        raise ValueError(f"a JSON {type(document).__name__} in place of an object")
+    return document
+
+
 def _read_index(path: Path) -> pd.DataFrame:
+    """Read index.parquet, of this workflow or similar.
+
+    Raises:
+        ValueError: numbers or lists are of another type.
+    """
     table = pd.read_parquet(path)
+    numbers = {str(name) for name in table if str(name).startswith("share_") or name in ("mining_percent", "validated_share")}
+    if "scenes" in table and not table["scenes"].map(lambda scenes: scenes is None or isinstance(scenes, list | np.ndarray)).all():
+        raise ValueError("the column scenes holds no lists")
+    table = table.astype(dict.fromkeys(sorted(numbers), float))
     return table.assign(tile_id=table["tile_id"].astype(str), year=table["year"].astype(int))
 
 
 def _read_splits(root: Path, unreadable: dict[str, str]) -> pd.DataFrame | None:
-    """Read tables of splits of this workflow (tile_id, year, split) or of the release (patch_name, split)."""
+    """Read tables of splits of this workflow (tile_id, year, split) or of the release (patch_name, split), with what is wrong in them.
+
+    Other tables whose names have "split" in them are left out. A tile and year named twice stays, for `leakage.check`.
+    """
     parts = []
     for path in sorted(root.glob("*.csv")):
         if not SPLIT_FILES.search(path.name):
             continue
-        table = _read(path, lambda file: pd.read_csv(file, dtype=str), unreadable)
-        if table is None or "split" not in table:
+        rows = _read(path, read_rows, unreadable)
+        if rows is None or "split" not in rows:
             continue
-        if {"tile_id", "year"} <= set(table):
-            parts.append(table[["tile_id", "year", "split"]])
-        elif "patch_name" in table:
-            parts.append(table["patch_name"].str.extract(PATCH_NAME)[["tile_id", "year"]].assign(split=table["split"]))
+        if "patch_name" in rows:
+            parts.append(rows["patch_name"].str.extract(PATCH_NAME)[["tile_id", "year"]].assign(split=rows["split"]))
+        elif {"tile_id", "year"} <= set(rows):
+            parts.append(rows[["tile_id", "year", "split"]])
     if not parts:
         return None
-    splits: pd.DataFrame = pd.concat(parts, ignore_index=True).dropna(subset=["tile_id", "year"])
-    splits["year"] = splits["year"].astype(int)
-    return splits
+    splits: pd.DataFrame = pd.concat(parts, ignore_index=True)
+    odd = splits[~splits["year"].fillna("").str.fullmatch(YEAR) | splits["split"].eq("")]
+    if len(odd):
+        examples = [" ".join(map(str, row)) for row in odd.fillna("?").itertuples(index=False)]
+        unreadable["the table of splits"] = f"{len(odd)} rows are no tile, year and split: {listed(examples)}"
+    splits = splits.drop(index=odd.index)
+    return splits.astype({"year": int})
+
+
+def of_known_form(family: Family, name: str, check: Callable[[], Iterable[Finding]]) -> list[Finding]:
+    """Return the findings of a check on a document, or one finding where the document has not the form that this workflow writes."""
+    try:
+        return list(check())
+    except (ValueError, TypeError, LookupError, AttributeError, UserError) as error:
+        found = error.found if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        return [family.error("form of a document", f"{name} in the form that this workflow writes", found, "write it again", (name,))]
 
 
 def texts(root: Path) -> Iterator[tuple[str, str]]:

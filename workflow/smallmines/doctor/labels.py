@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from smallmines.core.finding import Family, Finding
 from smallmines.core.product import MASK_NODATA, PATCH_BANDS, S2_BANDS
-from smallmines.doctor.folder import Folder, tiles_of
+from smallmines.doctor.folder import Folder, of_known_form, tiles_of
 from smallmines.doctor.measure import Measured
 from smallmines.settings.doctor import Doctor
 
@@ -93,7 +93,11 @@ def _people(folder: Folder, limits: Doctor) -> Iterator[Finding]:
         if len(wrong):
             found = f"others in {len(wrong)} rows"
             yield LABELS.error("provenance", "shares of provenance that add up to 1", found, tiles=tiles_of(wrong))
-    for year, quality in (folder.labels or {}).get("years", {}).items():
+    yield from of_known_form(LABELS, "labels.json", lambda: _agreement(folder.labels or {}, limits))
+
+
+def _agreement(labels: Mapping[str, Any], limits: Doctor) -> Iterator[Finding]:
+    for year, quality in labels.get("years", {}).items():
         for pair in quality.get("agreement", {}).get("year", []):
             if pair["kappa"] is not None and pair["kappa"] < limits.kappa:
                 found = f"κ {pair['kappa']} of {' and '.join(pair['people'])} in {year}"

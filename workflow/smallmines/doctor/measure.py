@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import multiprocessing
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
@@ -39,6 +40,9 @@ LEAST_EDGE = 60
 
 LEAST_LINE = 64
 """Minimum length in pixels of a line that is checked for stripes."""
+
+LINE_PIECE = 32
+"""Length in pixels of the pieces of a line that must all show a stripe."""
 
 CHUNK = 24
 """Number of tiles in one task of a process."""
@@ -201,6 +205,9 @@ def _read(root: Path, name: str | None, kind: str, row: dict[str, Any]) -> NDArr
             "tags": " ".join(f"{key}={value}" for key, value in sorted(form.tags.items())),
         }
         row |= {f"{kind}_{key}": value for key, value in values.items()}
+    if patch.array is not None and np.iscomplexobj(patch.array):
+        row[f"{kind}_error"] = "complex numbers"
+        return None
     return patch.array
 
 
@@ -231,17 +238,27 @@ def _measure_band(values: Floats) -> dict[str, Any]:
 def stripes(bands: NDArray[np.float32], valid: NDArray[np.bool_]) -> tuple[float, float]:
     """Return how much lines differ from the lines two pixels beside them, along rows and along columns, in the unit of the bands.
 
-    The difference is the median over a line, on which objects on the ground, which are short, have little effect. Returned is the 95th
-    percentile over the lines, the greatest of the bands.
+    Each line is cut into pieces of `LINE_PIECE` px. The difference of a piece is its median, on which short objects have little effect.
+    That of the line is the smallest of its pieces, if all have one sign, else 0: a stripe of the sensor is there in all pieces, while a
+    river or a road that follows the line leaves it in one of them. Returned is the 95th percentile over the lines, the greatest of the
+    bands.
+
+    Without pieces, rivers that run along a line by chance gave 3 of 840 false stripes in the miniature. With pieces the ground gives 56 DN
+    at most there, and 110 in 61 real patches, in both directions; of added stripes of 100 DN in every sixth line, 86 % are found instead
+    of 3 %.
     """
     strongest = []
     cube = np.where(valid, bands, np.nan).astype(np.float32)
     for axis in (1, 2):
         lines = np.moveaxis(cube, axis, 1)
         difference = lines[:, 2:-2] - (lines[:, :-4] + lines[:, 4:]) / 2
-        with np.errstate(invalid="ignore"):
-            medians = np.nanmedian(difference, axis=2)
-        strongest.append(float(np.nanquantile(np.abs(medians), 0.95, axis=1).max(initial=0)))
+        pieces = np.array_split(difference, max(1, difference.shape[2] // LINE_PIECE), axis=2)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # a piece without data
+            medians = np.stack([np.nanmedian(piece, axis=2) for piece in pieces])
+            brighter, darker = np.nanmin(medians, axis=0), -np.nanmax(medians, axis=0)
+            difference_of_line = np.maximum(np.maximum(brighter, darker), 0)
+            strongest.append(float(np.nanquantile(difference_of_line, 0.95, axis=1).max(initial=0)))
     return strongest[0], strongest[1]
 
 
@@ -288,7 +305,7 @@ def sample(tile: str, year: int, image: NDArray[np.float32], mask: NDArray[np.ui
 def correlate(image: NDArray[np.float32], mask: NDArray[np.uint8] | None, group: str, spectra: Spectra) -> None:
     """Add a pair to the spectra of its group: radar on vegetation, slopes on near infrared, edges of the mask on edges of the image."""
     valid = (image != IMAGE_NODATA) & np.isfinite(image)
-    if valid[S2].all(axis=0).mean() < LEAST_VALID:
+    if valid[S2].all(axis=0).mean() < LEAST_VALID or min(image.shape[1:]) < 2:
         return
     filled = np.where(valid, image, 0).astype(np.float64)
     green = centred(filled[B08] - filled[B04], valid[B08] & valid[B04])

@@ -90,7 +90,7 @@ def shift_of(cross: Complex, count: int, signed: bool = False) -> Shift:
     top, left = (int(index) for index in np.unravel_index(int(strength.argmax()), strength.shape))
     away = np.ones(strength.shape, bool)
     away[surroundings(strength.shape, top, left, NEAR)] = False
-    scatter = surface[away].std()
+    scatter = float(surface[away].std()) if away.any() else 0.0  # none away in a patch of a few pixels
     down, right = peak_position(strength, top, left)
     peak, other = float(strength[top, left]), float(strength[away].max(initial=0))
-    return Shift(down, right, peak / float(scatter) if scatter else 0.0, peak / other if other > 0 else 0.0)
+    return Shift(down, right, peak / scatter if scatter else 0.0, peak / other if other > 0 else 0.0)

@@ -79,6 +79,8 @@ def _files(folder: Folder) -> Iterator[Finding]:
             if wrong:
                 found = f"{len(wrong)} tiles and years {problem}"
                 yield STRUCTURE.error("index", "index and folder alike", found, tiles=tile_names(sorted(wrong)))
+    if folder.part:
+        yield STRUCTURE.note("folder", "the folder of a dataset", folder.part, "name that folder")
     for name, reason in folder.unreadable.items():
         yield STRUCTURE.error("table", f"a readable {name}", reason, "write it again", (name,))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -9,16 +11,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from smallmines.core.crs import horizontal, reproject_shapes
 from smallmines.core.errors import UserError
 from smallmines.core.log import logger
 from smallmines.core.patch_files import Header, patch_files, read_header
+from smallmines.grid.area import read_polygon_layer
 from smallmines.settings.grid import Anchor, Grid
 
 if TYPE_CHECKING:
     import geopandas as gpd
 
 TOLERANCE = 1e-4
-"""Distance from the lattice, in cells, up to which a cell lies on it."""
+"""Distance from the lattice, in cells, up to which a cell lies on it: 0.13 m of 1280 m, more than the rounding of degrees to six digits."""
+
+TILE_ID = re.compile(r"[0-9]{1,9}")
+"""A tile id as text."""
+
+LISTED = 10
+"""Cells that a message names."""
 
 
 def read_fishnet(grid: Grid) -> gpd.GeoDataFrame:
@@ -28,27 +38,81 @@ def read_fishnet(grid: Grid) -> gpd.GeoDataFrame:
         One row per cell, see `make.fishnet`.
 
     Raises:
-        UserError: no column `tile_id`, ids that are not unique numbers, or cells that are not whole cells of the lattice.
+        UserError: no column `tile_id`, ids that are not unique whole numbers, a CRS that is missing or cannot be converted, cells that are
+            not whole cells of the lattice, or two cells in one place. Names the cells.
     """
-    import geopandas as gpd
-
-    try:
-        table = gpd.read_file(grid.file)
-    except Exception as error:  # pyogrio raises several types, all of them mean that the file cannot be read
-        raise UserError(f"a fishnet GDAL can read at {grid.file}", str(error), "check grid.file") from error
-    if "tile_id" not in table or table["tile_id"].duplicated().any() or not table["tile_id"].astype(str).str.fullmatch(r"\d+").all():
-        raise UserError("a column tile_id of unique numbers", f"columns {', '.join(table.columns)}", f"mend {grid.file}")
-    bounds = table.to_crs(grid.crs).geometry.bounds.to_numpy()
+    table, beside = read_polygon_layer(str(grid.file), "existing fishnet")
+    if "tile_id" not in table:
+        raise UserError(f"a column tile_id in {grid.file}", f"columns {', '.join(table.columns)}", f"mend {grid.file}")
+    if table.crs is None:
+        raise UserError(f"a CRS in {grid.file}", "none", "write the file with its CRS")
+    names = _tile_names(table["tile_id"].tolist(), str(grid.file))
+    shapes = reproject_shapes(table.geometry.to_numpy(), table.crs, grid.crs, file=str(grid.file))
     side = grid.resolution * grid.tile_size
-    cols, rows = (bounds[:, 0] - grid.anchor.x) / side, (grid.anchor.y - bounds[:, 3]) / side
-    off = np.maximum.reduce([abs(cols - cols.round()), abs(rows - rows.round()), abs(bounds[:, 2] - bounds[:, 0] - side) / side])
-    if off.max() > TOLERANCE:
+    cols, rows = _require_cells(shapes, names, grid)
+    first: dict[tuple[int, int], int] = {}
+    for name, place in zip(names, zip(rows.round().astype(int), cols.round().astype(int), strict=True), strict=True):
+        if (other := first.setdefault(place, name)) != name:
+            raise UserError("one cell in each place", f"cells {other} and {name} of {side:g} m in one place in {grid.file}", "remove one")
+    if beside:
+        logger.warning("%s: %s beside the cells: left out", grid.file, beside)
+    return _cells(names, cols, rows, grid)
+
+
+def _tile_names(values: list[Any], source: str) -> list[int]:
+    """Return tile ids as numbers.
+
+    Raises:
+        UserError: values that are no whole numbers of up to nine digits ("1.0" is none), or that occur twice ("1" and "0001" are one).
+    """
+    texts = ["" if value is None else str(value) for value in values]
+    wrong = [text or "nothing" for text in texts if not TILE_ID.fullmatch(text)]
+    if wrong or not texts:
         raise UserError(
-            f"cells of {side:g} m on the lattice through ({grid.anchor.x:g}, {grid.anchor.y:g}) in {grid.crs}",
-            f"{int((off > TOLERANCE).sum())} of {len(table)} cells off it, the farthest by {off.max() * side:.1f} m",
-            "set grid.anchor, grid.crs and grid.tile_size to those of the file",
+            f"tile_id of whole numbers such as 0001 in {source}",
+            f"{len(wrong)} of {len(texts)} others: {_some([repr(text) for text in wrong])}" if texts else "no cells",
+            "write the column as text or integer, not as decimals",
         )
-    return _cells(table["tile_id"].tolist(), cols, rows, grid)
+    names = [int(text) for text in texts]
+    if twice := sorted({name for name, count in Counter(names).items() if count > 1}):
+        raise UserError(
+            f"each tile_id once in {source}", f"several cells of the number {_some(twice)}", "give each cell a number of its own"
+        )
+    return names
+
+
+def _require_cells(shapes: NDArray[Any], names: Sequence[int], grid: Grid) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return columns and rows (counted from the anchor, nearly whole) of squares that are cells of the lattice.
+
+    Raises:
+        UserError: other shapes or sizes, or squares beside the lattice; names them.
+    """
+    import shapely
+
+    side = grid.resolution * grid.tile_size
+    bounds = shapely.bounds(shapes)
+    width, height, area = bounds[:, 2] - bounds[:, 0], bounds[:, 3] - bounds[:, 1], shapely.area(shapes)
+    odd = np.maximum.reduce([abs(width / side - 1), abs(height / side - 1), abs(area / side**2 - 1) / 4])
+    cols, rows = (bounds[:, 0] - grid.anchor.x) / side, (grid.anchor.y - bounds[:, 3]) / side
+    off = np.maximum(abs(cols - cols.round()), abs(rows - rows.round()))
+    do = "set grid.anchor, grid.crs and grid.tile_size to those of the file"
+    bad = np.flatnonzero(~(odd <= TOLERANCE)).tolist()  # also cells without geometry, whose bounds are not a number
+    if bad:
+        first = bad[0]
+        size = f"{width[first]:.1f} × {height[first]:.1f} m, {area[first]:.0f} m²" if np.isfinite(width[first]) else "no geometry"
+        found = f"{len(bad)} of {len(names)} cells are none: {_some([names[index] for index in bad])} (the first: {size})"
+        raise UserError(f"squares of {side:g} m in {grid.crs}", found, do)
+    bad = np.flatnonzero(off > TOLERANCE).tolist()
+    if bad:
+        far = f"{len(bad)} of {len(names)} cells off it, the farthest by {off.max() * side:.1f} m"
+        lattice = f"the lattice through ({grid.anchor.x:.10g}, {grid.anchor.y:.10g}) in {grid.crs}"
+        raise UserError(f"cells of {side:g} m on {lattice}", f"{far}: {_some([names[index] for index in bad])}", do)
+    return cols, rows
+
+
+def _some(values: Sequence[Any]) -> str:
+    """List the first values."""
+    return ", ".join(map(str, values[:LISTED])) + (f" and {len(values) - LISTED} more" if len(values) > LISTED else "")
 
 
 def read_released(grid: Grid) -> tuple[gpd.GeoDataFrame, Grid]:
@@ -89,11 +153,12 @@ def _check_form(images: Sequence[Header], grid: Grid) -> None:
         raise UserError(
             f"images IMG_<country>_<id>_<year>.tif below {grid.folder}", "none", "set grid.folder to the released dataset's folder"
         )
-    if other := next((image for image in images if not image.tile_id.isdigit()), None):
+    if other := next((image for image in images if not TILE_ID.fullmatch(image.tile_id)), None):
         raise UserError("images whose ids are numbers, as in IMG_GH_0001_2016.tif", f"{other.path}", "set grid.folder to released images")
-    form = (grid.crs, grid.tile_size, grid.tile_size, (grid.resolution, grid.resolution))
+    form = (grid.tile_size, grid.tile_size, (grid.resolution, grid.resolution))
+    same_crs = {name: name == grid.crs or horizontal(name).equals(horizontal(grid.crs)) for name in {image.crs for image in images}}
     for image in images:
-        if (image.crs, image.width, image.height, image.resolution) != form:
+        if not same_crs[image.crs] or (image.width, image.height, image.resolution) != form:
             raise UserError(
                 f"images of {grid.tile_size}×{grid.tile_size} px of {grid.resolution:g} m in {grid.crs}",
                 f"{image.width}×{image.height} px of {image.resolution[0]:g}×{image.resolution[1]:g} m in {image.crs}: {image.path}",

@@ -13,7 +13,8 @@ from affine import Affine
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-from smallmines.core.files import read_json
+from smallmines.core.errors import UserError
+from smallmines.core.files import read_json, remedy
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -81,8 +82,16 @@ class Lattice:
 
 
 def read_lattice(path: str | Path) -> Lattice:
-    """Read `grid/grid.json`."""
-    return lattice_of(read_json(path))
+    """Read `grid/grid.json`.
+
+    Raises:
+        UserError: the file is missing, broken, or describes no lattice.
+    """
+    content = read_json(path)
+    try:
+        return lattice_of(content)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UserError(f"the lattice of a run in {path}", f"{type(error).__name__}: {error}", remedy(path)) from error
 
 
 def lattice_of(content: Mapping[str, Any]) -> Lattice:

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smallmines.core.errors import UserError
-from smallmines.labels.event_files import LABELS, Event
+from smallmines.core.files import flat
+from smallmines.labels.event_files import LABELS, Event, standing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,10 +56,12 @@ def read_design(path: str | Path) -> pd.DataFrame:
     import pandas as pd
 
     try:
+        if not Path(path).is_file():  # a pipe would be waited for
+            raise OSError("no file")
         table = pd.read_csv(path, dtype={"key": np.uint64, "tile_id": str})
         missing = sorted(set(COLUMNS) - set(table.columns))
     except (OSError, ValueError) as error:
-        table, missing = pd.DataFrame(), [str(error)]
+        table, missing = pd.DataFrame(), [flat(error)]
     if missing:
         raise UserError(f"the design of an accuracy sample in {path}", f"without {', '.join(missing)}", "restore the file")
     return table[COLUMNS]
@@ -136,21 +139,21 @@ def interpreted(design: pd.DataFrame, events: Sequence[Event]) -> pd.DataFrame:
 
     Args:
         design: key and further columns of each pixel.
-        events: of each person the latest about a pixel counts.
+        events: of each person the latest about a pixel counts, unless it is withdrawn.
 
     Returns:
         `design` with reference: 1 mining, 0 not, -1 unsure or labelled differently by two people, -2 not interpreted; and who.
     """
     import pandas as pd
 
-    ordered = sorted(set(events), key=lambda event: event.order)
+    counting = standing(events)
     latest = pd.DataFrame(
         {
-            "key": np.array([event.key for event in ordered], np.uint64),
-            "person": [event.annotator for event in ordered],
-            "label": np.array([LABELS[event.label] for event in ordered], np.int64),
+            "key": np.array([event.key for event in counting], np.uint64),
+            "person": [event.annotator for event in counting],
+            "label": np.array([LABELS[event.label] for event in counting], np.int64),
         }
-    ).drop_duplicates(["key", "person"], keep="last")
+    )
     # a person who is unsure does not contradict one who is sure
     sure = latest[latest["label"] >= 0].groupby("key")["label"].agg(["min", "max"])
     who = latest.groupby("key")["person"].agg(lambda people: "|".join(sorted(people)))

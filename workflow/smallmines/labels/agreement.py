@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smallmines.core.errors import UserError
-from smallmines.labels.event_files import LABELS, Event
+from smallmines.core.files import flat
+from smallmines.labels.event_files import LABELS, WITHDRAWN, Event
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,10 +58,12 @@ def read_overlap(path: str | Path) -> pd.DataFrame:
     import pandas as pd
 
     try:
+        if not Path(path).is_file():  # a pipe would be waited for
+            raise OSError("no file")
         table = pd.read_csv(path, dtype={"key": np.uint64, "tile_id": str})
         missing = sorted({"key", "tile_id", "stratum", "inclusion", "area"} - set(table.columns))
     except (OSError, ValueError) as error:
-        table, missing = pd.DataFrame(), [str(error)]
+        table, missing = pd.DataFrame(), [flat(error)]
     if missing:
         raise UserError(f"the overlap of a year and block in {path}", f"without {', '.join(missing)}", "restore the file")
     return table
@@ -70,7 +73,7 @@ def agreements(events: Sequence[Event], overlap: pd.DataFrame, seed: int) -> lis
     """Measure the agreement of each two people.
 
     Args:
-        events: only blind ones count, of each person the latest about a segment.
+        events: only blind ones count, of each person the latest about a segment, unless it is withdrawn.
         overlap: key, tile_id, area, inclusion of the segments of the overlap (see `read_overlap`).
     """
     import itertools
@@ -82,9 +85,10 @@ def agreements(events: Sequence[Event], overlap: pd.DataFrame, seed: int) -> lis
         {
             "key": np.array([event.key for event in blind], np.uint64),
             "who": [event.annotator for event in blind],
-            "label": [LABELS[event.label] for event in blind],
+            "label": [event.label for event in blind],
         }
     ).drop_duplicates(["key", "who"], keep="last")
+    labels = labels[labels["label"] != WITHDRAWN].assign(label=lambda table: table["label"].map(LABELS))
     segments = overlap.drop_duplicates("key")[["key", "tile_id", "area", "inclusion"]]
     table = labels.pivot_table(index="key", columns="who", values="label").reset_index().merge(segments, on="key")
     results = []

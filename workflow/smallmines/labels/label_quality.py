@@ -50,6 +50,8 @@ def write_quality(files: Mapping[tuple[str, str], PeopleFiles], seed: int, targe
     document, points = quality(files, seed)
     for year, values in document["years"].items():
         logger.info("%s: people decided on %.1f %% of the area", year, 100 * values["validated_share"])
+        if doubtful := values.get("doubtful_evidence"):
+            logger.warning("%s: the evidence of %d decisions is later than the decision, or from before 1972", year, doubtful)
         if values["accuracy"] is None and (points["year"] == year).any():
             logger.warning("%s: no accuracy: %s", year, values["accuracy_lacks"])
     with written(points_out) as beside:
@@ -65,9 +67,9 @@ def quality(files: Mapping[tuple[str, str], PeopleFiles], seed: int) -> tuple[di
         seed: of the bootstrap of kappa.
 
     Returns:
-        `years`, by year: `provenance` (segments and share of the labelled area of each), `validated_share`, `open_share`, `agreement`
-        (each two people; of the year and by block, see `agreement`) and `accuracy` (see `accuracy`; null where too few points are
-        interpreted, then `accuracy_lacks` says what is missing). And the table with columns `POINTS`.
+        `years`, by year: `provenance` (segments and share of the labelled area of each), `validated_share`, `open_share`, `looks`,
+        `agreement` (each two people; of the year and by block, see `agreement`) and `accuracy` (see `accuracy`; null where too few
+        points are interpreted, then `accuracy_lacks` says what is missing). And the table with columns `POINTS`.
     """
     years: dict[str, Any] = {}
     points = []
@@ -77,6 +79,7 @@ def quality(files: Mapping[tuple[str, str], PeopleFiles], seed: int) -> tuple[di
         sample = pd.concat([_references(paths, int(year), block) for block, paths in blocks.items()], ignore_index=True)
         years[year] = {
             **shares_by_provenance([_labels(paths) for paths in blocks.values()]),
+            **looks([event for events, _ in read.values() for event in events]),
             "agreement": {
                 "year": _pairs([event for events, _ in read.values() for event in events], [table for _, table in read.values()], seed),
                 "blocks": {block: _pairs(events, [table], seed) for block, (events, table) in read.items()},
@@ -128,6 +131,19 @@ def shares_by_provenance(blocks: Sequence[pd.DataFrame]) -> dict[str, Any]:
         "validated_share": round(float(table.loc[table["provenance"].isin(tables.VALIDATED), "area"].sum()) / total, 6),
         "open_share": round(float(table.loc[table["label"] < 0, "area"].sum()) / total, 6),
     }
+
+
+def looks(events: Sequence[event_files.Event]) -> dict[str, Any]:
+    """Count the decisions that stand.
+
+    Returns:
+        `looks`: by how they were made: single, bulk, task (see `event_files.LOOKS`), or unknown (version 1); and, only where there are
+        any, `doubtful_evidence`: number whose evidence has a doubtful day, see `Event.doubt`.
+    """
+    counting = event_files.standing(events)
+    names = [event.look or "unknown" for event in counting]
+    doubtful = sum(bool(event.doubt) for event in counting)
+    return {"looks": {name: names.count(name) for name in sorted(set(names))}, **({"doubtful_evidence": doubtful} if doubtful else {})}
 
 
 def missed_gates(document: Mapping[str, Any], gates: Mapping[str, float | None]) -> list[str]:

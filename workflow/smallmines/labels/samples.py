@@ -16,7 +16,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from smallmines.core.crs import DEGREES, reproject_shapes
 from smallmines.core.errors import UserError
+from smallmines.core.files import flat
+from smallmines.labels.event_files import ANNOTATOR
+from smallmines.labels.sample_files import TEXTS, how_to_restore, read_raw, rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,16 +29,11 @@ if TYPE_CHECKING:
 SUFFIXES = (".gpkg", ".geojson", ".csv")
 """Suffixes of a sample file."""
 
-LAYER = "samples"
-"""Layer that is read where a file has several."""
-
 LABELS = {"mining": 1, "not_mining": 0}
 """Values of the attribute `label`, and the number of each in tables."""
 
 NEGATIVE_TYPES = ("settlement", "vegetation", "clear water", "bare land", "forest")
 """Types of land that the non-mining samples should cover (SmallMinesDS, doi 10.1109/LGRS.2025.3566356)."""
-
-TEXTS = ("label", "subclass", "annotator")
 
 
 class Samples(NamedTuple):
@@ -86,23 +85,26 @@ def read_samples(path: str | Path, crs: str) -> Samples:
         crs: the grid's CRS; also that of CSV columns x, y where no column crs says otherwise.
 
     Raises:
-        UserError: unreadable file, no attribute `label`, other labels (naming their rows), no CRS, other geometries.
+        UserError: unreadable file, no attribute `label`, no CRS; naming rows: other labels, annotators that are no codes, other
+            geometries, coordinates or CRS that are none, one place with both labels.
     """
     import pandas as pd
     import shapely
 
     try:
-        raw = _raw(Path(path), crs)
+        raw = read_raw(Path(path), crs)
     except UserError:
         raise
     except Exception as error:  # whatever a driver raises on a file it cannot read
-        raise UserError(f"a readable sample file at {path}", f"{type(error).__name__}: {error}", "restore or correct the file") from None
+        found = f"{type(error).__name__}: {flat(error)[:300]}"
+        raise UserError(f"a readable sample file at {path}", found, how_to_restore(Path(path))) from None
     table = pd.DataFrame(raw.texts)
     table.insert(0, "number", np.arange(1, len(table) + 1))
     filled = (table["label"] != "").to_numpy()
     table, geometry = table[filled], raw.geometry[filled]
     _require_labels_and_shapes(table, geometry, path)
-    projected = _projected(geometry, raw.crs[filled], crs, path)
+    projected = _projected(geometry, raw.crs[filled], crs, table["number"].to_numpy(), path)
+    _require_no_contradiction(table, projected, path)
     polygons = np.isin(shapely.get_type_id(geometry), [3, 6])
     projected[polygons] = shapely.make_valid(projected[polygons])
     points, owner = shapely.get_parts(projected[~polygons], return_index=True)  # a multi-point becomes points
@@ -113,96 +115,65 @@ def read_samples(path: str | Path, crs: str) -> Samples:
 
 
 def _require_labels_and_shapes(table: pd.DataFrame, geometry: NDArray[Any], path: str | Path) -> None:
-    """Refuse other labels than `LABELS`, and features that are neither points nor polygons or are empty."""
+    """Refuse other labels than `LABELS`, names of annotators that are no codes, and features that are no points or polygons."""
     import shapely
 
     wrong = table[~table["label"].isin(list(LABELS))]
     if len(wrong):
-        rows = "; ".join(f"row {row.number}: {row.label!r}" for row in wrong.head(10).itertuples())
+        listed = "; ".join(f"row {row.number}: {str(row.label)[:40]!r}" for row in wrong.head(10).itertuples())
         more = f" and {len(wrong) - 10} more" if len(wrong) > 10 else ""
-        raise UserError(f"labels {' or '.join(LABELS)} in {path}", rows + more, "correct these rows")
+        raise UserError(f"labels {' or '.join(LABELS)} in {path}", listed + more, "correct these rows")
+    named = table[(table["annotator"] != "") & ~table["annotator"].str.fullmatch(ANNOTATOR.pattern)]
+    if len(named):
+        raise UserError(
+            f"codes of annotators (at most 40 letters, digits and _ . -) in {path}",
+            f"{rows(named['number'].tolist())}: {str(named['annotator'].iloc[0])[:40]!r}",
+            "replace names and addresses by codes, e.g. A01; only codes are published",
+        )
+    numbers = table["number"].to_numpy()
     bad = shapely.is_empty(geometry) | ~np.isin(shapely.get_type_id(geometry), [0, 3, 4, 6])
     if bad.any():
-        first = table["number"].to_numpy()[bad][0]
-        raise UserError(f"points or polygons in {path}", f"{bad.sum()} other or empty features (row {first} first)", "correct these rows")
+        kinds = sorted({str(getattr(shape, "geom_type", None) or "none") for shape in geometry[bad]})
+        found = f"{rows(numbers[bad].tolist())}: empty, or another shape ({', '.join(kinds)})"
+        raise UserError(f"points or polygons in {path}", found, "correct these rows")
+    lost = ~np.isfinite(shapely.bounds(geometry)).all(axis=-1)
+    if lost.any():
+        raise UserError(f"coordinates in {path}", f"{rows(numbers[lost].tolist())}: coordinates that are no numbers", "correct these rows")
 
 
-def _projected(geometry: NDArray[Any], systems: NDArray[Any], crs: str, path: str | Path) -> NDArray[Any]:
+def _projected(geometry: NDArray[Any], systems: NDArray[Any], crs: str, numbers: NDArray[Any], path: str | Path) -> NDArray[Any]:
     """Reproject geometries, each from its own CRS, to `crs`."""
-    import geopandas as gpd
-    import shapely
-
     projected = geometry.copy()
     for system in sorted(set(systems)):
         if not system:
             raise UserError(f"a CRS in {path}", "none", "save the file with its CRS")
         in_system = systems == system
-        projected[in_system] = gpd.GeoSeries(geometry[in_system], crs=system).to_crs(crs).to_numpy()
-    if not np.isfinite(shapely.bounds(projected)).all():
-        raise UserError(
-            f"coordinates in {path} that lie in {crs}", "some that cannot be expressed in it", "check the coordinates and their CRS"
-        )
+        try:
+            projected[in_system] = reproject_shapes(geometry[in_system], system, crs, file=path)
+        except UserError as error:
+            raise UserError(error.expected, f"{error.found} ({rows(numbers[in_system].tolist())})", error.do) from None
     return projected
 
 
-class _Raw(NamedTuple):
-    geometry: NDArray[Any]
-    crs: NDArray[Any]
-    texts: dict[str, NDArray[Any]]
-
-
-def _raw(path: Path, crs: str) -> _Raw:
-    """Read geometries as stored, the CRS of each ("" where none) and the texts; without pandas for vector files, which is fast."""
-    import shapely
-
-    if path.suffix.lower() == ".csv":
-        return _raw_csv(path, crs)
-    import pyogrio
-    import pyogrio.raw
-
-    layers = [name for name, kind in pyogrio.list_layers(path) if kind is not None]
-    if LAYER not in layers and len(layers) != 1:
-        raise UserError(f"one layer, or a layer `{LAYER}`, in {path}", f"layers {', '.join(layers) or 'none'}", f"name the layer `{LAYER}`")
-    layer = LAYER if LAYER in layers else layers[0]
-    fields = list(pyogrio.read_info(path, layer=layer)["fields"])
-    if "label" not in fields:
-        raise UserError(f"an attribute `label` in {path}", f"attributes {', '.join(fields) or 'none'}", "add it: mining or not_mining")
-    meta, _, wkb, columns = pyogrio.raw.read(path, layer=layer, columns=[name for name in TEXTS if name in fields], force_2d=True)
-    texts = dict(zip(meta["fields"], columns, strict=True))
-    empty = np.full(len(wkb), "", object)
-    return _Raw(
-        shapely.from_wkb(wkb),
-        np.full(len(wkb), meta["crs"] or "", object),
-        {name: _stripped(texts[name]) if name in texts else empty for name in TEXTS},
-    )
-
-
-def _raw_csv(path: Path, crs: str) -> _Raw:
+def _require_no_contradiction(table: pd.DataFrame, geometry: NDArray[Any], path: str | Path) -> None:
+    """Refuse features of the same shape (to a centimetre) with different labels."""
     import pandas as pd
     import shapely
 
-    table = pd.read_csv(path, dtype=str, keep_default_na=False, skipinitialspace=True)
-    axes = next((pair for pair in (("x", "y"), ("lon", "lat")) if set(pair) <= set(table.columns)), None)
-    if axes is None or "label" not in table:
-        raise UserError(f"columns x, y or lon, lat, and label in {path}", f"columns {', '.join(table.columns)}", "correct the header")
-    numbers = [pd.to_numeric(table[axis], errors="coerce") for axis in axes]
-    bad = np.flatnonzero(~np.isfinite(numbers[0] + numbers[1]))
-    if len(bad):
-        raise UserError(f"numbers in the columns {' and '.join(axes)} of {path}", f"row {bad[0] + 1}: something else", "correct the row")
-    systems = np.full(len(table), "EPSG:4326" if axes[0] == "lon" else crs, object)
-    if axes[0] == "x" and "crs" in table:
-        named = _stripped(table["crs"].to_numpy(object))
-        systems = np.where(named != "", named, systems)
-    empty = np.full(len(table), "", object)
-    return _Raw(
-        np.asarray(shapely.points(*numbers), object),
-        systems,
-        {name: _stripped(table[name].to_numpy(object)) if name in table else empty for name in TEXTS},
-    )
-
-
-def _stripped(values: Iterable[Any]) -> NDArray[Any]:
-    return np.array([str(value).strip() if value is not None and value == value else "" for value in values], object)
+    shapes = shapely.to_wkb(shapely.normalize(shapely.transform(geometry, lambda xy: np.round(xy, 2) + 0.0)))
+    place = pd.factorize(shapes)[0]
+    label = table["label"].map(LABELS).to_numpy()
+    mined, all_of_it = np.bincount(place, label), np.bincount(place)
+    both = (mined > 0) & (mined < all_of_it)
+    if both.any():
+        numbers = table["number"].to_numpy()
+        pairs = [rows(numbers[place == one].tolist()) for one in np.flatnonzero(both)[:5]]
+        more = f" and {int(both.sum()) - 5} places more" if both.sum() > 5 else ""
+        raise UserError(
+            f"one label at each place in {path}",
+            f"mining and not_mining at the same place: {'; '.join(pairs)}{more}",
+            "keep the right one of each, or none",
+        )
 
 
 # --- digests --------------------------------------------------------------------------------------------------------------
@@ -240,7 +211,7 @@ def _samples_digest(path: str, stamp: tuple[int, int], crs: str) -> str:
     import shapely
 
     try:
-        raw = _raw(Path(path), crs)
+        raw = read_raw(Path(path), crs)
         geometry = shapely.normalize(shapely.transform(raw.geometry, lambda xy: np.round(xy, 7) + 0.0))
         single = (shapely.get_num_geometries(geometry) == 1) & (shapely.get_type_id(geometry) >= 4)
         geometry[single] = shapely.get_geometry(geometry[single], 0)  # a GeoPackage may promote to multi
@@ -255,9 +226,11 @@ def _samples_digest(path: str, stamp: tuple[int, int], crs: str) -> str:
 @functools.cache
 def _bytes_digest(path: str, stamp: tuple[int, int]) -> str:
     try:
-        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        if Path(path).is_file():  # a pipe would be waited for
+            return hashlib.sha256(Path(path).read_bytes()).hexdigest()
     except OSError:
-        return f"unreadable {stamp}"
+        pass
+    return f"unreadable {stamp}"
 
 
 # --- joining --------------------------------------------------------------------------------------------------------------
@@ -338,7 +311,7 @@ def _links(samples: Samples, segments: NDArray[np.uint32], own: NDArray[np.bool_
         raise UserError(
             f"samples inside the block's own tiles in {source}",
             f"{int((~inside).sum())} of {len(inside)} outside (row {int(samples.table['number'][~inside].iloc[0])} first)",
-            "move them to the file of their block, or correct their coordinates or CRS",
+            f"move them to the file of their block, or correct their coordinates or CRS{_hint(samples.geometry[~inside], geobox)}",
         )
     covered["share"] = covered.pop("pixels") / np.bincount(segments.ravel())[covered["segment"]]
     hits = pd.DataFrame({"sample": np.flatnonzero(points), "segment": segments[row[points], col[points]].astype(np.int64), "share": 1.0})
@@ -346,6 +319,22 @@ def _links(samples: Samples, segments: NDArray[np.uint32], own: NDArray[np.bool_
     unpaired = pd.DataFrame({"sample": np.setdiff1d(np.arange(len(points)), links["sample"]), "segment": 0, "share": 0.0})
     links = pd.concat([links, unpaired], ignore_index=True)
     return links.join(samples.table.assign(label=samples.table["label"].map(LABELS)), on="sample")
+
+
+def _hint(outside: NDArray[Any], geobox: GeoBox) -> str:
+    """Say what is most likely wrong with shapes outside of a block: degrees taken for metres, or latitude and longitude swapped."""
+    import shapely
+
+    around = shapely.box(*geobox.extent.boundingbox)
+    xy = shapely.get_coordinates(shapely.centroid(outside))
+    if (abs(xy) <= 180).all():
+        return " (these are degrees: name the columns lon and lat)"
+    try:
+        degrees = reproject_shapes(shapely.points(xy), geobox.crs.proj, DEGREES)
+        swapped = reproject_shapes(shapely.transform(degrees, lambda lonlat: lonlat[:, ::-1]), DEGREES, geobox.crs.proj)
+    except UserError:
+        return ""
+    return " (latitude and longitude are swapped)" if shapely.intersects(swapped, around).any() else ""
 
 
 def _pixels(xy: NDArray[np.float64], geobox: GeoBox) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from smallmines.core.errors import UserError
 from smallmines.core.files import written
 from smallmines.core.product import CLASSES
+from smallmines.core.readable import read_parquet
 from smallmines.core.software import FOREST, TABLES, TAG, of_packages
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def read(path: str | Path, name: Name) -> pd.DataFrame:
     import pandera.errors
 
     try:
-        table = pd.DataFrame(schema(name).validate(pd.read_parquet(path)))
+        table = pd.DataFrame(schema(name).validate(read_parquet(path)))
     except (pandera.errors.SchemaError, OSError) as error:
         raise UserError(f"a table of {name} at {path}", str(error).splitlines()[0], "delete the file and run again") from error
     table.attrs.clear()

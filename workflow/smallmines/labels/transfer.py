@@ -1,8 +1,9 @@
 """Transfer people's events to the present segmentation and find the decision in force for each segment.
 
-Each person's latest decision about a segment counts for that segment while it exists. Where the segmentation has changed,
-decisions are painted as pixels, older below newer, and a new segment takes a label when enough of it is covered and enough of
-that has one label. Then the labels of different people are compared: equal labels make a decision, different ones a dispute.
+Each person's latest decision about a segment counts for that segment while it exists; a decision that was withdrawn counts for
+nothing. Where the segmentation has changed, decisions are painted as pixels, older below newer (a withdrawn one wipes its pixels), and
+a new segment takes a label when enough of it is covered and enough of that has one label. Then the labels of different people are
+compared: equal labels make a decision, different ones a dispute.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from smallmines.labels import footprint
-from smallmines.labels.event_files import LABELS, RANKS, Event
+from smallmines.labels.event_files import LABELS, RANKS, WITHDRAWN, Event
 from smallmines.settings.transfer import Transfer
 
 if TYPE_CHECKING:
@@ -24,9 +25,13 @@ if TYPE_CHECKING:
 
 Segments = NDArray[np.uint32]
 
-FATES = ("kept", "superseded", "moved", "review", "lost")
+FATES = ("kept", "superseded", "moved", "review", "lost", "withdrawn")
 """Fates of an event. kept: its segment still exists. superseded: the same person decided later about the segment. moved: new segments
-took its label. review: it lies on segments that took no label. lost: no segment lies where it was, or it has no footprint."""
+took its label. review: it lies on segments that took no label. lost: no segment lies where it was, or it has no footprint.
+withdrawn: it takes an earlier decision back and gives no label."""
+
+NO_DECISION = -2
+"""Number of the label `withdrawn`."""
 
 
 @dataclass(frozen=True)
@@ -60,14 +65,15 @@ def decisions_in_force(
     events = sorted(set(events), key=lambda event: event.order)
     table = pd.DataFrame(
         {
-            "layer": [event.annotator if RANKS[event.provenance] == 1 else event.provenance for event in events],
+            "layer": [event.layer for event in events],
+            "person": [event.annotator for event in events],
             "rank": np.array([RANKS[event.provenance] for event in events], np.int64),
             "key": np.array([event.key for event in events], np.uint64),
-            "label": np.array([LABELS[event.label] for event in events], np.int8),
+            "label": np.array([LABELS.get(event.label, NO_DECISION) for event in events], np.int8),
         }
     )
     table["event"] = np.arange(len(events))
-    table["last"] = ~table.duplicated(["layer", "key"], keep="last")
+    table["last"] = _last(table)
     table = table.merge(features[["segment", "key"]], on="key", how="left").fillna({"segment": 0}).astype({"segment": np.int64})
     gone = table["last"] & (table["segment"] == 0) & np.array([bool(event.footprint) for event in events], bool)
     segments = read_segments() if gone.any() else None
@@ -84,10 +90,17 @@ def decisions_in_force(
         fates.append(painted.fate)
         unsettled.append(painted.unsettled[~painted.unsettled["segment"].isin(exact["segment"])])
     labelled = pd.concat(opinions, ignore_index=True) if opinions else table.assign(exact=True)
-    decided, disputed = _combine_people(labelled, events)
+    decided, disputed = _combine_people(labelled[labelled["label"] != NO_DECISION], events)
     review = pd.concat([disputed, *unsettled], ignore_index=True).sort_values(["segment", "why"])
     review = review[~review["segment"].isin(decided.loc[decided["label"] >= 0, "segment"])].drop_duplicates(ignore_index=True)
     return Settled(decided, _lineage(table, events, fates), review)
+
+
+def _last(table: pd.DataFrame) -> NDArray[np.bool_]:
+    """Return which events count: of each person's latest about a segment the last of the layer; a withdrawal where no decision is left."""
+    own = table[~table.duplicated(["layer", "person", "key"], keep="last")]
+    ordered = own.assign(back=own["label"] == NO_DECISION).sort_values("back", ascending=False, kind="stable")  # withdrawals first
+    return np.asarray(table.index.isin(ordered.drop_duplicates(["layer", "key"], keep="last").index), bool)
 
 
 @dataclass(frozen=True)
@@ -112,8 +125,9 @@ def _labels_of_one_person(
     np.maximum.at(top, pixel, place.astype(np.int32))  # the latest is on top
     painted = np.flatnonzero(top >= 0)
     place, segment = top[painted].astype(np.int64), segments.ravel()[painted].astype(np.int64)
-    place, segment = place[segment > 0], segment[segment > 0]
     label = layer["label"].to_numpy(np.int64)[place]
+    counting = (segment > 0) & (label != NO_DECISION)
+    place, segment, label = place[counting], segment[counting], label[counting]
     pair, first, inverse, pixels = np.unique(segment * 4 + label + 1, return_index=True, return_inverse=True, return_counts=True)
     latest = np.full(len(pair), -1, np.int64)
     np.maximum.at(latest, inverse, place)
@@ -194,4 +208,7 @@ def _lineage(table: pd.DataFrame, events: Sequence[Event], fates: Sequence[pd.Da
     for layer in fates:
         for column in ("fate", "segments", "share"):
             fate.loc[layer["event"].to_numpy(), column] = layer[column].to_numpy()
+    back = ((table["label"] == NO_DECISION) & ~table.duplicated(["layer", "person", "key"], keep="last")).to_numpy()
+    for column, value in (("fate", WITHDRAWN), ("segments", 0), ("share", 0.0)):
+        fate[column] = fate[column].where(~back, value)
     return fate

@@ -8,6 +8,7 @@ from itertools import product
 from pathlib import Path
 from typing import Protocol
 
+from smallmines.core.errors import UserError
 from smallmines.core.files import only_file
 from smallmines.core.layout import UserFolder
 from smallmines.labels.samples import SUFFIXES, events_digest, samples_digest
@@ -65,6 +66,22 @@ class UserFiles:
             files["design"] += [design] if design.exists() else []
             files["references"] += folder.references(year, block).glob("*.jsonl")
         return {kind: sorted(map(str, paths)) for kind, paths in files.items()}
+
+    def require_files(self, years: Iterable[str], blocks: Iterable[str]) -> None:
+        """Refuse what is no file in the place of people's files: planning would wait for a pipe, and pass over a link that leads nowhere.
+
+        Raises:
+            UserError: naming them.
+        """
+        paths = [path for kind in self.quality_inputs(years, blocks).values() for path in kind]
+        samples = UserFolder(Path(self.folder))
+        for year, block in product(years, blocks):
+            sample = samples.samples(year, block)
+            paths += only_file(sample.parent, block, SUFFIXES)
+        if strange := [path for path in paths if not Path(path).is_file()]:
+            more = f" and {len(strange) - 5} more" if len(strange) > 5 else ""
+            do = "restore them, or move them away"
+            raise UserError("people's files", f"something that is no file, or a link to none: {', '.join(strange[:5])}{more}", do)
 
     def samples_digest(self, wildcards: YearAndBlock) -> str:
         """Digest the content of the samples; the same after a touch or when the same content is written in another way."""

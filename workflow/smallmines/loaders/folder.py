@@ -13,28 +13,31 @@ import numpy as np
 import pandas as pd
 import rasterio
 from numpy.typing import NDArray
+from rasterio.errors import RasterioError
 
 from smallmines.core.errors import UserError
-from smallmines.core.product import IMAGE, IMAGE_NODATA, MASK, PATCH_BANDS, PATCH_NAME, SPLITS, PatchFormat, parse_patch_name
+from smallmines.core.product import IMAGE, IMAGE_NODATA, MASK, PATCH_BANDS, SPLITS, PatchFormat, parse_patch_name
+from smallmines.dataset.split_files import altered_id, read_released_rows, read_split_rows
 
 
 def read_splits(root: str | Path) -> pd.DataFrame:
     """Read the split of every tile and year: tile_id (text), year (int), split, by year and tile.
 
     Raises:
-        UserError: no table of splits in the folder, or a tile and year twice.
+        UserError: no table of splits in the folder, or one that cannot be read or names a tile and year twice.
     """
     root = Path(root)
     own, released = root / "splits.csv", sorted(root.rglob("train_test_splits_*.csv"))
     if own.is_file():
-        table = pd.read_csv(own, dtype={"tile_id": str, "year": int, "split": str})[["tile_id", "year", "split"]]
+        table = read_split_rows(own, remedy="restore the file as it was published")
     elif released:
-        rows = pd.concat([pd.read_csv(path) for path in released], ignore_index=True)
-        table = rows["patch_name"].str.extract(PATCH_NAME)[["tile_id", "year"]].astype({"year": int}).assign(split=rows["split"])
+        table = pd.concat([read_released_rows(path) for path in released], ignore_index=True)
     else:
         raise UserError(f"splits.csv (or train_test_splits_<year>.csv) in {root}", "neither", "name the folder of a published dataset")
-    if table.duplicated(["tile_id", "year"]).any():
-        raise UserError(f"each tile and year once in the splits of {root}", "some twice", "correct the table")
+    if (twice := table[table.duplicated(["tile_id", "year"])]).size:
+        first = twice.iloc[0]
+        found = f"{len(twice)} twice, e.g. tile {first['tile_id']} of {first['year']}"
+        raise UserError(f"each tile and year once in the splits of {root}", found, "correct the table")
     return table.sort_values(["year", "tile_id"], ignore_index=True)
 
 
@@ -64,13 +67,15 @@ def read_pairs(root: str | Path, split: str | None = None, years: Sequence[int] 
     if table.empty:
         raise UserError(f"patches of split {split} in {root}", "none", "choose another split, or make splits with smallmines splits make")
     for column, form in (("image", IMAGE), ("mask", MASK)):
-        table = table.merge(_files(Path(root), form, column), on=["tile_id", "year"], how="left")
+        files = _files(Path(root), form, column)
+        table = table.merge(files, on=["tile_id", "year"], how="left")
         if (missing := table[table[column].isna()]).size:
             first = missing.iloc[0]
-            found = f"{len(missing)} missing, e.g. tile {first['tile_id']} of {first['year']}"
-            raise UserError(
-                f"the {column} of every tile and year of the splits in {root}", found, "restore the files, or make the folder again"
-            )
+            found, remedy = f"{len(missing)} missing, e.g. tile {first['tile_id']} of {first['year']}", "restore the files"
+            if altered := altered_id(missing["tile_id"], files["tile_id"]):
+                found += f"; {altered[0]} looks like {altered[1]}: a spreadsheet took the ids for numbers"
+                remedy = "restore the table of splits as it was published"
+            raise UserError(f"the {column} of every tile and year of the splits in {root}", found, f"{remedy}, or make the folder again")
     return table.reset_index(drop=True)
 
 
@@ -103,13 +108,19 @@ def read_image(path: str | Path, bands: Sequence[str] = PATCH_BANDS) -> NDArray[
     """Read bands of an image by name, (band, row, column) float32; gaps (−9999, NaN) are NaN.
 
     Raises:
-        UserError: the file has not the thirteen bands in their order; without descriptions only their number is checked.
+        UserError: the file cannot be read, or has not the thirteen bands in their order; without descriptions only their number is checked.
     """
-    with rasterio.open(path) as source:
-        named = tuple(source.descriptions)
-        if source.count != len(PATCH_BANDS) or (any(named) and named != PATCH_BANDS):
-            raise UserError(f"bands {', '.join(PATCH_BANDS)} in {path}", f"{source.count}: {named}", "give a patch of the dataset")
-        image: NDArray[np.float32] = source.read([PATCH_BANDS.index(band) + 1 for band in require_bands(bands)], out_dtype="float32")
+    numbers = [PATCH_BANDS.index(band) + 1 for band in require_bands(bands)]
+    try:
+        with rasterio.open(path) as source:
+            named = tuple(source.descriptions)
+            if source.count != len(PATCH_BANDS) or (any(named) and named != PATCH_BANDS):
+                raise UserError(f"bands {', '.join(PATCH_BANDS)} in {path}", f"{source.count}: {named}", "give a patch of the dataset")
+            if any("complex" in dtype for dtype in source.dtypes):
+                raise UserError(f"real numbers in {path}", ", ".join(sorted(set(source.dtypes))), "give a patch of the dataset")
+            image: NDArray[np.float32] = source.read(numbers, out_dtype="float32")
+    except RasterioError as error:
+        raise UserError(f"a readable image {path}", " ".join(str(error).split()), "restore the file") from None
     image[image == IMAGE_NODATA] = np.nan
     return image
 

@@ -13,26 +13,21 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from smallmines.config.parse import read_config
 from smallmines.config.sections import Config
+from smallmines.core.crs import DEGREES, transformer
 from smallmines.core.errors import UserError
-from smallmines.grid.aoi import read_aoi
-from smallmines.preflight.area import Area, read_area, user_aoi
-from smallmines.preflight.utm import HALF_ZONE, LATTICE_M, Zone, on_lattice, zone_at, zone_of
-from smallmines.settings.aoi import Aoi
+from smallmines.grid.area import Area, Remark, read_area
+from smallmines.grid.make import check_size, polygon, tiles_of
+from smallmines.grid.projection import anchor_remarks, crs_remarks
+from smallmines.preflight.area import user_aoi
+from smallmines.preflight.new_region import countries
+from smallmines.settings.grid import Grid
 from smallmines.settings.parameters import settings_of
 
 if TYPE_CHECKING:
-    from pyproj import CRS
-
     from smallmines.archive.providers import Provider
 
 REFERENCE = "config/config.yaml"
 """The configuration that new ones are often copied from."""
-
-FARTHEST_FROM_MERIDIAN = 6
-"""Degrees from the central meridian of a UTM zone. There, at the equator, 10 m of the grid are 9.95 m on the ground."""
-
-NEAR_EQUATOR = 1
-"""Degrees. An area that comes so near to the equator may use the zone of the other hemisphere."""
 
 ELSEWHERE_KM = 100
 """Distance from the reference's anchor from which an area is another one; the reference's own is 70 km wide at most."""
@@ -69,28 +64,44 @@ def check_before_run(config: Config, rules: Collection[str]) -> None:
 
 
 def check_area(config: Config) -> list[Finding]:
-    """Check area of interest, CRS, anchor and values of another run.
+    """Check area of interest, CRS, anchor, number of tiles and values of another run.
 
-    Before boundaries of geoBoundaries are downloaded, only CRS and anchor are checked.
+    Before boundaries of geoBoundaries are downloaded, only CRS and anchor are checked. Tiles from released images are read by the rule
+    `grid` alone, since there are thousands of files.
     """
     user_folder = f"resources/user/{config.run}"
-    files = user_aoi(config)
-    if config.aoi.source == "geoboundaries":
-        downloaded = boundaries_file(config)
-        if not downloaded.is_file():
-            return [*check_crs(config.grid.crs, None), *check_anchor(config)]
-        files = [str(downloaded)]
+    grid = settings_of(config.grid, Grid)
     try:
+        files = user_aoi(config)
+        if config.aoi.source == "geoboundaries":
+            downloaded = boundaries_file(config)
+            if not downloaded.is_file():
+                crs_remarks(grid.crs, None)
+                return [_as_warning(remark) for remark in _own_anchor(grid, None)]
+            files = [str(downloaded)]
         area = read_area(files, config.aoi.path, user_folder)
     except UserError as error:
         return [_as_finding(error)]
-    findings = [*check_crs(config.grid.crs, area), *check_anchor(config), *check_left_overs(config, area)]
+    findings = [
+        *map(_as_warning, area.remarks),
+        *_check_country(config.country),
+        *check_crs(grid.crs, area),
+        *check_left_overs(config, area),
+    ]
     if all(finding.severity != "error" for finding in findings):
         try:
-            read_aoi(files, settings_of(config.aoi, Aoi), config.grid.crs, user_folder)
+            findings += map(_as_warning, _own_anchor(grid, polygon(area.table, grid.crs).bounds))
+            check_size(area, grid.crs, config.aoi.expected_area_km2)
+            if grid.source != "released_folder":
+                tiles_of(area, grid)
         except UserError as error:
             findings.append(_as_finding(error))
     return findings
+
+
+def _own_anchor(grid: Grid, bounds: tuple[float, float, float, float] | None) -> list[Remark]:
+    """Check the configured anchor; released images bring one of their own."""
+    return [] if grid.source == "released_folder" else list(anchor_remarks(grid.anchor, bounds))
 
 
 def boundaries_file(config: Config) -> Path:
@@ -102,75 +113,22 @@ def _as_finding(error: UserError) -> Finding:
     return Finding("error", error.expected, error.found, error.do)
 
 
-def check_crs(code: str, area: Area | None) -> Iterator[Finding]:
-    """Check that a CRS is projected, in metres, and the UTM zone of an area or another CRS made for it."""
-    from pyproj import CRS
-    from pyproj.exceptions import CRSError
+def _check_country(code: str) -> Iterator[Finding]:
+    """Check that a country's code exists; it is in the names of all files."""
+    if code not in countries():
+        yield Finding("warning", "an ISO 3166-1 alpha-2 code in country", code, "correct it before anything is published")
 
-    right = zone_at(*area.centre) if area else None
-    do = f"set grid.crs: {right.epsg}, the UTM zone {right} of the area" if right else "set grid.crs to the UTM zone of the area"
+
+def _as_warning(remark: Remark) -> Finding:
+    return Finding("warning", *remark)
+
+
+def check_crs(code: str, area: Area | None) -> list[Finding]:
+    """Check the CRS of the grid, see `crs_remarks`."""
     try:
-        crs = CRS.from_user_input(code)
-    except CRSError:
-        yield Finding("error", "a CRS in grid.crs, e.g. EPSG:32630", code, do)
-        return
-    if not crs.is_projected or any(axis.unit_conversion_factor != 1 for axis in crs.axis_info):
-        yield Finding("error", "a projected CRS with axes in metres in grid.crs", f"{code}, {crs.name}", do)
-    elif area and right and (zone := zone_of(crs)):
-        yield from _check_zone(zone, right, area)
-    elif area:
-        yield _other_crs(crs, area, code, do)
-
-
-def _other_crs(crs: CRS, area: Area, code: str, do: str) -> Finding:
-    longitude, latitude = area.centre
-    use = crs.area_of_use
-    if use and not (use.west <= longitude <= use.east and use.south <= latitude <= use.north):
-        return Finding("error", f"an area within {use.name}, for which grid.crs {code} is made", f"an area around {_place(area)}", do)
-    return Finding(
-        "warning",
-        "a UTM zone on WGS 84 in grid.crs, whose pixels are those of Sentinel-2",
-        f"{code}, {crs.name}: all pixels are resampled",
-        f"{do}, unless you need {code}",
-    )
-
-
-def _check_zone(zone: Zone, right: Zone, area: Area) -> Iterator[Finding]:
-    reach = max(abs((longitude - zone.meridian + 180) % 360 - 180) for longitude in (area.west, area.east))
-    across = area.south - NEAR_EQUATOR <= 0 <= area.north + NEAR_EQUATOR
-    found = f"grid.crs {zone.epsg}, zone {zone}; the area lies around {_place(area)}, up to {reach:.1f}° from the zone's central meridian"
-    if zone != right:
-        wrong = reach > FARTHEST_FROM_MERIDIAN or (zone.south != right.south and not across)
-        keep = "" if wrong else "; near a border of zones the other one does as well, with more pixels resampled"
-        yield Finding("error" if wrong else "warning", f"the UTM zone of the area, {right}", found, f"set grid.crs: {right.epsg}{keep}")
-    elif reach > FARTHEST_FROM_MERIDIAN:
-        expected = f"an area within {FARTHEST_FROM_MERIDIAN}° of the central meridian of its UTM zone {zone}"
-        yield Finding("error", expected, found, "divide the area into several runs, one for each UTM zone")
-    elif reach > HALF_ZONE:
-        yield Finding(
-            "warning",
-            f"an area within its UTM zone {zone}",
-            found,
-            "keep it if Sentinel-2 tiles of the neighbouring zone may be resampled, or divide the area at the border of the zones",
-        )
-
-
-def _place(area: Area) -> str:
-    longitude, latitude = area.centre
-    return f"{abs(latitude):.2f}° {'S' if latitude < 0 else 'N'}, {abs(longitude):.2f}° {'W' if longitude < 0 else 'E'}"
-
-
-def check_anchor(config: Config) -> Iterator[Finding]:
-    """Check that tiles lie on the 20 m lattice of Sentinel-2. Released images bring an anchor of their own."""
-    x, y = config.grid.anchor.x, config.grid.anchor.y
-    if config.grid.source != "released_folder" and (x % LATTICE_M or y % LATTICE_M):
-        near_x, near_y = on_lattice(x, y)
-        yield Finding(
-            "warning",
-            f"grid.anchor at multiples of {LATTICE_M} m, so that Sentinel-2 pixels are copied",
-            f"x: {x:g}, y: {y:g}; pixels are resampled",
-            f"set grid.anchor: {{x: {near_x}, y: {near_y}}}",
-        )
+        return [_as_warning(remark) for remark in crs_remarks(code, area)]
+    except UserError as error:
+        return [_as_finding(error)]
 
 
 def check_left_overs(config: Config, area: Area) -> Iterator[Finding]:
@@ -224,10 +182,10 @@ def _values_of_an_area(config: Config) -> dict[str, Any]:
 
 
 def _km_from_anchor(reference: Config, area: Area) -> float:
-    from pyproj import Geod, Transformer
+    from pyproj import Geod
 
     anchor = reference.grid.anchor
-    to_degrees = Transformer.from_crs(reference.grid.crs, "EPSG:4326", always_xy=True)
+    to_degrees = transformer(reference.grid.crs, DEGREES)
     return float(Geod(ellps="WGS84").inv(*to_degrees.transform(anchor.x, anchor.y), *area.centre)[2]) / 1000
 
 

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import math
 import re
 import shlex
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from string import Template
 
 import yaml
 
 from smallmines.config.parse import parse_config
+from smallmines.config.yaml_file import plain
 from smallmines.core.errors import UserError
 from smallmines.core.files import written
-from smallmines.preflight.area import AOI_SUFFIXES, Area, read_area
-from smallmines.preflight.utm import on_lattice, zone_at
+from smallmines.grid.area import Area, read_area
+from smallmines.grid.make import polygon, tiles_of
+from smallmines.grid.projection import crs_remarks
+from smallmines.grid.utm import on_lattice, zone_at
+from smallmines.preflight.area import AOI_SUFFIXES
+from smallmines.settings.grid import Grid
+from smallmines.settings.parameters import settings_of
 
 TEMPLATE = Path(__file__).with_name("templates") / "region.yaml"
 TILE_KM2 = 1.28**2
@@ -53,13 +61,16 @@ def write_config(region: Region, target: Path) -> Area:
     """Write the configuration of a region and return its area.
 
     Raises:
-        UserError: `target` exists, the area cannot be read, the country is not known, or a value is refused.
+        UserError: `target` exists, the area cannot be read, is too large for one run, the country is not known, or a value is refused.
     """
     if target.exists():
         raise UserError(f"no file {target}", "it exists", "choose another name or another --out; files are never overwritten")
+    parse_config({"run": region.run, "years": {2016: {"start": "2016-01-01", "end": "2016-01-31"}}})  # names the key of a wrong name
     area = read_area([str(region.aoi)] if region.aoi.is_file() else [], str(region.aoi), f"resources/user/{region.run}")
     text = config_text(region, area, target)
-    parse_config(yaml.safe_load(text))
+    grid = settings_of(parse_config(yaml.safe_load(text)).grid, Grid)
+    crs_remarks(grid.crs, area)
+    tiles_of(area, grid)
     with written(target) as beside:
         beside.write_text(text, encoding="utf-8")
     return area
@@ -74,7 +85,7 @@ def config_text(region: Region, area: Area, target: Path) -> str:
         UserError: the country is not known.
     """
     zone = zone_at(*area.centre)
-    west, _, _, north = area.table.to_crs(zone.epsg).total_bounds
+    west, _, _, north = polygon(area.table, zone.epsg).bounds
     x, y = on_lattice(west, north)
     tiles = math.ceil(area.km2 / TILE_KM2)
     month = 7 if zone.south else 1
@@ -83,9 +94,9 @@ def config_text(region: Region, area: Area, target: Path) -> str:
     return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
         title=title,
         quoted_title=json.dumps(title, ensure_ascii=False),
-        path=target,
+        path=plain(str(target)),
         run=json.dumps(region.run, ensure_ascii=False),
-        country=json.dumps(region.country or country_of(area)),
+        country=json.dumps(known_country(region.country) if region.country else country_of(area)),
         km2=f"{area.km2:.1f}",
         aoi_path="" if is_copied(region.aoi) else f"\n  path: {json.dumps(str(region.aoi), ensure_ascii=False)}",
         zone=zone,
@@ -110,7 +121,29 @@ def country_of(area: Area) -> str:
     if len(values) != 1:
         found = f"{', '.join(sorted(values)) or 'none'} among the attributes of the area"
         raise UserError("the country of the area, an ISO 3166-1 alpha-2 code", found, "name it, e.g. --country PE")
-    return values.pop()
+    return known_country(values.pop())
+
+
+def known_country(code: str) -> str:
+    """Return a code of ISO 3166-1 alpha-2.
+
+    Raises:
+        UserError: it is none; names the nearest country where a name was given.
+    """
+    names = countries()
+    if code in names:
+        return code
+    by_name = {name.lower(): other for other, name in names.items()}
+    near = difflib.get_close_matches(code.lower(), by_name, n=1)
+    advice = f"--country {by_name[near[0]]} is {names[by_name[near[0]]]}" if near else "name it, e.g. --country PE"
+    raise UserError("the country of the area, an ISO 3166-1 alpha-2 code", plain(code, 60), advice)
+
+
+def countries() -> dict[str, str]:
+    """Return the names of countries by code: ISO 3166-1, from the time zone database (a package that pandas needs), and XK for Kosovo."""
+    table = (files("tzdata.zoneinfo") / "iso3166.tab").read_text(encoding="utf-8")
+    rows = [line.split("\t") for line in table.splitlines() if line and not line.startswith("#")]
+    return {**dict(rows), "XK": "Kosovo"}
 
 
 def is_copied(aoi: Path) -> bool:
@@ -123,7 +156,7 @@ def copy_commands(region: Region) -> list[str]:
     if not is_copied(region.aoi):
         return []
     folder = f"resources/user/{region.run}"
-    files = [region.aoi]
+    copied = [region.aoi]
     if region.aoi.suffix.lower() == ".shp":
-        files = sorted(path for path in region.aoi.parent.glob(f"{region.aoi.stem}.*") if path.suffix.lower() in SHAPEFILE)
-    return [f"mkdir -p {folder}", *(f"cp {shlex.quote(str(path))} {folder}/aoi{path.suffix.lower()}" for path in files)]
+        copied = sorted(path for path in region.aoi.parent.glob(f"{region.aoi.stem}.*") if path.suffix.lower() in SHAPEFILE)
+    return [f"mkdir -p {folder}", *(f"cp {shlex.quote(str(path))} {folder}/aoi{path.suffix.lower()}" for path in copied)]

@@ -77,6 +77,7 @@ CHECKS: Mapping[str, Mapping[str, str]] = {
     "duplicates": {"same image": "no image twice", "same year twice": "no year twice"},
     "leakage": {
         "no split": "a split is given",
+        "split names": "splits are named as usual",
         "split incomplete": "every pair is in one split",
         "twins": "no tile in train and test",
         "place tells": "place and year alone do not predict the test",
@@ -90,6 +91,7 @@ CHECKS: Mapping[str, Mapping[str, str]] = {
         "checksums": "checksums",
         "not sealed": "no file outside the seal",
         "croissant": "Croissant metadata",
+        "form of a document": "documents in the form of this workflow",
     },
     "privacy": {
         "a signature or key": "no signature or key",
@@ -158,6 +160,8 @@ def passed(doctor: Mapping[str, Any], agreement: bool) -> list[Family]:
         groups.setdefault(SHIFTS[shift["kind"].split()[0]], []).append(shift["assessable"])
     impossible = set() if len(doctor["years"]) > 1 else set(TWO_YEARS)
     impossible |= {("geometry", name) for name in CHECKS["geometry"] if not any(groups.get(name, ()))}
+    noted = {finding["check"] for finding in doctor["findings"] if finding["family"] == "leakage"}
+    impossible |= {("leakage", "place tells")} if noted & {"test too small", "no split"} else set()
     impossible |= set() if agreement else {("labels", "agreement")}
     impossible |= set() if doctor["label_auc"] else {("labels", "labels against image"), ("labels", "patch against image")}
     families = []

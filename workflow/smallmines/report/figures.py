@@ -34,7 +34,7 @@ FIGURES = {
     "splits": (
         "Training, validation and test",
         "Left: tiles by split. Right: how well the five nearest training rows (row, column and year) predict the test. Near 0 (R²) "
-        "and 0.5 (AUC), place and year alone say nothing; high values mean that a split leaks. "
+        "and 0.5 (AUC), place and year alone say nothing; high values mean that a split leaks. With few tiles in the test both are chance. "
         "“In force” is the split of this dataset; the others are what each method would give.",
     ),
     "examples": ("Examples", "The tiles with most mining, each in its year with most: the image (top), and the mask on it (bottom)."),
@@ -144,7 +144,8 @@ def _splits(described: Described) -> str:
     counts = ", ".join(f"{name} {count}" for name, count in described.facts["splits"].items())
     leak = described.facts["leakage"]["r2"]
     r2 = "not defined" if leak is None else f"{leak:.2f}".replace("-", "−")
-    return f"Maps of the tiles by split ({counts} pairs). Place and year alone predict the test's mining share with R² {r2}."
+    judged = f"Train and test are judged as {described.facts['leakage']['judgement']}"
+    return f"Maps of the tiles by split ({counts} pairs). {judged}; place and year alone predict the test's mining share with R² {r2}."
 
 
 def _examples(described: Described) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from smallmines.core.crs import DEGREES, reproject, transformer
 from smallmines.report import canvas
 from smallmines.report.tables import degrees
 
@@ -62,7 +63,7 @@ def location(index: gpd.GeoDataFrame, blocks: gpd.GeoDataFrame, target: str | Pa
     tiles = index.drop_duplicates("tile_id")
     figure = canvas.figure(10.6, 5.0)
     region, near = figure.subplots(1, 2, width_ratios=(1, 1.45))
-    _region(region, tiles.to_crs("EPSG:4326").total_bounds)
+    _region(region, reproject(tiles, DEGREES).total_bounds)
     names = sorted(tiles["block"].unique(), key=int)
     for number, name in enumerate(names):
         tint = [1 - 0.42 * (1 - part) for part in canvas.colour(number)]
@@ -127,10 +128,8 @@ def _step(span: float, ticks: int = 7) -> float:
 
 def _degrees(axes: Axes, crs: str) -> None:
     """Label the axes of a projected map with longitudes along its lower edge and latitudes along its left edge."""
-    from pyproj import Transformer
-
     (west, east), (south, north) = axes.get_xlim(), axes.get_ylim()
-    geographic = Transformer.from_crs(crs, "EPSG:4326", always_xy=True)
+    geographic = transformer(crs, DEGREES)
     lon, lat = geographic.transform([west, east, west], [south, south, north])
     step = max(_step(abs(lon[1] - lon[0])), _step(abs(lat[2] - lat[0])))
     meridians = np.arange(np.ceil(lon[0] / step), np.floor(lon[1] / step) + 1) * step
@@ -214,7 +213,7 @@ def splits_plot(index: gpd.GeoDataFrame, report: Mapping[str, Any], target: str 
         grid = tile_grid(rows, [names.index(name) for name in rows["split"]])
         axes.imshow(grid.values, extent=grid.extent, cmap=colours, vmin=-0.5, vmax=len(names) - 0.5, interpolation="nearest")
         _frame(axes, rows.total_bounds.tolist())
-        axes.set_title(f"{year} ({report['source']})")
+        axes.set_title(f"{year}, {report['source']}")
     present = [name for name in names if (index["split"] == name).any()]
     handles = [Patch(facecolor=SPLIT_COLOURS[name], label=f"{name}: {report['rows'][name]} pairs") for name in present]
     figure.legend(handles=handles, loc="outside lower left", ncols=len(present))
@@ -226,6 +225,8 @@ def splits_plot(index: gpd.GeoDataFrame, report: Mapping[str, Any], target: str 
     ):
         values = np.maximum(np.array([method[key] for method in methods.values()], np.float64), -1)
         right.plot(values, position, marker, color=colour, label=label, clip_on=False)
+    ends = [np.array([method.get(key) for method in methods.values()], np.float64).clip(-1) for key in ("r2_low", "r2_high")]
+    right.hlines(position, *ends, color=canvas.SERIES[0], linewidth=1.5, label="90 % interval of R²")
     right.axvline(0, color="#9aa3ad", linewidth=1)
     right.set_xlim(-1.05, 1.05)
     right.set_yticks(position, list(methods))

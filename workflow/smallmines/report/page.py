@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from smallmines.core.files import read_json, sha256, written
-from smallmines.dataset.documents import cite, interval, licence_address, number
+from smallmines.core.readable import require_readable
+from smallmines.dataset.documents import attributions, cite, interval, licence_address, number, sentence
 from smallmines.labels.tables import PROVENANCES
 from smallmines.report.checks import passed
 from smallmines.report.figures import FIGURES, Described, alternative_text
-from smallmines.report.tables import CLASSES, acquisitions, confusion, forest_ious, split_shares
+from smallmines.report.tables import CLASSES, acquisitions, composite_findings, confusion, forest_ious, left_out, split_shares
 from smallmines.settings.publish import Page
 
 
@@ -28,7 +29,9 @@ class Sources:
         points: accuracy_points.csv.
         manifests: manifests of Sentinel-2 and Sentinel-1.
         metrics: metrics of the forests.
+        composites: statistics of the composites, `composites/<year>/<block>/<sensor>.json`.
         plots: PNG files whose names begin with the keys of `FIGURES`.
+        grid: grid.json, whose remarks on the place are shown.
     """
 
     facts: str | Path
@@ -38,7 +41,9 @@ class Sources:
     points: str | Path
     manifests: Sequence[str | Path]
     metrics: Sequence[str | Path]
+    composites: Sequence[str | Path]
     plots: Sequence[str | Path]
+    grid: str | Path
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,7 @@ def write_page(sources: Sources, about: Page, target: str | Path) -> None:
 
     from smallmines.dataset.index import read_index
 
+    require_readable([sources.sums, sources.points])
     facts: Mapping[str, Any] = read_json(sources.facts)
     doctor: Mapping[str, Any] = read_json(sources.doctor)
     index = read_index(sources.index)
@@ -70,21 +76,24 @@ def write_page(sources: Sources, about: Page, target: str | Path) -> None:
     assessed = [year for year in described.years if facts["years"][year]["accuracy"]]
     loader = jinja2.FileSystemLoader(Path(__file__).with_name("templates"))
     environment = jinja2.Environment(loader=loader, undefined=jinja2.StrictUndefined, autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"num": number, "interval": interval}
+    environment.filters |= {"num": number, "interval": interval, "sentence": sentence}
     text = environment.get_template("page.html.j2").render(
         facts=facts,
         about=about,
         doctor=doctor,
         figures={figure.name: figure for figure in _figures(sources.plots, described)},
         shares=described.shares,
+        left_out=left_out(map(read_json, sources.manifests)),
         acquisitions=acquisitions(map(read_json, sources.manifests), {year: facts["years"][year]["scenes"] for year in described.years}),
+        composite_findings=composite_findings(sources.composites),
         matrices=confusion(pd.read_csv(sources.points, dtype={"year": str}), assessed) if assessed else [],
         classes=list(CLASSES.values()),
         forests=described.ious,
         masks=[facts["years"][year]["accuracy"]["iou"]["value"] for year in assessed],
         families=passed(doctor, agreement),
         provenances=[name for name in PROVENANCES if any(year["provenance"].get(name) for year in facts["years"].values())],
-        attributions=[line.format(years=" and ".join(facts["years"])) for line in about.attributions],
+        attributions=attributions(about, facts["years"]),
+        remarks=read_json(sources.grid).get("remarks", []),
         licence=licence_address(about.license),
         cite=cite(facts, about),
         seal=sha256(sources.sums),

@@ -86,6 +86,46 @@ def _acquisition(year: str, sensor: str, items: Sequence[Mapping[str, Any]]) -> 
     )
 
 
+def composite_findings(statistics: Iterable[str | Path]) -> list[str]:
+    """Findings of the composites, each with its year, in the order of the files.
+
+    Args:
+        statistics: `composites/<year>/<block>/<sensor>.json`; files of earlier versions state no findings.
+    """
+    findings = []
+    for path in map(Path, statistics):
+        year = path.parts[-3]
+        prefix = "" if year == "static" else f"{year}: "
+        findings += [prefix + finding for finding in read_json(path).get("findings", ())]
+    return findings
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A scene that is left out for another reason than its rank.
+
+    Attributes:
+        share: share of the area under its footprint, 0 to 1.
+        reason: why, as in the manifest.
+    """
+
+    year: str
+    sensor: str
+    id: str
+    share: float
+    reason: str
+
+
+def left_out(manifests: Iterable[Mapping[str, Any]]) -> list[LeftOut]:
+    """The dropped scenes of manifests; those of earlier versions state none."""
+    return [
+        LeftOut(str(manifest["query"]["year"]), SENSORS[manifest["sensor"]], item["id"], item["share"], item["reason"])
+        for manifest in manifests
+        if manifest["sensor"] in SENSORS
+        for item in manifest.get("dropped") or ()
+    ]
+
+
 @dataclass(frozen=True)
 class SplitShare:
     """Class share of a split in a year.

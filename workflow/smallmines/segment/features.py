@@ -18,6 +18,7 @@ from smallmines.core.errors import UserError
 from smallmines.core.files import written
 from smallmines.core.log import logger
 from smallmines.core.product import S2_BANDS
+from smallmines.core.readable import read_parquet
 from smallmines.core.software import TABLES, TAG, of_packages
 from smallmines.grid.lattice import Lattice, read_lattice
 
@@ -219,7 +220,7 @@ def read_features(path: str | Path) -> pd.DataFrame:
     import pandera.errors
 
     try:
-        table = pd.DataFrame(features_schema().validate(pd.read_parquet(path)))
+        table = pd.DataFrame(features_schema().validate(read_parquet(path)))
     except (pandera.errors.SchemaError, pandera.errors.SchemaErrors) as error:
         raise UserError(f"a table of segments at {path}", " ".join(str(error).split())[:300], "delete the file and run again") from error
     table.attrs.clear()

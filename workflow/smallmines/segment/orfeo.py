@@ -4,31 +4,35 @@ MeanShiftSmoothing (without mode search, which is not reproducible), LSMSSegment
 (Michel, Youssefi, Grizonnet 2015, doi 10.1109/TGRS.2014.2330857) rather than LargeScaleMeanShift, which takes three
 times the time and five times the memory, or SmallRegionsMerging, which takes ten times the memory.
 
-OTB runs in this process through its Python API `otbApplication` where that can be imported, and as programs `otbcli_*`
-otherwise; both get the same parameters and give the same bytes. It is searched in the folder `OTB_ROOT` (an unpacked binary
-release) where that is set, else on PATH and in the site-packages of Python.
+OTB runs through its Python API `otbApplication` where that can be imported, and as programs `otbcli_*` otherwise; both get the
+same parameters and give the same bytes. It is searched in the folder `OTB_ROOT` (an unpacked binary release) where that is set,
+else on PATH and in the site-packages of Python.
+
+Either way OTB is a process of its own, whose output is watched: on a full disk OTB 8.1 prints GDAL's errors and then never
+returns, at 100 % of a core.
 """
 
 from __future__ import annotations
 
-import ctypes
 import glob
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryFile
-from typing import Any, Literal
+from typing import Literal
 
 from smallmines.core.environment import GDAL_CACHE_MB
 from smallmines.core.errors import UserError
+from smallmines.core.files import WRITE_FAILED
 from smallmines.core.log import logger
+from smallmines.segment.orfeo_python import import_api
 from smallmines.settings.segmentation import Segmentation
 
 FAR = 65535
@@ -109,8 +113,8 @@ def find(backend: Literal["auto", "python", "cli"], threads: int) -> Orfeo:
     problem = ""
     if backend in ("auto", "python"):
         try:
-            api = _import_api()
-            return Orfeo("python", lambda application, parameters: _run_api(api, application, parameters), _version())
+            import_api()
+            return Orfeo("python", _run_api, _version())
         except ImportError as error:
             problem = str(error)
     if backend == "python":
@@ -195,79 +199,24 @@ def _environment(threads: int) -> dict[str, str]:
     return values
 
 
-def _import_api() -> Any:
-    """Import otbApplication; with `OTB_ROOT`, only from that folder.
-
-    Raises:
-        ImportError: it is not installed, or has none of the applications.
-    """
-    root = _root()
-    if root:
-        folders = [folder for folder in (root / "lib/python", root / "lib/otb/python") if (folder / "otbApplication.py").is_file()]
-        if not folders:
-            raise ImportError(f"no otbApplication.py in {root}/lib/python")
-        if str(folders[0]) not in sys.path:
-            sys.path.insert(0, str(folders[0]))
-    import otbApplication as api
-
-    if "MeanShiftSmoothing" not in api.Registry.GetAvailableApplications():
-        raise ImportError(f"otbApplication finds no applications in OTB_APPLICATION_PATH={os.environ.get('OTB_APPLICATION_PATH', '')}")
-    return api
+def _run_api(application: str, parameters: Mapping[str, Value]) -> None:
+    """Run an application through otbApplication."""
+    command = [sys.executable, "-P", str(Path(__file__).with_name("orfeo_python.py")), application]
+    command.append(json.dumps([[key, *_typed(value)] for key, value in parameters.items()]))
+    _run(command, application, parameters, {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))})
 
 
-def _run_api(api: Any, application: str, parameters: Mapping[str, Value]) -> None:
-    """Run an application in this process; its output (from C++) goes to the log."""
-    lines: list[str] = []
-    problem = ""
-    with _printed(lines):
-        try:
-            app = api.Registry.CreateApplication(application)
-            for key, value in parameters.items():
-                if isinstance(value, Image):
-                    app.SetParameterString(key, str(value.path))
-                    pixel = {"float": api.ImagePixelType_float, "uint32": api.ImagePixelType_uint32}[value.pixel]
-                    app.SetParameterOutputImagePixelType(key, pixel)
-                elif isinstance(value, bool):
-                    app.SetParameterInt(key, int(value))
-                elif isinstance(value, int):
-                    app.SetParameterInt(key, value)
-                elif isinstance(value, float):
-                    app.SetParameterFloat(key, value)
-                else:
-                    app.SetParameterString(key, str(value))
-            if app.ExecuteAndWriteOutput() != 0:
-                problem = "it returned an error"
-        except RuntimeError as error:
-            problem = str(error)
-    for line in lines:
-        logger.info("otb: %s", line)
-    if problem:
-        raise _failure(application, [*lines, *problem.splitlines()])
-
-
-@contextmanager
-def _printed(lines: list[str]) -> Iterator[None]:
-    """Append what this process writes to file descriptors 1 and 2 inside the block to `lines`."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    kept = os.dup(1), os.dup(2)
-    with TemporaryFile("w+b") as file:
-        try:
-            os.dup2(file.fileno(), 1)
-            os.dup2(file.fileno(), 2)
-            yield
-        finally:
-            ctypes.CDLL(None).fflush(None)  # C++ keeps lines in the C library's buffer
-            for number, old in enumerate(kept, 1):
-                os.dup2(old, number)
-                os.close(old)
-            file.seek(0)
-            printed = re.split(r"[\r\n\b]+", file.read().decode(errors="replace"))
-            lines.extend(line for line in printed if line.strip() and "% [" not in line)  # no progress bars
+def _typed(value: Value) -> tuple[str, str | int | float | bool]:
+    """Return kind and value of a parameter, see `orfeo_python.run`."""
+    if isinstance(value, Image):
+        return value.pixel, str(value.path)
+    if isinstance(value, bool | int):
+        return type(value).__name__, value
+    return ("real", value) if isinstance(value, float) else ("text", str(value))
 
 
 def _run_cli(folder: Path | None, application: str, parameters: Mapping[str, Value]) -> None:
-    """Run an application as a program; its output goes to the log line by line."""
+    """Run an application as a program."""
     command = [str(folder / f"otbcli_{application}") if folder else f"otbcli_{application}"]
     for key, value in parameters.items():
         command.append(f"-{key}")
@@ -277,17 +226,55 @@ def _run_cli(folder: Path | None, application: str, parameters: Mapping[str, Val
             command.append("true" if value else "false")
         else:
             command.append(repr(value) if isinstance(value, float) else str(value))
-    command += ["-progress", "false"]
+    _run([*command, "-progress", "false"], application, parameters)
+
+
+def _run(command: list[str], application: str, parameters: Mapping[str, Value], environment: Mapping[str, str] | None = None) -> None:
+    """Run a command; its output goes to the log line by line. End it as soon as it prints that it cannot write.
+
+    Raises:
+        UserError: it cannot write, or fails.
+    """
     lines: deque[str] = deque(maxlen=LAST_LINES)
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace") as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", env=environment
+    ) as process:
         assert process.stdout is not None
-        for line in process.stdout:
-            if line.strip():
-                lines.append(line.rstrip())
-                logger.info("otb: %s", line.rstrip())
+        try:
+            for line in (part.strip() for text in process.stdout for part in text.split("\b")):
+                if not line or "% [" in line:  # a progress bar
+                    continue
+                lines.append(line)
+                logger.info("otb: %s", line)
+                if WRITE_FAILED.search(line):
+                    raise _cannot_write(application, line, parameters)
+        except BaseException:
+            _end(process.pid)
+            raise
     if process.returncode != 0:
         killed = " (killed: memory?)" if process.returncode in (-9, 137) else ""
         raise _failure(application, [*lines, f"exit status {process.returncode}{killed}"])
+
+
+def _end(pid: int) -> None:
+    """Kill a process and all its children; `otbcli_*` are shell scripts around the program."""
+    import psutil
+
+    with suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
+        for member in (*process.children(recursive=True), process):
+            with suppress(psutil.NoSuchProcess):
+                member.kill()
+
+
+def _cannot_write(application: str, line: str, parameters: Mapping[str, Value]) -> UserError:
+    folder = next(value.path.parent for value in parameters.values() if isinstance(value, Image))
+    disk = shutil.disk_usage(folder)
+    return UserError(
+        f"room to write in {folder}",
+        f"OTB's {application}: {line} ({disk.free / 1e6:.0f} of {disk.total / 1e6:.0f} MB free now)",
+        "free some disk space and run again; finished products are intact",
+    )
 
 
 def _failure(application: str, lines: list[str]) -> UserError:

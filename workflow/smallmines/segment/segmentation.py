@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from smallmines.core import raster
-from smallmines.core.files import write_json
+from smallmines.core.files import temporary_folder, write_json
 from smallmines.core.log import logger
 from smallmines.core.software import TAG, of_rasters
 from smallmines.grid.lattice import read_lattice
@@ -57,9 +56,8 @@ def segment(
     geobox = lattice.block(block)
     limits = orfeo.resources(threads, mem_mb, len(settings.bands))
     target = Path(outputs.labels)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=".otb-", dir=target.parent) as folder:
-        image = Path(folder) / "image.tif"
+    with temporary_folder(target.with_name("otb")) as folder:
+        image = folder / "image.tif"
         valid = masked_image(composite, geobox, lattice.own(block), settings.bands, image)
         backend, version = "none", "none"
         labels = np.zeros(valid.shape, np.uint32)

@@ -1,4 +1,4 @@
-"""Types of the items of an archive, of manifests and of fetched lists, and how the two are read and written.
+"""Types of the items of an archive, of manifests and of fetched lists; `manifest_files` reads and writes the two.
 
 A manifest (`manifests/<year>/<sensor>.json`) records which items of an archive a year is made of. A fetched list
 (`fetched/<year>/<block>/<sensor>.json`) names the cached files of one block; composites read it and know nothing else of archives.
@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, fields
-from pathlib import Path
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
-from smallmines.core.errors import UserError
-from smallmines.core.files import read_json, write_json
+from smallmines.core.product import S2_BANDS
 
 
 @dataclass(frozen=True)
@@ -72,6 +71,8 @@ class Sentinel2Entry(Entry):
         cloud_cover: of the whole tile in %, as in the catalogue; None where the catalogue lacks it.
         baseline: processing baseline as an integer (05.00 is 500).
         offset: whether the digital numbers carry the +1000 offset.
+        optical_thickness: whether the product has the aerosol optical thickness; where it lacks it, composites look for haze themselves.
+            True in manifests of versions that did not record it.
         declared_by: what `offset` follows from: `metadata` (the product's MTD_MSIL2A.xml), `product` (its name), `href` (the name in a
             path) or the name of a property of the catalogue; `unknown` in manifests of earlier versions.
     """
@@ -81,6 +82,7 @@ class Sentinel2Entry(Entry):
     cloud_cover: float | None
     baseline: int
     offset: bool
+    optical_thickness: bool = True
     declared_by: str = "unknown"
 
 
@@ -126,11 +128,14 @@ class Sentinel2Datatake(Datatake):
         date: day of acquisition, `YYYY-MM-DD`.
         cloud_cover: mean of its items in %; None where the catalogue lacks it.
         haze: median aerosol optical thickness of the clear pixels (no unit); None where the products lack it.
+        hazy_share: share of the area's cells that it sees clearly by the scene classification, but hazily against the other dates; None
+            where it was not measured: the products have the optical thickness, or there are fewer than three dates.
     """
 
     date: str
     cloud_cover: float | None
     haze: float | None
+    hazy_share: float | None = None
 
 
 @dataclass(frozen=True)
@@ -183,6 +188,21 @@ class Fallback:
 
 
 @dataclass(frozen=True)
+class Dropped:
+    """An item that is left out although it lies on the area and in the dates: broken, without what is needed, or excluded by name.
+
+    Attributes:
+        id: id in the catalogue.
+        reason: why, as in `Manifest.rejected`.
+        share: share of the area's cells under its footprint (0 to 1, six digits).
+    """
+
+    id: str
+    reason: str
+    share: float
+
+
+@dataclass(frozen=True)
 class ManifestItem:
     """A chosen item with its place in the archive.
 
@@ -215,6 +235,7 @@ class Manifest:
         orbit: Sentinel-1: the chosen orbit.
         orbits: Sentinel-1: all orbits that the settings allow, the best first.
         fallback: where another provider than the first one was used.
+        dropped: items that were left out for another reason than their rank.
     """
 
     sensor: str
@@ -230,6 +251,7 @@ class Manifest:
     orbit: Orbit | None = None
     orbits: tuple[Orbit, ...] | None = None
     fallback: Fallback | None = None
+    dropped: tuple[Dropped, ...] | None = None
 
 
 E = TypeVar("E", bound=Entry)
@@ -243,10 +265,12 @@ class FetchedItem(Generic[E]):
     Attributes:
         entry: as in the manifest; in the file its keys stand beside `files`.
         files: paths of the cached files by band.
+        sizes: their sizes in bytes by band; None in lists of versions that did not record them.
     """
 
     entry: E
     files: dict[str, str]
+    sizes: dict[str, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -292,89 +316,8 @@ class Fetched(Generic[E]):
         return tags | ({"EDITION": str(self.edition)} if self.edition else {})
 
 
+BANDS: Mapping[str, tuple[str, ...]] = MappingProxyType({"s2": S2_BANDS, "s1": ("VV", "VH"), "dem": ("DEM",)})
+"""Bands that every item of a sensor must have (our names)."""
+
 ENTRIES: Mapping[str, type[Entry]] = {"s2": Sentinel2Entry, "s1": Sentinel1Entry, "dem": Entry}
 """The type of an entry by sensor."""
-
-
-def manifest_of(content: Mapping[str, Any]) -> Manifest:
-    """Return the manifest that a JSON value describes; unknown keys are ignored.
-
-    Raises:
-        KeyError: a key is missing.
-    """
-    sensor = content["sensor"]
-    datatake = Sentinel2Datatake if sensor == "s2" else Datatake
-    nested = {
-        "query": _record(Query, content["query"]),
-        "chosen": tuple(
-            ManifestItem(_record(ENTRIES[sensor], item), geometry=item["geometry"], hrefs=item["hrefs"]) for item in content["chosen"]
-        ),
-        "rejected": {item["id"]: item["reason"] for item in content["rejected"]},
-        "fallback": _record(Fallback, content["fallback"]) if "fallback" in content else None,
-        "datatakes": tuple(_record(datatake, take) for take in content["datatakes"]) if "datatakes" in content else None,
-        "notes": tuple(content["notes"]) if "notes" in content else None,
-        "orbit": _record(Orbit, content["orbit"]) if "orbit" in content else None,
-        "orbits": tuple(_record(Orbit, orbit) for orbit in content["orbits"]) if "orbits" in content else None,
-    }
-    return _record(Manifest, {**content, **nested})
-
-
-def read_manifest(path: str | Path) -> Manifest:
-    """Read a manifest."""
-    return manifest_of(read_json(path))
-
-
-def write_manifest(path: str | Path, manifest: Manifest) -> None:
-    """Write a manifest as JSON."""
-    content = asdict(manifest)
-    content["chosen"] = [_flat(item) for item in content["chosen"]]
-    content["rejected"] = [{"id": name, "reason": reason} for name, reason in sorted(manifest.rejected.items())]
-    write_json(path, {key: value for key, value in content.items() if value is not None or key in ("catalogue", "edition")})
-
-
-def fetched_of(content: Mapping[str, Any], kind: type[E]) -> Fetched[E]:
-    """Return the fetched list that a JSON value describes, with entries of type `kind`; unknown keys are ignored."""
-    nested = {
-        "fallback": _record(Fallback, content["fallback"]) if content["fallback"] else None,
-        "scenes": tuple(Scene(**scene) for scene in content["scenes"]),
-        "items": tuple(FetchedItem(_record(kind, item), item["files"]) for item in content["items"]),
-    }
-    return _record(Fetched, {**content, **nested})
-
-
-def read_fetched(path: str | Path, kind: type[E]) -> Fetched[E]:
-    """Read a fetched list and check that its files exist.
-
-    Raises:
-        UserError: a cached file is missing.
-    """
-    fetched = fetched_of(read_json(path), kind)
-    missing = [file for item in fetched.items for file in item.files.values() if not Path(file).is_file()]
-    if missing:
-        raise UserError(
-            f"the pixels listed in {path}", f"{len(missing)} missing, first {missing[0]}", f"delete {path} and run again to fetch them"
-        )
-    return fetched
-
-
-def write_fetched(path: str | Path, fetched: Fetched[Any]) -> None:
-    """Write a fetched list as JSON."""
-    content = asdict(fetched)
-    content["items"] = [_flat(item) for item in content["items"]]
-    content["scenes"] = [{key: value for key, value in scene.items() if value is not None} for scene in content["scenes"]]
-    write_json(path, content)
-
-
-def _record(kind: type[T], values: Mapping[str, Any]) -> T:
-    """Make a dataclass from the keys that it names; a field with a default may be missing.
-
-    Raises:
-        KeyError: another field is missing.
-    """
-    used = {field.name: values[field.name] for field in fields(kind) if field.name in values or field.default is MISSING}  # type: ignore[arg-type]
-    return kind(**used)
-
-
-def _flat(item: dict[str, Any]) -> dict[str, Any]:
-    """Put the keys of `entry` beside the others."""
-    return {**item["entry"], **{key: value for key, value in item.items() if key != "entry"}}

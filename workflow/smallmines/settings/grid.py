@@ -29,6 +29,7 @@ class Grid:
     block_seed: int
     expected_tiles: int | None
     released_ids_up_to: int | None
+    max_tiles: int
 
     @classmethod
     def of(cls, values: dict[str, Any]) -> Grid:

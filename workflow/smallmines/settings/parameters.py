@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
@@ -19,6 +20,7 @@ CONTENT = {
         "cloud_dilation_px",
         "cloud_opening_px",
         "clouds",
+        "haze",
         "masked_classes",
         "max_cloud_cover",
         "max_datatakes",
@@ -35,13 +37,16 @@ CONTENT = {
     "segmentation": ("bands", "convergence", "max_iterations", "min_size", "range_radius", "spatial_radius"),
     "assistant": ("folds", "max_depth", "min_samples_split", "on_missing_class", "prevalence", "seed", "threshold", "trees"),
 }
-"""Keys by section that the digests in tags cover. A new key changes no tag unless it is added here."""
+"""Keys by section that the digests in tags cover."""
+
+ADDED: Mapping[str, Mapping[str, Any]] = {"sentinel2": {"haze": "auto"}}
+"""Keys of `CONTENT` that came later, with the value that gives the earlier products: with it they are left out of the digests."""
 
 NOT_CONTENT = {
-    "grid": ("expected_tiles", "file", "folder", "released_ids_up_to"),
-    "sentinel2": ("catalogue", "fallbacks", "provider", "reader", "undecided"),
-    "sentinel1": ("catalogue", "fallbacks", "provider"),
-    "elevation": ("catalogue", "fallbacks", "project", "provider"),
+    "grid": ("expected_tiles", "file", "folder", "max_tiles", "released_ids_up_to"),
+    "sentinel2": ("catalogue", "exclude_items", "fallbacks", "provider", "reader", "undecided"),
+    "sentinel1": ("catalogue", "exclude_items", "fallbacks", "provider"),
+    "elevation": ("catalogue", "exclude_items", "fallbacks", "project", "provider"),
     "segmentation": ("backend",),
 }
 """Keys by section that change no pixel: sources of pixels (tags list the item ids instead) and values that are only reported."""
@@ -66,8 +71,9 @@ def settings_of(section: BaseModel, kind: type[T]) -> T:
 
 def content(config: BaseModel, section: str) -> dict[str, Any]:
     """Return the values of a section that the digests in tags cover."""
-    values: dict[str, Any] = getattr(config, section).model_dump(mode="json", include=set(CONTENT[section]))
-    return values
+    values = getattr(config, section).model_dump(mode="json", include=set(CONTENT[section]))
+    added = ADDED.get(section, {})
+    return {key: value for key, value in values.items() if key not in added or value != added[key]}
 
 
 def content_digest(config: BaseModel, *sections: str) -> str:

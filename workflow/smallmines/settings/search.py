@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
 
 
 @dataclass(frozen=True)
 class Archive:
-    """Keys of every sensor: provider, fallbacks in order, and catalogue addresses that replace the providers' own."""
+    """Keys of every sensor: provider, fallbacks in order, catalogue addresses that replace the providers' own, ids of items left out."""
 
     provider: str
     fallbacks: tuple[str, ...]
     catalogue: str | Mapping[str, str] | None
+    exclude_items: tuple[str, ...]
 
     def address(self, provider: str) -> str | None:
         """Return the configured address of a provider's catalogue; None: the provider's own."""
@@ -53,6 +56,15 @@ class SearchElevation(Archive):
 
     asset: str
     project: str | None
+
+
+UNSET: Mapping[str, Any] = MappingProxyType({"exclude_items": ()})
+"""Keys that came after the first version, with the value that they had before."""
+
+
+def without_unset(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values of keys without those of `UNSET` that have their old value, so that no finished search is repeated for a new key."""
+    return {key: value for key, value in values.items() if key not in UNSET or tuple(value) != UNSET[key]}
 
 
 Search = SearchSentinel2 | SearchSentinel1 | SearchElevation

@@ -19,3 +19,4 @@ class Sentinel2:
     cloud_opening_px: int
     stable_tolerance: float
     unclear: str
+    haze: str

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 Method = Literal["spatial_block", "paper_histogram", "histogram_tile", "leave_block_out"]
 """Methods to assign tiles; config/README.md describes them."""
+
+METHODS: tuple[Method, ...] = get_args(Method)
 
 
 @dataclass(frozen=True)

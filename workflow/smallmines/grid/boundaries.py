@@ -1,67 +1,21 @@
-"""Read the area of interest (AOI) from a file, or download administrative units from geoBoundaries by name."""
+"""Download administrative units from geoBoundaries by name: an area of interest without a file."""
 
 from __future__ import annotations
 
 import difflib
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from smallmines.core.errors import UserError
 from smallmines.core.files import written
 from smallmines.core.log import logger
-from smallmines.settings.aoi import Aoi, Boundaries
-
-if TYPE_CHECKING:
-    import geopandas as gpd
-
-AREA_TOLERANCE = 0.01
-"""Maximum relative difference from `aoi.expected_area_km2`."""
+from smallmines.settings.aoi import Boundaries
 
 TIMEOUT = 60
 """Seconds without an answer after which a download fails."""
 
 RETRIES = 4
 """Retries of a download on 429 and 5xx."""
-
-
-def read_aoi(files: list[str], aoi: Aoi, crs: str, user_folder: str) -> gpd.GeoDataFrame:
-    """Read the AOI and check its area.
-
-    Args:
-        files: the AOI files that exist; there must be exactly one.
-        aoi: keys of `aoi`.
-        crs: CRS in which the area is measured.
-        user_folder: folder for `aoi.*`, for the message.
-
-    Raises:
-        UserError: no file or several, unreadable, empty, no CRS, or more than 1 % off the expected area.
-    """
-    import geopandas as gpd
-
-    from smallmines.grid.make import polygon
-
-    place = aoi.path or f"{user_folder}/aoi.gpkg (or .geojson, .shp, .parquet, .kml, .fgb)"
-    if len(files) != 1:
-        raise UserError(
-            f"one area of interest at {place}",
-            ", ".join(files) or "none",
-            "put the file there, or name administrative units with aoi.source: geoboundaries; for the miniature run `make demo`",
-        )
-    try:
-        area = gpd.read_parquet(files[0]) if files[0].endswith(".parquet") else gpd.read_file(files[0])
-    except Exception as error:  # the drivers raise several types, all of them mean that the file cannot be read
-        raise UserError(f"an area of interest GDAL can read at {files[0]}", str(error), "check the file") from error
-    if area.empty:
-        raise UserError(f"polygons in {files[0]}", "no features", "check the file")
-    km2 = polygon(area, crs).area / 1e6
-    logger.info("area of interest: %s, %d features, %.1f km²", files[0], len(area), km2)
-    if aoi.expected_area_km2 and abs(km2 / aoi.expected_area_km2 - 1) > AREA_TOLERANCE:
-        raise UserError(
-            f"{aoi.expected_area_km2:.1f} km² within {AREA_TOLERANCE:.0%} (aoi.expected_area_km2)",
-            f"{km2:.1f} km² in {files[0]}",
-            "check names and release; or supply the boundaries as a file (aoi.source: file, aoi.path: …); or correct expected_area_km2",
-        )
-    return area
 
 
 def download_boundaries(aoi: Boundaries, target: str) -> None:

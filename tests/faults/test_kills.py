@@ -1,0 +1,66 @@
+"""Runs that are killed with all their processes, at seeded moments: the next run ends with the same products and nothing beside them."""
+
+from __future__ import annotations
+
+import random
+import time
+from pathlib import Path
+
+import pytest
+
+from faults.world import THREADS, Record, kill, leftovers, snakemake, start, state
+from workspace import Workspace
+
+pytestmark = [pytest.mark.e2e, pytest.mark.heavy]
+
+RULES = sorted(path.stem for path in (Path(__file__).resolve().parents[2] / "workflow/scripts").glob("*.py"))
+NOT_RUN = {"boundaries", "candidates", "package"}
+"""Rules that a run of this world leaves out."""
+
+LATEST = 0.8
+"""Seconds after the start of its script at which a job is killed at the latest."""
+
+
+def rules_at_work(world: Workspace, since: float) -> set[str]:
+    """Return the rules whose scripts have begun since a time, by their logs."""
+    logs = world.folder / "logs/one"
+    begun = [path for path in logs.rglob("*.log") if path.stat().st_mtime >= since] if logs.is_dir() else []
+    return {path.relative_to(logs).parts[0].removesuffix(".log") for path in begun}
+
+
+def run_until(world: Workspace, waiting: set[str], delay: float) -> set[str]:
+    """Run until one of some rules has begun, wait, and kill all processes; return which of the rules began, none if the run ended."""
+    world.snakemake("--unlock", cores=1)
+    since, process = time.time(), start(world, snakemake(world, "--rerun-incomplete", "--quiet", "all"))
+    while not (hit := waiting & rules_at_work(world, since)):
+        if process.poll() is not None:
+            assert process.returncode == 0, process.communicate()[0]
+            return set()
+        time.sleep(0.02)
+    time.sleep(delay)
+    kill(process)
+    return hit
+
+
+@pytest.mark.parametrize(
+    ("seed", "kills"), [(1, 5), *(pytest.param(seed, len(RULES), marks=pytest.mark.matrix, id=f"{seed}-all") for seed in (2,))]
+)
+def test_killed_runs_end_with_the_same_products(unmade: Workspace, right: dict[str, str], record: Record, seed: int, kills: int) -> None:
+    chance = random.Random(seed)
+    rules = set(RULES) - NOT_RUN
+    waiting = set(chance.sample(sorted(rules), kills)) if kills < len(rules) else set(rules)
+    killed = []
+    while waiting:
+        hit = run_until(unmade, waiting, chance.uniform(0, LATEST))
+        if not hit:
+            break
+        waiting -= hit
+        killed.append("+".join(sorted(hit)))
+    unmade.snakemake("--unlock", cores=1)
+    unmade.snakemake(*THREADS, "--rerun-incomplete")
+    after = state(unmade)
+    differing = sorted(name for name in right.keys() | after.keys() if right.get(name) != after.get(name))
+    record.add("SIGKILL of a run", f"seed {seed}: {' '.join(killed)}", 0 if differing else len(killed), len(differing), len(killed))
+    assert differing == []
+    assert leftovers(unmade) == []
+    assert len(killed) >= min(kills, 20)
