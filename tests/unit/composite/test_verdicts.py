@@ -26,7 +26,17 @@ def ground(offset: int, water: bool = False, date: int = 0) -> np.ndarray:
 def entry(number: int, offset: bool, declared_by: str = "product") -> Sentinel2Entry:
     baseline = 500 if offset else 208
     return Sentinel2Entry(
-        f"item{number}", number, f"take{number}", number, "2016-01-05T10:34:22Z", "T30NXN", None, None, baseline, offset, declared_by
+        f"item{number}",
+        number,
+        f"take{number}",
+        number,
+        "2016-01-05T10:34:22Z",
+        "T30NXN",
+        None,
+        None,
+        baseline,
+        offset,
+        declared_by=declared_by,
     )
 
 

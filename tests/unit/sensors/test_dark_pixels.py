@@ -160,7 +160,9 @@ def test_percentile_is_that_of_the_sorted_values(values: np.ndarray) -> None:
 
 
 def entry(offset: bool, declared_by: str = "product") -> Sentinel2Entry:
-    return Sentinel2Entry("S2A", 1, "take", 1, "2016-01-05T10:34:22Z", "T30NXN", None, None, 500 if offset else 208, offset, declared_by)
+    return Sentinel2Entry(
+        "S2A", 1, "take", 1, "2016-01-05T10:34:22Z", "T30NXN", None, None, 500 if offset else 208, offset, declared_by=declared_by
+    )
 
 
 @pytest.mark.parametrize("by", ["metadata", "product"])
