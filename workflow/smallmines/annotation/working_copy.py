@@ -252,7 +252,7 @@ def snapshot(path: Path, target: Path) -> None:
     except sqlite3.Error as error:
         raise UserError(
             f"a GeoPackage at {path}", str(error), "save and close it in QGIS, and try again; if it is damaged, check out again"
-        ) from None
+        ) from error
 
 
 def read_copy(path: Path, name: str) -> Edited:
