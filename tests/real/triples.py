@@ -72,9 +72,9 @@ def read_triple(folder: Path, name: str, year: int, positive: int) -> Triple:
 def write_archive(triple: Triple, root: Path) -> None:
     """One item per sensor, COGs on the images' own grid. The baseline N0214 says what is true of the pixels: no offset."""
     catalogue = Catalogue(root)
-    ring = lonlat(corners(triple.geobox), str(triple.geobox.crs))
+    ring = lonlat(corners(triple.geobox), f"EPSG:{triple.geobox.crs.epsg}")
     day = dt.datetime(triple.year, 6, 15, 10, 30, tzinfo=dt.UTC)
-    crs = {"proj:code": str(triple.geobox.crs).upper()}
+    crs = {"proj:code": f"EPSG:{triple.geobox.crs.epsg}"}
     stamp = day.strftime("%Y%m%dT%H%M%S")
     product = f"S2A_MSIL2A_{stamp}_N0214_R001_T00AAA_{stamp}"
     optical = {"platform": "sentinel-2a", "eo:cloud_cover": 0.0, "s2:product_uri": f"{product}.SAFE", "s2:processing_baseline": "02.14"}
@@ -98,14 +98,14 @@ def write_people(triple: Triple, folder: Path, per_class: int, seed: int) -> Non
     """The area of interest (the image less a metre) and points of both classes, drawn outside the held-out tiles."""
     (folder / "samples" / str(triple.year)).mkdir(parents=True)
     box = shapely.box(*triple.geobox.boundingbox.bbox).buffer(-1)
-    gpd.GeoDataFrame(geometry=[box], crs=str(triple.geobox.crs)).to_file(folder / "aoi.gpkg")
+    gpd.GeoDataFrame(geometry=[box], crs=f"EPSG:{triple.geobox.crs.epsg}").to_file(folder / "aoi.gpkg")
     rng = np.random.default_rng(seed)
     parts = []
     for label, where in (("mining", triple.positive), ("not_mining", ~triple.positive)):
         offered = np.flatnonzero(where & ~triple.held_out)
         row, col = np.divmod(rng.choice(offered, min(per_class, offered.size), replace=False), triple.geobox.shape.x)
         x, y = triple.geobox.transform * (col + 0.5, row + 0.5)
-        parts.append(gpd.GeoDataFrame({"label": [label] * len(x)}, geometry=gpd.points_from_xy(x, y), crs=str(triple.geobox.crs)))
+        parts.append(gpd.GeoDataFrame({"label": [label] * len(x)}, geometry=gpd.points_from_xy(x, y), crs=f"EPSG:{triple.geobox.crs.epsg}"))
     gpd.pd.concat(parts, ignore_index=True).to_file(folder / "samples" / str(triple.year) / "1.gpkg")
 
 
@@ -113,7 +113,7 @@ def write_config(triple: Triple, path: Path) -> None:
     """One block, one year, small tiles on the image's own lattice; no scene classification, no eroded borders (these are cut-outs)."""
     archive = {"provider": "static", "catalogue": "resources/automatic/triple/archive/catalog.json"}
     transform = triple.geobox.transform
-    grid = {"crs": str(triple.geobox.crs).upper(), "tile_size": TILE, "anchor": {"x": transform.c, "y": transform.f}, "blocks": 1}
+    grid = {"crs": f"EPSG:{triple.geobox.crs.epsg}", "tile_size": TILE, "anchor": {"x": transform.c, "y": transform.f}, "blocks": 1}
     values = {
         "run": "triple",
         "country": "XX",

@@ -15,6 +15,7 @@ import typer
 from smallmines.cli.console import ConfigPath, plain_errors, read_config
 from smallmines.cli.output import STDOUT, Json, JsonFile, Output, output, print_json
 from smallmines.core.errors import UserError
+from smallmines.core.failures import explained
 from smallmines.core.layout import Layout
 from smallmines.core.readable import read_parquet
 
@@ -116,7 +117,7 @@ def checkin(
             try:
                 result = check_in.checkin(Layout(settings.run).user.path, path, _keys(settings.run), dry, settings.run)
             except UserError as error:  # the other copies are checked in all the same
-                errors.append(str(error))
+                errors.append(str(explained(error)))
                 continue
             new += len(result.events)
             row = {"copy": str(path), "annotator": result.about.annotator, **result.counts}
