@@ -256,7 +256,7 @@ DEFECTS = (
     Defect("NaN", images(lambda a: np.where(a > 4000, np.nan, a), "2016", FEW), "structure", "not finite", (("structure", "nodata in some bands"), ("labels", "label without image"))),
     Defect("offset of 1000 missing in a year", images(bands(S2, lambda v: np.maximum(v - 1000, 1)), "2016"), "radiometry", "offset", (("radiometry", "years differ"),)),
     Defect("offset missing in some patches", images(bands(S2, lambda v: np.maximum(v - 1000, 1)), "2022", FEW), "radiometry", "offset", (("labels", "patch against image"),)),
-    Defect("offset of 1000 added twice everywhere", images(bands(S2, lambda v: v + 1000), "*"), "radiometry", "offset", (("documents", "index"),)),
+    Defect("offset of 1000 added twice everywhere", images(bands(S2, lambda v: v + 1000), "*"), "radiometry", "offset"),
     Defect("offset of 1000 missing everywhere", images(bands(S2, lambda v: np.maximum(v - 1000, 1)), "*"), "radiometry", "offset"),
     Defect("reflectance from 0 to 1", images(bands(S2, lambda v: v / 10000), "*"), "radiometry", "scale", (("radiometry", "fractions"),)),
     Defect("linear Sentinel-1 among dB", images(bands(slice(10, 12), lambda v: 10 ** (v / 10)), "2022", FEW), "radiometry", "VV linear", (("radiometry", "VH linear"), ("labels", "patch against image"))),
