@@ -125,4 +125,4 @@ def test_any_event_file_is_read_or_refused(tmp_path):
 
 @pytest.mark.heavy
 def test_any_event_file_is_read_or_refused_at_length(tmp_path):
-    fuzz(tmp_path, 5000)
+    fuzz(tmp_path, 1000)
