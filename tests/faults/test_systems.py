@@ -29,14 +29,15 @@ def test_two_runs_in_one_folder(unmade: Workspace, right: dict[str, str], record
     assert same
 
 
-@pytest.mark.parametrize("jump", ["-400d", "+400d"])
+@pytest.mark.parametrize("jump", ["-400d"])
 def test_a_clock_that_jumps_while_a_run_is_killed(unmade: Workspace, right: dict[str, str], record: Record, jump: str) -> None:
     """The first half of the run has another date than the second one."""
     faketime = shutil.which("faketime")
     if faketime is None:
         pytest.skip("no faketime (apt-get install faketime)")
     process = start(unmade, [faketime, "-f", jump, *snakemake(unmade)], NO_FAKE_STAT="1")
-    while not (unmade.results / "segments/2022/1/segments.tif").is_file():
+    skewed = "could indicate a clock skew"  # what Snakemake says where files get times before those of their inputs
+    while not (unmade.results / "segments/2022/1/segments.tif").is_file() and skewed not in process.printed.read_text():
         assert process.status is None, process.output()
         time.sleep(0.05)
     process.kill()
