@@ -99,7 +99,8 @@ def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path
     def install(outcome: str) -> Path:
         (tmp_path / "otbApplication.py").write_text(f"{API}\ndef OUTCOME():\n    {outcome}\n")
         monkeypatch.syspath_prepend(tmp_path)
-        monkeypatch.delitem(sys.modules, "otbApplication", raising=False)
+        monkeypatch.setitem(sys.modules, "otbApplication", None)  # so that the stand-in is taken out at the end
+        del sys.modules["otbApplication"]
         monkeypatch.setenv("CALLS", str(tmp_path / "calls.json"))
         return tmp_path / "calls.json"
 
