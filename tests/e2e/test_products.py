@@ -58,6 +58,7 @@ def test_verified_and_complete(miniature: Workspace) -> None:
     assert len(index) == 2 * len(gpd.read_parquet(miniature.results / "grid/fishnet.parquet"))
 
 
+@pytest.mark.heavy
 def test_mines_are_no_haze(miniature: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where haze is looked for, all true mine pixels stay valid, and on dates without haze they are not left out."""
     config = read_config(miniature.folder / "small.yaml")

@@ -90,6 +90,7 @@ def test_one_edited_label_changes_its_masks_and_nothing_else(clone: Workspace) -
     assert patches(clone) == before, "the edit taken back must give the old bytes"
 
 
+@pytest.mark.heavy
 def test_frozen_splits_count_in_a_run_that_makes_masks_again(clone: Workspace) -> None:
     """An edit of people's files that only jobs after the masks read takes effect in the same run."""
     clone.smallmines("splits", "freeze", "--config", "small.yaml")

@@ -51,6 +51,7 @@ def made_here(commit: str, machine: Machine, cache: pytest.Cache) -> Checksums:
     return known
 
 
+@pytest.mark.heavy
 @pytest.mark.e2e
 def test_rules_of_products_are_those_of_snakemake(miniature: Workspace) -> None:
     """Each declared output that exists is a product of the rule that Snakemake names, or a folder of such."""

@@ -110,6 +110,7 @@ def test_little_else_is_lost_and_bare_ground_stays(shared_data: Path) -> None:
     assert bare_lost / bare < 0.03
 
 
+@pytest.mark.heavy
 def test_the_composite_of_a_hazy_month(shared_data: Path, tmp_path: Path) -> None:
     folder = series_folder(shared_data)
     (month,) = (month for month in months(folder) if (month.days[0].year, month.days[0].month) == (2018, 7))

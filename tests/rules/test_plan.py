@@ -90,6 +90,7 @@ def test_unknown_keys_stop_the_plan(repository: Path, tmp_path: Path) -> None:
     assert "segmentation.spatialr: unknown key, the nearest known one is `spatial_radius`" in output
 
 
+@pytest.mark.heavy
 def test_a_missing_or_doubled_area_stops_the_plan(repository: Path, tmp_path: Path) -> None:
     workspace = Workspace.make(repository, tmp_path, "config/demo.yaml", "demo")
     output = workspace.snakemake("-n", succeeds=False)
@@ -101,6 +102,7 @@ def test_a_missing_or_doubled_area_stops_the_plan(repository: Path, tmp_path: Pa
     assert "found     resources/user/demo/aoi.geojson, resources/user/demo/aoi.gpkg\n" in workspace.snakemake("-n", succeeds=False)
 
 
+@pytest.mark.heavy
 def test_a_run_is_checked_before_its_first_job_and_a_plan_is_not(repository: Path, tmp_path: Path) -> None:
     workspace = Workspace.make(repository, tmp_path, "config/demo.yaml", "demo")
     write_area(workspace, crs="EPSG:32636")

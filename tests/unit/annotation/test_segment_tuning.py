@@ -81,6 +81,7 @@ def test_the_window_is_where_it_is_clearest() -> None:
     assert _clearest(clear, own, 40) == (0, 20)
 
 
+@pytest.mark.heavy
 def test_coarser_settings_give_fewer_segments_and_files_are_written(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     plots = np.kron(rng.integers(1500, 3000, (10, 8, 8)), np.ones((1, 8, 8)))

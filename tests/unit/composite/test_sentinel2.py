@@ -74,7 +74,7 @@ def test_the_median_of_an_even_number_is_the_lower_middle() -> None:
     assert done.source[0].tolist() == [SEVERAL, SEVERAL, 1, 2, 2, 0]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(arrays(np.uint16, (5, 4), elements=st.integers(1, 60000)), arrays(np.uint8, (5, 4), elements=st.integers(0, 3)))
 def test_median_against_numpy(values: np.ndarray, grades: np.ndarray) -> None:
     takes = [surface(row.tolist(), number, grade.tolist()) for number, (row, grade) in enumerate(zip(values, grades, strict=True), 1)]

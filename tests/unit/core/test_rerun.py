@@ -233,7 +233,7 @@ def _constants(tree: ast.Module) -> list[ast.Constant]:
     return [node for node in ast.walk(tree) if isinstance(node, ast.Constant) and node not in silent]
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_changing_any_constant_that_a_rule_reaches_changes_its_digest(data: st.DataObject) -> None:
     path = data.draw(st.sampled_from(REACHED))
@@ -285,6 +285,7 @@ def test_golden_digest_of_the_sample() -> None:
     assert digest(SAMPLE) == SAMPLE_DIGEST
 
 
+@pytest.mark.heavy
 def test_every_python_at_hand_finds_the_same_digests() -> None:
     expected = "\n".join([digest(SAMPLE), *("|".join([rule, *rerun.reached_code(rule)]) for rule in RULES), ""])
     pythons = other_pythons()

@@ -81,7 +81,7 @@ def test_an_event_wins_over_a_sample_and_adjudication_over_all():
     assert labels(manual, both).loc[0, ["label", "provenance"]].tolist() == [0, "adjudicated"]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
     st.lists(
         st.builds(

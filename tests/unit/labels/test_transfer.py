@@ -159,7 +159,7 @@ some_events = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(some_events, st.sampled_from(SEGMENTATIONS), st.randoms())
 def test_any_order_of_the_same_events_gives_the_same_labels(events, now, random):
     shuffled = list(events)

@@ -33,6 +33,7 @@ def test_they_err_as_told(block_year):
     assert {event.evidence for event in events} == {"simulated"}
 
 
+@pytest.mark.heavy
 def test_a_third_settles_disputes_and_the_next_round_is_later(block_year):
     annotators.label(block_year, 0.2, 0, Errors(omit=0.5, commit=0.3))
     first = max(event.instant for event in block_year.events())
