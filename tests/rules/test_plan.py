@@ -30,7 +30,7 @@ def write_area(workspace: Workspace, name: str = "aoi.gpkg", crs: str = "EPSG:32
     gpd.GeoDataFrame(geometry=[shapely.box(600010, 699690, 600310, 699990)], crs=crs).to_file(workspace.user / name)
 
 
-@pytest.mark.parametrize("config", ["config/config.yaml", "config/demo.yaml"])
+@pytest.mark.parametrize("config", ["config/config.yaml", pytest.param("config/demo.yaml", marks=pytest.mark.heavy)])
 def test_a_fresh_clone_plans_everything_without_network_or_labels(repository: Path, tmp_path: Path, config: str) -> None:
     workspace = Workspace.make(repository, tmp_path, config, "demo")
     if config == "config/demo.yaml":

@@ -58,6 +58,7 @@ def test_advice(rounds, differ, words):
     assert advice(rounds, differ).startswith(words)
 
 
+@pytest.mark.heavy
 def test_a_forest_learns_from_decisions(tmp_path):
     """Sixty samples of noisy segments teach little; people's decisions on all the others teach more."""
     block_year = make_place(tmp_path, queue={"size": 2000})

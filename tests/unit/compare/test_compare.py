@@ -290,6 +290,7 @@ def imported(read: tuple[str, ...], held: tuple[str, ...]) -> None:
     pd.DataFrame(rows, columns=["what", "name", "sha256"]).to_csv(path, index=False)
 
 
+@pytest.mark.heavy
 def test_tiles_with_imported_labels_are_told_apart(here: Path, ours: Path, published: Path) -> None:
     with_config = ("ours", "published", "--config", "made.yaml", "--out", "out")
     assert "independent: no label comes from these masks." in call(*with_config)

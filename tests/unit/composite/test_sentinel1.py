@@ -104,7 +104,7 @@ class Place:
             return source.read(), read_json(stats)
 
 
-@pytest.mark.parametrize("kernel", ["plus", "box"])
+@pytest.mark.parametrize("kernel", ["plus", pytest.param("box", marks=pytest.mark.heavy)])
 def test_values_follow_the_definition(tmp_path: Path, kernel: Any) -> None:
     place = Place(tmp_path)
     done, stats = place.make("3", kernel=kernel)

@@ -59,6 +59,7 @@ def draw(results: Results, folder: Path) -> dict[str, bytes]:
     return {name: Path(path).read_bytes() for name, path in (first | second).items()}
 
 
+@pytest.mark.heavy
 def test_all_pictures_are_drawn_with_the_same_bytes(results: Results, tmp_path: Path) -> None:
     first, second = draw(results, tmp_path / "a"), draw(results, tmp_path / "b")
     assert all(content.startswith(PNG) for content in first.values())
