@@ -137,6 +137,7 @@ def test_the_rest_of_the_package_is_not_needed() -> None:
     code = f"import sys; sys.path.append({here!r}); import torchvision_operators, smallmines.loaders.torchgeo; print(*sys.modules)"
     loaded = set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
     ours = {name for name in loaded if name.startswith("smallmines.")}
-    light = {"core", "core.errors", "core.product", "loaders", "loaders.folder", "loaders.torchgeo"}
+    core = {"core", *(f"core.{name}" for name in ("environment", "errors", "files", "log", "product"))}
+    light = {*core, "dataset", "dataset.split_files", "loaders", "loaders.folder", "loaders.torchgeo"}
     assert ours == {f"smallmines.{name}" for name in light}
     assert not loaded & {"odc", "snakemake", "stackstac", "ee", "terratorch"}
