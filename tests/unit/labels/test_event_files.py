@@ -258,3 +258,12 @@ def test_the_latest_decision_of_each_stands_unless_it_is_withdrawn():
     back = at(6, provenance="adjudicated", label=WITHDRAWN)
     assert standing([judged, back, other]) == [other]
     assert standing([judge, judged, back, other]) == [other, judge]  # a person takes back what is their own
+
+
+@pytest.mark.parametrize("day", ["9999-12-31", "2016-02-01", "0001-01-01"])
+def test_the_doubt_of_an_event_of_the_last_day_of_the_calendar(tmp_path, day):
+    """Earlier versions took edits of the year 9999 in; their files must stay readable to the report on labels."""
+    last = event(time="9999-12-31T23:59:59Z", evidence_date=day)
+    (read,) = read_events([write_events(tmp_path, [last])])
+    assert ("before there were satellite images" in read.doubt) == (day == "0001-01-01")
+    assert bool(read.doubt) == (day == "0001-01-01")

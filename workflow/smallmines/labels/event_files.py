@@ -173,7 +173,7 @@ class Event:
         day = day_of(self.evidence_date)
         if day is None:
             return f"evidence_date is {self.evidence_date!r}, not a day as 2022-01-31" if self.evidence_date else ""
-        if day > self.stamp.date() + dt.timedelta(days=1):
+        if (day - self.stamp.date()).days > 1:  # no day is added: the last one of the calendar has no next
             return f"the evidence is of {day}, later than the decision"
         return f"the evidence is of {day}, before there were satellite images: is the date empty?" if day < FIRST_EVIDENCE else ""
 
