@@ -24,7 +24,7 @@ from smallmines.annotation.checkout import checkout, checkout_disputed
 from smallmines.cli.labels import _keys
 from smallmines.core.errors import UserError
 from smallmines.labels.agreement import agreements, read_overlap
-from smallmines.labels.event_files import read_events, standing, write_events
+from smallmines.labels.event_files import Event, read_events, standing, write_events
 
 DAY = 86_400_000
 """Milliseconds."""
@@ -104,6 +104,29 @@ def test_a_time_that_no_edit_has_is_named_with_row_and_unit(place, edited, words
     found = refused(block_year, copy)
     assert found.startswith("nothing was checked in: row 7: ")
     assert words in found
+
+
+@pytest.mark.parametrize(
+    "after", ["garbage", "2020-01-01T00:00:00", "2099-01-01T00:00:00Z", b"\xff"], ids=["text", "naive", "future", "bytes"]
+)
+def test_edits_are_never_moved_behind_what_is_no_time_of_an_event(place, after):
+    """2099 would make the edit the last one for ever."""
+    block_year, copy, _ = place
+    label(copy, 7, "unsure", now() - DAY)
+    edit(copy, "UPDATE history SET after = CAST(? AS TEXT)", after)
+    assert "after in the table history is" in refused(block_year, copy)
+
+
+def test_a_copy_that_was_checked_out_after_an_event_of_a_clock_ahead_goes_on(place):
+    block_year, copy, _ = place
+    ahead = "2099-01-01T00:00:00Z"
+    earlier = Event(2016, "1", key_of(copy, 8), 1.0, 1.0, "mining", "confirmed", "A01", ahead, version=1)
+    write_events(block_year.user / "events/2016/1", [earlier])
+    label(copy, 7, "unsure", now() - DAY)
+    edit(copy, "UPDATE history SET after = ?", ahead)
+    (event,) = checkin(block_year.user, copy).events
+    assert event.instant > earlier.instant
+    assert event.edited
 
 
 def test_a_clock_that_is_a_few_minutes_ahead_is_no_fault(place):
@@ -294,6 +317,22 @@ def test_a_task_that_is_opened_again_withdraws_its_confirmations(place):
     found = checkin(block_year.user, copy)
     assert (found.counts["withdrawn"], found.counts["unsure"]) == (len(own) - 1, 1)
     assert {event.key for event in standing(block_year.events())} == {int(own["key"].iloc[0])}
+
+
+@pytest.mark.parametrize(
+    ("statement", "words"),
+    [
+        ("UPDATE tasks SET tile_id = '9999'", "task 9999: this tile was not checked out (an edited tile_id)"),
+        ("UPDATE tasks SET tile_id = (SELECT tile_id FROM tasks WHERE fid = 1)", "the tile occurs twice"),
+    ],
+    ids=["alien", "twice"],
+)
+def test_a_task_whose_tile_was_edited_is_refused(place, statement, words):
+    """Its segments would be passed over without a word, or confirmed by the task of another tile."""
+    block_year, copy, _ = place
+    edit(copy, "UPDATE tasks SET status = 'done'")
+    edit(copy, statement)
+    assert words in refused(block_year, copy)
 
 
 def test_a_segment_that_was_deleted_from_the_copy_keeps_its_decision_and_is_told(place):

@@ -134,7 +134,7 @@ def read_copy(user: Path, path: Path, name: str) -> Edited:
         _segments(segments),
         _frame(tasks),
         edits if isinstance(edits, int) else -1,
-        after.decode() if isinstance(after, bytearray) else "",
+        _text(after),
         tuple(faults),
     )
 

@@ -63,11 +63,12 @@ def decisions(edited: Edited, before: Sequence[Event], now: dt.datetime) -> Deci
     """
     rows, faults = _matched(edited.segments, edited.base)
     faults += edited.faults
+    faults += _task_faults(edited)
     tasks = edited.tasks.drop_duplicates("tile_id").set_index("tile_id")
-    for tile, status in tasks["status"].items():
-        if status not in ("", "open", "doing", "done"):
-            faults.append(f"task {tile}: status is {status!r}, not open, doing or done")
     own = [event for event in before if event.annotator == edited.about.annotator]
+    if not _is_time_of_an_event(edited.after, own, now):
+        faults.append(f"after in the table history is {edited.after[:40]!r}, no time of an event; check out again and copy the edits over")
+        return Decisions((), 0, tuple(_grouped(faults)), ())
     stands = {event.key: event for event in standing(own) if event.base == edited.about.base}
     answers = _answers(rows, tasks, edited.about)
     answers = answers[(answers["label"] != "") | answers["key"].isin(np.array(list(stands), np.uint64))]
@@ -101,6 +102,17 @@ def decisions(edited: Edited, before: Sequence[Event], now: dt.datetime) -> Deci
 
 
 # --- rows -----------------------------------------------------------------------------------------------------------------
+
+
+def _task_faults(edited: Edited) -> Iterator[str]:
+    """Say which tasks have another status, and which would count for no tile or twice: their tile was edited."""
+    for tile, status in edited.tasks[["tile_id", "status"]].itertuples(index=False):
+        if status not in ("", "open", "doing", "done"):
+            yield f"task {tile}: status is {status!r}, not open, doing or done"
+    for tile in sorted(set(edited.tasks["tile_id"]) - set(edited.base["tile_id"])):
+        yield f"task {tile}: this tile was not checked out (an edited tile_id)"
+    for tile in sorted(set(edited.tasks.loc[edited.tasks["tile_id"].duplicated(), "tile_id"])):
+        yield f"task {tile}: the tile occurs twice"
 
 
 def _matched(segments: gpd.GeoDataFrame, base: pd.DataFrame) -> tuple[gpd.GeoDataFrame, list[str]]:
@@ -266,6 +278,15 @@ def _in_order(new: Sequence[Event], own: Sequence[Event], edited: Edited) -> tup
         text = time.isoformat(timespec="milliseconds" if time.microsecond % 1000 == 0 else "microseconds").replace("+00:00", "Z")
         moved.append(event if time == event.instant else dataclasses.replace(event, time=text, edited=event.time))
     return moved, late
+
+
+def _is_time_of_an_event(after: str, own: Sequence[Event], now: dt.datetime) -> bool:
+    """Whether the time that new edits are moved behind is empty, past, or that of an event (one made with a clock ahead, say)."""
+    try:
+        time = dt.datetime.fromisoformat(after) if after else None
+        return time is None or time <= now + CLOCK_TOLERANCE or any(time == event.instant for event in own)
+    except (ValueError, TypeError):  # no time, or one without a zone
+        return False
 
 
 def _late_warnings(moved: Sequence[Event], new: Sequence[Event], late: Sequence[Event], row_of: Mapping[int, int]) -> Iterator[str]:
