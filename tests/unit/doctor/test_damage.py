@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Callable
@@ -14,7 +15,9 @@ import pytest
 import rasterio
 
 from fake_results import make_results, publish
+from smallmines.compare.pairs import find_patches
 from smallmines.config.doctor import Doctor
+from smallmines.core.errors import UserError
 from smallmines.doctor.examine import Examined, examine, write
 from smallmines.doctor.folder import read_folder
 from smallmines.settings.doctor import Doctor as Limits
@@ -139,3 +142,14 @@ def test_reasons_of_tables_that_cannot_be_read(made: Path, tmp_path: Path, name:
     folder = Path(shutil.copytree(made, tmp_path / "dataset"))
     (folder / name).write_bytes(data)
     assert re.search(words, read_folder(folder).unreadable[name])
+
+
+def test_pipes_in_the_place_of_patches_and_tables_are_named_not_waited_for(made: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(made, tmp_path / "dataset"))
+    pipe = "2016/MASK/MASK_GH_9999_2016.tif"
+    os.mkfifo(folder / pipe)
+    os.mkfifo(folder / "more.parquet")
+    assert read_folder(folder).unreadable == {pipe: "something that is no file"}
+    assert ("structure", "table") in checks(examine(folder, LIMITS))
+    with pytest.raises(UserError, match="patches that are files"):
+        find_patches(folder)

@@ -64,10 +64,12 @@ def find_patches(folder: Path) -> list[Patch]:
     """Return all patches below a folder, by year and id.
 
     Raises:
-        UserError: two images or two masks of one tile and year, or a file that is no georeferenced raster.
+        UserError: two images or two masks of one tile and year, or what is no file or no georeferenced raster.
     """
     by_tile: dict[tuple[str, str], dict[str, Path]] = {}
     for path in patch_files(folder):
+        if not path.is_file():  # a pipe would be waited for
+            raise UserError(f"patches that are files in {folder}", f"{path} is none", "move it away")
         parts = parse_patch_name(path.name)
         assert parts is not None, path
         files = by_tile.setdefault((parts.year, parts.tile_id), {})

@@ -178,7 +178,7 @@ def _tags(table: pd.DataFrame) -> Iterator[tuple[str, str]]:
 def _tables(root: Path) -> Iterator[tuple[str, str]]:
     import pyarrow.parquet as pq
 
-    for path in sorted(root.rglob("*.parquet")):
+    for path in sorted(path for path in root.rglob("*.parquet") if path.is_file()):  # a pipe would be waited for
         try:
             table = pq.read_table(path).to_pandas(types_mapper=None)
         except (OSError, ValueError):

@@ -76,9 +76,13 @@ def read_folder(root: str | Path) -> Folder:
     files: dict[tuple[str, int], dict[str, Any]] = {}
     doubles: list[str] = []
     strange: list[str] = []
+    unreadable: dict[str, str] = {}
     for path in sorted(root.rglob("*.tif*")):
         name = path.relative_to(root)
         if _is_hidden(name) or path.name.endswith(".xml"):
+            continue
+        if path.exists() and not path.is_file():  # a pipe would be waited for
+            unreadable[name.as_posix()] = "something that is no file"
             continue
         parts = parse_patch_name(path.name)
         if parts is None:
@@ -96,7 +100,6 @@ def read_folder(root: str | Path) -> Folder:
         )
     pairs = pd.DataFrame([{"tile": tile, "year": year, **row} for (tile, year), row in files.items()])
     pairs = pairs.sort_values(["year", "tile"], ignore_index=True)
-    unreadable: dict[str, str] = {}
     index = _read(root / "index.parquet", _read_index, unreadable)
     labels, facts = (_read(root / name, _read_document, unreadable) for name in ("labels.json", "facts.json"))
     return Folder(root, pairs, tuple(doubles), tuple(strange), index, _read_splits(root, unreadable), labels, facts, unreadable, part)
