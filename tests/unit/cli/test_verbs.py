@@ -149,6 +149,23 @@ def test_import_masks(block_year: BlockYear) -> None:
     assert "up to the segments first" in call(*words, code=1)
 
 
+@pytest.mark.parametrize("place", ["a_file/lineage.csv", ".", "a_file/deeper/lineage.csv"])
+def test_a_table_goes_to_a_new_folder_or_is_refused_in_three_lines(block_year: BlockYear, place: str) -> None:
+    words = ("labels", "transfer", "--config", "made.yaml", "--lineage")
+    call(*words, "new/folder/lineage.csv")
+    assert pd.read_csv("new/folder/lineage.csv").empty
+    assert sorted(path.name for path in Path("new/folder").iterdir()) == ["lineage.csv"]
+    Path("a_file").write_text("")
+    text = call(*words, place, code=1)
+    assert "expected  files and folders that can be read and written\n" in text
+    assert "Traceback" not in text
+
+
+@pytest.mark.parametrize("seed", ["-1", "4294967296"])
+def test_a_seed_that_numpy_does_not_take_is_refused(block_year: BlockYear, seed: str) -> None:
+    assert "--seed" in call("splits", "make", "--config", "made.yaml", "--dry-run", "--seed", seed, code=2)
+
+
 def test_splits(block_year: BlockYear) -> None:
     assert "run the workflow first" in call("splits", "show", "--config", "made.yaml", code=1)
     assert "run the workflow first" in call("splits", "freeze", "--config", "made.yaml", code=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import shutil
 import sys
@@ -14,20 +15,32 @@ from typing import Annotated, Any
 import typer
 
 from smallmines.config.parse import read_config as read_config
+from smallmines.core.errors import UserError
 from smallmines.core.failures import explained
+
+WRONG_PATHS = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ENAMETOOLONG, errno.ELOOP)
+"""Errors of the system where a path that was typed leads nowhere, or to a folder in place of a file, or the other way round."""
 
 ConfigPath = Annotated[Path, typer.Option("--config", help="The run's configuration file.")]
 
 
 @contextmanager
 def plain_errors() -> Iterator[None]:
-    """Print the three lines of a `UserError`, or of a failing disk (`explained`), without a traceback and exit with status 1."""
+    """Print the three lines of a `UserError`, of a failing disk (`explained`) or of a wrong path, without a traceback; exit status 1."""
     try:
         yield
     except Exception as error:
-        if (user_error := explained(error)) is None:
+        if (user_error := explained(error) or _of_path(error)) is None:
             raise
         sys.exit(str(user_error))
+
+
+def _of_path(error: Exception) -> UserError | None:
+    """Return the error to report where a path can be neither read nor written, else None."""
+    if not isinstance(error, OSError) or error.errno not in WRONG_PATHS or error.filename is None:
+        return None
+    place = error.filename2 or error.filename  # of a rename, the target
+    return UserError("files and folders that can be read and written", f"{place}: {error.strerror}", "name another file or folder")
 
 
 def show(title: str, rows: list[dict[str, Any]], decimals: int = 3) -> None:

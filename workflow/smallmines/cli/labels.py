@@ -226,7 +226,7 @@ def agreement(config: ConfigPath, json: JsonFile = None) -> None:
         print_json(rows)
         return
     if json:
-        write_json(json, rows)
+        write_json(json.absolute(), rows)
     with output(False) as out:
         if rows:
             columns = [{key: value for key, value in row.items() if key not in ("tiles", "unsure")} for row in rows]
@@ -249,7 +249,7 @@ def accuracy(config: ConfigPath, json: JsonFile = None) -> None:
         print_json(document)
     else:
         if json:
-            write_json(json, document)
+            write_json(json.absolute(), document)
         if rows := accuracy_of(quality):
             with output(False) as out:
                 out.table("Accuracy of the masks (low, high: 95 % interval)", rows)
@@ -308,6 +308,7 @@ def transfer(
     import pandas as pd
 
     from smallmines.annotation.status import transferred
+    from smallmines.core.files import written
     from smallmines.settings.parameters import settings_of
     from smallmines.settings.transfer import Transfer
 
@@ -318,5 +319,6 @@ def transfer(
         results = [transferred(settings, name, code, replace(rule, **changes)) for name, code in _places(settings, year, block)]
         out.table("Decisions on the present segmentation", [row for row, _ in results])
         if lineage:
-            pd.concat([table for _, table in results], ignore_index=True).to_csv(lineage, index=False)
+            with written(lineage.absolute()) as beside:
+                pd.concat([table for _, table in results], ignore_index=True).to_csv(beside, index=False, lineterminator="\n")
             out.message(f"lineage: {lineage}")

@@ -10,6 +10,7 @@ import typer
 
 from smallmines.cli.console import ConfigPath, plain_errors, read_config
 from smallmines.cli.output import Json, output
+from smallmines.config.sections import LARGEST_SEED
 from smallmines.core.errors import UserError
 from smallmines.core.layout import Layout
 from smallmines.settings.splits import METHODS
@@ -88,7 +89,7 @@ def freeze(config: ConfigPath) -> None:
 @app.command("make")
 def make(
     config: ConfigPath,
-    seed: Annotated[int | None, typer.Option("--seed", help="In place of splits.seed.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, max=LARGEST_SEED, help="In place of splits.seed.")] = None,
     dry: Dry = False,
     json: Json = False,
 ) -> None:
