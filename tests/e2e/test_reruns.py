@@ -99,6 +99,7 @@ def test_frozen_splits_count_in_a_run_that_makes_masks_again(clone: Workspace) -
     assert (planned["mask"], planned["splits"], planned["index"]) == (1, 1, 1)
 
 
+@pytest.mark.heavy
 def test_an_edited_module_reruns_its_users(clone: Workspace) -> None:
     with (clone.folder / "workflow/smallmines/labels/mask.py").open("a") as module:
         module.write("\nEDITED = True\n")
@@ -109,6 +110,7 @@ def test_an_edited_module_reruns_its_users(clone: Workspace) -> None:
     assert "smallmines/labels/mask.py" in plan or "Params have changed" in plan
 
 
+@pytest.mark.heavy
 def test_an_edit_of_the_fetching_code_queries_nothing_again(clone: Workspace) -> None:
     with (clone.folder / "workflow/smallmines/archive/search.py").open("a") as module:
         module.write("\nEDITED = True\n")

@@ -15,7 +15,7 @@ from sections import Boundaries
 from smallmines.core.errors import UserError
 from smallmines.grid.boundaries import download_boundaries
 
-pytestmark = pytest.mark.loopback
+pytestmark = [pytest.mark.loopback, pytest.mark.heavy]
 
 PATH = "/raw/9469f09/releaseData/gbOpen/GHA/ADM2/geoBoundaries-GHA-ADM2.geojson"
 

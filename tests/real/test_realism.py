@@ -9,7 +9,7 @@ import pytest
 from bench.difficulty import REAL, difficulty, real_tiles
 from sections import Segmentation
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.heavy]
 
 
 @pytest.mark.parametrize("place", list(REAL))

@@ -81,6 +81,7 @@ def test_rules_right_of_the_masks_know_nothing_of_satellites_and_left_of_the_lab
         assert "sentinel" not in modules(rule)
 
 
+@pytest.mark.heavy
 def test_unknown_keys_stop_the_plan(repository: Path, tmp_path: Path) -> None:
     workspace = Workspace.make(repository, tmp_path, "wrong.yaml", "wrong")
     values = yaml.safe_load((repository / "config/demo.yaml").read_text())

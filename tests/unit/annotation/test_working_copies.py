@@ -392,6 +392,7 @@ def test_decisions_survive_another_segmentation(block_year):
     assert not set(review["segment"]) & set(moved["segment"])
 
 
+@pytest.mark.heavy
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.permutations(range(4)))
 def test_any_order_of_the_same_check_ins_gives_the_same_labels(block_year, order):

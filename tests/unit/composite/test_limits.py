@@ -253,6 +253,7 @@ def test_the_best_scene_is_the_one_without_haze(tmp_path: Path) -> None:
     assert [take["date"] for take in read_json(tmp_path / "s2.json")["datatakes"]] == ["2016-01-15", "2016-01-25", "2016-01-05"]
 
 
+@pytest.mark.heavy
 def test_products_with_the_optical_thickness_are_not_corrected_unless_always(tmp_path: Path) -> None:
     scenes = {
         day: bands | {"AOT": np.full((64, 64), 80, np.uint16)}

@@ -234,3 +234,14 @@ def test_folders_stay_where_rasterio_is_no_wheel(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(sys, "path", [str(tmp_path)])
     remove_foreign_folders()
     assert os.environ["PROJ_DATA"] == "/opt/conda/share/proj"
+
+
+def test_a_file_in_the_place_of_a_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "pixels").write_text("")
+    for folder in (tmp_path / "pixels", tmp_path / "pixels" / "item"):
+        with pytest.raises(OSError) as refused:  # noqa: PT011
+            folder.mkdir()
+        error = explained(refused.value)
+        assert error is not None
+        assert error.expected == f"a folder in the place of {folder}"
+        assert error.do.startswith("move away the file that is there")

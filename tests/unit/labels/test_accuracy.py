@@ -203,6 +203,7 @@ def test_references_among_the_events_are_refused(block_year):
         decisions.require_home(block_year.events(), 2016, "1")
 
 
+@pytest.mark.heavy
 def test_the_figures_are_those_of_people_who_know_the_truth(block_year, tmp_path):
     given = checkout_accuracy_sample(block_year, "A01")
     truth = read_truth(block_year)

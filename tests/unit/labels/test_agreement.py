@@ -58,6 +58,7 @@ def test_one_class_alone_has_no_kappa():
     assert np.isnan(kappa(np.array([5.0, 0, 0, 0])))
 
 
+@pytest.mark.heavy
 def test_the_interval_holds_the_kappa_that_error_rates_imply():
     """Two annotators who miss a mine in 10 % and see one in 2 %: in at least 45 of 50 draws of 400 segments."""
     omit, commit, share = 0.10, 0.02, 0.4

@@ -155,6 +155,7 @@ def simulated(rng, count, share, mix):
     return (centres[kind] + rng.normal(0, 0.9, (count, 4))).astype(np.float32), kind
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("named", [True, False])
 def test_the_estimate_survives_samples_of_other_shares(named):
     """6 % mining; samples 1 : 1, their look-alikes a third of the negatives where they are a twentieth of the land."""

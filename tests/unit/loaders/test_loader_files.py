@@ -48,6 +48,20 @@ def test_pairs_belong_together_and_the_splits_are_whole(made: Path) -> None:
         assert sorted(together) == sorted(str(path) for path in made.glob(f"{year}/IMAGE/*.tif"))
 
 
+def test_images_without_a_row_in_the_splits_are_told(dataset: Path) -> None:
+    """A table that lost its last lines still reads, and trains on less."""
+    lines = (dataset / "splits.csv").read_text().splitlines(keepends=True)
+    (dataset / "splits.csv").write_text("".join(lines[:-2]))
+    with pytest.warns(UserWarning, match="2 images of .* are in no row of the table of splits"):
+        assert len(folder.read_pairs(dataset)) == 10
+
+
+def test_a_whole_table_of_splits_warns_of_nothing(made: Path, recwarn: pytest.WarningsRecorder) -> None:
+    folder.read_pairs(made, "train")
+    folder.read_pairs(made, years=[2016])
+    assert not [warning for warning in recwarn if warning.category is UserWarning]
+
+
 def test_the_released_layout_is_read_by_id(dataset: Path) -> None:
     table = pd.read_csv(dataset / "splits.csv", dtype={"tile_id": str})
     wanted = folder.read_pairs(dataset)

@@ -12,6 +12,8 @@ from place import decide_again, make_place, read_truth, truth_of
 from smallmines.core import raster
 from smallmines.core.errors import UserError
 
+pytestmark = pytest.mark.heavy
+
 
 @pytest.fixture
 def block_year(tmp_path):
@@ -33,7 +35,6 @@ def test_they_err_as_told(block_year):
     assert {event.evidence for event in events} == {"simulated"}
 
 
-@pytest.mark.heavy
 def test_a_third_settles_disputes_and_the_next_round_is_later(block_year):
     annotators.label(block_year, 0.2, 0, Errors(omit=0.5, commit=0.3))
     first = max(event.instant for event in block_year.events())

@@ -27,6 +27,8 @@ from smallmines.core.product import S2_BANDS
 from smallmines.grid.make import fishnet
 from smallmines.sensors.radiometry import read_metadata
 
+pytestmark = pytest.mark.heavy
+
 TILES = 5
 
 
@@ -184,7 +186,6 @@ def test_samples_lie_in_what_they_say_but_for_a_few(world: SimpleNamespace) -> N
     assert 0.965 < right / total < 0.998
 
 
-@pytest.mark.heavy
 def test_same_arguments_same_bytes_and_peoples_files_are_kept(tmp_path: Path) -> None:
     config = config_of(2016, blocks=1)
 
@@ -218,7 +219,6 @@ def test_figures_of_a_confusion() -> None:
     assert (found["iou"], found["precision"], found["recall"], found["pixels"]) == (0.5, 0.6667, 0.6667, 5)
 
 
-@pytest.mark.heavy
 def test_the_same_world_is_left_alone_and_another_one_forgets_what_was_fetched(tmp_path: Path) -> None:
     config = config_of(2022, blocks=1)
     first = make_world(config, 1, seed=0, root=tmp_path)
@@ -259,7 +259,6 @@ def test_false_clouds_hit_the_same_bright_ground_on_every_date_and_never_the_for
     assert always("forest") < 0.02
 
 
-@pytest.mark.heavy
 def test_as_hard_as_nature(tmp_path: Path) -> None:
     config = config_of(2022)
     make_world(config, 40, seed=0, root=tmp_path)

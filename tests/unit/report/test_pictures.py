@@ -66,6 +66,7 @@ def test_all_pictures_are_drawn_with_the_same_bytes(results: Results, tmp_path: 
     assert first == second
 
 
+@pytest.mark.heavy
 def test_all_plots_are_drawn(results: Results, tmp_path: Path) -> None:
     metrics = {"at_class_shares_of_the_area": {"0.71": {"iou": 0.5, "f1": 0.66}, "0.5": {"iou": 0.3, "f1": 0.4}}}
     (tmp_path / "metrics.json").write_text(json.dumps(metrics))

@@ -87,8 +87,8 @@ def _checkin(user: Path, path: Path, present: Keys | None, dry: bool, run: str) 
         edited = read_copy(user, copy, str(path))
         about, home = edited.about, events_folder(user, edited.about)
         before = event_files.read_events(sorted(home.glob("*.jsonl")))
-        found = decisions(edited, before, dt.datetime.now(dt.UTC))
-        if faults := [*_strange(about, path, run), *found.faults]:
+        read = decisions(edited, before, dt.datetime.now(dt.UTC))
+        if faults := [*_strange(about, path, run), *read.faults]:
             more = f"; and {len(faults) - SHOWN} kinds more" if len(faults) > SHOWN else ""
             raise UserError(
                 f"edits without faults in {path}",
@@ -96,21 +96,21 @@ def _checkin(user: Path, path: Path, present: Keys | None, dry: bool, run: str) 
                 "correct these rows in QGIS, save, and check in again; where the table about differs, check out again",
             )
         file = kept = None
-        if found.new and not dry:
-            name = event_files.file_name(found.new)
+        if read.new and not dry:
+            name = event_files.file_name(read.new)
             kept = UserFolder(user).archived_copy(str(about.year), about.block, name)
             if not kept.is_file():
                 with written(kept, durable=True) as beside:
                     os.replace(copy, beside)
-            file = event_files.write_events(home, found.new)
+            file = event_files.write_events(home, read.new)
     counts = dict.fromkeys(("corrected", "confirmed", "unsure", "adjudicated", event_files.REFERENCE, event_files.WITHDRAWN), 0)
-    for event in found.new:
+    for event in read.new:
         counts[event.label if event.label in ("unsure", event_files.WITHDRAWN) else event.provenance] += 1
     keys = present(about.year, about.block) if present else None
-    stale = 0 if keys is None or about.kind == "accuracy" else sum(event.key not in keys for event in found.new)
+    stale = 0 if keys is None or about.kind == "accuracy" else sum(event.key not in keys for event in read.new)
     wal = path.with_name(path.name + "-wal")
     open_elsewhere = wal.is_file() and wal.stat().st_size > 0
-    return CheckedIn(about, found.new, file, kept, counts, found.checked_in_before, stale, open_elsewhere, found.warnings)
+    return CheckedIn(about, read.new, file, kept, counts, read.checked_in_before, stale, open_elsewhere, read.warnings)
 
 
 def _prepared(folder: Path) -> Path:
@@ -131,10 +131,10 @@ def pending(user: Path, path: Path) -> int:
             snapshot(path, copy)
             edited = read_copy(user, copy, str(path))
             before = event_files.read_events(sorted(events_folder(user, edited.about).glob("*.jsonl")))
-            found = decisions(edited, before, dt.datetime.now(dt.UTC))
+            read = decisions(edited, before, dt.datetime.now(dt.UTC))
     except (UserError, OSError):
         return 1
-    return len(found.faults) + len(found.new)
+    return len(read.faults) + len(read.new)
 
 
 def _strange(about: About, path: Path, run: str) -> Iterator[str]:

@@ -36,10 +36,10 @@ def doctor(
     console = Console(soft_wrap=True, stderr=json)
     with plain_errors():
         limits = settings_of(Doctor() if config is None else read_config(config).doctor, Limits)
-        found = read_folder(folder)
-        pairs = len(found.pairs)
-        if found.part:
-            console.print(f"examining {found.part}", markup=False, highlight=False)
+        dataset = read_folder(folder)
+        pairs = len(dataset.pairs)
+        if dataset.part:
+            console.print(f"examining {dataset.part}", markup=False, highlight=False)
         columns = (TextColumn("reading pairs"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         with Progress(*columns, console=console, transient=True) as progress:
             bar = progress.add_task("", total=pairs)
@@ -52,6 +52,6 @@ def doctor(
         if json:
             print_json(summary(examined))
         if out is not None:
-            write(examined, found.root.resolve().name, out / "doctor.json", out / "doctor.html")
+            write(examined, dataset.root.resolve().name, out / "doctor.json", out / "doctor.html")
             console.print(f"written: {out / 'doctor.html'}", markup=False)
     raise typer.Exit(1 if examined.count("error") or (strict and examined.count("warning")) else 0)

@@ -285,8 +285,8 @@ def import_masks(
             block_year = BlockYear(settings, name, code)
             named = [tile.strip() for tile in tiles.split(",") if tile.strip()]
             held = released_masks.held_out(block_year.lattice.cells["tile_id"].tolist(), named, fraction, settings.labels.seed)
-            found = released_masks.import_masks(block_year, paths, held, samples, dry)
-            rows.append({"year": int(name), "block": code, **asdict(found)})
+            imported = released_masks.import_masks(block_year, paths, held, samples, dry)
+            rows.append({"year": int(name), "block": code, **asdict(imported)})
         out.table("Would be imported" if dry else "Imported", rows)
         if any(row["samples"] is None for row in rows):
             out.message("samples –: there are samples already; files that people made are never replaced")

@@ -18,6 +18,7 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
+from rasterio.io import DatasetWriter
 from rasterio.windows import Window
 
 from smallmines.composite.counts import PixelCounts
@@ -89,11 +90,7 @@ def composite(
     tags = _tags(entries, settings) | {"HAZE": haze} | fetched_list.provider_tags() | {TAG: of_rasters()}
     with ExitStack() as stack:
         sources = {item.entry.id: _open(stack, item, geobox, settings) for item in fetched_list.items}
-        image = stack.enter_context(created(outputs["image"], geobox, "uint16", 0, S2_BANDS, tags))
-        # All scenes of the year, so that the n-th name is scene n also in a block that some scenes miss.
-        source = stack.enter_context(created(outputs["source"], geobox, "uint8", 0, ["scene"], tags | _names(fetched_list.scenes)))
-        values = {"VALUES": "0 not clear, 1 clear, 2 clear because stable"}
-        clear = stack.enter_context(created(outputs["clear_mask"], geobox, "uint8", None, ["clear"], tags | values))
+        image, source, clear = _create(stack, outputs, geobox, tags, fetched_list.scenes)
         for strip in strips(tuple(geobox.shape)):
             takes = list(_observations(entries, sources, strip, geobox, settings, evidence))
             done, kept = _choose(strip, takes, settings, counts, looks_for_haze=haze == CORRECTED)
@@ -111,21 +108,36 @@ def composite(
                 raster.update_tags(HAZE=haze)
     if haze == UNASSESSED:
         findings.append(f"Haze of Sentinel-2 of block {block} is unassessed: fewer than {LEAST_DATES} clear dates")
-    for finding in findings:
-        logger.warning(finding)
-    names = [scene.id for scene in fetched_list.scenes]
     stats |= {
-        "seams": seams(outputs["image"], outputs["source"], outputs["clear_mask"], own, names),
+        "seams": seams(outputs["image"], outputs["source"], outputs["clear_mask"], own, [scene.id for scene in fetched_list.scenes]),
         "haze": counts.haze(haze, datatakes),
         "findings": findings,
     }
+    _log(block, stats)
+    write_json(outputs["stats"], stats)
+
+
+def _create(
+    stack: ExitStack, outputs: Mapping[str, str | Path], geobox: GeoBox, tags: Mapping[str, str], scenes: Sequence[Scene]
+) -> tuple[DatasetWriter, DatasetWriter, DatasetWriter]:
+    """Create the rasters `image`, `source` and `clear_mask`, which get their names when the stack is left."""
+    image = stack.enter_context(created(outputs["image"], geobox, "uint16", 0, S2_BANDS, tags))
+    # All scenes of the year, so that the n-th name is scene n also in a block that some scenes miss.
+    source = stack.enter_context(created(outputs["source"], geobox, "uint8", 0, ["scene"], {**tags, **_names(scenes)}))
+    values = {"VALUES": "0 not clear, 1 clear, 2 clear because stable"}
+    clear = stack.enter_context(created(outputs["clear_mask"], geobox, "uint8", None, ["clear"], {**tags, **values}))
+    return image, source, clear
+
+
+def _log(block: str, stats: Mapping[str, Any]) -> None:
+    for finding in stats["findings"]:
+        logger.warning(finding)
     logger.info("block %s: %d pixels are never clear, but stable: they count as clear", block, stats["kept_pixels"])
     logger.info(
         "block %s: %.1f %% filled from other datatakes than the first, %.2f %% unclear, %.2f %% without data",
         block,
         *(100 * stats[key] for key in ("fill_share", "unclear_share", "nodata_share")),
     )
-    write_json(outputs["stats"], stats)
 
 
 def _choose(

@@ -37,9 +37,9 @@ class Archive(Section):
     @classmethod
     def _known_providers(cls, value: Any) -> Any:
         """Refuse an address for a provider that does not exist: a misspelt one would be searched at its own address."""
-        known = get_args(cls.model_fields["provider"].annotation) if "provider" in cls.model_fields else ()
-        if isinstance(value, dict) and (unknown := sorted(set(value) - set(known))):
-            raise ValueError(f"no providers: {', '.join(unknown)}; there are {', '.join(known)}")
+        providers = get_args(cls.model_fields["provider"].annotation) if "provider" in cls.model_fields else ()
+        if isinstance(value, dict) and (unknown := sorted(set(value) - set(providers))):
+            raise ValueError(f"no providers: {', '.join(unknown)}; there are {', '.join(providers)}")
         return value
 
     def address(self, provider: str) -> str | None:

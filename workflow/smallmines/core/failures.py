@@ -79,6 +79,8 @@ def _of_system(error: BaseException, chain: list[BaseException], outputs: Iterab
         return UserError("a folder for temporary files with free space", text, "set TMPDIR to one and run again")
     elif number in (errno.EACCES, errno.EPERM) and isinstance(error, OSError) and error.filename:
         expected, do = f"permission to read and write {error.filename}", "change owner or permissions"
+    elif number in (errno.EEXIST, errno.ENOTDIR) and isinstance(error, OSError) and error.filename:
+        expected, do = f"a folder in the place of {error.filename}", "move away the file that is there"
     if not expected:
         return None
     place = _place(chain, outputs)

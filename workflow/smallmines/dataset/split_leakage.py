@@ -141,16 +141,18 @@ def judge(measured: Leakage, limit: float) -> tuple[Judgement, str]:
     if measured.twins > 0:
         return "leaks", f"{100 * measured.twins:.0f} % of the test patches have their tile in train in another year"
     if not np.isfinite(measured.r2):
-        told = "the class share is the same all over the test, so that it cannot tell whether place alone predicts it"
+        reason = "the class share is the same all over the test, so that it cannot tell whether place alone predicts it"
     elif not np.isfinite(measured.r2_low):
-        told = f"the test has {measured.places} separate places, fewer than {LEAST_PLACES}: too few to tell whether place alone predicts it"
+        reason = (
+            f"the test has {measured.places} separate places, fewer than {LEAST_PLACES}: too few to tell whether place alone predicts it"
+        )
     else:
-        found = f"R² {measured.r2:.2f} (90 % interval {measured.r2_low:.2f} to {measured.r2_high:.2f})"
+        measure = f"R² {measured.r2:.2f} (90 % interval {measured.r2_low:.2f} to {measured.r2_high:.2f})"
         if measured.r2_low > limit:
-            return "leaks", f"place and year alone predict the class share of the test, {found}"
+            return "leaks", f"place and year alone predict the class share of the test, {measure}"
         if measured.r2_high <= limit:
-            return "separated", f"place and year alone do not predict the class share of the test, {found}"
-        told = f"the test is too small to tell whether place alone predicts it, {found} with {measured.places} separate places"
+            return "separated", f"place and year alone do not predict the class share of the test, {measure}"
+        reason = f"the test is too small to tell whether place alone predicts it, {measure} with {measured.places} separate places"
     if measured.neighbours >= TOUCHING:
-        return "not separated", f"{100 * measured.neighbours:.0f} % of the test patches touch a tile of train, and {told}"
-    return "undecided", told
+        return "not separated", f"{100 * measured.neighbours:.0f} % of the test patches touch a tile of train, and {reason}"
+    return "undecided", reason

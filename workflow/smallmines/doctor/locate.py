@@ -57,14 +57,14 @@ def _has_patches(folder: Path) -> bool:
 
 def _datasets_below(root: Path) -> list[str]:
     """Return the folders below `root` with `<year>/<kind>` and patches in it, hidden ones left out."""
-    found = []
+    datasets = []
     for parent, folders, _ in os.walk(root):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         years = [name for name in folders if YEAR.fullmatch(name)]
         if parent != str(root) and any(_has_patches(Path(parent, year, kind)) for year in years for kind in KINDS):
-            found.append(parent)
+            datasets.append(parent)
             folders.clear()
-    return found
+    return datasets
 
 
 def _patches_of(folder: Path) -> set[tuple[str, str, str]]:

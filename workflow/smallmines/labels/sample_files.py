@@ -169,9 +169,9 @@ def _cells(path: Path) -> tuple[list[str], list[list[str]]]:
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        known = next((name for mark, name in ((b"\xff\xfe", "UTF-16"), (b"\xfe\xff", "UTF-16")) if content.startswith(mark)), "")
+        encoding = next((name for mark, name in ((b"\xff\xfe", "UTF-16"), (b"\xfe\xff", "UTF-16")) if content.startswith(mark)), "")
         line = content[: error.start].count(b"\n") + 1
-        found = f"{known or 'another encoding'} in line {line} ({content[error.start : error.start + 10]!r})"
+        found = f"{encoding or 'another encoding'} in line {line} ({content[error.start : error.start + 10]!r})"
         raise UserError(f"a CSV in UTF-8 at {path}", found, "save it as CSV UTF-8") from None
     reader = csv.reader(io.StringIO(text, newline=""), skipinitialspace=True, strict=True)
     try:

@@ -167,7 +167,7 @@ def _require_no_contradiction(table: pd.DataFrame, geometry: NDArray[Any], path:
     both = (mined > 0) & (mined < all_of_it)
     if both.any():
         numbers = table["number"].to_numpy()
-        pairs = [rows(numbers[place == one].tolist()) for one in np.flatnonzero(both)[:5]]
+        pairs = [rows(numbers[place == index].tolist()) for index in np.flatnonzero(both)[:5]]
         more = f" and {int(both.sum()) - 5} places more" if both.sum() > 5 else ""
         raise UserError(
             f"one label at each place in {path}",

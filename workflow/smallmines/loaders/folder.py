@@ -6,6 +6,7 @@ the country out). Both have `<year>/IMAGE/IMG_….tif` and `<year>/MASK/MASK_…
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -52,10 +53,13 @@ def read_pairs(root: str | Path, split: str | None = None, years: Sequence[int] 
     Returns:
         tile_id, year, split, image and mask (paths as text), by year and tile.
 
+    Warns:
+        UserWarning: images that are in no row of the table of splits: it may have lost rows.
+
     Raises:
         UserError: an unknown split or year, an empty split, or an image or mask that is missing, double or in another year's folder.
     """
-    table = read_splits(root)
+    table = whole = read_splits(root)
     if split is not None and split not in SPLITS:
         raise UserError(f"split {', '.join(SPLITS)} or None", repr(split), "name one of these")
     if unknown := sorted(set(map(int, years or ())) - set(table["year"])):
@@ -68,6 +72,8 @@ def read_pairs(root: str | Path, split: str | None = None, years: Sequence[int] 
         raise UserError(f"patches of split {split} in {root}", "none", "choose another split, or make splits with smallmines splits make")
     for column, form in (("image", IMAGE), ("mask", MASK)):
         files = _files(Path(root), form, column)
+        if form is IMAGE:
+            _warn_of_rows_left_out(files, whole, years, root)
         table = table.merge(files, on=["tile_id", "year"], how="left")
         if (missing := table[table[column].isna()]).size:
             first = missing.iloc[0]
@@ -77,6 +83,15 @@ def read_pairs(root: str | Path, split: str | None = None, years: Sequence[int] 
                 remedy = "restore the table of splits as it was published"
             raise UserError(f"the {column} of every tile and year of the splits in {root}", found, f"{remedy}, or make the folder again")
     return table.reset_index(drop=True)
+
+
+def _warn_of_rows_left_out(images: pd.DataFrame, splits: pd.DataFrame, years: Sequence[int] | None, root: str | Path) -> None:
+    """Warn of images without a row in the table of splits, which no split contains."""
+    rows = images.merge(splits[["tile_id", "year"]], on=["tile_id", "year"], how="left", indicator=True)
+    without = rows[(rows["_merge"] == "left_only") & (rows["year"].isin(years) if years is not None else True)]
+    if len(without):
+        text = f"{len(without)} images of {root} are in no row of the table of splits, and so in no split, e.g. {without['image'].iloc[0]}"
+        warnings.warn(text, UserWarning, stacklevel=3)
 
 
 def _files(root: Path, form: PatchFormat, column: str) -> pd.DataFrame:
