@@ -71,3 +71,9 @@ def test_modules_and_functions_stay_short(path: Path) -> None:
 
 def test_typer_is_known_to_the_verbs_alone() -> None:
     assert [path for path in MODULES if room_of(path) != "cli" and any(name.split(".")[0] == "typer" for name in imported(path))] == []
+
+
+def test_no_module_reads_parquet_through_pandas() -> None:
+    """`pandas.read_parquet` opens the file in Python: one call in eight of a busy machine ended with SIGABRT, see `core.readable`."""
+    users = [str(path) for path in MODULES if re.search(r"\b(pd|pandas)\.read_parquet\(", path.read_text())]
+    assert users == []

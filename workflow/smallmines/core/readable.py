@@ -50,13 +50,16 @@ def raster_problem(path: Path) -> str:
 def read_parquet(path: str | Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
     """Read a Parquet table.
 
+    Not with `pandas.read_parquet`, which opens the file in Python: pyarrow's threads give back its buffers when Python has ended,
+    and some calls end with SIGABRT.
+
     Raises:
         UserError: the file is missing, cut short, or no such table.
     """
-    import pandas as pd
+    import pyarrow.parquet as pq
 
     try:
-        return pd.read_parquet(path, columns=None if columns is None else list(columns))
+        return pq.read_table(path, columns=None if columns is None else list(columns), partitioning=None).to_pandas()
     except (OSError, ValueError, KeyError) as error:  # pyarrow's errors are of these
         raise UserError(f"a readable Parquet table {path}", innermost(error), remedy(path)) from error
 
