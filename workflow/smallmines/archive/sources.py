@@ -35,7 +35,8 @@ LAST_CLASS = 11
 
 SCALES = ((1.0, 1e-4), (0.0, -0.1, -1000.0))
 """Scales and offsets that headers of Sentinel-2 may state: digital numbers are 10 000 times the reflectance, with or without the +1000
-offset, about which the product's metadata decide. The values of other sensors are used as they are stored."""
+offset, about which the product's metadata decide. The values of other sensors are used as they are stored. The optical thickness
+only ranks, and has a scale of its own."""
 
 BAND = re.compile(r"(?<![A-Z0-9])(B\d[0-9A]|SCL|VV|VH)(?![A-Z0-9])")
 """Names of bands in names of files, such as `T30NXN_20160105T103422_B02_10m.jp2` and `iw-vv.rtc.tiff`."""
@@ -104,7 +105,9 @@ def check_source(source: Source, claim: Claim) -> None:
         raise claim.contradiction(wanted, str(kind))
     scale, offset = (getattr(source, "scales", None) or (1.0,))[0], (getattr(source, "offsets", None) or (0.0,))[0]
     scales, offsets = SCALES if claim.sensor == "s2" and claim.band != SCL else ((1.0,), (0.0,))
-    if not (any(abs(scale / value - 1) < 1e-6 for value in scales) and any(abs(offset - value) < 1e-9 for value in offsets)):
+    if claim.band != AOT and not (
+        any(abs(scale / value - 1) < 1e-6 for value in scales) and any(abs(offset - value) < 1e-9 for value in offsets)
+    ):
         raise claim.contradiction("values as they are stored", f"a scale of {scale:g} and an offset of {offset:g}")
     if source.crs is None:
         raise claim.contradiction("a CRS", "none")
