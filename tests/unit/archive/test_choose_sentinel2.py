@@ -10,6 +10,7 @@ from archive_builder import product
 from miniature.optical import product_metadata
 from smallmines.archive.choose_sentinel2 import Declared, product_of, radiometry_of, undeclared
 from smallmines.archive.providers import METADATA, provider_of
+from smallmines.core.errors import UserError
 from smallmines.sensors.manifest import Item
 
 STATIC = provider_of("s2", "static")
@@ -90,3 +91,32 @@ def test_a_baseline_that_is_not_published_needs_metadata(tmp_path: Path, baselin
 @pytest.mark.parametrize("baseline", [100, 204, 214, 301, 400, 500, 511, 599])
 def test_a_published_baseline_needs_none(baseline: int) -> None:
     assert undeclared(item(product("20160105", baseline=f"{baseline:04d}")), baseline, STATIC) is None
+
+
+@pytest.mark.parametrize("text", ["", "nan", "1e400", "abc", "-1000,-1000", "-1000.5"])
+def test_offsets_that_are_no_whole_numbers_declare_nothing(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "MTD.xml"
+    path.write_text(product_metadata("S2A", "05.00", 1000).replace(">-1000<", f">{text}<", 1))
+    declared, notes = radiometry_of(item(product("20160105"), path), 500, STATIC)
+    assert declared == Declared(500, True, "product")
+    assert "no BOA_ADD_OFFSET that can be read" in notes[0]
+
+
+def test_metadata_of_another_product_declare_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "MTD.xml"
+    path.write_text(product_metadata(product("20160115", baseline="0208"), "02.08", 0))
+    declared, notes = radiometry_of(item(product("20160105"), path), 500, STATIC)
+    assert declared == Declared(500, True, "product")
+    assert "of this product" in notes[0]
+
+
+def test_another_scale_of_reflectances_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "MTD.xml"
+    xml = product_metadata("S2A", "05.00", 1000)
+    for value, stops in (("10000", False), ("10000.0", False), ("20000", True)):
+        path.write_text(xml.replace("<BOA_ADD", f"<BOA_QUANTIFICATION_VALUE>{value}</BOA_QUANTIFICATION_VALUE><BOA_ADD", 1))
+        if stops:
+            with pytest.raises(UserError, match=r"found     20000 in its MTD_MSIL2A\.xml"):
+                radiometry_of(item(product("20160105"), path), 500, STATIC)
+        else:
+            assert radiometry_of(item(product("20160105"), path), 500, STATIC)[0] == Declared(500, True, "metadata")

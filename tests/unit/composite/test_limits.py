@@ -300,3 +300,21 @@ def test_three_dates_that_are_nowhere_clear_together_are_unassessed(tmp_path: Pa
     assert stats["findings"][-1] == "Haze of Sentinel-2 of block 1 is unassessed: fewer than 3 clear dates"
     with rasterio.open(tmp_path / "clear_mask.tif") as source:
         assert source.tags()["HAZE"] == "unassessed"
+
+
+def test_backscatter_of_no_ground_is_a_finding() -> None:
+    decibel = np.stack([np.full(100, -10, np.float32), np.full(100, -17, np.float32)])
+    assert check_sentinel1("1", decibel, ["a"], 0.99) == []
+    decibel[0, :7], decibel[1, :2] = -90, 300
+    (finding,) = check_sentinel1("1", decibel, ["a"], 0.99)
+    assert "7 pixels of VV and 2 pixels of VH lie outside -60 to 40 dB" in finding
+
+
+def test_heights_of_zero_inland_and_flat_ground_are_findings() -> None:
+    heights = np.linspace(200, 260, 100, dtype=np.float32)
+    assert check_elevation("1", heights, ["a"], 0.99) == []
+    heights[:5] = 0
+    assert "5 pixels are exactly 0 m, and 95 % of the others above 20" in check_elevation("1", heights, ["a"], 0.99)[0]
+    coast = np.concatenate([np.zeros(50), np.linspace(0.1, 30, 50)]).astype(np.float32)
+    assert check_elevation("1", coast, ["a"], 0.99) == []
+    assert check_elevation("1", np.zeros(9, np.float32), ["a"], 0.99) == ["Elevation of block 1 is 0 m everywhere"]

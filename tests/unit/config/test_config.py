@@ -84,7 +84,17 @@ def test_every_key_is_described_and_the_readme_says_the_same(repository: Path) -
         (("years", 2016, "end"), 1454198400, "years.2016.end: write a date as year-month-day"),
         (("years", 2016, "end"), "1454198400", "years.2016.end: write a date as year-month-day"),
         (("years", "2016"), {"start": "2016-02-01", "end": "2016-02-02"}, "years: the year 2016 stands twice"),
+        (("years", " 2016"), {"start": "2016-02-01", "end": "2016-02-02"}, "years: the year 2016 stands twice"),
+        (("years", "2_016"), {"start": "2016-02-01", "end": "2016-02-02"}, "years: the year 2016 stands twice"),
+        (("years", 2022), {"start": "2016-02-01", "end": "2016-02-02"}, "2022, 2016-02-01 to 2016-02-02, lie outside that year"),
         (("years",), [2016], "years: Input should be"),
+        (("assistant", "trees"), [0], "assistant.trees.0"),
+        (("assistant", "max_depth"), [8, -1], "assistant.max_depth.1"),
+        (("assistant", "min_samples_split"), [1], "assistant.min_samples_split.0"),
+        (("labels", "annotators"), ["A01", "a01"], "labels.annotators: the code stands twice: A01, a01"),
+        (("sentinel2", "masked_classes"), [], "sentinel2.masked_classes: no class is masked"),
+        (("sentinel2", "max_cloud_cover"), 0.8, "sentinel2.max_cloud_cover: a percentage: write 80 for a share of 0.8"),
+        (("aoi", "country"), "../..", "aoi.country"),
         (("publish",), "a text", "publish: Input should be"),
     ],
 )
@@ -104,6 +114,14 @@ def test_dates_in_the_wrong_order() -> None:
     with pytest.raises(UserError) as caught:
         parse_config(values)
     assert "end 2016-01-01 lies before start 2016-02-01" in caught.value.found
+
+
+def test_two_years_of_the_same_dates_are_refused_and_a_season_over_the_years_end_is_not() -> None:
+    season = {"start": "2015-11-01", "end": "2016-02-28"}
+    assert parse_config(MINIMAL | {"years": {2015: season}}).year_names == ["2015"]
+    with pytest.raises(UserError) as caught:
+        parse_config(MINIMAL | {"years": {2015: season, 2016: season}})
+    assert "the years 2015, 2016 have the same dates" in caught.value.found
 
 
 def test_texts_may_hold_braces_and_catalogues_queries() -> None:
@@ -170,6 +188,9 @@ def test_secrets_are_refused_and_not_repeated(path: tuple[Any, ...], value: Any,
     ("content", "words"),
     [
         (b"run: x\nyears: {2015: {start: 2015-01-01, end: 2015-02-29}}\n", "line 2, column 40: day is out of range"),
+        (b"run: x\ngrid: {tile_size: 0200}\n", "line 2, column 19: a number with a leading 0"),
+        (b"run: x\ngrid: {blocks: 1:30}\n", "line 2, column 16: a number with a leading 0 or a colon"),
+        (b"run: x\ngrid: {anchor: {x: 10:20.5}}\n", "line 2, column 20: a number with a leading 0 or a colon"),
         (b"run: x\nrun: y\n", "line 2, column 1: the key 'run' stands twice"),
         (b"run: x\ngrid:\n  anchor: {x: 1, y: 2, x: 3}\n", "line 3, column 24: the key 'x' stands twice"),
         (b"run: x\n\tyears: 3\n", "line 2, column 1: found character '\\t'"),

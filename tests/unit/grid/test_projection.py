@@ -11,7 +11,7 @@ from pyproj import Proj
 
 from smallmines.core.errors import UserError
 from smallmines.grid.area import Area, area_of
-from smallmines.grid.projection import LARGEST_SCALE_ERROR, anchor_remarks, crs_remarks, scale_error
+from smallmines.grid.projection import LARGEST_SCALE_ERROR, anchor_remarks, crs_remarks, resolution_remarks, scale_error
 from smallmines.grid.utm import zone_at
 from smallmines.settings.grid import Anchor
 
@@ -136,6 +136,14 @@ def test_the_limit_of_a_zone_is_where_its_docstring_says() -> None:
         < scale_error("EPSG:32631", square(3 + 8.3, 0, half=0.01))
     )
     assert scale_error("EPSG:32631", square(9, 0, half=0.01)) == pytest.approx(0.0051, abs=1e-4)
+
+
+def test_pixels_that_are_no_part_of_those_of_sentinel2_are_remarked() -> None:
+    assert [list(resolution_remarks(resolution)) for resolution in (10.0, 5.0, 2.5, 1.0, 0.1)] == [[]] * 5
+    for resolution, words in ((20.0, "without a mean"), (30.0, "without a mean"), (7.0, "repeated unevenly"), (9.99, "repeated unevenly")):
+        (remark,) = resolution_remarks(resolution)
+        assert remark.found.startswith(f"{resolution:g}: the bands of 10 m are resampled")
+        assert words in remark.found
 
 
 def test_anchors() -> None:

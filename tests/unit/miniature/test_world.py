@@ -67,7 +67,7 @@ def test_every_item_and_asset_can_be_read(world: SimpleNamespace) -> None:
             if name == "product_metadata":
                 offset = 1000 if item.properties["s2:processing_baseline"] == "05.00" else None
                 baseline = int(item.properties["s2:processing_baseline"].replace(".", ""))
-                assert read_metadata(Path(asset.get_absolute_href()).read_text()) == (baseline, [-offset] * 13 if offset else [])
+                assert read_metadata(Path(asset.get_absolute_href()).read_text())[:2] == (baseline, [-offset] * 13 if offset else [])
                 continue
             with rasterio.open(asset.get_absolute_href()) as source:
                 assert source.profile["tiled"] or max(source.shape) <= 256, (item.id, name)

@@ -227,6 +227,8 @@ def item_of(stac_item: Any, provider: Provider) -> Item:
                 continue
             hrefs[band] = _relative(href)
             grids[band] = _stated_grid(stac_item.properties | asset.extra_fields)
+    if time and time.tzinfo is None:  # STAC demands UTC; without this it would be the time zone of the machine
+        time = time.replace(tzinfo=dt.UTC)
     stamp = time.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if time else NO_TIME
     dt.date.fromisoformat(stamp[:10])  # a year before 1000 has fewer than four digits
     geometry = stac_item.geometry

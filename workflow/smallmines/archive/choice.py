@@ -24,7 +24,9 @@ UNIDENTIFIED = ("no processing baseline", "no pass direction or relative orbit")
 UNDECLARED = "baseline not published"
 MISSING = "bands missing"
 EXCLUDED = "excluded"
-BROKEN = (NO_DATA, ABSENT_FILE, *UNIDENTIFIED, UNDECLARED, MISSING, EXCLUDED)
+OTHER_LEVEL = "no surface reflectance"
+MISPLACED = "files of another band"
+BROKEN = (NO_DATA, ABSENT_FILE, *UNIDENTIFIED, UNDECLARED, MISSING, EXCLUDED, OTHER_LEVEL, MISPLACED)
 """Reasons, up to a colon, that are no ordinary ranking: items that are dropped for them are told on screen and in the manifest."""
 
 

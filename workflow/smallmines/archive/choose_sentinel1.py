@@ -207,8 +207,11 @@ def _claim(item: Item, band: str) -> Claim:
 
 
 def _headers(item: Item, provider: Provider) -> dict[str, dict[str, Any]]:
-    """Return the grids of an item's files by band; checks their headers."""
-    return {band: read_checked(_claim(item, band), provider, header_of) for band in BANDS["s1"]}
+    """Return the grids of an item's files by band; checks their headers, and that both polarisations lie on one grid."""
+    headers: dict[str, dict[str, Any]] = {band: read_checked(_claim(item, band), provider, header_of) for band in BANDS["s1"]}
+    if headers["VV"] != headers["VH"]:
+        raise _claim(item, "VH").contradiction(f"the grid of VV, {headers['VV']},", f"{headers['VH']}")
+    return headers
 
 
 def _notes(item: Item, band: str, header: Mapping[str, Any]) -> list[str]:

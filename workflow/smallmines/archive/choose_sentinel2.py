@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smallmines.archive.catalogue import number_of
-from smallmines.archive.choice import NO_DATA, UNDECLARED, UNIDENTIFIED, Area, Choice, Rejected, merged, platform_of
+from smallmines.archive.choice import NO_DATA, OTHER_LEVEL, UNDECLARED, UNIDENTIFIED, Area, Choice, Rejected, merged, platform_of
 from smallmines.archive.haze import with_hazy_shares
 from smallmines.archive.providers import AOT, METADATA, Provider
 from smallmines.archive.read import Source, sampled
@@ -22,7 +22,14 @@ from smallmines.archive.sources import Claim, grid_notes, header_of, read_checke
 from smallmines.core.errors import UserError
 from smallmines.core.log import logger
 from smallmines.sensors.manifest import Item, Sentinel2Datatake, Sentinel2Entry
-from smallmines.sensors.radiometry import PUBLISHED_BASELINES, baseline_of, declared_offset, has_offset, read_metadata
+from smallmines.sensors.radiometry import (
+    PUBLISHED_BASELINES,
+    baseline_of,
+    declared_offset,
+    has_offset,
+    read_metadata,
+    require_quantification,
+)
 from smallmines.sensors.scl import SCL, VEGETATION, clear_mask
 from smallmines.settings.search import SearchSentinel2
 
@@ -30,6 +37,7 @@ AOT_SCALE = 1000.0
 """Digital numbers of the aerosol optical thickness per unit."""
 
 _PRODUCT = re.compile(r"(?P<platform>S2[A-Z])_MSIL2A_(?P<start>\d{8}T\d{6})_(?:N\d{4}_)?R\d{3}_(?P<tile>T\w{5})(?:_(?P<made>\d{8}T\d{6}))?")
+_LEVEL_1C = re.compile(r"MSIL1C|MSI1C|^L1C$|^Level-1C$")
 _DATATAKE = re.compile(r"G(?P<platform>S2[A-Z])_(?P<start>\d{8}T\d{6})_")
 
 
@@ -112,6 +120,7 @@ def choose_sentinel2(items: list[Item], provider: Provider, settings: SearchSent
         Entries in rank order, all datatakes in rank order, and notes on contradictory metadata.
     """
     products = {item.id: product for item in items if (product := product_of(item, provider)) is not None}
+    items = rejected.sieve(items, _of_another_level)
     items = rejected.sieve(items, lambda item: None if item.id in products else UNIDENTIFIED[0])
     items = rejected.sieve(items, lambda item: undeclared(item, products[item.id].baseline, provider))
     scenes = Scenes(products, provider, settings, area)
@@ -126,7 +135,7 @@ def choose_sentinel2(items: list[Item], provider: Provider, settings: SearchSent
     ranking = _rank(datatakes, settings, rejected)
     chosen = [(by_name[name], take, take.rank) for take in ranking if take.rank for name in take.items]
     entries: list[Sentinel2Entry] = []
-    notes: list[str] = []
+    notes = _without_cloud_cover([item for item, _, _ in chosen], settings.max_cloud_cover)
     for index, (item, take, rank) in enumerate(chosen, 1):
         declared, contradictions = radiometry_of(item, products[item.id].baseline, provider)
         notes += contradictions
@@ -139,7 +148,7 @@ def choose_sentinel2(items: list[Item], provider: Provider, settings: SearchSent
                 datetime=item.datetime,
                 tile=products[item.id].tile,
                 platform=platform_of(item),
-                cloud_cover=number_of(item.properties.get("eo:cloud_cover")),
+                cloud_cover=_cloud_cover(item),
                 baseline=declared.baseline,
                 offset=declared.offset,
                 optical_thickness=take.haze is not None or (AOT in item.hrefs and take.clear_share == 0),
@@ -154,7 +163,7 @@ def choose_sentinel2(items: list[Item], provider: Provider, settings: SearchSent
 def product_of(item: Item, provider: Provider) -> Product | None:
     """Identify a Sentinel-2 item by its product name, else by its properties; None without a processing baseline."""
     properties = item.properties
-    name = _PRODUCT.search(str(properties.get("s2:product_uri") or "")) or _PRODUCT.search(item.id)
+    name = _name_of(item)
     take = name or _DATATAKE.search(str(properties.get("s2:datatake_id") or ""))
     datatake = (
         f"{take['platform']}_{take['start']}" if take else f"{properties.get('platform', 'S2')}_{re.sub('[^0-9T]', '', item.datetime)}"
@@ -168,8 +177,27 @@ def product_of(item: Item, provider: Provider) -> Product | None:
     return None if baseline is None else Product(datatake, tile, baseline, processed)
 
 
+def _of_another_level(item: Item) -> str | None:
+    """Return why an item holds no surface reflectance, or None."""
+    names = [item.id, *(str(item.properties.get(key) or "") for key in ("s2:product_uri", "s2:product_type", "processing:level"))]
+    return f"{OTHER_LEVEL}: Level-1C, top of atmosphere" if any(_LEVEL_1C.search(name) for name in names) else None
+
+
+def _cloud_cover(item: Item) -> float | int | None:
+    """Return the cloud cover in % that the catalogue states, also one written as text."""
+    value = item.properties.get("eo:cloud_cover")
+    return float(value) if isinstance(value, str) and re.fullmatch(r"\d{1,3}(\.\d+)?", value, re.ASCII) else number_of(value)
+
+
+def _without_cloud_cover(items: Sequence[Item], limit: float) -> list[str]:
+    """Note items to which `max_cloud_cover` cannot be applied."""
+    names = [item.id for item in items if _cloud_cover(item) is None] if limit < 100 else []
+    listed = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    return [f"max_cloud_cover is not applied to items without a cloud cover in the catalogue: {listed}"] if names else []
+
+
 def _cloudy(item: Item, limit: float) -> str | None:
-    cover = number_of(item.properties.get("eo:cloud_cover"))
+    cover = _cloud_cover(item)
     return f"too cloudy: {cover} % above {limit} %" if cover is not None and cover > limit else None
 
 
@@ -191,7 +219,7 @@ def _datatakes(items: Sequence[Item], scenes: Scenes) -> list[Sentinel2Datatake]
     for name, members in by_datatake.items():
         clear, covered, haze = seen_by(members, scenes)
         scenes.forget(item.id for item in members)
-        cover = [value for item in members if (value := number_of(item.properties.get("eo:cloud_cover"))) is not None]
+        cover = [value for item in members if (value := _cloud_cover(item)) is not None]
         datatakes.append(
             Sentinel2Datatake(
                 datatake=name,
@@ -292,15 +320,30 @@ class Declared:
 
 
 def metadata_of(item: Item, provider: Provider) -> tuple[int | None, list[int] | None]:
-    """Return baseline and offsets of an item's MTD_MSIL2A.xml, see `read_metadata`; both None where the file is not there."""
+    """Return baseline and offsets of an item's MTD_MSIL2A.xml, see `Metadata`; both None where it is not there, or of another product.
+
+    Raises:
+        UserError: see `require_quantification`; the file cannot be read.
+    """
     if METADATA not in item.hrefs or METADATA not in provider.baseline:
         return None, None
     try:
-        return read_metadata(text_of(item.hrefs[METADATA], provider))
+        metadata = read_metadata(text_of(item.hrefs[METADATA], provider))
     except UserError as error:
         if not ABSENT.search(error.found):
             raise
         return None, None
+    stated, own = _PRODUCT.search(metadata.product), _name_of(item)
+    if stated and own and any(stated[part] != own[part] for part in ("platform", "start", "tile")):
+        logger.warning("%s: %s is the metadata of another product, %s", item.id, item.hrefs[METADATA], metadata.product)
+        return None, None
+    require_quantification(item.id, metadata)
+    return metadata.baseline, metadata.offsets
+
+
+def _name_of(item: Item) -> re.Match[str] | None:
+    """Return the product name of an item, taken apart; None where it has none."""
+    return _PRODUCT.search(str(item.properties.get("s2:product_uri") or "")) or _PRODUCT.search(item.id)
 
 
 def undeclared(item: Item, named_baseline: int, provider: Provider) -> str | None:
@@ -326,9 +369,11 @@ def radiometry_of(item: Item, named_baseline: int, provider: Provider) -> tuple[
     notes = []
     baseline = in_metadata or named_baseline
     if in_metadata is None and METADATA in item.hrefs and METADATA in provider.baseline:
-        notes.append(f"{item.id}: no metadata with a baseline at {item.hrefs[METADATA]}; it is that of the item's name or properties")
+        notes.append(
+            f"{item.id}: no metadata with a baseline at {item.hrefs[METADATA]} of this product; it is that of the item's name or properties"
+        )
     if in_metadata and offsets is None:
-        notes.append(f"{item.id}: baseline {baseline}, but no BOA_ADD_OFFSET in {item.hrefs[METADATA]}")
+        notes.append(f"{item.id}: baseline {baseline}, but no BOA_ADD_OFFSET that can be read in {item.hrefs[METADATA]}")
     places = [place for place in provider.baseline if place != METADATA]
     href = next(iter(item.hrefs.values()), "")
     by_place = {place: baseline_of(item.id, item.properties, [place], href) for place in places}

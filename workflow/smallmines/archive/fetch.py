@@ -43,6 +43,9 @@ kernel's halo, 3 px for interpolation and rotated grids."""
 ELEVATION_MARGIN = 2
 """Margin of an elevation window in source pixels, for interpolation."""
 
+FINE_BANDS, FINE_PIXEL = ("B02", "B03", "B04", "B08"), 10.0
+"""Bands of Sentinel-2 with pixels of 10 m. Archives hold the first three in pixels of 20 m as well, which a coarser grid may take."""
+
 ROWS = 1024
 """Rows of Sentinel-2 that are read at a time."""
 
@@ -203,6 +206,9 @@ def _write_on_grid(file: PixelFile, source: Source, claim: Claim, settings: Fetc
     # A 10 m band on the same lattice is copied whatever the setting is.
     ten = same_crs(source, file.grid) and abs(source.transform.a - file.grid.transform.a) < 1e-9
     resampling = "nearest" if ten or file.band == SCL else settings.resampling_20m
+    finest = max(FINE_PIXEL, file.grid.transform.a)
+    if file.band in FINE_BANDS and not source.crs.is_geographic and source.transform.a > 1.001 * finest:
+        raise claim.contradiction(f"pixels of {FINE_PIXEL:g} m", f"pixels of {source.transform.a:g} m")
     dtype = "uint8" if file.band == SCL else "uint16"
     with created(file.path, file.grid, dtype, 0, [file.band], tags, zlevel=1) as target:
         if settings.reader == "stackstac" and resampling == "nearest" and same_crs(source, file.grid) and is_plain(source, file.band):

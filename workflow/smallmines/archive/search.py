@@ -7,24 +7,25 @@ The search covers the whole area at once, so that blocks agree, and no later ste
 from __future__ import annotations
 
 import datetime as dt
+import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from smallmines.archive.catalogue import Windows, by_id, items_of
-from smallmines.archive.choice import BROKEN, EXCLUDED, MISSING, Area, Choice, Rejected, area_of, merged, outside
+from smallmines.archive.choice import BROKEN, EXCLUDED, MISPLACED, MISSING, Area, Choice, Rejected, area_of, merged, outside
 from smallmines.archive.choose_sentinel1 import choose_sentinel1
 from smallmines.archive.choose_sentinel2 import choose_sentinel2
 from smallmines.archive.providers import Provider, provider_of
-from smallmines.archive.sources import Claim, read_checked
+from smallmines.archive.sources import SECTIONS, Claim, misplaced_bands, read_checked, require_own_files
 from smallmines.core.errors import UserError
 from smallmines.core.log import logger
 from smallmines.core.raster import geobox_of
 from smallmines.core.redaction import redacted
 from smallmines.grid.lattice import Lattice, read_lattice
-from smallmines.sensors.footprint import footprint_of, pixels_under, touches
+from smallmines.sensors.footprint import footprint_of, is_exchanged, pixels_under, touches
 from smallmines.sensors.manifest import BANDS, Dropped, Entry, Fallback, Item, Manifest, ManifestItem, Query
 from smallmines.sensors.manifest_files import manifest_of, write_manifest
 from smallmines.sensors.scl import SCL
@@ -107,7 +108,12 @@ def search_provider(request: Request, provider: Provider) -> Manifest:
     items = items_of(provider, address, footprint(request.lattice), request.windows, collection, project, settings.exclude_items)
     rejected = Rejected()
     bands = [*BANDS[sensor], *([SCL] if isinstance(settings, SearchSentinel2) and settings.clouds == "scl" else [])]
+    exclusions = _unknown_exclusions(request, [item.id for item in items])
+    for note in exclusions:
+        logger.warning(note)
+        print(f"warning: {note}", flush=True)
     items, notes = _with_footprints(items, request, provider)
+    notes = merged(exclusions, notes)
     geometries = {item.id: item.geometry for item in items}
     items = _usable(items, request, bands, rejected)
     choice = _choose(items, request, provider, rejected)
@@ -157,11 +163,34 @@ def _usable(items: list[Item], request: Request, bands: Sequence[str], rejected:
     items = rejected.sieve(items, lambda item: None if touches(item.geometry, geobox) else "does not touch the cells of the area")
     excluded = request.settings.exclude_items
     items = rejected.sieve(items, lambda item: f"{EXCLUDED}: exclude_items names it" if item.id in excluded else None)
-    return rejected.sieve(items, missing)
+    items = rejected.sieve(items, missing)
+    items = rejected.sieve(items, lambda item: _misplaced(item, bands))
+    if request.sensor != "dem":
+        require_own_files(items, bands, SECTIONS[request.sensor])
+    return items
+
+
+def _misplaced(item: Item, bands: Sequence[str]) -> str | None:
+    problem = misplaced_bands({band: item.hrefs[band] for band in bands})
+    return f"{MISPLACED}: {problem}" if problem else None
+
+
+def _unknown_exclusions(request: Request, ids: Collection[str]) -> list[str]:
+    """Note ids of `exclude_items` that the catalogue does not have, unless they name a day outside the dates."""
+    days = [(first.strftime("%Y%m%d"), last.strftime("%Y%m%d")) for first, last in request.windows.values()]
+    notes = []
+    for name in request.settings.exclude_items:
+        day = re.search(r"(?<!\d)20\d{6}(?!\d)", name)
+        elsewhere = day and request.sensor != "dem" and not any(first <= day[0] <= last for first, last in days)
+        if name not in ids and not elsewhere:
+            near = difflib.get_close_matches(name, ids, n=1)
+            hint = f"; near: {near[0]}" if near else ""
+            notes.append(f"{SECTIONS[request.sensor]}.exclude_items names {name}, which the catalogue does not have{hint}")
+    return notes
 
 
 def _with_footprints(items: Sequence[Item], request: Request, provider: Provider) -> tuple[list[Item], tuple[str, ...]]:
-    """Give items whose footprint is missing or broken the outline of a file; items outside the dates are left as they are.
+    """Give items whose footprint is missing, broken, or of exchanged coordinates the outline of a file, but not those outside the dates.
 
     Returns:
         The items, and a note on each that was given one.
@@ -170,7 +199,8 @@ def _with_footprints(items: Sequence[Item], request: Request, provider: Provider
     for item in items:
         wanted = request.sensor == "dem" or outside(item, request.windows) is None
         band = next((band for band in BANDS[request.sensor] if band in item.hrefs), None)
-        if item.geometry is None and wanted and band and item.id not in request.settings.exclude_items:
+        usable = item.geometry is not None and not is_exchanged(item.geometry, request.lattice.geobox)
+        if not usable and wanted and band and item.id not in request.settings.exclude_items:
             claim = Claim(request.sensor, item.id, band, item.hrefs[band], None)
             grid = read_checked(claim, provider, geobox_of)
             notes.append(f"{item.id}: the catalogue states no usable footprint; the outline of {band} is used")

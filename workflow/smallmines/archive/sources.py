@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from smallmines.archive.read import Source, read_asset, read_on_grid
 from smallmines.core.errors import UserError
 from smallmines.core.raster import geobox_of
 from smallmines.sensors.footprint import SLACK, problem_of, projected
+from smallmines.sensors.manifest import Item
 from smallmines.sensors.scl import SCL
 
 LEAST_OVERLAP = 0.95
@@ -31,6 +32,14 @@ DEGREE = 111_320.0
 
 LAST_CLASS = 11
 """The last class of the scene classification."""
+
+SCALES = ((1.0, 1e-4), (0.0, -0.1, -1000.0))
+"""Scales and offsets that headers of Sentinel-2 may state: digital numbers are 10 000 times the reflectance, with or without the +1000
+offset, about which the product's metadata decide. The values of other sensors are used as they are stored. The optical thickness
+only ranks, and has a scale of its own."""
+
+BAND = re.compile(r"(?<![A-Z0-9])(B\d[0-9A]|SCL|VV|VH)(?![A-Z0-9])")
+"""Names of bands in names of files, such as `T30NXN_20160105T103422_B02_10m.jp2` and `iw-vv.rtc.tiff`."""
 
 EXCLUDE = "restore the file, or leave the item out: name it in `{section}.exclude_items` in the config file, and run again"
 SECTIONS = {"s2": "sentinel2", "s1": "sentinel1", "dem": "elevation"}
@@ -94,6 +103,12 @@ def check_source(source: Source, claim: Claim) -> None:
         right = {"s2": kind.kind in "iu" and kind.itemsize > 1, "s1": kind.kind == "f", "dem": kind.kind in "iuf"}[claim.sensor]
     if not right:
         raise claim.contradiction(wanted, str(kind))
+    scale, offset = (getattr(source, "scales", None) or (1.0,))[0], (getattr(source, "offsets", None) or (0.0,))[0]
+    scales, offsets = SCALES if claim.sensor == "s2" and claim.band != SCL else ((1.0,), (0.0,))
+    if claim.band != AOT and not (
+        any(abs(scale / value - 1) < 1e-6 for value in scales) and any(abs(offset - value) < 1e-9 for value in offsets)
+    ):
+        raise claim.contradiction("values as they are stored", f"a scale of {scale:g} and an offset of {offset:g}")
     if source.crs is None:
         raise claim.contradiction("a CRS", "none")
     t = source.transform
@@ -117,6 +132,35 @@ def check_source(source: Source, claim: Claim) -> None:
             f"a file under the footprint that the catalogue states (at least {100 * LEAST_OVERLAP:g} %)",
             f"{100 * share:.0f} % of it at x {west:.10g} to {east:.10g}, y {south:.10g} to {north:.10g} of {source.crs}",
         )
+
+
+def misplaced_bands(hrefs: Mapping[str, str]) -> str | None:
+    """Return what is wrong with the addresses of an item's bands, or None: a file named after another band, or one for two bands."""
+    names = {band: set(BAND.findall(href.split("?")[0].rpartition("/")[2].upper())) for band, href in hrefs.items()}
+    wrong = [f"{band} is {hrefs[band].split('?')[0].rpartition('/')[2]}" for band, named in names.items() if named and band not in named]
+    by_href: dict[str, list[str]] = {}
+    for band, href in hrefs.items():
+        by_href.setdefault(href, []).append(band)
+    wrong += [f"{' and '.join(bands)} are one file" for bands in by_href.values() if len(bands) > 1]
+    return ", ".join(wrong) or None
+
+
+def require_own_files(items: Sequence[Item], bands: Sequence[str], section: str) -> None:
+    """Check that no two items of different times have a file in common.
+
+    Raises:
+        UserError: they have; names them.
+    """
+    first: dict[str, Item] = {}
+    for item in items:
+        for band in bands:
+            other = first.setdefault(item.hrefs[band], item)
+            if other.datetime != item.datetime:
+                raise UserError(
+                    f"files of its own for each item, since {other.id} and {item.id} are of different times",
+                    f"{item.hrefs[band]} as {band} of both",
+                    f"correct the catalogue, or name the wrong item in `{section}.exclude_items` in the config file",
+                )
 
 
 def read_checked(claim: Claim, provider: Provider, work: Any) -> Any:

@@ -65,7 +65,9 @@ def composite(
         findings.append(f"Elevation of block {block}: {filled} source pixels in narrow stripes between tiles were filled from both sides")
         tags["FILLED"] = f"{filled} source pixels in stripes between tiles"
         logger.warning(findings[0])
-    check_elevation(block, heights[own], ids, minimum_coverage)
+    findings += (unusual := check_elevation(block, heights[own], ids, minimum_coverage))
+    for finding in unusual:
+        logger.warning(finding)
     write(outputs["image"], heights, geobox, np.nan, ["DEM"], tags, ["m"])
     stats = {
         "items": ids,

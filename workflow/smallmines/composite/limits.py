@@ -28,8 +28,16 @@ BACKSCATTER = {"VV": (-28.0, 2.0), "VH": (-35.0, -4.0)}
 """dB: medians of gamma nought over a block of land. Measured medians: VV −14.5 to −7.7, VH −21.9 to −13.3 (snow, forest, coast, savanna,
 made-up hills). Noise of the sensor is −22 and lower: dry sand and calm water come near it, which is why this is only a finding."""
 
+LEVELS = (-60.0, 40.0)
+"""dB: gamma nought of single pixels. Radar shadow is noise of −35 and more, ships and roofs have up to 30. Values that stand for no data,
+such as 1e-9, are outside."""
+
 HEIGHTS = (-500.0, 9000.0)
 """m: the shore of the Dead Sea is at −430, open pits reach −300, Everest is at 8849. Undeclared nodata (−9999, −32768) is outside."""
+
+
+INLAND = 20.0
+"""m: where nearly all ground lies higher, heights of exactly 0 are no sea."""
 
 
 def check_sentinel2(block: str, counts: PixelCounts, names: Mapping[int, str], minimum_coverage: float) -> list[str]:
@@ -93,12 +101,18 @@ def check_sentinel1(block: str, decibel: NDArray[np.float32], items: Sequence[st
         for band, (low, high) in BACKSCATTER.items()
         if not low <= medians[band] <= high
     ]
+    extreme = {
+        band: int(((values < LEVELS[0]) | (values > LEVELS[1])).sum()) for band, values in zip(BACKSCATTER, decibel[:, valid], strict=True)
+    }
+    if any(extreme.values()):
+        counted = " and ".join(f"{number} pixels of {band}" for band, number in extreme.items() if number)
+        findings.append(f"Sentinel-1 of block {block}: {counted} lie outside {LEVELS[0]:g} to {LEVELS[1]:g} dB, which no ground has")
     if medians["VH"] > medians["VV"]:
         findings.append(f"Sentinel-1 of block {block}: VH is above VV in the median; they may be exchanged")
     return findings
 
 
-def check_elevation(block: str, heights: NDArray[np.float32], items: Sequence[str], minimum_coverage: float) -> None:
+def check_elevation(block: str, heights: NDArray[np.float32], items: Sequence[str], minimum_coverage: float) -> list[str]:
     """Check the elevation of a block.
 
     Args:
@@ -116,6 +130,16 @@ def check_elevation(block: str, heights: NDArray[np.float32], items: Sequence[st
             f"{valid.min():.0f} to {valid.max():.0f} m, from {', '.join(items)}",
             "look at the tiles: nodata that the file does not declare is read as a height; use another provider (elevation.provider)",
         )
+    zero = valid == 0
+    lowest = float(np.quantile(valid[~zero], 0.05)) if (~zero).any() else 0.0
+    if valid.size and valid.min() == valid.max():
+        return [f"Elevation of block {block} is {valid.min():g} m everywhere"]
+    if zero.any() and lowest > INLAND:
+        return [
+            f"Elevation of block {block}: {int(zero.sum())} pixels are exactly 0 m, and 95 % of the others above {lowest:.0f} m: perhaps "
+            "nodata that the tiles do not declare"
+        ]
+    return []
 
 
 def require_coverage(sensor: str, block: str, missing: float, items: Sequence[str], minimum: float) -> None:

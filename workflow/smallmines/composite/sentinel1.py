@@ -21,6 +21,7 @@ from odc.geo.geobox import GeoBox
 
 from smallmines.composite.limits import check_sentinel1
 from smallmines.composite.sampling import Piece, SourceLattice, by_lattice, pasted, read_piece, resample
+from smallmines.core.errors import UserError
 from smallmines.core.files import write_json
 from smallmines.core.log import logger
 from smallmines.core.raster import write
@@ -125,8 +126,18 @@ def pass_power(
 
 
 def read_slice(files: Mapping[str, str]) -> Piece:
-    """Read VV and VH of a slice in linear power; NaN where either is nodata, not finite, or not above 0."""
+    """Read VV and VH of a slice in linear power; NaN where either is nodata, not finite, or not above 0.
+
+    Raises:
+        UserError: the two lie on different grids.
+    """
     polarisations = [read_piece(files[band]) for band in BANDS]
+    if len({(piece.lattice, piece.row, piece.col, piece.values.shape) for piece in polarisations}) > 1:
+        raise UserError(
+            "VV and VH of a slice on one grid",
+            f"different grids: {' and '.join(files[band] for band in BANDS)}",
+            "leave the item out (sentinel1.exclude_items)",
+        )
     values = np.stack([piece.values for piece in polarisations])
     with np.errstate(invalid="ignore"):
         values[:, ~(values > 0).all(axis=0)] = np.nan

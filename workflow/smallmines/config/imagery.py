@@ -119,6 +119,22 @@ class Sentinel2(Archive):
         "warpedvrt", description="Reader of the pixels: windows through GDAL's warper, or stackstac's lazy cube. Both give the same pixels."
     )
 
+    @field_validator("masked_classes")
+    @classmethod
+    def _some_class(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        """Refuse a mask that masks nothing, though the tags of all images say that clouds are masked."""
+        if not value:
+            raise ValueError("no class is masked; for images without a cloud mask write sentinel2.clouds: none")
+        return value
+
+    @field_validator("max_cloud_cover")
+    @classmethod
+    def _percent(cls, value: float) -> float:
+        """Refuse a share in the place of a percentage."""
+        if 0 < value < 1:
+            raise ValueError(f"a percentage: write {100 * value:g} for a share of {value:g}")
+        return value
+
 
 class Sentinel1(Archive):
     """Sentinel-1 RTC composites (gamma nought, dB)."""

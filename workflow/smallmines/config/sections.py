@@ -33,7 +33,7 @@ class Aoi(Section):
         description="With `file`: any vector file that GDAL opens, in any CRS; relative to the repository. "
         "Empty: the only file `resources/user/<run>/aoi.*`.",
     )
-    country: str = Field("GHA", description="With `geoboundaries`: ISO 3166-1 alpha-3 code of the country.")
+    country: str = Field("GHA", pattern=r"^[A-Z]{3}$", description="With `geoboundaries`: ISO 3166-1 alpha-3 code of the country.")
     level: Literal["ADM0", "ADM1", "ADM2", "ADM3"] = Field("ADM2", description="With `geoboundaries`: level of the units.")
     names: tuple[str, ...] = Field((), description="With `geoboundaries`: exact names of the units.")
     release: str = Field("9469f09", description="With `geoboundaries`: the release, a commit of its repository.")
@@ -150,9 +150,9 @@ class Assistant(Section):
     """Random forest that predicts the label of each segment."""
 
     folds: int = Field(3, ge=2, description="Folds of the cross-validation, grouped by tile.")
-    trees: tuple[int, ...] = Field((300,), min_length=1, description="Numbers of trees to try.")
-    max_depth: tuple[int, ...] = Field((8, 15), min_length=1, description="Maximum depths to try.")
-    min_samples_split: tuple[int, ...] = Field(
+    trees: tuple[Annotated[int, Field(ge=1, le=10_000)], ...] = Field((300,), min_length=1, description="Numbers of trees to try.")
+    max_depth: tuple[Annotated[int, Field(ge=1, le=1000)], ...] = Field((8, 15), min_length=1, description="Maximum depths to try.")
+    min_samples_split: tuple[Annotated[int, Field(ge=2, le=1_000_000)], ...] = Field(
         (5, 16), min_length=1, description="Minimum numbers of samples in a node to split it, to try."
     )
     threshold: Literal["match_prevalence"] | Annotated[float, Field(gt=0, lt=1)] = Field(
@@ -236,6 +236,15 @@ class Labels(Section):
         "ignore", description="Value of unsure and disputed segments in the masks: `ignore` is 255; `background` is 0, as in the release."
     )
     seed: int = Field(0, ge=0, le=LARGEST_SEED, description="Seed of the queue and the overlap.")
+
+    @field_validator("annotators")
+    @classmethod
+    def _each_annotator_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        """Refuse codes that are equal but for the case: some file systems take their files for the same."""
+        codes = [code.lower() for code in value]
+        if twice := [code for code in value if codes.count(code.lower()) > 1]:
+            raise ValueError(f"the code stands twice: {', '.join(twice)}; upper and lower case count as the same")
+        return value
 
 
 class Splits(Section):
@@ -325,10 +334,22 @@ class Config(Section):
     @field_validator("years", mode="before")
     @classmethod
     def _each_year_once(cls, value: Any) -> Any:
-        """Refuse 2016 and "2016" beside each other, of which one would be lost."""
-        names = [str(key) for key in value] if isinstance(value, dict) else []
+        """Refuse 2016 and "2016" or " 2016" beside each other, of which one would be lost."""
+        names = [str(key).strip().lstrip("+0").replace("_", "") for key in value] if isinstance(value, dict) else []
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"the year {', '.join(twice)} stands twice")
+        return value
+
+    @field_validator("years")
+    @classmethod
+    def _dates_of_the_year(cls, value: dict[int, Year]) -> dict[int, Year]:
+        """Refuse dates that miss their year, and two years of the same dates: the images would be of another year than their name."""
+        for number, year in value.items():
+            if not year.start.year <= number <= year.end.year:
+                raise ValueError(f"the dates of {number}, {year.start} to {year.end}, lie outside that year")
+        dates = [(year.start, year.end) for year in value.values()]
+        if twice := sorted(number for number, year in value.items() if dates.count((year.start, year.end)) > 1):
+            raise ValueError(f"the years {', '.join(map(str, twice))} have the same dates")
         return value
 
     @property

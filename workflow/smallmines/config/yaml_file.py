@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,12 @@ LARGEST_FILE = 1_000_000
 """Size in bytes of the largest file that is read; configurations have 5 kB."""
 
 
+OTHER_BASE = re.compile(r"[-+]?(0[0-9_]+|[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?)")
+"""Numbers that YAML 1.1 reads to the base of 8 (0200 is 128) or 60 (1:30 is 90)."""
+
+
 class _StrictLoader(yaml.SafeLoader):
-    """PyYAML's safe loader, but refuses keys that stand twice, and names the line of each defect."""
+    """PyYAML's safe loader, but refuses keys that stand twice and numbers to another base, and names the line of each defect."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         first: set[Hashable] = set()
@@ -30,6 +35,9 @@ class _StrictLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        if node.tag in ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float") and OTHER_BASE.fullmatch(node.value):
+            problem = "a number with a leading 0 or a colon, which YAML reads to the base of 8 or 60"
+            raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
         try:
             return super().construct_object(node, deep)
         except (ValueError, OverflowError) as error:  # 29 February 2015, numbers of 5000 digits
@@ -72,6 +80,8 @@ def _advice(error: yaml.MarkedYAMLError) -> str:
         return "replace the tab by spaces"
     if "day is out of range" in problem or "month must be" in problem:
         return "correct the date"
+    if "to the base of" in problem:
+        return "write it without leading zeros, or in quotes where a text is meant"
     if "stands twice" in problem:
         return "remove one of them"
     return "correct this line; texts with : # { } [ ] & * ! | > ' \" % @ ` need quotes"

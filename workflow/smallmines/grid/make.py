@@ -20,7 +20,7 @@ from smallmines.core.files import write_json, written
 from smallmines.core.log import logger
 from smallmines.grid.area import Area, Remark
 from smallmines.grid.existing import read_fishnet, read_released
-from smallmines.grid.projection import anchor_remarks, crs_remarks
+from smallmines.grid.projection import anchor_remarks, crs_remarks, resolution_remarks
 from smallmines.settings.grid import Grid
 
 if TYPE_CHECKING:
@@ -207,7 +207,7 @@ def make_grid(area: Area, grid: Grid, fishnet_path: str, blocks_path: str, grid_
     remarks = [*area.remarks, *crs_remarks(grid.crs, area)]
     outline = polygon(area.table, grid.crs)
     cells, grid = tiles_of(area, grid)
-    remarks += anchor_remarks(grid.anchor, outline.bounds)
+    remarks += [*anchor_remarks(grid.anchor, outline.bounds), *resolution_remarks(grid.resolution)]
     if not cells.intersects(outline).any():
         remarks.append(
             Remark("tiles on the area of interest", "none of the given tiles touches it", "check grid.file or grid.folder, and the area")

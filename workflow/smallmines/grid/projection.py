@@ -24,6 +24,9 @@ LARGEST_SCALE_ERROR = 0.01
 the equator and 1 % at 8.2°: an area may reach into both neighbouring zones. Degrees, feet, a far zone (558 m for 1280 m in Peru in zone
 30N) and Web Mercator beyond 8° of latitude are far above."""
 
+FINEST_M = 10
+"""Side in m of the smallest pixels of Sentinel-2."""
+
 STEP_M = 100.0
 """Length in m over which the scale is measured."""
 
@@ -184,6 +187,18 @@ def place_of(area: Area) -> str:
     """Return the centre of an area for people, e.g. "6.17° N, 1.97° W"."""
     longitude, latitude = area.centre
     return f"{abs(latitude):.2f}° {'S' if latitude < 0 else 'N'}, {abs(longitude):.2f}° {'W' if longitude < 0 else 'E'}"
+
+
+def resolution_remarks(resolution: float) -> Iterator[Remark]:
+    """Check that pixels of the grid are those of Sentinel-2, or whole parts of them."""
+    parts = FINEST_M / resolution
+    if abs(parts - round(parts)) > 1e-9 or parts < 1:
+        kind = "only one of several source pixels is taken, without a mean" if resolution > FINEST_M else "pixels are repeated unevenly"
+        yield Remark(
+            f"grid.resolution {FINEST_M}, the pixels of Sentinel-2, or a whole part of it",
+            f"{resolution:g}: the bands of {FINEST_M} m are resampled by nearest neighbour or sentinel2.resampling_20m, {kind}",
+            f"set grid.resolution: {FINEST_M}, unless you need {resolution:g}",
+        )
 
 
 def anchor_remarks(anchor: Anchor, bounds: Sequence[float] | None) -> Iterator[Remark]:

@@ -17,7 +17,7 @@ from smallmines.core.crs import DEGREES, transformer
 from smallmines.core.errors import UserError
 from smallmines.grid.area import Area, Remark, read_area
 from smallmines.grid.make import check_size, polygon, tiles_of
-from smallmines.grid.projection import anchor_remarks, crs_remarks
+from smallmines.grid.projection import anchor_remarks, crs_remarks, resolution_remarks
 from smallmines.preflight.area import user_aoi
 from smallmines.preflight.new_region import countries
 from smallmines.settings.grid import Grid
@@ -86,6 +86,7 @@ def check_area(config: Config) -> list[Finding]:
         *map(_as_warning, area.remarks),
         *_check_country(config.country),
         *check_crs(grid.crs, area),
+        *map(_as_warning, resolution_remarks(grid.resolution)),
         *check_left_overs(config, area),
     ]
     if all(finding.severity != "error" for finding in findings):

@@ -117,6 +117,17 @@ def touches(footprint: Mapping[str, Any] | None, geobox: GeoBox) -> bool:
     return bool(shapely.box(*geobox.boundingbox.bbox).distance(projected(footprint, geobox)) <= SLACK)
 
 
+def is_exchanged(footprint: Mapping[str, Any], geobox: GeoBox) -> bool:
+    """Return whether a footprint misses `geobox` and would reach it with longitude and latitude exchanged."""
+    import shapely
+
+    if touches(footprint, geobox):
+        return False
+    shape = shapely.transform(shapely.geometry.shape(dict(footprint)), lambda points: points[:, ::-1])
+    exchanged = shapely.geometry.mapping(shape)
+    return problem_of(exchanged) is None and touches(exchanged, geobox)
+
+
 def share_under(footprint: Mapping[str, Any] | None, geobox: GeoBox) -> float:
     """Return the share of a grid's rectangle under a footprint (None: all of it)."""
     if footprint is None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,29 +53,62 @@ and 300 three do."""
 _PRODUCT = re.compile(r"_N(\d{4})(?=_|$)")
 
 
-def read_metadata(xml: str) -> tuple[int | None, list[int] | None]:
-    """Return baseline and offsets of all bands from a product's MTD_MSIL2A.xml; both None where it states no baseline.
+QUANTIFICATION = 10_000
+"""Digital numbers of a reflectance of 1 (`BOA_QUANTIFICATION_VALUE`)."""
 
-    Published products before baseline 04.00 have no offsets (`BOA_ADD_OFFSET`): the list is empty. The offsets are None where the file
-    lacks them though products of its baseline have them.
+
+class Metadata(NamedTuple):
+    """What a product's MTD_MSIL2A.xml says.
+
+    Attributes:
+        baseline: processing baseline as an integer; None: not stated.
+        offsets: `BOA_ADD_OFFSET` of all bands. Published products before baseline 04.00 have none: the list is empty. None where the
+            file lacks them though products of its baseline have them, or where one is no whole number.
+        product: name of the product; empty: not stated.
+        quantifications: all values of `BOA_QUANTIFICATION_VALUE`, as they are written.
     """
+
+    baseline: int | None
+    offsets: list[int] | None
+    product: str = ""
+    quantifications: tuple[str, ...] = ()
+
+
+def read_metadata(xml: str) -> Metadata:
+    """Read a product's MTD_MSIL2A.xml; without a baseline nothing else is taken from it."""
     from xml.etree import ElementTree
 
     try:
         tree = ElementTree.fromstring(xml)
-    except ElementTree.ParseError:
-        return None, None
+    except (ElementTree.ParseError, ValueError, LookupError):  # the last two: an encoding that Python does not know
+        return Metadata(None, None)
 
     def texts(name: str) -> list[str]:
         return [(element.text or "").strip() for element in tree.iter() if element.tag.rpartition("}")[2] == name]
 
     baseline = re.fullmatch(r"(\d{2})\.(\d{2})", (texts("PROCESSING_BASELINE") or [""])[0])
     if not baseline:
-        return None, None
+        return Metadata(None, None)
     number = int(baseline[1] + baseline[2])
-    offsets = [int(float(text)) for text in texts("BOA_ADD_OFFSET")]
+    stated = texts("BOA_ADD_OFFSET")
+    offsets = [int(text.split(".")[0]) for text in stated if re.fullmatch(r"-?\d{1,9}(\.0*)?", text, re.ASCII)]
     before = number in PUBLISHED_BASELINES and not has_offset(number)
-    return number, offsets if offsets or before else None
+    are_whole = len(offsets) == len(stated) and bool(offsets or before)
+    return Metadata(number, offsets if are_whole else None, (texts("PRODUCT_URI") or [""])[0], tuple(texts("BOA_QUANTIFICATION_VALUE")))
+
+
+def require_quantification(item: str, metadata: Metadata) -> None:
+    """Check that reflectances are stored as `QUANTIFICATION` says.
+
+    Raises:
+        UserError: the product's metadata state another value.
+    """
+    if other := [text for text in metadata.quantifications if not re.fullmatch(rf"{QUANTIFICATION}(\.0*)?", text)]:
+        raise UserError(
+            f"a BOA_QUANTIFICATION_VALUE of {QUANTIFICATION} for {item}",
+            f"{', '.join(other)[:80]} in its MTD_MSIL2A.xml",
+            "leave the item out (sentinel2.exclude_items): its digital numbers have another scale",
+        )
 
 
 def declared_offset(item: str, offsets: Sequence[int]) -> bool:
