@@ -203,6 +203,7 @@ def document(dataset: Path, lists: list[Path], windows: dict[str, list[str]], co
     from smallmines.dataset.index import read_index
     from smallmines.dataset.seal import write_sums
     from smallmines.dataset.stac import write_catalogue
+    from smallmines.sensors.manifest import Manifest, Query
 
     about = Publish(title="Made up", authors=("A. Nobody",))
     index = read_index(dataset / "index.parquet")
@@ -211,7 +212,11 @@ def document(dataset: Path, lists: list[Path], windows: dict[str, list[str]], co
     leakage = {**unknown, "places": 0, "judgement": "no test"}
     labels, splits = read_json(dataset / "labels.json"), {"source": "frozen", "leakage": leakage, "reason": "made up", "advice": ""}
     software = {"versions": {"gdal": ["3.10.3"], "otb": ["8.1.1"]}, "mixed": {}, "unknown": {}}
-    facts = gather(FactSources(index, labels, splits, statistics, windows, software), about, "made-up", country)
+    manifests = {
+        (place, sensor): Manifest(sensor, provider, None, "2026-01-01T00:00:00Z", None, Query("made-up", place, {}, {}), (), {})
+        for place, sensor, provider in (*((year, "s2", "earth_search") for year in windows), ("static", "dem", "aws"))
+    }
+    facts = gather(FactSources(index, labels, splits, statistics, windows, software, manifests), about, "made-up", country)
     write_documents(facts, about, dataset)
     write_catalogue(index, windows, "made-up", about, facts, dataset / "stac/collection.json")
     files = [dataset / name for name in (*DOCUMENTS, "index.parquet", "labels.json", "splits.csv", "stac/collection.json")]

@@ -230,6 +230,7 @@ rule documents:
         report="<results>/splits.json",
         software="<results>/software.json",
         statistics=expand("<results>/statistics/{year}.json", year=cfg.year_names),
+        manifests=expand("<results>/manifests/{place}.json", place=MANIFESTS),
     output:
         "<results>/dataset/README.md",
         "<results>/dataset/DATASHEET.md",

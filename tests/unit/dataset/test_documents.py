@@ -120,6 +120,17 @@ def numbers(text: str) -> list[str]:
     return re.findall(r"−?\d+(?:\.\d+)?", text)
 
 
+def test_the_card_says_where_the_images_come_from_and_how_they_differ(dataset: Path, facts: dict[str, Any]) -> None:
+    differs = "the same Collection-1 products as COGs, but not all of them: dates may be missing"
+    assert facts["sources"] == [
+        {"sensor": "s2", "years": ["2016"], "provider": "earth_search", "edition": None, "differs": differs},
+        {"sensor": "dem", "years": ["static"], "provider": "aws", "edition": None, "differs": "the 2021 edition of the DEM"},
+    ]
+    card = (dataset / "README.md").read_text()
+    assert f"| Sentinel-2 L2A | 2016 | earth_search | {differs} |" in card
+    assert "| Copernicus DEM GLO-30 | all | aws | the 2021 edition of the DEM |" in card
+
+
 def test_every_number_of_the_documents_is_computed(dataset: Path, facts: dict[str, object]) -> None:
     """A number in the text that is not in the template comes from the facts or the settings, and none of the template is a result."""
     about = Publish(title="Made up", authors=("A. Nobody",))

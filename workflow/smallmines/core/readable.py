@@ -59,7 +59,8 @@ def read_parquet(path: str | Path, columns: Sequence[str] | None = None) -> pd.D
     import pyarrow.parquet as pq
 
     try:
-        return pq.read_table(path, columns=None if columns is None else list(columns), partitioning=None).to_pandas()
+        table: pd.DataFrame = pq.read_table(path, columns=None if columns is None else list(columns), partitioning=None).to_pandas()
+        return table
     except (OSError, ValueError, KeyError) as error:  # pyarrow's errors are of these
         raise UserError(f"a readable Parquet table {path}", innermost(error), remedy(path)) from error
 

@@ -17,6 +17,9 @@ TEMPLATES = {"README.md": "README.md.j2", "DATASHEET.md": "DATASHEET.md.j2", "LI
 DOCUMENTS = (*TEMPLATES, "croissant.json", "facts.json")
 """Names of the documents in the dataset's folder."""
 
+SENSORS = {"s2": "Sentinel-2 L2A", "s1": "Sentinel-1 RTC", "dem": "Copernicus DEM GLO-30"}
+"""Products by sensor, as the card names them."""
+
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 
 
@@ -47,6 +50,7 @@ def render(facts: Mapping[str, Any], about: Documents) -> dict[str, str]:
         "facts": facts,
         "about": about,
         "bands": BANDS,
+        "sensors": SENSORS,
         "columns": COLUMNS,
         "provenances": [name for name in PROVENANCES if any(year["provenance"].get(name) for year in years.values())],
         "agreements": [(name, pair) for name, year in years.items() for pair in year["agreement"]],

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from smallmines.archive.providers import PROVIDERS
 from smallmines.core import raster
 from smallmines.core.crs import reproject
 from smallmines.core.errors import UserError
@@ -18,6 +19,7 @@ from smallmines.core.log import logger
 from smallmines.core.product import IMAGE, IMAGE_NODATA, PATCH_BANDS
 from smallmines.dataset.stac import Windows
 from smallmines.labels.tables import PROVENANCES
+from smallmines.sensors.manifest import Manifest
 from smallmines.sensors.radiometry import VERDICTS
 from smallmines.settings.publish import Documents
 
@@ -110,6 +112,7 @@ class FactSources:
         statistics: `band_statistics` by year.
         windows: first and last day of acquisitions by year.
         software: versions used by the run, as `software.gathered` returns them.
+        manifests: manifests by year ("static" for the elevation) and sensor.
     """
 
     index: gpd.GeoDataFrame
@@ -118,6 +121,7 @@ class FactSources:
     statistics: Mapping[str, Mapping[str, Any]]
     windows: Windows
     software: Mapping[str, Any]
+    manifests: Mapping[tuple[str, str], Manifest]
 
 
 def gather(sources: FactSources, about: Documents, run: str, country: str) -> dict[str, Any]:
@@ -167,7 +171,33 @@ def gather(sources: FactSources, about: Documents, run: str, country: str) -> di
         "split_reason": sources.splits["reason"],
         "split_advice": sources.splits["advice"],
         "software": dict(sources.software),
+        "sources": image_sources(sources.manifests),
     }
+
+
+def image_sources(manifests: Mapping[tuple[str, str], Manifest]) -> list[dict[str, Any]]:
+    """Return the provider of each sensor and its years, and how its products differ from the source of the paper.
+
+    Args:
+        manifests: by year ("static" for the elevation) and sensor.
+
+    Returns:
+        sensor (s2, s1, dem), years (list of str), provider, edition (None where not stated), differs; one entry per sensor and provider.
+    """
+    years: dict[tuple[str, str, str | None], list[str]] = {}
+    for (year, sensor), manifest in manifests.items():
+        years.setdefault((sensor, manifest.provider, manifest.edition), []).append(year)
+    order = ("s2", "s1", "dem")
+    return [
+        {
+            "sensor": sensor,
+            "years": sorted(own),
+            "provider": provider,
+            "edition": edition,
+            "differs": PROVIDERS[sensor, provider].differs if (sensor, provider) in PROVIDERS else "",
+        }
+        for (sensor, provider, edition), own in sorted(years.items(), key=lambda entry: (order.index(entry[0][0]), entry[1]))
+    ]
 
 
 def _year(rows: pd.DataFrame, labels: Mapping[str, Any], window: Sequence[str], side: int, size: float) -> dict[str, Any]:

@@ -142,7 +142,7 @@ def _read_index(path: Path) -> pd.DataFrame:
     """
     import pyarrow.parquet as pq
 
-    table = pq.read_table(path, partitioning=None).to_pandas()
+    table: pd.DataFrame = pq.read_table(path, partitioning=None).to_pandas()
     numbers = {str(name) for name in table if str(name).startswith("share_") or name in ("mining_percent", "validated_share")}
     if "scenes" in table and not table["scenes"].map(lambda scenes: scenes is None or isinstance(scenes, list | np.ndarray)).all():
         raise ValueError("the column scenes holds no lists")
