@@ -12,7 +12,7 @@ import rasterio
 from affine import Affine
 
 from archive_builder import product
-from small_archive import TILE, SmallArchive, chosen, clear_bands, reasons
+from small_archive import TILE, SmallArchive, chosen, clear_bands, footprint, reasons
 from smallmines.core.errors import UserError
 
 FIRST, SECOND = product("20160105"), product("20160115")
@@ -84,6 +84,14 @@ def test_a_footprint_with_exchanged_coordinates_is_that_of_the_file(made: SmallA
     manifest = made.search()
     assert sorted(chosen(manifest)) == [FIRST, SECOND]
     assert manifest["notes"] == [f"{SECOND}: the catalogue states no usable footprint; the outline of B02 is used"]
+
+
+def test_items_that_lie_elsewhere_are_named_with_their_distance(made: SmallArchive) -> None:
+    ring = [[lon + 20, lat] for lon, lat in footprint(TILE)["coordinates"][0]]
+    for name in (FIRST, SECOND):
+        made.edit(made.item("s2", name), lambda item: item.update(geometry={"type": "Polygon", "coordinates": [ring]}))
+    with pytest.raises(UserError, match=rf"2 × does not touch the cells of the area; the nearest item, {FIRST}, is 22\d\d km away"):
+        made.search()
 
 
 def test_cloud_cover_as_text_counts_and_a_missing_one_is_told(made: SmallArchive) -> None:

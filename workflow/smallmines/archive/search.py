@@ -25,12 +25,15 @@ from smallmines.core.log import logger
 from smallmines.core.raster import geobox_of
 from smallmines.core.redaction import redacted
 from smallmines.grid.lattice import Lattice, read_lattice
-from smallmines.sensors.footprint import footprint_of, is_exchanged, pixels_under, touches
+from smallmines.sensors.footprint import footprint_of, is_exchanged, kilometres_between, pixels_under, touches
 from smallmines.sensors.manifest import BANDS, Dropped, Entry, Fallback, Item, Manifest, ManifestItem, Query
 from smallmines.sensors.manifest_files import manifest_of, write_manifest
 from smallmines.sensors.scl import SCL
 from smallmines.sensors.strict import read_object
 from smallmines.settings.search import Search, SearchElevation, SearchSentinel1, SearchSentinel2, without_unset
+
+APART = "does not touch the cells of the area"
+"""Reason of items that lie elsewhere."""
 
 
 def search(
@@ -123,7 +126,7 @@ def search_provider(request: Request, provider: Provider) -> Manifest:
     if not choice.entries:
         raise UserError(
             f"{sensor} items for {year} over the area in {address or provider.catalogue or collection}, provider {provider.name}",
-            why_rejected(rejected) or "no item there and then",
+            _why_nothing(rejected, geometries, request.lattice),
             "widen the dates, relax the limits, allow a fallback, or add items to the catalogue",
         )
     dropped = dropped_items(rejected, geometries, request.area)
@@ -160,7 +163,7 @@ def _usable(items: list[Item], request: Request, bands: Sequence[str], rejected:
     if request.sensor != "dem":
         items = rejected.sieve(items, lambda item: outside(item, request.windows))
     geobox = request.lattice.geobox
-    items = rejected.sieve(items, lambda item: None if touches(item.geometry, geobox) else "does not touch the cells of the area")
+    items = rejected.sieve(items, lambda item: None if touches(item.geometry, geobox) else APART)
     excluded = request.settings.exclude_items
     items = rejected.sieve(items, lambda item: f"{EXCLUDED}: exclude_items names it" if item.id in excluded else None)
     items = rejected.sieve(items, missing)
@@ -208,6 +211,14 @@ def _with_footprints(items: Sequence[Item], request: Request, provider: Provider
             item = replace(item, geometry=footprint_of(grid))
         result.append(item)
     return result, tuple(notes)
+
+
+def _why_nothing(rejected: Mapping[str, str], geometries: Mapping[str, Any], lattice: Lattice) -> str:
+    """Return why no item is chosen, and how far away the nearest one is where items lie elsewhere."""
+    names = [name for name, why in rejected.items() if why == APART and geometries.get(name)]
+    apart = [(kilometres_between(geometries[name], lattice.geobox), name) for name in names]
+    distance = "the nearest item, {1}, is {0:.0f} km away".format(*min(apart)) if apart else ""
+    return "; ".join(filter(None, (why_rejected(rejected), distance))) or "no item there and then"
 
 
 def dropped_items(rejected: Mapping[str, str], geometries: Mapping[str, Any], area: Area) -> tuple[Dropped, ...]:

@@ -12,6 +12,9 @@ from odc.geo.geobox import GeoBox
 
 from smallmines.core.log import logger
 
+EARTH_RADIUS_KM = 6371.0
+"""Mean radius of the Earth."""
+
 SLACK = 500.0
 """Metres by which a catalogue's footprint may miss the pixels: its edges are straight in degrees, those of the tile in metres."""
 
@@ -126,6 +129,16 @@ def is_exchanged(footprint: Mapping[str, Any], geobox: GeoBox) -> bool:
     shape = shapely.transform(shapely.geometry.shape(dict(footprint)), lambda points: points[:, ::-1])
     exchanged = shapely.geometry.mapping(shape)
     return problem_of(exchanged) is None and touches(exchanged, geobox)
+
+
+def kilometres_between(footprint: Mapping[str, Any], geobox: GeoBox) -> float:
+    """Return the distance of a usable footprint from a grid, in km on a sphere, between the points that are nearest in degrees."""
+    import shapely.ops
+
+    here, there = (shapely.geometry.shape(dict(shape)) for shape in (footprint_of(geobox), footprint))
+    (lon, lat), (other_lon, other_lat) = (np.radians(point.coords[0][:2]) for point in shapely.ops.nearest_points(here, there))
+    haversine = np.sin((other_lat - lat) / 2) ** 2 + np.cos(lat) * np.cos(other_lat) * np.sin((other_lon - lon) / 2) ** 2
+    return float(2 * EARTH_RADIUS_KM * np.arcsin(np.sqrt(min(haversine, 1.0))))
 
 
 def share_under(footprint: Mapping[str, Any] | None, geobox: GeoBox) -> float:
