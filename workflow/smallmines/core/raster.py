@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
+from rasterio.enums import Interleaving
 from rasterio.errors import RasterioError
 from rasterio.io import DatasetWriter
 from rasterio.windows import Window
@@ -89,18 +91,20 @@ def created(
     units: Sequence[str] | None = None,
     **profile: Any,
 ) -> Iterator[DatasetWriter]:
-    """Create a tiled, deflated GeoTIFF on `geobox`, atomically: it gets its name when the block succeeds.
+    """Create a tiled, deflated GeoTIFF on `geobox`, atomically: it gets its name when the block succeeds and the file is whole.
 
     Args:
         bands: names of the bands, written as band descriptions.
         tags: dataset tags, none of which may depend on time or place of the run.
         units: unit of each band.
+
+    Raises:
+        OSError: the end of the file could not be written.
     """
     tile = {"tiled": True, "blockxsize": STRIP, "blockysize": STRIP} if min(geobox.shape) >= STRIP else {}
     options: dict[str, Any] = {"compress": "deflate", "zlevel": 6, "predictor": 3 if dtype.startswith("float") else 2} | tile | profile
-    with (
-        written(path) as beside,
-        rasterio.open(
+    with written(path) as beside:
+        with rasterio.open(
             beside,
             "w",
             driver="GTiff",
@@ -113,14 +117,36 @@ def created(
             transform=geobox.transform,
             BIGTIFF="IF_SAFER",
             **options,
-        ) as target,
-    ):
-        target.descriptions = tuple(bands)
-        if units is not None:
-            target.units = tuple(units)
-        if tags:
-            target.update_tags(**tags)
-        yield target
+        ) as target:
+            target.descriptions = tuple(bands)
+            if units is not None:
+                target.units = tuple(units)
+            if tags:
+                target.update_tags(**tags)
+            yield target
+        require_whole(beside)
+
+
+def require_whole(path: Path) -> None:
+    """Refuse a deflated GeoTIFF that lacks blocks: where a disk is full when GDAL closes a file, rasterio raises nothing.
+
+    Raises:
+        OSError: a block ends behind the end of the file, or does not begin with the header of zlib (RFC 1950).
+    """
+    size = path.stat().st_size
+    try:
+        with rasterio.open(path) as source, path.open("rb") as file:
+            rows, cols = (-(-length // step) for length, step in zip(source.shape, source.block_shapes[0], strict=True))
+            for band in source.indexes if source.interleaving is Interleaving.band else (1,):
+                for row, col in np.ndindex(rows, cols):
+                    start, length = (
+                        int(source.get_tag_item(f"BLOCK_{key}_{col}_{row}", "TIFF", bidx=band) or 0) for key in ("OFFSET", "SIZE")
+                    )
+                    file.seek(start)
+                    if not start or start + length > size or file.read(1) != b"\x78":
+                        raise OSError(errno.ENOSPC, "the end of the file could not be written", str(path))
+    except RasterioError:
+        raise OSError(errno.ENOSPC, "the end of the file could not be written", str(path)) from None
 
 
 def write(
