@@ -33,7 +33,7 @@ def main() -> None:
     runs = []
     for size in job["sizes"]:
         used = shutil.disk_usage(folder).used // 1024
-        mount(folder, "remount", f"size={used + size}k")
+        mount(folder, "remount", f"size={max(used + size, 4)}k")  # 0 would be no limit
         try:
             done = subprocess.run(
                 job["command"], cwd=job["cwd"], text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False, timeout=LIMIT
