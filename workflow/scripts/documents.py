@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from smallmines.core.files import read_json
 from smallmines.core.job import job
+from smallmines.core.json_products import BandStatistics, LabelQuality, Software, SplitReport, read_product
 from smallmines.dataset.documents import write_documents
 from smallmines.dataset.facts import FactSources, gather
 from smallmines.dataset.index import read_index
@@ -13,8 +13,9 @@ from smallmines.settings.publish import Documents
 with job(snakemake.log[0]):
     source, params = snakemake.input, snakemake.params
     about = Documents(**params.about)
-    statistics = {year: read_json(path) for year, path in zip(params.windows, source.statistics, strict=True)}
-    labels, splits, software = (read_json(path) for path in (source.label_quality, source.report, source.software))
+    statistics = {year: read_product(path, dict[str, BandStatistics]) for year, path in zip(params.windows, source.statistics, strict=True)}
+    labels, splits = read_product(source.label_quality, LabelQuality), read_product(source.report, SplitReport)
+    software = read_product(source.software, Software)
     manifests = {(Path(path).parent.name, Path(path).stem): read_manifest(path) for path in source.manifests}
     sources = FactSources(read_index(source.index), labels, splits, statistics, params.windows, software, manifests)
     write_documents(gather(sources, about, params.run, params.country), about, Path(source.index).parent)

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from smallmines.config.sections import Config
 from smallmines.core import raster
 from smallmines.core.errors import UserError
-from smallmines.core.files import flat, read_json, remedy
+from smallmines.core.files import flat, remedy
+from smallmines.core.json_products import ForestThreshold, read_product
 from smallmines.core.layout import Layout
 from smallmines.grid.lattice import Lattice, read_lattice
 from smallmines.labels import decide, event_files
@@ -129,7 +130,7 @@ class BlockYear:
         labels = read_table(self.product(Layout.labels), "labels")
         if not table["key"].equals(labels["key"]) or not table["segment"].equals(probabilities["segment"]):
             raise UserError("labels of the present segmentation", "labels of another", "run the workflow up to the masks again")
-        threshold = read_json(self.product(Layout.forest_metrics))["threshold"]
+        threshold = read_product(self.product(Layout.forest_metrics), ForestThreshold)["threshold"]
         mining, _ = decide.predicted(probabilities["probability"].to_numpy(), table["clear_share"].to_numpy(), threshold)
         return table.assign(
             probability=probabilities["probability"],

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smallmines.annotation.block_year import BlockYear
-from smallmines.core.files import read_json
+from smallmines.core.json_products import ForestParameters, read_product
 from smallmines.core.layout import Layout
 from smallmines.labels import tables
 from smallmines.labels.agreement import agreements, read_overlap
@@ -75,7 +75,7 @@ def progress(block_year: BlockYear, threads: int = 1) -> list[Round]:
     """
     features = block_year.features()
     samples = tables.read(block_year.product(Layout.samples), "samples")
-    params = read_json(block_year.product(Layout.forest_metrics))["forest"]
+    params = read_product(block_year.product(Layout.forest_metrics), ForestParameters)["forest"]
     settings = settings_of(block_year.config.assistant, Assistant)
     events = rounds_of(block_year.events()).merge(features[["key", "segment"]], on="key")
     x = matrix(features)[0]

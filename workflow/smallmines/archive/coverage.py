@@ -15,7 +15,8 @@ from smallmines.archive.fetch import Cache, PixelFile, files_of_block, is_cached
 from smallmines.archive.search import why_rejected
 from smallmines.archive.signing import is_remote
 from smallmines.core.errors import UserError
-from smallmines.core.files import read_json, write_json
+from smallmines.core.files import write_json
+from smallmines.core.json_products import CoverageOfSensor, read_product
 from smallmines.core.log import logger
 from smallmines.grid.lattice import Lattice, read_lattice
 from smallmines.sensors.footprint import pixels_under, share_under
@@ -90,7 +91,7 @@ def require_coverage(coverage_json: str | Path, minimum: float, output: str | Pa
     Raises:
         UserError: some blocks are covered less; lists each with its share and the reasons for rejection.
     """
-    summary = read_json(coverage_json)
+    summary = read_product(coverage_json, dict[str, CoverageOfSensor])
     short = [
         f"{name}: block {block} {100 * share:.1f} % by {row['scenes']} scenes of {row['provider']}"
         + (f" (rejected: {row['why_rejected']})" if row["why_rejected"] else "")

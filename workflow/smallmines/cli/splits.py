@@ -41,12 +41,12 @@ def _frozen(run: str) -> Path:
 @app.command("show")
 def show_splits(config: ConfigPath, json: Json = False) -> None:
     """Count the tiles of the splits in force, and measure the leakage of these and of every other method."""
-    from smallmines.core.files import read_json
+    from smallmines.core.json_products import SplitReport, read_product
 
     with plain_errors():
         run = read_config(config).run
         _dataset_splits(run)
-        report = read_json(Layout(run).split_report)
+        report = read_product(Layout(run).split_report, SplitReport)
     rows = [
         {"split": name, "tiles_and_years": number, "share_of_mining": report["mining_share"].get(name)}
         for name, number in report["rows"].items()
@@ -66,7 +66,8 @@ def show_splits(config: ConfigPath, json: Json = False) -> None:
 @app.command("freeze")
 def freeze(config: ConfigPath) -> None:
     """Keep the splits in force among people's files: from now on nothing but `make` moves a tile."""
-    from smallmines.core.files import read_json, written
+    from smallmines.core.files import written
+    from smallmines.core.json_products import SplitReport, read_product
     from smallmines.dataset.split_files import frozen_text, read_split_rows
 
     with plain_errors():
@@ -79,7 +80,7 @@ def freeze(config: ConfigPath) -> None:
                 raise UserError(f"no other splits at {target}", "there are", "move the file away, or run the workflow with it")
         else:
             report = Layout(settings.run).split_report
-            source = str(read_json(report)["source"]) if report.is_file() else ""
+            source = str(read_product(report, SplitReport)["source"]) if report.is_file() else ""
             method = f"{source} seed={settings.splits.seed}" if source in METHODS else ""
             with written(target) as beside:
                 beside.write_text(frozen_text(rows, method), encoding="utf-8")

@@ -14,7 +14,8 @@ from smallmines.archive.providers import PROVIDERS
 from smallmines.core import raster
 from smallmines.core.crs import reproject
 from smallmines.core.errors import UserError
-from smallmines.core.files import read_json, write_json
+from smallmines.core.files import write_json
+from smallmines.core.json_products import Facts, read_product
 from smallmines.core.log import logger
 from smallmines.core.product import IMAGE, IMAGE_NODATA, PATCH_BANDS
 from smallmines.dataset.stac import Windows
@@ -248,5 +249,5 @@ def _round(value: float) -> float | None:
 
 def read_facts(path: str | Path) -> dict[str, Any]:
     """Read `facts.json`."""
-    facts: dict[str, Any] = read_json(path)
+    facts: dict[str, Any] = read_product(path, Facts)
     return facts

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from smallmines.core import raster
 from smallmines.core.errors import UserError
-from smallmines.core.files import read_json, split_tag, written
+from smallmines.core.files import split_tag, written
+from smallmines.core.json_products import LabelQuality, read_product
 from smallmines.core.log import logger
 from smallmines.core.product import BUFFER, KINDS, MASK_NODATA, SPLITS, patch_path
 from smallmines.core.readable import read_parquet
@@ -117,7 +118,7 @@ def write_index(
                 "run again with --forcerun assemble",
             )
         rows[column], rows[f"{column}_sha256"] = names, [checksums[name] for name in names]
-    label_quality = read_json(sources.label_quality)
+    label_quality = read_product(sources.label_quality, LabelQuality)
     rows = rows.assign(**accuracies(label_quality, rows["year"].tolist()), **kappas(label_quality, rows))
     splits = read_splits(sources.splits, rows).drop(columns="fold")
     rows = rows.merge(splits, on=["tile_id", "year"], validate="one_to_one").astype({"year": "int32"})

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smallmines.core.errors import UserError
-from smallmines.core.files import read_json
+from smallmines.core.json_products import ForestThreshold, read_product
 from smallmines.core.log import logger
 from smallmines.labels import tables
 from smallmines.segment.features import read_features
@@ -32,7 +32,7 @@ def decide(
         tables.read(samples, "samples"),
         tables.read(decisions, "decisions"),
         tables.read(probabilities, "probabilities"),
-        read_json(metrics)["threshold"],
+        read_product(metrics, ForestThreshold)["threshold"],
     )
     tables.write(labels_out, table, "labels")
     for provenance, own in table.groupby("provenance")["label"]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from smallmines.core.files import read_json
+from smallmines.core.json_products import CoverageOfSensor, read_product
 from smallmines.grid.lattice import read_lattice
 from smallmines.report import canvas
 
@@ -19,7 +19,7 @@ def picture(coverage_json: str | Path, grid: str | Path, target: str | Path) -> 
     """Draw a map per year and sensor: number of scenes over each tile, red where there is none, with the outlines of the blocks."""
     from matplotlib.colors import BoundaryNorm, ListedColormap
 
-    coverage: Mapping[str, Any] = read_json(coverage_json)
+    coverage: Mapping[str, Any] = read_product(coverage_json, dict[str, CoverageOfSensor])
     maps = dict(sorted(coverage.items(), key=lambda pair: (pair[0].split("/")[0], list(NAMES).index(pair[0].split("/")[1]))))
     cells = read_lattice(grid).cells
     most = max(2, *(max(entry["cells"].values()) for entry in maps.values()))

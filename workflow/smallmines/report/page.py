@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from smallmines.core.files import read_json, sha256, written
+from smallmines.core.files import sha256, written
+from smallmines.core.json_products import DoctorReport, Facts, GridRemarks, ManifestScenes, read_product
 from smallmines.core.readable import require_readable
 from smallmines.dataset.documents import attributions, cite, interval, licence_address, number, sentence
 from smallmines.labels.tables import PROVENANCES
@@ -68,8 +69,9 @@ def write_page(sources: Sources, about: Page, target: str | Path) -> None:
     from smallmines.dataset.index import read_index
 
     require_readable([sources.sums, sources.points])
-    facts: Mapping[str, Any] = read_json(sources.facts)
-    doctor: Mapping[str, Any] = read_json(sources.doctor)
+    facts: Mapping[str, Any] = read_product(sources.facts, Facts)
+    doctor: Mapping[str, Any] = read_product(sources.doctor, DoctorReport)
+    manifests = [read_product(path, ManifestScenes) for path in sources.manifests]
     index = read_index(sources.index)
     described = Described(facts, index, split_shares(index), forest_ious(sources.metrics))
     agreement = any(year["agreement"] for year in facts["years"].values())
@@ -83,8 +85,8 @@ def write_page(sources: Sources, about: Page, target: str | Path) -> None:
         doctor=doctor,
         figures={figure.name: figure for figure in _figures(sources.plots, described)},
         shares=described.shares,
-        left_out=left_out(map(read_json, sources.manifests)),
-        acquisitions=acquisitions(map(read_json, sources.manifests), {year: facts["years"][year]["scenes"] for year in described.years}),
+        left_out=left_out(manifests),
+        acquisitions=acquisitions(manifests, {year: facts["years"][year]["scenes"] for year in described.years}),
         composite_findings=composite_findings(sources.composites),
         matrices=confusion(pd.read_csv(sources.points, dtype={"year": str}), assessed) if assessed else [],
         classes=list(CLASSES.values()),
@@ -93,7 +95,7 @@ def write_page(sources: Sources, about: Page, target: str | Path) -> None:
         families=passed(doctor, agreement),
         provenances=[name for name in PROVENANCES if any(year["provenance"].get(name) for year in facts["years"].values())],
         attributions=attributions(about, facts["years"]),
-        remarks=read_json(sources.grid).get("remarks", []),
+        remarks=read_product(sources.grid, GridRemarks).get("remarks", []),
         licence=licence_address(about.license),
         cite=cite(facts, about),
         seal=sha256(sources.sums),

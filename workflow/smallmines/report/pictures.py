@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from smallmines.composite.seams import SEVERAL
 from smallmines.core import raster
-from smallmines.core.files import read_json, split_tag
+from smallmines.core.files import split_tag
+from smallmines.core.json_products import Sentinel1Statistics, Sentinel2Statistics, read_product
 from smallmines.core.log import logger
 from smallmines.core.product import S2_BANDS
 from smallmines.grid.lattice import Lattice
@@ -178,7 +179,7 @@ def seams(view: BlockView, target: str) -> None:
     """Draw the seams of the Sentinel-2 composite, and the change of level across each."""
     from matplotlib.patches import Patch
 
-    found_seams = read_json(view.sources["s2_stats"])["seams"]
+    found_seams = read_product(view.sources["s2_stats"], Sentinel2Statistics)["seams"]
     number = canvas.thumbnail(view.sources["source"], categories=True)[0]
     own = view.own(number.shape)
     colours = 0.25 + 0.45 * view.rgb().mean(axis=2, keepdims=True).repeat(3, axis=2)
@@ -217,7 +218,7 @@ def _meeting(number: NDArray[np.uint8], pairs: list[tuple[int, int]]) -> NDArray
 
 def steps(view: BlockView, target: str) -> None:
     """Draw the joins of the slices of a Sentinel-1 pass, and the step in level across each."""
-    joins = read_json(view.sources["s1_stats"])["joins"]
+    joins = read_product(view.sources["s1_stats"], Sentinel1Statistics)["joins"]
     power = canvas.thumbnail(view.sources["s1"])[0]
     valid = np.isfinite(power)
     grey = canvas.stretched(np.stack([np.nan_to_num(power)] * 3), valid)

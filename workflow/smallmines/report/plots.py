@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from smallmines.core import raster
-from smallmines.core.files import read_json
+from smallmines.core.json_products import BandStatistics, LabelQuality, SplitReport, read_product
 from smallmines.core.log import logger
 from smallmines.core.product import IMAGE_NODATA, PATCH_BANDS
 from smallmines.dataset.index import read_index
@@ -91,7 +91,8 @@ def metrics_plot(metrics: Mapping[str, str | Path], target: str | Path) -> None:
         (True, True): ("as drawn, at 0.5: not map accuracy", {"marker": "+", "color": grey, "s": 50, "linewidths": 1}),
     }
     names = list(metrics)
-    values = [(names.index(name), path, value) for name, file in metrics.items() for path, value in scores(read_json(file))]
+    documents = {name: read_product(file, dict[str, Any]) for name, file in metrics.items()}
+    values = [(names.index(name), path, value) for name, document in documents.items() for path, value in scores(document)]
     figure = canvas.figure(max(8.8, 2 + 0.9 * len(metrics)), 4.2)
     for axes, measure in zip(figure.subplots(1, 2, sharey=True), ("iou", "f1"), strict=True):
         for key, (label, look) in looks.items():
@@ -257,9 +258,9 @@ def plots(sources: Mapping[str, str], metrics: Mapping[str, str], statistics: Ma
         maps.location(table, outlines, targets["location"])
         class_share(table, targets["class_share"])
         maps.change_plot(table, targets["change"])
-        radiometry_plot({year: read_json(path) for year, path in statistics.items()}, targets["radiometry"])
-        labels_plot(read_json(sources["label_quality"]), targets["labels"])
-        maps.splits_plot(table, read_json(sources["splits"]), targets["splits"])
+        radiometry_plot({year: read_product(path, dict[str, BandStatistics]) for year, path in statistics.items()}, targets["radiometry"])
+        labels_plot(read_product(sources["label_quality"], LabelQuality), targets["labels"])
+        maps.splits_plot(table, read_product(sources["splits"], SplitReport), targets["splits"])
         metrics_plot(metrics, targets["metrics"])
         examples(table, Path(sources["index"]).parent, targets["examples"])
         for year, target in zip(statistics, targets["overview"], strict=True):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from smallmines.core.files import read_json
+from smallmines.core.json_products import CompositeStatistics, read_product
 from smallmines.core.product import BUFFER, SPLITS
 
 SENSORS = {"s2": "Sentinel-2", "s1": "Sentinel-1"}
@@ -96,7 +96,7 @@ def composite_findings(statistics: Iterable[str | Path]) -> list[str]:
     for path in map(Path, statistics):
         year = path.parts[-3]
         prefix = "" if year == "static" else f"{year}: "
-        findings += [prefix + finding for finding in read_json(path).get("findings", ())]
+        findings += [prefix + finding for finding in read_product(path, CompositeStatistics).get("findings", ())]
     return findings
 
 
@@ -213,7 +213,7 @@ def confusion(points: pd.DataFrame, years: Iterable[str]) -> list[Confusion]:
 def forest_ious(metrics: Iterable[str | Path]) -> list[float]:
     """Out-of-fold IoU of each forest, re-weighted to the class shares of its block, at its threshold; forests without one are left out."""
     ious = []
-    for forest in map(read_json, metrics):
+    for forest in (read_product(path, dict[str, Any]) for path in metrics):
         scores = forest.get("out_of_fold", {}).get("at_class_shares_of_the_area", {})
         iou = scores.get(str(forest.get("threshold")), {}).get("iou")
         if iou is not None:
