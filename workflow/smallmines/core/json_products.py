@@ -117,6 +117,15 @@ class BandStatistics:
 
 
 @dataclass(frozen=True)
+class SegmentReport:
+    """`segments/<year>/<block>/segments.json`."""
+
+    segments: int
+    pixels: int
+    settings: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class ForestThreshold:
     """`assistant/<year>/<block>/metrics.json`: the probability from which a segment is mining."""
 
