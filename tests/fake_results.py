@@ -216,7 +216,7 @@ def document(dataset: Path, lists: list[Path], windows: dict[str, list[str]], co
         (place, sensor): Manifest(sensor, provider, None, "2026-01-01T00:00:00Z", None, Query("made-up", place, {}, {}), (), {})
         for place, sensor, provider in (*((year, "s2", "earth_search") for year in windows), ("static", "dem", "aws"))
     }
-    facts = gather(FactSources(index, labels, splits, statistics, windows, software, manifests), about, "made-up", country)
+    facts = gather(FactSources(index, labels, splits, statistics, windows, software, manifests, ()), about, "made-up", country)
     write_documents(facts, about, dataset)
     write_catalogue(index, windows, "made-up", about, facts, dataset / "stac/collection.json")
     files = [dataset / name for name in (*DOCUMENTS, "index.parquet", "labels.json", "splits.csv", "stac/collection.json")]

@@ -231,6 +231,11 @@ rule documents:
         software="<results>/software.json",
         statistics=expand("<results>/statistics/{year}.json", year=cfg.year_names),
         manifests=expand("<results>/manifests/{place}.json", place=MANIFESTS),
+        composites=[
+            *of_all("<results>/composites/{year}/{block}/s2.json"),
+            *of_all("<results>/composites/{year}/{block}/s1.json"),
+            *expand("<results>/composites/static/{block}/dem.json", block=cfg.blocks),
+        ],
     output:
         "<results>/dataset/README.md",
         "<results>/dataset/DATASHEET.md",

@@ -125,11 +125,6 @@ rule page:
             year=cfg.year_names,
             block=cfg.blocks,
         ),
-        composites=[
-            *of_all("<results>/composites/{year}/{block}/s2.json"),
-            *of_all("<results>/composites/{year}/{block}/s1.json"),
-            *expand("<results>/composites/static/{block}/dem.json", block=cfg.blocks),
-        ],
         plots=expand(
             "<results>/pictures/{name}.png",
             name=[

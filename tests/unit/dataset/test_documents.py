@@ -26,10 +26,11 @@ from smallmines.core.files import read_json, sha256, write_json
 from smallmines.core.product import BANDS, PATCH_BANDS
 from smallmines.dataset.columns import COLUMNS
 from smallmines.dataset.documents import TEMPLATES, cite, interval, licence_address, number, render
-from smallmines.dataset.facts import QUANTILES, STEP, band_statistics, merge_statistics, read_facts
+from smallmines.dataset.facts import QUANTILES, STEP, band_statistics, composite_findings, merge_statistics, read_facts
 from smallmines.dataset.index import read_index
 from smallmines.dataset.seal import SUMS, published, write_archive
 from smallmines.dataset.stac import write_catalogue
+from smallmines.doctor.documents import _stated as stated_findings
 from smallmines.report.figures import FIGURES
 from smallmines.report.page import Sources, write_page
 
@@ -375,7 +376,6 @@ def page_sources(
     scores = {"at_class_shares_of_the_area": {"0.7": {"iou": 0.25, "f1": 0.4}, "0.5": {"iou": 0.2, "f1": 0.3}}}
     write_json(folder / "grid.json", {"remarks": list(remarks)} if remarks else {})
     write_json(folder / "metrics.json", {"threshold": 0.7, "out_of_fold": scores})
-    write_json(folder / "composites/2016/1/s2.json", {"findings": ["Sentinel-2 of block 1 is clear on 12.0 % of the pixels only"]})
     return Sources(
         facts or dataset / "facts.json",
         folder / "doctor.json",
@@ -384,7 +384,6 @@ def page_sources(
         folder / "points.csv",
         [folder / "s1.json"],
         [folder / "metrics.json"],
-        [folder / "composites/2016/1/s2.json"],
         plots,
         folder / "grid.json",
     )
@@ -419,7 +418,6 @@ def test_the_page_has_every_picture_and_number_in_it(dataset: Path, tmp_path: Pa
     for words in (
         "<b>6</b>image–mask pairs",
         "155 descending",
-        "2016: Sentinel-2 of block 1 is clear on 12.0 % of the pixels only",
         "<td>3 of 4</td>",
         "<td>5.00 (1)</td>",
         "from 0.25 to 0.25, median 0.25",
@@ -428,3 +426,39 @@ def test_the_page_has_every_picture_and_number_in_it(dataset: Path, tmp_path: Pa
         "Overall accuracy 0.930",
     ):
         assert words in text
+
+
+def test_findings_of_composites_state_their_year(tmp_path: Path) -> None:
+    for name, content in (
+        ("2016/1/s2.json", {"findings": ["Sentinel-2 of block 1 is clear on 12.0 % of the pixels only"]}),
+        ("2022/2/s1.json", {"nodata_share": 0.0}),
+        ("static/1/dem.json", {"findings": ["Elevation of block 1: 40 source pixels filled", "another"]}),
+    ):
+        write_json(tmp_path / name, content)
+    paths = [tmp_path / name for name in ("2016/1/s2.json", "2022/2/s1.json", "static/1/dem.json")]
+    assert composite_findings(paths) == [
+        "2016: Sentinel-2 of block 1 is clear on 12.0 % of the pixels only",
+        "Elevation of block 1: 40 source pixels filled",
+        "another",
+    ]
+
+
+def test_findings_of_composites_and_doubtful_evidence_reach_who_has_only_the_folder(dataset: Path, tmp_path: Path) -> None:
+    facts = read_facts(dataset / "facts.json")
+    assert (facts["composite_findings"], facts["years"]["2016"]["doubtful_evidence"]) == ([], 0)
+    assert list(stated_findings(facts)) == []
+    assert "What the run found" not in render(facts, Publish())["README.md"]
+    finding = "2016: Sentinel-2 of block 1 is clear on 12.0 % of the pixels only"
+    facts["composite_findings"] = [finding]
+    facts["years"]["2016"] |= {"doubtful_evidence": 3, "looks": {"bulk": 4, "single": 2}}
+    card = render(facts, Publish())["README.md"]
+    assert f"when it made them:\n\n- {finding}\n" in card
+    assert "**2016: 3 decisions rest on evidence of a doubtful day**" in card
+    assert "2016: decisions that stand, by how they were made: bulk 4, single 2." in card
+    assert [(one.severity, one.check, one.found) for one in stated_findings(facts)] == [
+        ("warning", "composites", finding),
+        ("warning", "doubtful evidence", "3 decisions rest on evidence of a doubtful day"),
+    ]
+    write_json(tmp_path / "facts.json", facts)
+    write_page(page_sources(dataset, tmp_path, facts=tmp_path / "facts.json"), Publish(), tmp_path / "a.html")
+    assert finding in (tmp_path / "a.html").read_text(encoding="utf-8")

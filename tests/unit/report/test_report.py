@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
 from defects import DEFECTS
-from smallmines.core.files import write_json
 from smallmines.labels.accuracy import accuracy
 from smallmines.report.checks import CHECKS, check_of, passed
-from smallmines.report.tables import LeftOut, acquisitions, composite_findings, confusion, degrees, left_out, split_shares
+from smallmines.report.tables import LeftOut, acquisitions, confusion, degrees, left_out, split_shares
 
 POINTS = pd.DataFrame(
     [
@@ -83,21 +81,6 @@ def test_scenes_that_are_left_out_are_listed_by_year_and_sensor() -> None:
         {"sensor": "s1", "query": {"year": "2016"}},
     ]
     assert left_out(manifests) == [LeftOut("2016", "Sentinel-2", "a", 0.5, "bands missing: B05")]
-
-
-def test_findings_of_composites_state_their_year(tmp_path: Path) -> None:
-    for name, content in (
-        ("2016/1/s2.json", {"findings": ["Sentinel-2 of block 1 is clear on 12.0 % of the pixels only"]}),
-        ("2022/2/s1.json", {"nodata_share": 0.0}),
-        ("static/1/dem.json", {"findings": ["Elevation of block 1: 40 source pixels filled", "another"]}),
-    ):
-        write_json(tmp_path / name, content)
-    paths = [tmp_path / name for name in ("2016/1/s2.json", "2022/2/s1.json", "static/1/dem.json")]
-    assert composite_findings(paths) == [
-        "2016: Sentinel-2 of block 1 is clear on 12.0 % of the pixels only",
-        "Elevation of block 1: 40 source pixels filled",
-        "another",
-    ]
 
 
 def test_each_check_of_the_doctor_is_listed() -> None:

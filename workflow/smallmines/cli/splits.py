@@ -67,7 +67,7 @@ def show_splits(config: ConfigPath, json: Json = False) -> None:
 def freeze(config: ConfigPath) -> None:
     """Keep the splits in force among people's files: from now on nothing but `make` moves a tile."""
     from smallmines.core.files import written
-    from smallmines.core.json_products import SplitReport, read_product
+    from smallmines.core.json_products import SplitSource, read_product
     from smallmines.dataset.split_files import frozen_text, read_split_rows
 
     with plain_errors():
@@ -80,7 +80,7 @@ def freeze(config: ConfigPath) -> None:
                 raise UserError(f"no other splits at {target}", "there are", "move the file away, or run the workflow with it")
         else:
             report = Layout(settings.run).split_report
-            source = str(read_product(report, SplitReport)["source"]) if report.is_file() else ""
+            source = str(read_product(report, SplitSource)["source"]) if report.is_file() else ""
             method = f"{source} seed={settings.splits.seed}" if source in METHODS else ""
             with written(target) as beside:
                 beside.write_text(frozen_text(rows, method), encoding="utf-8")

@@ -6,7 +6,7 @@ A file that parses can still hold something else, after a merge, an edit by hand
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +72,8 @@ class QualityOfYear:
     open_share: float
     agreement: Agreement
     accuracy: Accuracy | None
+    looks: dict[str, int] = field(default_factory=dict)
+    doubtful_evidence: int = 0
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,13 @@ class LabelQuality:
     """`dataset/labels.json`."""
 
     years: dict[str, QualityOfYear]
+
+
+@dataclass(frozen=True)
+class SplitSource:
+    """`splits.json`: the method or file that the splits come from."""
+
+    source: str
 
 
 @dataclass(frozen=True)
@@ -184,6 +193,7 @@ class Facts:
     splits: dict[str, int]
     software: Software
     radiometry_verdicts: dict[str, int]
+    composite_findings: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

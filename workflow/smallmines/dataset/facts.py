@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from smallmines.core import raster
 from smallmines.core.crs import reproject
 from smallmines.core.errors import UserError
 from smallmines.core.files import write_json
-from smallmines.core.json_products import Facts, read_product
+from smallmines.core.json_products import CompositeStatistics, Facts, read_product
 from smallmines.core.log import logger
 from smallmines.core.product import IMAGE, IMAGE_NODATA, PATCH_BANDS
 from smallmines.dataset.stac import Windows
@@ -114,6 +114,7 @@ class FactSources:
         windows: first and last day of acquisitions by year.
         software: versions used by the run, as `software.gathered` returns them.
         manifests: manifests by year ("static" for the elevation) and sensor.
+        composite_findings: as the function of this name returns them.
     """
 
     index: gpd.GeoDataFrame
@@ -123,6 +124,21 @@ class FactSources:
     windows: Windows
     software: Mapping[str, Any]
     manifests: Mapping[tuple[str, str], Manifest]
+    composite_findings: Sequence[str] = ()
+
+
+def composite_findings(statistics: Iterable[str | Path]) -> list[str]:
+    """Return the findings of the composites, each with its year, in the order of the files.
+
+    Args:
+        statistics: `composites/<year>/<block>/<sensor>.json`; files of earlier versions state no findings.
+    """
+    findings = []
+    for path in map(Path, statistics):
+        year = path.parts[-3]
+        prefix = "" if year == "static" else f"{year}: "
+        findings += [prefix + finding for finding in read_product(path, CompositeStatistics).get("findings", ())]
+    return findings
 
 
 def gather(sources: FactSources, about: Documents, run: str, country: str) -> dict[str, Any]:
@@ -165,6 +181,7 @@ def gather(sources: FactSources, about: Documents, run: str, country: str) -> di
         "bounds": [float(value) for value in index.total_bounds],
         "degrees": [round(float(value), 6) for value in reproject(index, "OGC:CRS84").total_bounds],
         "years": years,
+        "composite_findings": list(sources.composite_findings),
         "bands": {name: merge_statistics(parts) for name, parts in statistics.items()},
         "splits": {str(name): int(number) for name, number in index["split"].value_counts().sort_index().items()},
         "split_method": sources.splits["source"],
@@ -224,6 +241,8 @@ def _year(rows: pd.DataFrame, labels: Mapping[str, Any], window: Sequence[str], 
         "provenance": {
             name: _round(100 * labels["provenance"][name]["area_share"]) for name in PROVENANCES if name in labels["provenance"]
         },
+        "looks": dict(labels.get("looks", {})),
+        "doubtful_evidence": int(labels.get("doubtful_evidence", 0)),
         "agreement": [
             {key: pair[key] for key in ("people", "segments", "kappa", "low", "high", "ac1", "iou")} for pair in labels["agreement"]["year"]
         ],

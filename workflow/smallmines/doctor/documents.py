@@ -50,6 +50,7 @@ def check(folder: Folder, measured: Measured) -> Iterator[Finding]:
         yield DOCUMENTS.warning("no licence", "LICENSE", "none", "write it (rule documents)")
     if folder.facts is not None:
         yield from of_known_form(DOCUMENTS, "facts.json", lambda: _facts(folder.facts or {}, measured))
+        yield from of_known_form(DOCUMENTS, "facts.json", lambda: _stated(folder.facts or {}))
     if folder.index is not None:
         yield from _index(folder.index, measured)
     yield from _checksums(root)
@@ -105,6 +106,18 @@ def _facts(facts: dict[str, Any], measured: Measured) -> Iterator[Finding]:
     if wrong:
         found = f"{len(wrong)} others: {'; '.join(wrong[:4])}"
         yield DOCUMENTS.error("numbers in the card", "facts.json as computed from the files", found, "run documents again", ("facts.json",))
+
+
+def _stated(facts: dict[str, Any]) -> Iterator[Finding]:
+    """Report what the run found in composites and evidence when it made them, as facts.json states it."""
+    for finding in facts.get("composite_findings", ()):
+        remedy = "look at the images of this block; other dates or limits may help"
+        yield DOCUMENTS.warning("composites", "composites without a finding", str(finding), remedy)
+    for year, numbers in facts.get("years", {}).items():
+        if doubtful := int(numbers.get("doubtful_evidence", 0)):
+            expected = f"evidence of days in or near {year}"
+            found = f"{doubtful} decisions rest on evidence of a doubtful day"
+            yield DOCUMENTS.warning("doubtful evidence", expected, found, "look at these decisions again and check them in with their day")
 
 
 def _index(index: pd.DataFrame, measured: Measured) -> Iterator[Finding]:

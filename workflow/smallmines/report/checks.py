@@ -87,6 +87,8 @@ CHECKS: Mapping[str, Mapping[str, str]] = {
         "no licence": "a licence",
         "counts in the card": "counts in the card",
         "numbers in the card": "numbers in facts.json",
+        "composites": "composites without a finding",
+        "doubtful evidence": "evidence of the right time",
         "index": "shares in the index",
         "checksums": "checksums",
         "not sealed": "no file outside the seal",

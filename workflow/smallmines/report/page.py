@@ -15,7 +15,7 @@ from smallmines.dataset.documents import attributions, cite, interval, licence_a
 from smallmines.labels.tables import PROVENANCES
 from smallmines.report.checks import passed
 from smallmines.report.figures import FIGURES, Described, alternative_text
-from smallmines.report.tables import CLASSES, acquisitions, composite_findings, confusion, forest_ious, left_out, split_shares
+from smallmines.report.tables import CLASSES, acquisitions, confusion, forest_ious, left_out, split_shares
 from smallmines.settings.publish import Page
 
 
@@ -30,7 +30,6 @@ class Sources:
         points: accuracy_points.csv.
         manifests: manifests of Sentinel-2 and Sentinel-1.
         metrics: metrics of the forests.
-        composites: statistics of the composites, `composites/<year>/<block>/<sensor>.json`.
         plots: PNG files whose names begin with the keys of `FIGURES`.
         grid: grid.json, whose remarks on the place are shown.
     """
@@ -42,7 +41,6 @@ class Sources:
     points: str | Path
     manifests: Sequence[str | Path]
     metrics: Sequence[str | Path]
-    composites: Sequence[str | Path]
     plots: Sequence[str | Path]
     grid: str | Path
 
@@ -87,7 +85,6 @@ def write_page(sources: Sources, about: Page, target: str | Path) -> None:
         shares=described.shares,
         left_out=left_out(manifests),
         acquisitions=acquisitions(manifests, {year: facts["years"][year]["scenes"] for year in described.years}),
-        composite_findings=composite_findings(sources.composites),
         matrices=confusion(pd.read_csv(sources.points, dtype={"year": str}), assessed) if assessed else [],
         classes=list(CLASSES.values()),
         forests=described.ious,

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from smallmines.core.json_products import CompositeStatistics, read_product
+from smallmines.core.json_products import read_product
 from smallmines.core.product import BUFFER, SPLITS
 
 SENSORS = {"s2": "Sentinel-2", "s1": "Sentinel-1"}
@@ -84,20 +84,6 @@ def _acquisition(year: str, sensor: str, items: Sequence[Mapping[str, Any]]) -> 
         tuple(f"{baseline // 100:02d}.{baseline % 100:02d}" for baseline in sorted(baselines)),
         float(np.mean(clouds)) if clouds else None,
     )
-
-
-def composite_findings(statistics: Iterable[str | Path]) -> list[str]:
-    """Findings of the composites, each with its year, in the order of the files.
-
-    Args:
-        statistics: `composites/<year>/<block>/<sensor>.json`; files of earlier versions state no findings.
-    """
-    findings = []
-    for path in map(Path, statistics):
-        year = path.parts[-3]
-        prefix = "" if year == "static" else f"{year}: "
-        findings += [prefix + finding for finding in read_product(path, CompositeStatistics).get("findings", ())]
-    return findings
 
 
 @dataclass(frozen=True)
