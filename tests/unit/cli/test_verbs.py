@@ -204,6 +204,17 @@ def test_splits(block_year: BlockYear) -> None:
     assert "semicolons in line 1" in call("splits", "make", "--config", "made.yaml", code=1)
 
 
+def test_products_names_what_is_damaged(block_year: BlockYear) -> None:
+    results = Path("results/made")
+    assert "Damaged products of run made: 0" in call("products", "--config", "made.yaml")
+    path = results / "segments/2016/1/segments.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("{}")
+    answer, _ = json.JSONDecoder().raw_decode(call("products", "--config", "made.yaml", "--json", code=1))
+    assert [row["file"] for row in answer["damaged"]] == [str(path)]
+    assert answer["damaged"][0]["damage"] == "segments is missing"
+
+
 def test_config_new_and_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
