@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
+from smallmines.archive.release_download import Source, folder_of, masks_from_hub
 from smallmines.archive.release_zip import extract, is_extracted, opened_zip, patches_in, require_year, require_years
 from smallmines.core.errors import UserError
 from smallmines.core.files import sha256
-from smallmines.core.layout import RELEASED, UserFolder
+from smallmines.core.layout import UserFolder
 from smallmines.core.log import logger
 from smallmines.core.patch_files import Header, patch_files, read_header
 from smallmines.core.product import parse_patch_name
@@ -20,19 +19,6 @@ from smallmines.settings.released import Released
 
 NEAR = 0.01
 """Distance from whole pixels, in pixels, up to which a mask lies on them."""
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where the masks were read, and where they lie; the attributes are those of `Release`."""
-
-    source: Literal["hub", "zip", "folder"]
-    reading: Literal["ranges", "whole", "folder"]
-    address: str
-    paths: list[Path]
-    revision: str | None = None
-    sha256: str | None = None
-    size: int | None = None
 
 
 def read_released(settings: Released, years: Sequence[str], user_folder: str | Path, grid: str | Path, out: str | Path) -> None:
@@ -50,7 +36,7 @@ def read_released(settings: Released, years: Sequence[str], user_folder: str | P
     """
     lattice = read_lattice(grid)
     if settings.path is None:
-        source = _from_hub(settings, years, UserFolder(Path(user_folder)))
+        source = masks_from_hub(settings, years, UserFolder(Path(user_folder)))
     elif Path(settings.path).is_dir():
         source = _from_folder(settings, years)
     else:
@@ -67,10 +53,6 @@ def read_released(settings: Released, years: Sequence[str], user_folder: str | P
         count = sum(mask.year == int(year) for mask in masks)
         ours, theirs = len(only_ours[year]), len(only_released[year])
         logger.info("%s: %d released masks; %d tiles of the run without one, %d masks on no tile of the run", year, count, ours, theirs)
-
-
-def _from_hub(settings: Released, years: Sequence[str], user: UserFolder) -> Source:
-    raise UserError("a folder or zip in released.path", "none", "download the release and name it there")
 
 
 def _from_folder(settings: Released, years: Sequence[str]) -> Source:
@@ -105,11 +87,6 @@ def _from_zip(settings: Released, years: Sequence[str]) -> Source:
             if not is_extracted(member, target):
                 extract(archive, member, target)
     return Source("zip", "whole", str(path), paths, sha256=checksum, size=path.stat().st_size)
-
-
-def folder_of(checksum: str) -> Path:
-    """Return the folder of what is taken out of the archive with a SHA-256."""
-    return RELEASED / checksum[:16]
 
 
 def _located(path: Path, lattice: Lattice) -> ReleasedMask:
