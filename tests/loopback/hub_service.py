@@ -27,6 +27,7 @@ class Hub:
         access: `public`, `private` (unknown without the token) or `gated` (refused without it).
         fault_rate: share of requests that get a 503 or a body that breaks off, every second of them each.
         ranges: whether the content network knows ranges.
+        cut_once: bytes after which the first whole body breaks off.
         stop_after: requests for content after which all are refused with 500.
         sent: bytes of all bodies; `asked`: method, path and status of all requests.
         leaked: requests to the content network that carried the token.
@@ -36,6 +37,7 @@ class Hub:
     access: str = "public"
     fault_rate: float = 0.0
     ranges: bool = True
+    cut_once: int | None = None
     stop_after: int | None = None
     sent: int = 0
     asked: list[tuple[str, str, int]] = field(default_factory=list)
@@ -143,6 +145,8 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header(key, value)
         self.end_headers()
         piece = b"" if self.command == "HEAD" else body[: len(body) // 2] if self.fault == "cut" and status in (200, 206) else body
+        if status == 200 and hub.cut_once is not None:
+            piece, hub.cut_once = piece[: hub.cut_once], None
         with hub.lock:
             method, path, _ = hub.asked[self.number - 1]
             hub.asked[self.number - 1] = (method, path, status)

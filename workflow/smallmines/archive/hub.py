@@ -74,6 +74,8 @@ def library() -> Any:
     os.environ.setdefault("HF_HUB_DISABLE_XET", "1")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     import huggingface_hub
+    import huggingface_hub.errors
+    import huggingface_hub.utils
 
     return huggingface_hub
 
@@ -191,8 +193,8 @@ class RemoteFile(io.RawIOBase):
         return content
 
 
-def download(file: HubFile, folder: Path) -> Path:
-    """Download the whole file into a folder, or go on with an interrupted download; return its path.
+def download(file: HubFile, folder: Path) -> None:
+    """Download the whole file into a folder, under its path in the dataset, or go on with an interrupted download.
 
     Raises:
         UserError: the Hub refuses or fails repeatedly.
@@ -224,7 +226,7 @@ def download(file: HubFile, folder: Path) -> Path:
             )
         )
 
-    return Path(retried((file.repository, file.file, file.revision), work))
+    retried((file.repository, file.file, file.revision), work)
 
 
 @dataclass

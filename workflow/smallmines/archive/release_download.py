@@ -161,7 +161,9 @@ def _from_whole(pins: Pins, years: Sequence[str], user: UserFolder) -> list[Path
 
 def _whole(file: HubFile) -> Path:
     """Return the whole archive, downloaded where it is not here, with its checksum checked."""
-    path = download(file, folder_of(file.sha256)) if not _whole_path(file).is_file() else _whole_path(file)
+    path = _whole_path(file)
+    if not path.is_file():
+        download(file, folder_of(file.sha256))
     checksum = sha256(path)
     if checksum != file.sha256:
         raise UserError(
