@@ -13,6 +13,7 @@ from smallmines.settings.fetch import FETCH
 from smallmines.settings.grid import Grid
 from smallmines.settings.parameters import content, content_digest, parameters
 from smallmines.settings.publish import Catalogue, Documents, Page
+from smallmines.settings.released import Released, ReleasedSamples
 from smallmines.settings.samples import Samples
 from smallmines.settings.search import SEARCH, without_unset
 from smallmines.settings.segmentation import Segmentation

@@ -38,6 +38,8 @@ rule label_quality:
         overlap=ancient(QUALITY_INPUTS["overlap"]),
         design=ancient(QUALITY_INPUTS["design"]),
         references=ancient(QUALITY_INPUTS["references"]),
+        release=["<results>/released/release.json"] if cfg.labels.source != "people" else [],
+        agreement=of_all("<results>/released/{year}/{block}/agreement.json") if cfg.labels.source == "released_samples" else [],
     output:
         labels="<results>/dataset/labels.json",
         points="<results>/dataset/accuracy_points.csv",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any
 
-from smallmines.labels.tables import PROVENANCES
+from smallmines.labels.tables import PROVENANCES, RELEASED
 
 PROVENANCE_MEANINGS: Mapping[str, str] = MappingProxyType(
     {
@@ -19,6 +20,7 @@ PROVENANCE_MEANINGS: Mapping[str, str] = MappingProxyType(
         "imported": "taken from published masks",
         "disputed": "given differently by two people and not adjudicated",
         "cloud": "predicted where no clear observation exists",
+        "released": "that of the released masks",
     }
 )
 
@@ -102,3 +104,15 @@ COLUMNS: Mapping[str, Column] = MappingProxyType(
         "geometry": Column("geometry", "Outline of the patch in degrees (WGS 84)."),
     }
 )
+
+RELEASED_COLUMNS = (f"share_{RELEASED}",)
+"""Columns of an index with labels of a release only."""
+
+
+def columns_left_out(years: Mapping[str, Mapping[str, Any]]) -> Collection[str]:
+    """Return the columns that the index of a dataset does not have.
+
+    Args:
+        years: by year, a mapping whose `provenance` has the provenances of its labels as keys, as in `labels.json` and `facts.json`.
+    """
+    return () if any(RELEASED in year["provenance"] for year in years.values()) else RELEASED_COLUMNS

@@ -9,7 +9,7 @@ from typing import Any
 from smallmines.core.files import sha256
 from smallmines.core.product import BANDS, PATCH_BANDS
 from smallmines.core.readable import require_readable
-from smallmines.dataset.columns import COLUMNS
+from smallmines.dataset.columns import COLUMNS, columns_left_out
 from smallmines.settings.publish import Documents
 
 CONFORMS = ["http://mlcommons.org/croissant/1.1", "http://mlcommons.org/croissant/geo/1.0", "http://mlcommons.org/croissant/RAI/1.0"]
@@ -93,7 +93,11 @@ def croissant(facts: Mapping[str, Any], about: Documents, licence: str, cite: st
                 "name": "patches",
                 "description": "One record per tile and year.",
                 "key": {"@id": "patches/id"},
-                "field": [_column(name, TYPES[column.kind], column.meaning) for name, column in COLUMNS.items() if column.kind in TYPES],
+                "field": [
+                    _column(name, TYPES[column.kind], column.meaning)
+                    for name, column in COLUMNS.items()
+                    if column.kind in TYPES and name not in columns_left_out(facts["years"])
+                ],
             },
             _pictures("images", len(BANDS), {"geocr:bandConfiguration": _bands(), "geocr:spectralBandMetadata": _spectral()}, side),
             _pictures("masks", 1, {}, side),

@@ -8,7 +8,7 @@ from typing import Any
 
 from smallmines.core.files import write_json, written
 from smallmines.core.product import BANDS
-from smallmines.dataset.columns import COLUMNS
+from smallmines.dataset.columns import COLUMNS, columns_left_out
 from smallmines.dataset.croissant import croissant
 from smallmines.labels.tables import PROVENANCES
 from smallmines.settings.publish import Documents, Page
@@ -47,7 +47,7 @@ def render(facts: Mapping[str, Any], about: Documents) -> dict[str, str]:
         "facts": facts,
         "about": about,
         "bands": BANDS,
-        "columns": COLUMNS,
+        "columns": {name: column for name, column in COLUMNS.items() if name not in columns_left_out(years)},
         "provenances": [name for name in PROVENANCES if any(year["provenance"].get(name) for year in years.values())],
         "agreements": [(name, pair) for name, year in years.items() for pair in year["agreement"]],
         "accuracies": [(name, year["accuracy"]) for name, year in years.items() if year["accuracy"]],

@@ -24,6 +24,7 @@ from smallmines.core.product import BUFFER, KINDS, MASK_NODATA, SPLITS, patch_pa
 from smallmines.core.readable import read_parquet
 from smallmines.dataset import stac
 from smallmines.dataset.assemble import read_list
+from smallmines.dataset.columns import RELEASED_COLUMNS, columns_left_out
 from smallmines.dataset.splits import read_splits
 from smallmines.grid.lattice import Lattice
 from smallmines.labels.tables import PROVENANCES, VALIDATED
@@ -93,7 +94,8 @@ def write_index(
         The index: tile_id (str), year (int32), block, split (str), row, col (int64), released_id, geometry (the tile's square),
         mining_percent (of the mask's valid pixels, NaN where there is none), mask_nodata_percent, open_percent (labels
         left open), image_nodata_percent (Sentinel-2), s1_nodata_percent, dem_nodata_percent (of all pixels),
-        clear_share (of the pixels with Sentinel-2 data), share_<provenance> (of the labelled pixels), validated_share (of these,
+        clear_share (of the pixels with Sentinel-2 data), share_<provenance> (of the labelled pixels; share_released only where labels
+        come from a release), validated_share (of these,
         those that people looked at), year_overall_accuracy, year_users_accuracy, year_producers_accuracy (of the year's masks, the
         last two of mining; NaN where not measured), block_kappa, year_kappa (the lowest Cohen's κ of two people in the overlap; NaN
         where not measured), scenes, baselines (lists of str), radiometry, radiometry_verdict, image, mask (paths from the
@@ -123,7 +125,8 @@ def write_index(
     rows = rows.merge(splits, on=["tile_id", "year"], validate="one_to_one").astype({"year": "int32"})
     table = gpd.read_parquet(sources.fishnet).astype({"block": str})
     table = table.merge(rows, on=["tile_id", "block"], how="inner", validate="one_to_many")
-    table = contract().validate(table[[*COLUMNS, "geometry"]].sort_values(["year", "tile_id"], ignore_index=True))
+    columns = [name for name in COLUMNS if name not in columns_left_out(label_quality["years"])]
+    table = contract().validate(table[[*columns, "geometry"]].sort_values(["year", "tile_id"], ignore_index=True))
     if len(table) != len(rows):
         raise UserError(f"{len(rows)} tiles and years in the fishnet", f"{len(table)}", "run again with --forcerun grid")
     with written(target) as beside:
@@ -143,7 +146,9 @@ def read_index(path: str | Path) -> gpd.GeoDataFrame:
 
     try:
         table = gpd.read_parquet(path)
-        rows = table[list(COLUMNS)].astype({"year": "int32", "row": "int64", "col": "int64", **dict.fromkeys(_NUMBERS, float)})
+        columns = [name for name in COLUMNS if name in table or name not in RELEASED_COLUMNS]
+        numbers = {name: float for name in columns if name in _NUMBERS}
+        rows = table[columns].astype({"year": "int32", "row": "int64", "col": "int64", **numbers})
         west, south, east, north = np.array(table["proj:bbox"].tolist(), np.float64).reshape(-1, 4).T
         crs = table["proj:code"].iloc[0] or table["proj:wkt2"].iloc[0]
         squares = gpd.GeoDataFrame(rows, geometry=shapely.normalize(shapely.box(west, south, east, north)), crs=crs)
@@ -333,7 +338,7 @@ COLUMNS = (
     "radiometry_verdict",
     *_PATHS,
 )
-"""Columns of the index before the geometry, see `write_index`."""
+"""Columns of the index before the geometry, see `write_index`; those of `RELEASED_COLUMNS` may be missing."""
 
 
 def contract() -> pa.DataFrameSchema:
@@ -344,7 +349,7 @@ def contract() -> pa.DataFrameSchema:
 
     def number(name: str) -> Any:
         low, high = (-1 if name in KAPPAS else 0), (100 if name.endswith("percent") else 1)
-        return pa.Column(float, pa.Check.in_range(low, high), nullable=True)
+        return pa.Column(float, pa.Check.in_range(low, high), nullable=True, required=name not in RELEASED_COLUMNS)
 
     columns: dict[str, Any] = {
         "tile_id": pa.Column(str, pa.Check.str_matches(r"^\S+$")),

@@ -18,6 +18,7 @@ from smallmines.labels import event_files, tables
 from smallmines.labels.accuracy import accuracy, interpreted, read_design
 from smallmines.labels.agreement import agreements, read_overlap
 from smallmines.labels.decisions import require_home
+from smallmines.labels.released_agreement import ReleaseFiles, add_released
 from smallmines.segment.features import read_features
 
 POINTS = ["year", "block", "x", "y", "stratum", "pixels", "inclusion", "mapped", "reference", "who"]
@@ -45,8 +46,14 @@ class PeopleFiles:
     references: Sequence[str]
 
 
-def write_quality(files: Mapping[tuple[str, str], PeopleFiles], seed: int, target: str | Path, points_out: str | Path) -> None:
-    """Write `labels.json` and the accuracy sample, see `quality`."""
+def write_quality(
+    files: Mapping[tuple[str, str], PeopleFiles], seed: int, release: ReleaseFiles | None, target: str | Path, points_out: str | Path
+) -> None:
+    """Write `labels.json` and the accuracy sample, see `quality`.
+
+    Args:
+        release: of a run whose labels come from a release, see `add_released`.
+    """
     document, points = quality(files, seed)
     for year, values in document["years"].items():
         logger.info("%s: people decided on %.1f %% of the area", year, 100 * values["validated_share"])
@@ -56,7 +63,7 @@ def write_quality(files: Mapping[tuple[str, str], PeopleFiles], seed: int, targe
             logger.warning("%s: no accuracy: %s", year, values["accuracy_lacks"])
     with written(points_out) as beside:
         points.to_csv(beside, index=False, lineterminator="\n")
-    write_json(target, document)
+    write_json(target, document if release is None else add_released(document, release))
 
 
 def quality(files: Mapping[tuple[str, str], PeopleFiles], seed: int) -> tuple[dict[str, Any], pd.DataFrame]:
