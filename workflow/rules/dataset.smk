@@ -31,14 +31,15 @@ rule assemble:
 # What the labels are worth; `verify` holds it against the gates of the configuration.
 rule label_quality:
     input:
-        features=of_all("<results>/segments/{year}/{block}/features.parquet"),
-        labels=of_all("<results>/labels/{year}/{block}.parquet"),
+        features=of_segments("<results>/segments/{year}/{block}/features.parquet"),
+        labels=of_segments("<results>/labels/{year}/{block}.parquet"),
         masks=of_all("<results>/masks/{year}/{block}.tif"),
         events=ancient(QUALITY_INPUTS["events"]),
         overlap=ancient(QUALITY_INPUTS["overlap"]),
         design=ancient(QUALITY_INPUTS["design"]),
         references=ancient(QUALITY_INPUTS["references"]),
         release=["<results>/released/release.json"] if cfg.labels.source != "people" else [],
+        grid=[] if SEGMENTED else "<results>/grid/grid.json",
         agreement=of_all("<results>/released/{year}/{block}/agreement.json") if cfg.labels.source == "released_samples" else [],
     output:
         labels="<results>/dataset/labels.json",
@@ -130,8 +131,8 @@ rule index:
         s1=of_all("<results>/composites/{year}/{block}/s1.tif"),
         source=of_all("<results>/composites/{year}/{block}/s2_source.tif"),
         clear_mask=of_all("<results>/composites/{year}/{block}/clear.tif"),
-        segments=of_all("<results>/segments/{year}/{block}/segments.tif"),
-        labels=of_all("<results>/labels/{year}/{block}.parquet"),
+        segments=of_segments("<results>/segments/{year}/{block}/segments.tif"),
+        labels=of_segments("<results>/labels/{year}/{block}.parquet"),
         dem=expand("<results>/composites/static/{block}/dem.tif", block=cfg.blocks),
         lists=DATASET_LISTS,
         label_quality="<results>/dataset/labels.json",
@@ -199,10 +200,10 @@ rule software:
             *of_all("<results>/composites/{year}/{block}/s1.tif"),
             *expand("<results>/composites/static/{block}/dem.tif", block=cfg.blocks),
         ],
-        segmentations=of_all("<results>/segments/{year}/{block}/segments.tif"),
-        features=of_all("<results>/segments/{year}/{block}/features.parquet"),
-        probabilities=of_all("<results>/assistant/{year}/{block}/probabilities.parquet"),
-        labels=of_all("<results>/labels/{year}/{block}.parquet"),
+        segmentations=of_segments("<results>/segments/{year}/{block}/segments.tif"),
+        features=of_segments("<results>/segments/{year}/{block}/features.parquet"),
+        probabilities=of_segments("<results>/assistant/{year}/{block}/probabilities.parquet"),
+        labels=of_segments("<results>/labels/{year}/{block}.parquet"),
         masks=of_all("<results>/masks/{year}/{block}.tif"),
     output:
         "<results>/software.json",
