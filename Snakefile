@@ -82,6 +82,12 @@ if not cfg.submit_downloads:
         fetch,
 
 
+if cfg.labels.source != "people":
+
+    localrules:
+        released,
+
+
 # Checks what the planned jobs need. A dry run does not call it.
 onstart:
     check_before_run(cfg, {job.rule.name for job in workflow.dag.needrun_jobs()})
@@ -102,6 +108,11 @@ if SEGMENTED:
     include: "workflow/rules/segments.smk"
     include: "workflow/rules/labels.smk"
     include: "workflow/rules/masks.smk"
+
+
+if cfg.labels.source != "people":
+
+    include: "workflow/rules/released.smk"
 
 
 rule all:
