@@ -11,5 +11,5 @@ with job(snakemake.log[0]):
     people = {name: list(getattr(source, name)) for name in ("events", "overlap", "design", "references")}
     counted = list(zip(places, source.agreement, strict=True)) if source.agreement else []
     agreement = {year: [path for place, path in counted if place[0] == year] for year in params.years}
-    release = ReleaseFiles(source.release[0], agreement) if source.release else None
+    release = ReleaseFiles(source.release[0], agreement, source.grid or None) if source.release else None
     write_quality(by_place(places, products, people), params.seed, release, outputs.labels, outputs.points)

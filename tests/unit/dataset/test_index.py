@@ -16,16 +16,15 @@ from smallmines.core.errors import UserError
 from smallmines.core.files import sha256
 from smallmines.dataset.index import (
     COLUMNS,
-    OPEN,
     PROVENANCES,
     IndexSources,
     accuracies,
     histograms,
-    label_codes,
     read_index,
     scenes,
     write_index,
 )
+from smallmines.dataset.label_codes import OPEN, label_codes
 
 WINDOWS = {"2016": ["2016-01-01", "2016-01-31"]}
 

@@ -73,6 +73,7 @@ COLUMNS: Mapping[str, Column] = MappingProxyType(
         "mining_percent": Column("number", "Share of mining in the valid pixels of the mask, in %."),
         "mask_nodata_percent": Column("number", "Share of pixels of the mask with 255, in %."),
         "open_percent": Column("number", "Share of pixels whose label was left open, in %."),
+        "unsupported_percent": Column("number", "Share of pixels with a class of the released masks but no Sentinel-2 data, in %."),
         "image_nodata_percent": Column("number", "Share of pixels without Sentinel-2 data, in %."),
         "s1_nodata_percent": Column("number", "Share of pixels without Sentinel-1 data, in %."),
         "dem_nodata_percent": Column("number", "Share of pixels without elevation, in %."),
@@ -105,7 +106,7 @@ COLUMNS: Mapping[str, Column] = MappingProxyType(
     }
 )
 
-RELEASED_COLUMNS = (f"share_{RELEASED}",)
+RELEASED_COLUMNS = (f"share_{RELEASED}", "unsupported_percent")
 """Columns of an index with labels of a release only."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,7 @@ def check(folder: Folder, measured: Measured, limits: Doctor) -> Iterator[Findin
     """Yield findings about the labels of masks, index and labels.json."""
     if "mining" in measured.table:
         yield from _shares(measured.table, limits)
-        yield from _gaps(measured.table)
+        yield from _gaps(measured.table, folder)
     yield from _vanished(measured.changes, limits)
     yield from _people(folder, limits)
 
@@ -62,11 +63,14 @@ def _shares(table: pd.DataFrame, limits: Doctor) -> Iterator[Finding]:
                 yield LABELS.warning(column, expected, found, "filter the masks, or use larger segments", tiles_of(worst))
 
 
-def _gaps(table: pd.DataFrame) -> Iterator[Finding]:
+def _gaps(table: pd.DataFrame, folder: Folder) -> Iterator[Finding]:
+    """Check labels without an image, which the index of a dataset with released masks counts, and masks without a label."""
     if "unsupported" in table and len(wrong := table[table["unsupported"].fillna(0) > 0]):
         expected = f"{MASK_NODATA} where Sentinel-2 has no data"
         found = f"{int(wrong['unsupported'].sum())} pixels in {len(wrong)} patches"
-        yield LABELS.error("label without image", expected, found, "mask them", tiles_of(wrong))
+        finding = LABELS.error("label without image", expected, found, "mask them", tiles_of(wrong))
+        counted = folder.index is not None and "unsupported_percent" in folder.index
+        yield replace(finding, severity="note", remedy="leave these pixels out in training") if counted else finding
     if "none" in table and len(empty := table[(table["none"] > 0) & (table["mining"] + table["background"] == 0)]):
         yield LABELS.warning("empty mask", "a label in every patch", f"none in {len(empty)}", "leave the patches out", tiles_of(empty))
 

@@ -119,10 +119,12 @@ class ReleaseFiles:
     Attributes:
         release: `release.json`.
         agreement: `agreement.json` of the blocks, by year; empty where nothing is compared.
+        grid: `grid.json`, where the masks are the released ones; else None.
     """
 
     release: str | Path
     agreement: Mapping[str, Sequence[str | Path]]
+    grid: str | Path | None = None
 
 
 def add_released(document: Mapping[str, Any], files: ReleaseFiles) -> dict[str, Any]:
