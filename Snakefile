@@ -82,6 +82,12 @@ if not cfg.submit_downloads:
         fetch,
 
 
+if cfg.labels.source != "people":
+
+    localrules:
+        released,
+
+
 # Checks what the planned jobs need. A dry run does not call it.
 onstart:
     check_before_run(cfg, {job.rule.name for job in workflow.dag.needrun_jobs()})
@@ -98,6 +104,11 @@ include: "workflow/rules/patches.smk"
 include: "workflow/rules/dataset.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/targets.smk"
+
+
+if cfg.labels.source != "people":
+
+    include: "workflow/rules/released.smk"
 
 
 rule all:

@@ -5,7 +5,6 @@
 rule released:
     input:
         grid="<results>/grid/grid.json",
-        fishnet="<results>/grid/fishnet.parquet",
     output:
         "<results>/released/release.json",
     log:
