@@ -12,4 +12,4 @@ with job(snakemake.log[0]):
     counted = list(zip(places, source.agreement, strict=True)) if source.agreement else []
     agreement = {year: [path for place, path in counted if place[0] == year] for year in params.years}
     release = ReleaseFiles(source.release[0], agreement, source.grid or None) if source.release else None
-    write_quality(by_place(places, products, people), params.seed, release, outputs.labels, outputs.points)
+    write_quality(by_place(places, products, people), params.seed, outputs.labels, outputs.points, release)

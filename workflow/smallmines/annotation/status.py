@@ -19,7 +19,7 @@ from smallmines.settings.transfer import Transfer
 if TYPE_CHECKING:
     import pandas as pd
 
-COUNTED = ("manual", "confirmed", "corrected", "adjudicated", "transferred", "imported", "disputed")
+COUNTED = ("manual", "confirmed", "corrected", "adjudicated", "transferred", "imported", "released", "disputed")
 """Provenances that `labels_of` counts."""
 
 

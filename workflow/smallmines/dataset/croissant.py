@@ -126,11 +126,10 @@ def rai(facts: Mapping[str, Any]) -> dict[str, Any]:
             "Sentinel-1 RTC: 3 × 3 circular mean of linear power, then 10·log10.",
             "Copernicus DEM GLO-30 on the same grid.",
         ],
-        "rai:dataAnnotationProtocol": "Mean-shift segments; people label some, a random forest per block and year proposes the others, "
-        "people look at proposals and correct them.",
+        "rai:dataAnnotationProtocol": _protocol(facts),
         "rai:dataAnnotationPlatform": ["QGIS"],
         "rai:machineAnnotationTools": ["Orfeo ToolBox mean shift", "scikit-learn random forest"],
-        "rai:dataAnnotationAnalysis": [*reviewed, *agreement],
+        "rai:dataAnnotationAnalysis": [*reviewed, *agreement, *_released(facts)],
         "rai:dataManipulationProtocol": "Disputed and unsure segments are left open: 255 in the masks, unless configured otherwise.",
         "rai:dataImputationProtocol": "None: pixels without data are nodata.",
         "rai:dataLimitations": [
@@ -145,6 +144,32 @@ def rai(facts: Mapping[str, Any]) -> dict[str, Any]:
         "from mining.",
         "rai:dataReleaseMaintenancePlan": f"Version {facts['version']}; corrections of labels make a new version.",
     }
+
+
+def _protocol(facts: Mapping[str, Any]) -> str:
+    """Return how the labels were made."""
+    if "released" not in facts:
+        return (
+            "Mean-shift segments; people label some, a random forest per block and year proposes the others, "
+            "people look at proposals and correct them."
+        )
+    if not any("held_out" in year["released"] for year in facts["years"].values()):
+        return "The masks of a release, placed by their georeference."
+    return (
+        "Mean-shift segments with the class of the released masks that cover them; a random forest per block and year, trained on some of "
+        "them, labels the others; people can correct them."
+    )
+
+
+def _released(facts: Mapping[str, Any]) -> list[str]:
+    """Return what the comparison with the release says, where labels come from one."""
+    if "released" not in facts:
+        return []
+    parts = {name: year["released"]["held_out"] for name, year in facts["years"].items() if "held_out" in year["released"]}
+    held = [
+        f"{name}: IoU of the forest with the release {part['forest']} in {part['tiles']} tiles held out" for name, part in parts.items()
+    ]
+    return ["The labels come from a release: that the masks agree with it proves nothing about their accuracy.", *held]
 
 
 def _bands() -> dict[str, Any]:

@@ -49,12 +49,16 @@ class PeopleFiles:
 
 
 def write_quality(
-    files: Mapping[tuple[str, str], PeopleFiles], seed: int, release: ReleaseFiles | None, target: str | Path, points_out: str | Path
+    files: Mapping[tuple[str, str], PeopleFiles],
+    seed: int,
+    target: str | Path,
+    points_out: str | Path,
+    release: ReleaseFiles | None = None,
 ) -> None:
     """Write `labels.json` and the accuracy sample, see `quality`.
 
     Args:
-        release: of a run whose labels come from a release, see `add_released`.
+        release: where labels come from a release, products about it, see `add_released`.
     """
     lattice = read_lattice(release.grid) if release is not None and release.grid is not None else None
     document, points = quality(files, seed, lattice)

@@ -85,7 +85,7 @@ def agreement(
 
     Returns:
         For the tiles that are `held_out` and the `others`: `COUNTS` of the `forest` alone, of the `mask`, and of the `segments` (each with
-        the class that most of its pixels have in the release: nothing that is drawn segment by segment comes nearer).
+        the class that most of its pixels have in the release: nothing drawn segment by segment has fewer other pixels).
     """
     none, everything = np.zeros(released.shape, bool), Transfer(covered=0, purity=0.5)
     best = classes_of_segments(segments, released, none, len(mining), everything).majority

@@ -10,7 +10,7 @@ from typing import Any
 
 from smallmines.core.files import read_json, sha256, written
 from smallmines.core.readable import require_readable
-from smallmines.dataset.documents import attributions, cite, interval, licence_address, number, sentence
+from smallmines.dataset.documents import attributions, cite, interval, licence_address, number, release_name, sentence
 from smallmines.labels.tables import PROVENANCES
 from smallmines.report.checks import passed
 from smallmines.report.figures import FIGURES, Described, alternative_text
@@ -92,7 +92,8 @@ def write_page(sources: Sources, about: Page, target: str | Path) -> None:
         masks=[facts["years"][year]["accuracy"]["iou"]["value"] for year in assessed],
         families=passed(doctor, agreement),
         provenances=[name for name in PROVENANCES if any(year["provenance"].get(name) for year in facts["years"].values())],
-        attributions=attributions(about, facts["years"]),
+        attributions=attributions(about, facts),
+        release=release_name(facts["released"]) if "released" in facts else "",
         remarks=read_json(sources.grid).get("remarks", []),
         licence=licence_address(about.license),
         cite=cite(facts, about),
