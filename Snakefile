@@ -97,13 +97,17 @@ include: "workflow/rules/common.smk"
 include: "workflow/rules/grid.smk"
 include: "workflow/rules/archive.smk"
 include: "workflow/rules/composites.smk"
-include: "workflow/rules/segments.smk"
-include: "workflow/rules/labels.smk"
-include: "workflow/rules/masks.smk"
 include: "workflow/rules/patches.smk"
 include: "workflow/rules/dataset.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/targets.smk"
+
+
+if SEGMENTED:
+
+    include: "workflow/rules/segments.smk"
+    include: "workflow/rules/labels.smk"
+    include: "workflow/rules/masks.smk"
 
 
 if cfg.labels.source != "people":

@@ -19,8 +19,8 @@ from smallmines.annotation.block_year import BlockYear
 from smallmines.core.errors import UserError
 from smallmines.core.files import only_file, sha256, written
 from smallmines.labels import event_files, footprint, tables
-from smallmines.labels.candidates import rank_within
 from smallmines.labels.released import UNKNOWN, classes_of_segments, held_pixels, painted
+from smallmines.labels.released_labels import draw_samples
 from smallmines.labels.samples import SUFFIXES
 from smallmines.settings.parameters import settings_of
 from smallmines.settings.transfer import Transfer
@@ -83,15 +83,9 @@ def import_masks(block_year: BlockYear, paths: Sequence[Path], held: Collection[
     )
 
 
-def _write_samples(block_year: BlockYear, features: pd.DataFrame, label: NDArray[np.integer[Any]], number: int, dry: bool) -> int:
+def _write_samples(block_year: BlockYear, features: pd.DataFrame, label: NDArray[np.int64], number: int, dry: bool) -> int:
     """Draw segments of each class and write `samples/<year>/<block>.csv`; return how many."""
-    import pandas as pd
-
-    rng = np.random.default_rng(block_year.config.labels.seed + int(block_year.year))
-    turn = rank_within(label.astype(np.int64) + 1, rng.uniform(size=len(label)))
-    chosen = np.flatnonzero((label >= 0) & (turn < number))
-    table = pd.DataFrame({name: features[name].to_numpy()[chosen] for name in ("x", "y")})
-    table = table.assign(label=np.array(["not_mining", "mining"], object)[label[chosen]], subclass="", annotator=ANNOTATOR)
+    table = draw_samples(features, label, number, block_year.config.labels.seed + int(block_year.year), ANNOTATOR)
     if len(table) and not dry:
         with written(block_year.layout.user.samples(block_year.year, block_year.block).with_suffix(".csv")) as beside:
             table.to_csv(beside, index=False, lineterminator="\n")
@@ -117,7 +111,7 @@ def _write_corrections(
     present = labels["label"].to_numpy().astype(np.int64)
     imported = {event.key: event.label for event in event_files.standing(block_year.events()) if event.annotator == ANNOTATOR}
     names = np.array(["not_mining", "mining"], object)
-    differs = labels["provenance"].isin(["predicted", "cloud", "imported"]).to_numpy() & (label >= 0) & (label != present)
+    differs = labels["provenance"].isin(["predicted", "cloud", "imported", tables.RELEASED]).to_numpy() & (label >= 0) & (label != present)
     chosen = np.flatnonzero(differs)
     chosen = chosen[[imported.get(int(features["key"].iloc[row])) != names[label[row]] for row in chosen]]
     if len(chosen) and not dry:

@@ -183,7 +183,11 @@ def status(config: ConfigPath, json: Json = False) -> None:
     with plain_errors(), output(json) as out:
         settings = read_config(config)
         title = "Segments by provenance of their label (open: without a label; validated: share of the area that people decided on)"
-        out.table(f"Run {settings.run}: {title}", labels_of(settings), "labels")
+        segmented = settings.labels.source != "released_masks"
+        if segmented or json:
+            out.table(f"Run {settings.run}: {title}", labels_of(settings) if segmented else [], "labels")
+        if not segmented:
+            out.message(f"Run {settings.run}: the masks are those of the release (labels.source released_masks); there are no segments")
         if (copies := copies_of(settings)) or json:
             out.table("Working copies (not checked in: edits)", copies, "copies")
 

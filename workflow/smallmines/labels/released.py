@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ from smallmines.core.log import logger
 from smallmines.core.release import read_release
 from smallmines.core.software import TAG, of_rasters
 from smallmines.grid.lattice import Lattice, read_lattice
+from smallmines.labels.tables import RELEASED
 from smallmines.settings.transfer import Transfer
 
 if TYPE_CHECKING:
@@ -212,7 +213,7 @@ def write_released_mask(
     _require_content({Path(entry.path): entry.sha256 for entry in own}, used)
     outside = ~held_pixels(lattice, block, lattice.cells_of(block)["tile_id"].tolist())
     mask[outside] = UNKNOWN
-    tags = {"CLASSES": "0 not_mining, 1 mining, 255 nodata", "PROVENANCE": "released", TAG: of_rasters(), **tags}
+    tags = {"CLASSES": "0 not_mining, 1 mining, 255 nodata", "PROVENANCE": RELEASED, TAG: of_rasters(), **tags}
     with raster.created(mask_out, geobox, "uint8", UNKNOWN, ["mining"], tags) as target:
         target.write(mask, 1)
     counts = [int((mask == value).sum()) for value in (1, 0, UNKNOWN)]
@@ -227,3 +228,17 @@ def _require_content(sums: Mapping[Path, str], used: Sequence[Path]) -> None:
             f"other content in {changed[0]}" + (f" and {len(changed) - 1} more" if len(changed) > 1 else ""),
             "delete these files and the run's released/release.json, and run again",
         )
+
+
+def released_shares(masks: Mapping[str, str | Path], lattice: Lattice) -> dict[str, Any]:
+    """Return `provenance`, `validated_share` and `open_share` of a year whose masks are the released ones.
+
+    All labels are the release's; open is the share of the tiles' pixels without a class.
+
+    Args:
+        masks: paths by block.
+    """
+    labelled = sum(int((raster.read(path, lattice.block(block))[0] != UNKNOWN).sum()) for block, path in masks.items())
+    pixels = sum(len(lattice.cells_of(block)) for block in masks) * lattice.tile_size**2
+    provenance = {RELEASED: {"pixels": labelled, "area_share": 1.0}}
+    return {"provenance": provenance, "validated_share": 0.0, "open_share": round(1 - labelled / pixels, 6)}

@@ -1,4 +1,4 @@
-"""Keys of the rule `released`, which reads the masks of a released dataset."""
+"""Keys of the rules that read the masks of a released dataset and draw labels from them."""
 
 from __future__ import annotations
 
@@ -20,3 +20,16 @@ class Released:
     path: str | None
     revision: str | None
     sha256: str | None
+
+
+@dataclass(frozen=True)
+class ReleasedSamples:
+    """Keys of `released` that the rules `released_labels` and `released_agreement` read.
+
+    Attributes:
+        hold_out: share of the tiles that take nothing from the release.
+        samples: segments of each class, block and year that are drawn as samples.
+    """
+
+    hold_out: float
+    samples: int
