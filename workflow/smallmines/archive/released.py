@@ -74,12 +74,7 @@ def _from_folder(settings: Released, years: Sequence[str]) -> Source:
 
 def _from_zip(settings: Released, years: Sequence[str]) -> Source:
     """Extract the masks of a local zip, those that are not there yet."""
-    path = Path(str(settings.path))
-    if not path.is_file():
-        raise UserError("a folder or zip in released.path", f"no such file: {path}", "correct released.path, or empty it to download")
-    checksum = sha256(path)
-    if settings.sha256 not in (None, checksum):
-        raise UserError(f"{path} with SHA-256 {settings.sha256} (released.sha256)", checksum, "name the archive that is meant")
+    path, checksum = local_zip(settings)
     with opened_zip(path, str(path)) as archive:
         members = patches_in(archive, str(path), "MASK", years)
         paths = [folder_of(checksum) / member.year / "MASK" / member.name for member in members]
@@ -87,6 +82,21 @@ def _from_zip(settings: Released, years: Sequence[str]) -> Source:
             if not is_extracted(member, target):
                 extract(archive, member, target)
     return Source("zip", "whole", str(path), paths, sha256=checksum, size=path.stat().st_size)
+
+
+def local_zip(settings: Released) -> tuple[Path, str]:
+    """Return the local archive and its SHA-256.
+
+    Raises:
+        UserError: there is no such file, or it has another checksum than `released.sha256`.
+    """
+    path = Path(str(settings.path))
+    if not path.is_file():
+        raise UserError("a folder or zip in released.path", f"no such file: {path}", "correct released.path, or empty it to download")
+    checksum = sha256(path)
+    if settings.sha256 not in (None, checksum):
+        raise UserError(f"{path} with SHA-256 {settings.sha256} (released.sha256)", checksum, "name the archive that is meant")
+    return path, checksum
 
 
 def _located(path: Path, lattice: Lattice) -> ReleasedMask:
