@@ -1,8 +1,14 @@
 # Comparison with the released dataset; nothing else needs its images. `snakemake compare` makes it.
 
 
+# The record of the masks, where labels come from the release: it is made first, so that one job alone pins the release.
+RELEASE = {} if cfg.labels.source == "people" else {"release": "<results>/released/release.json"}
+
+
 # The whole archive is downloaded here, and only here.
 rule released_images:
+    input:
+        **RELEASE,
     output:
         "<results>/released/images.json",
     log:
@@ -29,7 +35,7 @@ rule released_images:
 
 rule compare:
     input:
-        **({} if cfg.labels.source == "people" else {"release": "<results>/released/release.json"}),
+        **RELEASE,
         sums="<results>/dataset/SHA256SUMS",
         images="<results>/released/images.json",
         grid="<results>/grid/grid.json",
