@@ -73,6 +73,7 @@ localrules:
     verify,
     plots,
     page,
+    released_images,
 
 
 if not cfg.submit_downloads:
@@ -80,6 +81,12 @@ if not cfg.submit_downloads:
     localrules:
         search,
         fetch,
+
+
+if cfg.labels.source != "people":
+
+    localrules:
+        released,
 
 
 # Checks what the planned jobs need. A dry run does not call it.
@@ -91,13 +98,23 @@ include: "workflow/rules/common.smk"
 include: "workflow/rules/grid.smk"
 include: "workflow/rules/archive.smk"
 include: "workflow/rules/composites.smk"
-include: "workflow/rules/segments.smk"
-include: "workflow/rules/labels.smk"
-include: "workflow/rules/masks.smk"
 include: "workflow/rules/patches.smk"
 include: "workflow/rules/dataset.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/compare.smk"
 include: "workflow/rules/targets.smk"
+
+
+if SEGMENTED:
+
+    include: "workflow/rules/segments.smk"
+    include: "workflow/rules/labels.smk"
+    include: "workflow/rules/masks.smk"
+
+
+if cfg.labels.source != "people":
+
+    include: "workflow/rules/released.smk"
 
 
 rule all:

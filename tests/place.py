@@ -73,7 +73,8 @@ def decide_again(block_year: BlockYear) -> pd.DataFrame:
     events = sorted(str(path) for path in layout.user.events(*at).glob("*.jsonl"))
     outputs = decisions.Outputs(layout.decisions(*at), layout.review(*at).with_name("lineage.csv"), layout.review(*at))
     decisions.check_events(events, *at, features, layout.segments(*at), Transfer(), outputs)
-    decide.decide(features, layout.samples(*at), outputs.decisions, layout.probabilities(*at), layout.forest_metrics(*at), target)
+    inputs = decide.Inputs(features, layout.samples(*at), outputs.decisions, layout.probabilities(*at), layout.forest_metrics(*at))
+    decide.decide(inputs, target)
     return pd.read_parquet(target)
 
 

@@ -1,4 +1,4 @@
-"""Command line of the miniature Earth: `miniature make`, `miniature score`, `miniature correct`."""
+"""Command line of the miniature Earth: `miniature make`, `score`, `correct`, `release`."""
 
 from __future__ import annotations
 
@@ -93,6 +93,20 @@ def correct(
         paths = annotators.correct(read_config(config), share, seed)
     events = sum(path.read_text(encoding="utf-8").count("\n") for path in paths)
     print(f"{events} events in {len(paths)} files" + (f", first {paths[0]}" if paths else ""))
+
+
+@app.command("release")
+def release(
+    config: ConfigPath,
+    out: Annotated[Path, typer.Option("--out", help="Zip (by its suffix) or folder to write.")],
+    dataset: Annotated[Path | None, typer.Option("--from", help="Dataset of the run, whose images are copied.", exists=True)] = None,
+) -> None:
+    """Imitate a release of SmallMinesDS: the true masks, and the images of a finished run, in the released form."""
+    from miniature.release import make_release
+
+    with plain_errors():
+        number = make_release(read_config(config), out, dataset)
+    print(f"{number} files in {out}")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from smallmines.settings.fetch import FETCH
 from smallmines.settings.grid import Grid
 from smallmines.settings.parameters import content, content_digest, parameters
 from smallmines.settings.publish import Catalogue, Documents, Page
+from smallmines.settings.released import Released, ReleasedSamples
 from smallmines.settings.samples import Samples
 from smallmines.settings.search import SEARCH, without_unset
 from smallmines.settings.segmentation import Segmentation
@@ -33,10 +34,20 @@ except UserError as error:
 FROZEN_SPLITS = only_file(f"resources/user/{cfg.run}", "splits", (".csv",))
 QUALITY_INPUTS = PEOPLE.quality_inputs(cfg.year_names, cfg.blocks)
 
+# Whether images are segmented and segments labelled; else the masks are those of a release.
+SEGMENTED = cfg.labels.source != "released_masks"
+if not SEGMENTED:  # decisions about segments are not in such masks
+    QUALITY_INPUTS |= {"events": [], "overlap": []}
+
 
 def of_all(path):
     """Return the paths of a product for all years and blocks."""
     return expand(path, year=cfg.year_names, block=cfg.blocks)
+
+
+def of_segments(path):
+    """Return the paths of a product of segments for all years and blocks; none where nothing is segmented."""
+    return of_all(path) if SEGMENTED else []
 
 
 def picture(name, label):

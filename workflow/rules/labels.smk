@@ -5,9 +5,17 @@ include: "common.smk"
 TRAINING_BLOCKS = {block: cfg.blocks if cfg.assistant.on_missing_class == "pooled_model" else [block] for block in cfg.blocks}
 
 
+def drawn_samples(wildcards):
+    """Return the samples that are drawn from the released masks; people's own file takes their place."""
+    if cfg.labels.source != "released_samples" or PEOPLE.samples(wildcards):
+        return []
+    return [f"<results>/released/{wildcards.year}/{wildcards.block}/samples.csv"]
+
+
 rule samples:
     input:
         samples=ancient(PEOPLE.samples),
+        drawn=drawn_samples,
         grid="<results>/grid/grid.json",
         segments="<results>/segments/{year}/{block}/segments.tif",
         features="<results>/segments/{year}/{block}/features.parquet",
@@ -106,6 +114,7 @@ rule labels:
         decisions="<results>/people/{year}/{block}/decisions.parquet",
         probabilities="<results>/assistant/{year}/{block}/probabilities.parquet",
         metrics="<results>/assistant/{year}/{block}/metrics.json",
+        released=["<results>/released/{year}/{block}/labels.parquet"] if cfg.labels.source == "released_samples" else [],
     output:
         "<results>/labels/{year}/{block}.parquet",
     log:

@@ -49,7 +49,7 @@ rule mask_patches:
     params:
         *code("mask_patches"),
         country=cfg.country,
-        config=content_digest(cfg, "grid", "sentinel2", "elevation", "segmentation", "assistant"),
+        config=content_digest(cfg, "grid", *(["sentinel2", "elevation", "segmentation", "assistant"] if SEGMENTED else [])),
     message:
         "Cutting the masks of {wildcards.year}, block {wildcards.block}"
     script:

@@ -9,7 +9,7 @@ rule pictures:
         source="<results>/composites/{year}/{block}/s2_source.tif",
         s1="<results>/composites/{year}/{block}/s1.tif",
         dem="<results>/composites/static/{block}/dem.tif",
-        segments="<results>/segments/{year}/{block}/segments.tif",
+        segments="<results>/segments/{year}/{block}/segments.tif" if SEGMENTED else [],
         s2_stats="<results>/composites/{year}/{block}/s2.json",
         s1_stats="<results>/composites/{year}/{block}/s1.json",
         grid="<results>/grid/grid.json",
@@ -17,7 +17,7 @@ rule pictures:
         rgb=picture("rgb", "Sentinel-2"),
         s1=picture("s1", "Sentinel-1"),
         hillshade=picture("hillshade", "Elevation"),
-        segments=picture("segments", "Segments"),
+        segments=picture("segments", "Segments") if SEGMENTED else [],
         source=picture("source", "Scenes"),
         seams=picture("seams", "Seams of Sentinel-2"),
         steps=picture("steps", "Steps of Sentinel-1"),
@@ -43,12 +43,12 @@ rule label_pictures:
     input:
         s2="<results>/composites/{year}/{block}/s2.tif",
         clear_mask="<results>/composites/{year}/{block}/clear.tif",
-        segments="<results>/segments/{year}/{block}/segments.tif",
-        probabilities="<results>/assistant/{year}/{block}/probabilities.parquet",
+        segments="<results>/segments/{year}/{block}/segments.tif" if SEGMENTED else [],
+        probabilities="<results>/assistant/{year}/{block}/probabilities.parquet" if SEGMENTED else [],
         mask="<results>/masks/{year}/{block}.tif",
         grid="<results>/grid/grid.json",
     output:
-        probability=picture("probability", "Probability"),
+        probability=picture("probability", "Probability") if SEGMENTED else [],
         mask=picture("mask", "Mask"),
     log:
         "<logs>/label_pictures/{year}-{block}.log",
@@ -75,17 +75,13 @@ rule plots:
         label_quality="<results>/dataset/labels.json",
         splits="<results>/splits.json",
         statistics=expand("<results>/statistics/{year}.json", year=cfg.year_names),
-        metrics=expand(
-            "<results>/assistant/{year}/{block}/metrics.json",
-            year=cfg.year_names,
-            block=cfg.blocks,
-        ),
+        metrics=of_segments("<results>/assistant/{year}/{block}/metrics.json"),
     output:
         location=plot("location", "Location"),
         class_share=plot("class_share", "Mining share"),
         change=plot("change", "Change"),
         radiometry=plot("radiometry", "Radiometry"),
-        metrics=plot("metrics", "Assistant"),
+        metrics=plot("metrics", "Assistant") if SEGMENTED else [],
         labels=plot("labels", "Labels"),
         splits=plot("splits", "Splits"),
         examples=plot("examples", "Examples"),
@@ -120,11 +116,7 @@ rule page:
         points="<results>/dataset/accuracy_points.csv",
         grid="<results>/grid/grid.json",
         manifests=expand("<results>/manifests/{year}/{sensor}.json", year=cfg.year_names, sensor=["s2", "s1"]),
-        metrics=expand(
-            "<results>/assistant/{year}/{block}/metrics.json",
-            year=cfg.year_names,
-            block=cfg.blocks,
-        ),
+        metrics=of_segments("<results>/assistant/{year}/{block}/metrics.json"),
         plots=expand(
             "<results>/pictures/{name}.png",
             name=[
@@ -136,7 +128,7 @@ rule page:
                 "class_share",
                 "radiometry",
                 "labels",
-                "metrics",
+                *(["metrics"] if SEGMENTED else []),
             ],
         ),
     output:

@@ -6,18 +6,21 @@ STAGES = {
         "<results>/composites/{year}/{block}/s1.tif",
         "<results>/composites/static/{block}/dem.tif",
     ],
-    "segments": ["<results>/segments/{year}/{block}/features.parquet"],
-    "annotate": [
-        "<results>/candidates/{year}/{block}.gpkg",
-        "<results>/pictures/{year}/{block}/rgb.png",
-    ],
-    "assist": ["<results>/assistant/{year}/{block}/probabilities.parquet"],
     "masks": ["<results>/masks/{year}/{block}.tif"],
     "patches": [
         "<results>/patches/{year}/{block}/IMAGE",
         "<results>/patches/{year}/{block}/MASK",
     ],
 }
+if SEGMENTED:
+    STAGES |= {
+        "segments": ["<results>/segments/{year}/{block}/features.parquet"],
+        "annotate": [
+            "<results>/candidates/{year}/{block}.gpkg",
+            "<results>/pictures/{year}/{block}/rgb.png",
+        ],
+        "assist": ["<results>/assistant/{year}/{block}/probabilities.parquet"],
+    }
 EVERYTHING = [
     "<results>/dataset/SHA256SUMS",
     "<results>/verify.json",

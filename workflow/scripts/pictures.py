@@ -6,4 +6,6 @@ from smallmines.report.pictures import block_pictures
 
 with job(snakemake.log[0]):
     sources, wild = dict(snakemake.input.items()), snakemake.wildcards
-    block_pictures(sources, read_lattice(sources["grid"]), wild.year, wild.block, dict(snakemake.output.items()))
+    block_pictures(
+        sources, read_lattice(sources["grid"]), wild.year, wild.block, {name: path for name, path in snakemake.output.items() if path}
+    )

@@ -7,7 +7,7 @@ from smallmines.settings.samples import Samples
 with job(snakemake.log[0]):
     source, params, outputs = snakemake.input, snakemake.params, snakemake.output
     check_samples(
-        SampleFiles(list(source.samples), params.wanted, params.command),
+        SampleFiles([*source.samples, *source.drawn], params.wanted, params.command),
         snakemake.wildcards.block,
         Samples(**params.config),
         Inputs(source.grid, source.segments, source.features),

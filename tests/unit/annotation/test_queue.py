@@ -49,6 +49,14 @@ def test_what_did_not_survive_comes_before_all():
     assert found["why"].tolist() == ["transfer"] * 2 + ["uncertainty"] * 4
 
 
+def test_labels_of_a_release_wait_only_where_a_decision_was_lost():
+    rows = table().assign(provenance=["predicted" if place in (3, 20) else "released" for place in range(40)])
+    found = queue(rows, again=[30], uncertainty=1)
+    assert found["segment"].tolist() == [30, 4, 21]
+    assert found["why"].tolist() == ["transfer", "uncertainty", "uncertainty"]
+    assert len(draw_overlap(rows, 12, 0)) == 12
+
+
 def test_no_tile_is_crowded():
     rows = table().assign(tile_id=["0001"] * 30 + [f"1{place:03d}" for place in range(10)])
     found = queue(rows, size=11, uncertainty=1)

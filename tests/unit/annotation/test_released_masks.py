@@ -11,10 +11,11 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 
 from place import decide_again, make_place, read_truth
-from smallmines.annotation.released_masks import held_out, import_masks, masks_of
+from smallmines.annotation.released_masks import import_masks
 from smallmines.core import raster
 from smallmines.core.errors import UserError
 from smallmines.core.layout import Layout
+from smallmines.labels.released import held_out, masks_of
 from smallmines.labels.samples import read_samples
 
 TILE = 32

@@ -131,7 +131,7 @@ def test_texts_may_hold_braces_and_catalogues_queries() -> None:
         MINIMAL | {"publish": publish, "sentinel2": sentinel2, "labels": {"map_layers": {"a": "https://b/{z}/{x}/{y}@2x.png"}}}
     )
     assert cfg.publish.title == "{x} and {"
-    assert attributions(cfg.publish, ["2016", "2022"]) == ["{y}", "Data 2016 and 2022."]  # type: ignore[arg-type]
+    assert attributions(cfg.publish, {"years": {"2016": {}, "2022": {}}}) == ["{y}", "Data 2016 and 2022."]  # type: ignore[arg-type]
     assert cfg.sentinel2.address("cdse") == "https://host/v1"
 
 

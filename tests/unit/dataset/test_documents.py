@@ -24,8 +24,9 @@ from smallmines.config.sections import Publish
 from smallmines.core.errors import UserError
 from smallmines.core.files import read_json, sha256, write_json
 from smallmines.core.product import BANDS, PATCH_BANDS
-from smallmines.dataset.columns import COLUMNS
-from smallmines.dataset.documents import TEMPLATES, cite, interval, licence_address, number, render
+from smallmines.dataset.columns import COLUMNS, RELEASED_COLUMNS
+from smallmines.dataset.croissant import rai
+from smallmines.dataset.documents import TEMPLATES, cite, interval, licence_address, number, release_name, render
 from smallmines.dataset.facts import QUANTILES, STEP, band_statistics, composite_findings, merge_statistics, read_facts
 from smallmines.dataset.index import read_index
 from smallmines.dataset.seal import SUMS, published, write_archive
@@ -263,9 +264,61 @@ def test_the_index_is_stac_geoparquet(dataset: Path) -> None:
 
 
 def test_every_column_of_the_index_is_explained_in_the_card(dataset: Path) -> None:
-    assert set(pq.read_schema(dataset / "index.parquet").names) == set(COLUMNS)
+    assert set(pq.read_schema(dataset / "index.parquet").names) == set(COLUMNS) - set(RELEASED_COLUMNS)
     card = (dataset / "README.md").read_text(encoding="utf-8")
-    assert [name for name, column in COLUMNS.items() if f"| `{name}` | {column.kind} | {column.meaning} |" not in card] == []
+    lines = {name: f"| `{name}` | {column.kind} | {column.meaning} |" for name, column in COLUMNS.items()}
+    assert [name for name, line in lines.items() if line not in card] == list(RELEASED_COLUMNS)
+
+
+@pytest.fixture
+def released(facts: dict[str, Any]) -> dict[str, Any]:
+    """Facts of a dataset whose labels come from a release."""
+    about = {"source": "hub", "address": "o/n/a.zip", "revision": "c" * 40, "sha256": "d" * 64, "license": "CC-BY-SA-4.0"}
+    part = {"tiles": 1, "forest": 0.511, "mask": 0.522, "segments": 0.933}
+    others = {"tiles": 5, "forest": 0.544, "mask": 0.855, "segments": 0.966}
+    year = {"tiles_without_mask": 7, "masks_without_tile": 8, "held_out": part, "others": others}
+    years = {
+        name: {**values, "released": year, "provenance": {**values["provenance"], "released": 50.0}}
+        for name, values in facts["years"].items()
+    }
+    return {**facts, "years": years, "released": about}
+
+
+def test_documents_say_that_labels_come_from_a_release(released: dict[str, Any], dataset: Path, tmp_path: Path) -> None:
+    texts = render(released, Publish())
+    card = texts["README.md"]
+    assert (
+        f"**The labels come from a release**: o/n/a.zip on the Hugging Face Hub, revision {'c' * 40}, SHA-256 {'d' * 64} (CC-BY-SA-4.0)."
+        in card
+    )
+    assert "**That the masks agree with the release proves nothing about their accuracy**; only the tiles held out" in card
+    assert "| 2016 | 1 | 0.511 | 0.933 | 5 | 0.855 | 0.966 |" in card
+    assert "| 2016 | 7 | 8 |" in card
+    assert "| `share_released` | number |" in card
+    assert "Masks after SmallMinesDS by S. Ofori-Ampofo et al. (CC-BY-SA-4.0): o/n/a.zip on the Hugging Face Hub" in texts["LICENSE"]
+    assert "Labels are mostly those of released masks (o/n/a.zip" in texts["DATASHEET.md"]
+    assert "2016: IoU of the forest with the release 0.511 in 1 tiles held out" in rai(released)["rai:dataAnnotationAnalysis"]
+    write_json(tmp_path / "facts.json", released)
+    write_page(page_sources(dataset, tmp_path, facts=tmp_path / "facts.json"), Publish(), tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "That the masks agree with it proves nothing about their accuracy." in page
+    assert "the forest alone has an IoU of 0.511 with it" in page
+
+
+def test_documents_of_pasted_masks_claim_no_forest(released: dict[str, Any]) -> None:
+    for year in released["years"].values():
+        year["released"] = {"tiles_without_mask": 7, "masks_without_tile": 8}
+    texts = render(released, Publish())
+    assert "nothing was segmented or predicted" in texts["README.md"]
+    assert "held out" not in texts["README.md"]
+    assert "The masks of the release are placed on the grid by their georeference." in texts["DATASHEET.md"]
+    assert rai(released)["rai:dataAnnotationProtocol"] == "The masks of a release, placed by their georeference."
+
+
+def test_local_releases_are_named_without_their_folder() -> None:
+    about = {"revision": None, "sha256": None, "license": "CC-BY-SA-4.0", "address": "SmallMinesDS"}
+    assert release_name({**about, "source": "folder"}) == "the local folder SmallMinesDS"
+    assert release_name({**about, "source": "zip", "sha256": "e"}) == "the local archive SmallMinesDS, SHA-256 e"
 
 
 def test_the_code_in_the_card_loads_a_pair(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:

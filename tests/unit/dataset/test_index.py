@@ -13,19 +13,18 @@ import pytest
 from fake_results import ITEMS, SIDE, Results, make_results, publish
 from smallmines.core import raster
 from smallmines.core.errors import UserError
-from smallmines.core.files import sha256
+from smallmines.core.files import sha256, write_json
 from smallmines.dataset.index import (
     COLUMNS,
-    OPEN,
     PROVENANCES,
     IndexSources,
     accuracies,
     histograms,
-    label_codes,
     read_index,
     scenes,
     write_index,
 )
+from smallmines.dataset.label_codes import OPEN, label_codes
 
 WINDOWS = {"2016": ["2016-01-01", "2016-01-31"]}
 
@@ -43,7 +42,7 @@ def index(results: Results) -> gpd.GeoDataFrame:
 
 
 def test_one_row_per_tile_in_order(index: gpd.GeoDataFrame) -> None:
-    assert tuple(index.columns) == (*COLUMNS, "geometry")
+    assert tuple(index.columns) == (*(name for name in COLUMNS if name != "share_released"), "geometry")
     assert index["tile_id"].tolist() == [f"{number:04d}" for number in range(1, 7)]
     assert index["year"].tolist() == [2016] * 6
     assert index.crs.to_epsg() == 32630
@@ -67,7 +66,7 @@ def test_shares_are_those_of_a_plain_count(results: Results, index: gpd.GeoDataF
             assert row["clear_share"] == pytest.approx(clear[at][data].mean())
             of_pixels = labels.loc[segments[0][at][segments[0][at] > 0]]
             assert row["open_percent"] == 100 * (of_pixels["label"] == -1).sum() / SIDE**2
-            for name in PROVENANCES:
+            for name in sorted(set(PROVENANCES) - {"released"}):
                 assert row[f"share_{name}"] == pytest.approx((of_pixels["provenance"] == name).mean())
             assert list(row["scenes"]) == [ITEMS[number - 1] for number in np.unique(source[at]) if number]
             assert list(row["baselines"]) == ["05.00"]
@@ -137,3 +136,23 @@ def test_scenes_of_a_median_are_all() -> None:
     counts[1, 255] = 5
     found = scenes(counts, {"ITEMS": "a,b,c", "BASELINES": "05.00,05.10,05.10", "BLOCK_ITEMS": "a,b"})
     assert found == [(["b"], ["05.10"]), (["a", "b"], ["05.00", "05.10"])]
+
+
+def test_labels_of_a_release_have_a_column_of_their_own(tmp_path: Path) -> None:
+    made = make_results(tmp_path)
+    for files in made.files().values():
+        labels = pd.read_parquet(files.labels)
+        labels.loc[labels.index % 2 == 0, "provenance"] = "released"
+        labels.to_parquet(files.labels, index=False)
+    publish(made)
+    assert "share_released" not in read_index(made.folder / "dataset/index.parquet"), "labels.json has none"
+    known = json.loads(about(made)[0].read_text())
+    known["years"]["2016"]["provenance"]["released"] = {"segments": 50, "area_share": 0.5}
+    write_json(about(made)[0], known)
+    lists = [made.folder / f"dataset/2016/{kind}.sha256" for kind in ("IMAGE", "MASK")]
+    sources = IndexSources(made.files(), lists, made.folder / "grid/fishnet.parquet", *about(made))
+    write_index(sources, made.lattice, "GH", WINDOWS, "made-up", tmp_path / "index.parquet")
+    index = read_index(tmp_path / "index.parquet")
+    assert index["share_released"].between(0.3, 0.7).all()
+    shares = [name for name in index if name.startswith("share_")]
+    assert index[shares].sum(axis=1).to_numpy() == pytest.approx(1)

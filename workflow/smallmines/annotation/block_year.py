@@ -27,6 +27,20 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+OF_SEGMENTS = (
+    Layout.segments,
+    Layout.features,
+    Layout.samples,
+    Layout.decisions,
+    Layout.review,
+    Layout.forest,
+    Layout.forest_metrics,
+    Layout.probabilities,
+    Layout.labels,
+)
+"""Products that a run with released masks does not have."""
+
+
 @dataclass(frozen=True)
 class BlockYear:
     """A block and year of a run, and the paths of its files.
@@ -55,12 +69,23 @@ class BlockYear:
         """`resources/user/<run>`."""
         return self.layout.user.path
 
+    @property
+    def segmented(self) -> bool:
+        """Whether the run has segments; else its masks are those of a release."""
+        return self.config.labels.source != "released_masks"
+
     def product(self, path_of: Callable[[Layout, str, str], Path]) -> Path:
         """Return the path of a product of the block and year, e.g. `block_year.product(Layout.mask)`.
 
         Raises:
-            UserError: the file is missing, or the run has no such year or block.
+            UserError: the file is missing, the run has no such year or block, or no segments.
         """
+        if path_of in OF_SEGMENTS and not self.segmented:
+            raise UserError(
+                "a run with segments (labels.source people or released_samples)",
+                f"labels.source released_masks: the masks of run {self.config.run} are those of the release",
+                "choose another labels.source in the configuration, and run the workflow up to the masks",
+            )
         if self.year not in self.config.year_names or self.block not in self.config.blocks:
             raise UserError(
                 f"a year of {', '.join(self.config.year_names)} and a block of {', '.join(self.config.blocks)}",

@@ -145,11 +145,14 @@ def checkout_accuracy_sample(block_year: BlockYear, annotator: str, dry: bool = 
 
 def _draw_sample(block_year: BlockYear, path: Path, dry: bool) -> pd.DataFrame:
     """Draw the accuracy sample of a block and year and write its design."""
-    probability = block_year.table()["probability"].to_numpy(np.float64)
-    probability = np.concatenate([[0.0], probability])
-    segments, mask = block_year.segments(), raster.read(block_year.product(Layout.mask))[0]
-    stratum = accuracy.strata(mask, segments, probability)
-    risk = accuracy.risk_of(stratum, segments, probability)
+    mask = raster.read(block_year.product(Layout.mask))[0]
+    if block_year.segmented:
+        probability = np.concatenate([[0.0], block_year.table()["probability"].to_numpy(np.float64)])
+        segments = block_year.segments()
+        stratum = accuracy.strata(mask, segments, probability)
+        risk = accuracy.risk_of(stratum, segments, probability)
+    else:
+        stratum, risk = accuracy.strata_of_mask(mask), np.zeros(8)
     seed = block_year.config.labels.seed + 1000 * int(block_year.year) + int(block_year.block)
     points = accuracy.draw(stratum, risk, block_year.config.labels.accuracy, seed)
     row, col = points["row"].to_numpy(), points["col"].to_numpy()

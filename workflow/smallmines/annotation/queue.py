@@ -12,7 +12,7 @@ from smallmines.config.sections import Queue
 from smallmines.core.crs import reproject_shapes
 from smallmines.core.errors import UserError
 from smallmines.labels.candidates import rank_within
-from smallmines.labels.tables import VALIDATED
+from smallmines.labels.tables import RELEASED, VALIDATED
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,7 +45,7 @@ def review_queue(
 
     Returns:
         segment and why (transfer, uncertainty, disagreement, unmined, audit), at most `settings.size` rows; where a
-        reason has too few segments, uncertainty fills the rest.
+        reason has too few segments, uncertainty fills the rest. Segments with the label of a release count as looked at.
     """
     import pandas as pd
 
@@ -72,12 +72,14 @@ def review_queue(
     number = {name: round(settings.size * share / sum(parts.values())) for name, share in parts.items()}
     tile = np.unique(table["tile_id"].astype(str), return_inverse=True)[1]
     left = undecided.copy()
+    released = (table["provenance"] == RELEASED).to_numpy()
     chosen: list[pd.DataFrame] = []
     for name in ("transfer", "unmined", "disagreement", "audit", "uncertainty"):
         wanted = settings.size if name == "transfer" else number[name]
         if name == "uncertainty":
             wanted = settings.size - sum(len(rows) for rows in chosen)
-        own = _best(np.where(left, scores[name], -np.inf), wanted, tile)
+        open_to = left if name == "transfer" else left & ~released
+        own = _best(np.where(open_to, scores[name], -np.inf), wanted, tile)
         left[own] = False
         chosen.append(
             pd.DataFrame({"segment": table["segment"].to_numpy()[own], "why": name, "turn": (np.arange(len(own)) + 0.5) / max(len(own), 1)})

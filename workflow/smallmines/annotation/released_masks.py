@@ -7,8 +7,6 @@ these allow an independent comparison with the release.
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
-import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,26 +14,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from odc.geo.geobox import GeoBox
 
 from smallmines.annotation.block_year import BlockYear
-from smallmines.core import raster
 from smallmines.core.errors import UserError
 from smallmines.core.files import only_file, sha256, written
 from smallmines.labels import event_files, footprint, tables
-from smallmines.labels.candidates import rank_within
+from smallmines.labels.released import UNKNOWN, classes_of_segments, held_pixels, painted
+from smallmines.labels.released_labels import draw_samples
 from smallmines.labels.samples import SUFFIXES
+from smallmines.settings.parameters import settings_of
+from smallmines.settings.transfer import Transfer
 
 if TYPE_CHECKING:
     import pandas as pd
-    import rasterio
-
-NAME = re.compile(r"MASK_(?:[A-Z]{2}_)?(\w+)_(\d{4})\.tif")
-UNKNOWN = 255
-"""Value where no mask gives a class."""
-
-SHOWN = 5
-"""Masks that an error names; it says how many more there are."""
 
 ANNOTATOR = "imported"
 """Annotator of samples and corrections from masks."""
@@ -63,30 +54,6 @@ class Imported:
     iou: float
 
 
-def masks_of(folder: Path, year: str) -> list[Path]:
-    """List the masks of a year in a folder, at any depth.
-
-    Raises:
-        UserError: there are none.
-    """
-    paths = sorted(path for path in folder.rglob("*.tif") if (name := NAME.fullmatch(path.name)) and name[2] == year)
-    if not paths:
-        raise UserError(f"files MASK_…_{year}.tif in {folder}", "none", "name the folder of the dataset, e.g. SmallMinesDS/2016")
-    return paths
-
-
-def held_out(tiles: Sequence[str], named: Collection[str], fraction: float, seed: int) -> set[str]:
-    """Return the tiles that are held out: the named ones, and a random share of all, the same in every year.
-
-    Raises:
-        UserError: a named tile is not in the fishnet.
-    """
-    if unknown := sorted(set(named) - set(tiles)):
-        raise UserError("tiles of the fishnet", ", ".join(unknown[:5]), "see grid/fishnet.parquet")
-    lots = {tile: int(hashlib.sha256(f"{seed} {tile}".encode()).hexdigest()[:12], 16) / 16**12 for tile in tiles}
-    return set(named) | {tile for tile, lot in lots.items() if lot < fraction}
-
-
 def import_masks(block_year: BlockYear, paths: Sequence[Path], held: Collection[str], number: int, dry: bool = False) -> Imported:
     """Write samples and corrections of a block and year from masks.
 
@@ -99,134 +66,26 @@ def import_masks(block_year: BlockYear, paths: Sequence[Path], held: Collection[
     """
     segments = block_year.segments()
     features = block_year.features()
-    geobox = block_year.lattice.block(block_year.block)
-    mask, used = painted(paths, geobox)
-    forbidden = _held_pixels(block_year, segments.shape, held)
-    count = len(features)
+    mask, used = painted(paths, block_year.lattice.block(block_year.block))
+    forbidden = held_pixels(block_year.lattice, block_year.block, held)
     mask[forbidden] = UNKNOWN
-    area = np.bincount(segments.ravel(), minlength=count + 1)[1:]
-    mined = np.bincount(segments[mask == 1], minlength=count + 1)[1:]
-    seen = mined + np.bincount(segments[mask == 0], minlength=count + 1)[1:]
-    touches = np.bincount(segments[forbidden], minlength=count + 1)[1:] > 0
-    rule = block_year.config.labels.transfer
-    covered = (seen >= rule.covered * area) & (seen > 0) & ~touches
-    share = mined / np.maximum(seen, 1)
-    label = np.where(share >= rule.purity, 1, np.where(share <= 1 - rule.purity, 0, -1))
-    pure = covered & (label >= 0)
+    transfer = settings_of(block_year.config.labels.transfer, Transfer)
+    classes = classes_of_segments(segments, mask, forbidden, len(features), transfer)
     samples = None
     if not only_file(block_year.layout.user.samples(block_year.year, block_year.block).parent, block_year.block, SUFFIXES):
-        samples = _write_samples(block_year, features, np.where(pure, label, -1), number, dry)
-    corrections, iou = _write_corrections(
-        block_year, features, segments, np.where(pure, label, -1), mask, [path.parent for path in used], dry
-    )
+        samples = _write_samples(block_year, features, classes.label, number, dry)
+    corrections, iou = _write_corrections(block_year, features, segments, classes.label, mask, [path.parent for path in used], dry)
     if not dry and used:
         _write_record(block_year, used, held)
     own = block_year.lattice.cells_of(block_year.block)["tile_id"].isin(held)
-    return Imported(len(used), int(own.sum()), int(covered.sum()), int((covered & (label < 0)).sum()), samples, corrections, iou)
-
-
-def painted(paths: Sequence[Path], geobox: GeoBox) -> tuple[NDArray[np.uint8], list[Path]]:
-    """Paint masks on a grid (row, column): 1, 0, 255 where none gives a class; return that and the masks that lie in the grid.
-
-    Raises:
-        UserError: naming masks that are no file or have several bands, another CRS or resolution, broken pixels, other values, or that
-            lie on one place; or 255 may mean mining, see `_unclear`.
-    """
-    canvas = np.full(geobox.shape, UNKNOWN, np.uint8)
-    owner = np.full(geobox.shape, -1, np.int32)
-    used: list[Path] = []
-    faults = [f"{path} is no file" for path in paths if not path.is_file()]
-    untagged = []
-    for path in paths:
-        if not path.is_file():  # a pipe would be waited for
-            continue
-        with raster.opened(path) as source:
-            top, left = _corner(source, geobox, path)
-            rows = slice(max(top, 0), min(top + source.height, geobox.shape.y))
-            cols = slice(max(left, 0), min(left + source.width, geobox.shape.x))
-            if rows.start >= rows.stop or cols.start >= cols.stop:
-                continue
-            values = source.read(1, window=((rows.start - top, rows.stop - top), (cols.start - left, cols.stop - left)))
-            single, nodata = source.count == 1, source.nodata
-        present = set(np.unique(values).tolist())
-        if not single or not present <= {0, 1, UNKNOWN}:
-            strange = sorted(present - {0, 1, UNKNOWN})
-            faults.append(f"{path} has {'several bands' if not single else f'the values {strange[:5]}'}")
-            continue
-        if UNKNOWN in present and nodata != UNKNOWN:
-            untagged.append(path)
-        faults += [f"{path} lies on {used[number]}" for number in np.unique(owner[rows, cols]).tolist() if number >= 0]
-        canvas[rows, cols] = values
-        owner[rows, cols] = len(used)
-        used.append(path)
-    if faults:
-        more = f" and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
-        raise UserError("masks with one band of 0, 1 and 255, one at each place", "; ".join(faults[:SHOWN]) + more, "move these away")
-    if untagged:
-        raise _unclear(untagged, "which is not tagged as nodata there")
-    if used and not (canvas == 1).any() and (canvas == UNKNOWN)[owner >= 0].any() and not any(map(_has_mining, paths)):
-        raise _unclear(
-            [path for number, path in enumerate(used) if (canvas[owner == number] == UNKNOWN).any()], "and no mask of the year has 1"
-        )
-    return canvas, used
-
-
-def _corner(source: rasterio.DatasetReader, geobox: GeoBox, path: Path) -> tuple[int, int]:
-    """Return row and column of a mask's upper left pixel on the grid.
-
-    Raises:
-        UserError: another CRS or resolution, or not on whole pixels.
-    """
-    own = raster.geobox_of(source)
-    col, row = ~geobox.transform @ (own.transform.c, own.transform.f)
-    steps = [tuple(grid.transform)[at] for grid in (own, geobox) for at in (0, 1, 3, 4)]
-    aligned = own.crs == geobox.crs and np.allclose(steps[:4], steps[4:])
-    if not aligned or abs(col - round(col)) > 0.01 or abs(row - round(row)) > 0.01:
-        raise UserError(
-            f"masks on the run's grid ({geobox.crs}, {geobox.resolution.x:g} m, whole pixels)",
-            f"{path}: {own.crs}, {own.transform.a:g} m, shifted by {col % 1:.2f}, {row % 1:.2f} pixels",
-            "set grid.anchor to a corner of the masks",
-        )
-    return round(row), round(col)
-
-
-def _has_mining(path: Path) -> bool:
-    if not path.is_file():
-        return False
-    with raster.opened(path) as source:
-        return bool((source.read(1) == 1).any())
-
-
-def _unclear(paths: Sequence[Path], why: str) -> UserError:
-    """Return the error about masks whose 255 may be mining, as in masks of 0 and 255, or no data, as in masks of 0, 1 and 255."""
-    more = f" and {len(paths) - SHOWN} more" if len(paths) > SHOWN else ""
-    return UserError(
-        "masks of 0 (not mining), 1 (mining) and 255 (no data)",
-        f"255 in {', '.join(map(str, paths[:SHOWN]))}{more}, {why}: it may be mining or no data",
-        "write mining as 1; where 255 is no data, tag it (gdal_edit.py -a_nodata 255 FILE)",
+    return Imported(
+        len(used), int(own.sum()), int(classes.covered.sum()), int((classes.covered & (classes.label < 0)).sum()), samples, corrections, iou
     )
 
 
-def _held_pixels(block_year: BlockYear, shape: tuple[int, int], held: Collection[str]) -> NDArray[np.bool_]:
-    """Return the pixels of a block that lie in tiles that are held out."""
-    cells = block_year.lattice.cells_of(block_year.block)
-    side = block_year.lattice.tile_size
-    forbidden = np.zeros(shape, bool)
-    own = cells[cells["tile_id"].isin(held)]
-    for x, y in zip(own["x"].tolist(), own["y"].tolist(), strict=True):
-        forbidden[y : y + side, x : x + side] = True
-    return forbidden
-
-
-def _write_samples(block_year: BlockYear, features: pd.DataFrame, label: NDArray[np.integer[Any]], number: int, dry: bool) -> int:
+def _write_samples(block_year: BlockYear, features: pd.DataFrame, label: NDArray[np.int64], number: int, dry: bool) -> int:
     """Draw segments of each class and write `samples/<year>/<block>.csv`; return how many."""
-    import pandas as pd
-
-    rng = np.random.default_rng(block_year.config.labels.seed + int(block_year.year))
-    turn = rank_within(label.astype(np.int64) + 1, rng.uniform(size=len(label)))
-    chosen = np.flatnonzero((label >= 0) & (turn < number))
-    table = pd.DataFrame({name: features[name].to_numpy()[chosen] for name in ("x", "y")})
-    table = table.assign(label=np.array(["not_mining", "mining"], object)[label[chosen]], subclass="", annotator=ANNOTATOR)
+    table = draw_samples(features, label, number, block_year.config.labels.seed + int(block_year.year), ANNOTATOR)
     if len(table) and not dry:
         with written(block_year.layout.user.samples(block_year.year, block_year.block).with_suffix(".csv")) as beside:
             table.to_csv(beside, index=False, lineterminator="\n")
@@ -252,7 +111,7 @@ def _write_corrections(
     present = labels["label"].to_numpy().astype(np.int64)
     imported = {event.key: event.label for event in event_files.standing(block_year.events()) if event.annotator == ANNOTATOR}
     names = np.array(["not_mining", "mining"], object)
-    differs = labels["provenance"].isin(["predicted", "cloud", "imported"]).to_numpy() & (label >= 0) & (label != present)
+    differs = labels["provenance"].isin(["predicted", "cloud", "imported", tables.RELEASED]).to_numpy() & (label >= 0) & (label != present)
     chosen = np.flatnonzero(differs)
     chosen = chosen[[imported.get(int(features["key"].iloc[row])) != names[label[row]] for row in chosen]]
     if len(chosen) and not dry:

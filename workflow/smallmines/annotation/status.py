@@ -19,7 +19,7 @@ from smallmines.settings.transfer import Transfer
 if TYPE_CHECKING:
     import pandas as pd
 
-COUNTED = ("manual", "confirmed", "corrected", "adjudicated", "transferred", "imported", "disputed")
+COUNTED = ("manual", "confirmed", "corrected", "adjudicated", "transferred", "imported", "released", "disputed")
 """Provenances that `labels_of` counts."""
 
 
@@ -78,13 +78,14 @@ def quality_of(config: Config, root: Path = Path()) -> dict[str, Any]:
     for year in config.year_names:
         for block in config.blocks:
             block_year = BlockYear(config, year, block, root)
-            files[year, block] = PeopleFiles(
-                features=str(block_year.product(Layout.features)),
-                labels=str(block_year.product(Layout.labels)),
-                mask=str(block_year.product(Layout.mask)),
-                **block_year.user_files(),
-            )
-    return quality(files, config.labels.seed)[0]
+            mask, user_files = str(block_year.product(Layout.mask)), block_year.user_files()
+            features = labels = None
+            if block_year.segmented:
+                features, labels = (str(block_year.product(path_of)) for path_of in (Layout.features, Layout.labels))
+            else:  # decisions about segments are not in released masks
+                user_files |= {"events": [], "overlap": []}
+            files[year, block] = PeopleFiles(features=features, labels=labels, mask=mask, **user_files)
+    return quality(files, config.labels.seed, None if block_year.segmented else block_year.lattice)[0]
 
 
 def agreement_of(document: dict[str, Any]) -> list[dict[str, Any]]:

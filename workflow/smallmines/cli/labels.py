@@ -183,7 +183,11 @@ def status(config: ConfigPath, json: Json = False) -> None:
     with plain_errors(), output(json) as out:
         settings = read_config(config)
         title = "Segments by provenance of their label (open: without a label; validated: share of the area that people decided on)"
-        out.table(f"Run {settings.run}: {title}", labels_of(settings), "labels")
+        segmented = settings.labels.source != "released_masks"
+        if segmented or json:
+            out.table(f"Run {settings.run}: {title}", labels_of(settings) if segmented else [], "labels")
+        if not segmented:
+            out.message(f"Run {settings.run}: the masks are those of the release (labels.source released_masks); there are no segments")
         if (copies := copies_of(settings)) or json:
             out.table("Working copies (not checked in: edits)", copies, "copies")
 
@@ -274,18 +278,19 @@ def import_masks(
     json: Json = False,
 ) -> None:
     """Turn released masks into samples, where there are none, and into corrections of labels that differ."""
-    from smallmines.annotation import released_masks
     from smallmines.annotation.block_year import BlockYear
+    from smallmines.annotation.released_masks import import_masks
+    from smallmines.labels.released import held_out, masks_of
 
     with plain_errors(), output(json) as out:
         settings = read_config(config)
         rows = []
         for name, code in _places(settings, year, block):
-            paths = released_masks.masks_of(folder, name)
+            paths = masks_of(folder, name)
             block_year = BlockYear(settings, name, code)
             named = [tile.strip() for tile in tiles.split(",") if tile.strip()]
-            held = released_masks.held_out(block_year.lattice.cells["tile_id"].tolist(), named, fraction, settings.labels.seed)
-            imported = released_masks.import_masks(block_year, paths, held, samples, dry)
+            held = held_out(block_year.lattice.cells["tile_id"].tolist(), named, fraction, settings.labels.seed)
+            imported = import_masks(block_year, paths, held, samples, dry)
             rows.append({"year": int(name), "block": code, **asdict(imported)})
         out.table("Would be imported" if dry else "Imported", rows)
         if any(row["samples"] is None for row in rows):

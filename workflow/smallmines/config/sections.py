@@ -13,8 +13,10 @@ from pydantic import Field, field_validator, model_validator
 
 from smallmines.config.doctor import Doctor
 from smallmines.config.imagery import Elevation, Sentinel1, Sentinel2
+from smallmines.config.released import Released
 from smallmines.config.section import PathText, Section
 from smallmines.core.product import S2Band
+from smallmines.core.release import LICENSE
 from smallmines.settings.splits import Method
 
 LARGEST_SEED = 2**32 - 1
@@ -216,8 +218,13 @@ class Gates(Section):
 
 
 class Labels(Section):
-    """People's work on the labels (`smallmines labels`, docs/labelling.md)."""
+    """Where the labels come from, and people's work on them (`smallmines labels`, docs/labelling.md)."""
 
+    source: Literal["people", "released_samples", "released_masks"] = Field(
+        "people",
+        description="`people`: samples and corrections of people. `released_samples`: samples and corrections are drawn from released "
+        "masks, and people's own win over them. `released_masks`: the masks are the released ones; nothing is segmented.",
+    )
     annotators: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,39}$")], ...] = Field(
         ("A01", "A02"), min_length=1, description="Codes of the annotators who share the queue. Only codes are published."
     )
@@ -316,7 +323,8 @@ class Config(Section):
     segmentation: Segmentation = Field(default_factory=Segmentation, description="Segmentation.")
     assistant: Assistant = Field(default_factory=Assistant, description="Random forest.")
     annotate: Annotate = Field(default_factory=Annotate, description="Candidate points for the first labels.")
-    labels: Labels = Field(default_factory=Labels, description="Labels by people.")
+    labels: Labels = Field(default_factory=Labels, description="Labels: their source, and people's work on them.")
+    released: Released = Field(default_factory=Released, description="The released dataset that labels are taken from.")
     splits: Splits = Field(default_factory=Splits, description="Train, val and test.")
     publish: Publish = Field(default_factory=Publish, description="Documents of the published folder.")
     doctor: Doctor = Field(default_factory=Doctor, description="Limits of the doctor's checks: values beyond them are findings.")
@@ -351,6 +359,15 @@ class Config(Section):
         if twice := sorted(number for number, year in value.items() if dates.count((year.start, year.end)) > 1):
             raise ValueError(f"the years {', '.join(map(str, twice))} have the same dates")
         return value
+
+    @model_validator(mode="after")
+    def _license_of_the_release(self) -> Self:
+        if self.labels.source != "people" and self.publish.license != LICENSE:
+            raise ValueError(
+                f"publish.license {self.publish.license}: labels of the release (labels.source {self.labels.source}) may only be "
+                f"published under its licence, {LICENSE}"
+            )
+        return self
 
     @property
     def blocks(self) -> list[str]:

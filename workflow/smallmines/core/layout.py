@@ -8,6 +8,9 @@ from pathlib import Path
 # Pixels read from the archives, shared by all runs.
 PIXELS = Path("resources/automatic/pixels")
 
+# Files of released datasets, shared by all runs.
+RELEASED = Path("resources/automatic/released")
+
 
 @dataclass(frozen=True)
 class UserFolder:
@@ -33,6 +36,16 @@ class UserFolder:
     def aoi(self) -> Path:
         """Area of interest, without its suffix."""
         return self.path / "aoi"
+
+    @property
+    def released(self) -> Path:
+        """Revision, size and checksum of the released dataset that the run is pinned to (JSON)."""
+        return self.path / "released.json"
+
+    @property
+    def released_sums(self) -> Path:
+        """Checksums of the released masks that the run is pinned to, as `sha256sum` writes them."""
+        return self.path / "released.sha256"
 
     @property
     def imported(self) -> Path:
@@ -158,6 +171,15 @@ class Layout:
     def comparison(self) -> Path:
         """Folder of a comparison with a published dataset."""
         return self.results / "compare"
+
+    @property
+    def release(self) -> Path:
+        """Record of the released dataset that labels are taken from (JSON)."""
+        return self.results / "released/release.json"
+
+    def released_mask(self, year: str, block: str) -> Path:
+        """Released masks pasted on a block's grid, with `labels.source` `released_samples`."""
+        return self.results / "released" / year / block / "mask.tif"
 
     def s2(self, year: str, block: str) -> Path:
         """Sentinel-2 composite."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any
 
-from smallmines.labels.tables import PROVENANCES
+from smallmines.labels.tables import PROVENANCES, RELEASED
 
 PROVENANCE_MEANINGS: Mapping[str, str] = MappingProxyType(
     {
@@ -19,6 +20,7 @@ PROVENANCE_MEANINGS: Mapping[str, str] = MappingProxyType(
         "imported": "taken from published masks",
         "disputed": "given differently by two people and not adjudicated",
         "cloud": "predicted where no clear observation exists",
+        "released": "that of the released masks",
     }
 )
 
@@ -71,6 +73,7 @@ COLUMNS: Mapping[str, Column] = MappingProxyType(
         "mining_percent": Column("number", "Share of mining in the valid pixels of the mask, in %."),
         "mask_nodata_percent": Column("number", "Share of pixels of the mask with 255, in %."),
         "open_percent": Column("number", "Share of pixels whose label was left open, in %."),
+        "unsupported_percent": Column("number", "Share of pixels with a class of the released masks but no Sentinel-2 data, in %."),
         "image_nodata_percent": Column("number", "Share of pixels without Sentinel-2 data, in %."),
         "s1_nodata_percent": Column("number", "Share of pixels without Sentinel-1 data, in %."),
         "dem_nodata_percent": Column("number", "Share of pixels without elevation, in %."),
@@ -102,3 +105,48 @@ COLUMNS: Mapping[str, Column] = MappingProxyType(
         "geometry": Column("geometry", "Outline of the patch in degrees (WGS 84)."),
     }
 )
+
+RELEASED_COLUMNS = (f"share_{RELEASED}", "unsupported_percent")
+"""Columns of an index with labels of a release only."""
+
+SEGMENT_COLUMNS = (*(f"share_{name}" for name in PROVENANCES if name != RELEASED), "block_kappa", "year_kappa")
+"""Columns of an index with labels of segments only."""
+
+RELEASED_MASKS: Mapping[str, Column] = MappingProxyType(
+    {
+        "block": Column("text", "Geographic block; each is composited on its own."),
+        "open_percent": Column("number", "Share of pixels with Sentinel-2 data where the released masks have no class, in %."),
+    }
+)
+"""Columns of another meaning where the masks are those of a release."""
+
+
+def masks_are_released(years: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Return whether the masks of a dataset are those of a release, with nothing segmented or predicted.
+
+    Args:
+        years: of `labels.json` or `facts.json`.
+    """
+    return all("released" in year and "held_out" not in year["released"] for year in years.values())
+
+
+def columns_left_out(years: Mapping[str, Mapping[str, Any]]) -> Collection[str]:
+    """Return the columns that the index of a dataset does not have.
+
+    Args:
+        years: of `labels.json` or `facts.json`.
+    """
+    if masks_are_released(years):
+        return SEGMENT_COLUMNS
+    return () if any(RELEASED in year["provenance"] for year in years.values()) else RELEASED_COLUMNS
+
+
+def columns_of(years: Mapping[str, Mapping[str, Any]]) -> dict[str, Column]:
+    """Return the columns that the index of a dataset has, with their meaning.
+
+    Args:
+        years: of `labels.json` or `facts.json`.
+    """
+    left_out = columns_left_out(years)
+    columns = {**COLUMNS, **(RELEASED_MASKS if masks_are_released(years) else {})}
+    return {name: column for name, column in columns.items() if name not in left_out}

@@ -9,7 +9,7 @@ from typing import Any
 from smallmines.core.files import sha256
 from smallmines.core.product import BANDS, PATCH_BANDS
 from smallmines.core.readable import require_readable
-from smallmines.dataset.columns import COLUMNS
+from smallmines.dataset.columns import columns_of, masks_are_released
 from smallmines.settings.publish import Documents
 
 CONFORMS = ["http://mlcommons.org/croissant/1.1", "http://mlcommons.org/croissant/geo/1.0", "http://mlcommons.org/croissant/RAI/1.0"]
@@ -93,7 +93,11 @@ def croissant(facts: Mapping[str, Any], about: Documents, licence: str, cite: st
                 "name": "patches",
                 "description": "One record per tile and year.",
                 "key": {"@id": "patches/id"},
-                "field": [_column(name, TYPES[column.kind], column.meaning) for name, column in COLUMNS.items() if column.kind in TYPES],
+                "field": [
+                    _column(name, TYPES[column.kind], column.meaning)
+                    for name, column in columns_of(facts["years"]).items()
+                    if column.kind in TYPES
+                ],
             },
             _pictures("images", len(BANDS), {"geocr:bandConfiguration": _bands(), "geocr:spectralBandMetadata": _spectral()}, side),
             _pictures("masks", 1, {}, side),
@@ -113,6 +117,9 @@ def rai(facts: Mapping[str, Any]) -> dict[str, Any]:
         for name, year in years.items()
         for pair in year["agreement"]
     ]
+    pasted = masks_are_released(years)
+    tools = [] if pasted else ["Orfeo ToolBox mean shift", "scikit-learn random forest"]
+    left_open = "Disputed and unsure segments are left open: 255 in the masks, unless configured otherwise."
     return {
         "rai:dataCollection": "Satellite images of the dry season of each year, composited without clouds where there are any clear dates.",
         "rai:dataCollectionType": ["Secondary Data analysis", "Manual Human Curation"],
@@ -122,12 +129,11 @@ def rai(facts: Mapping[str, Any]) -> dict[str, Any]:
             "Sentinel-1 RTC: 3 × 3 circular mean of linear power, then 10·log10.",
             "Copernicus DEM GLO-30 on the same grid.",
         ],
-        "rai:dataAnnotationProtocol": "Mean-shift segments; people label some, a random forest per block and year proposes the others, "
-        "people look at proposals and correct them.",
+        "rai:dataAnnotationProtocol": _protocol(facts),
         "rai:dataAnnotationPlatform": ["QGIS"],
-        "rai:machineAnnotationTools": ["Orfeo ToolBox mean shift", "scikit-learn random forest"],
-        "rai:dataAnnotationAnalysis": [*reviewed, *agreement],
-        "rai:dataManipulationProtocol": "Disputed and unsure segments are left open: 255 in the masks, unless configured otherwise.",
+        "rai:machineAnnotationTools": tools,
+        "rai:dataAnnotationAnalysis": [*reviewed, *agreement, *_released(facts)],
+        "rai:dataManipulationProtocol": "None: the masks have 255 where the release has no class." if pasted else left_open,
         "rai:dataImputationProtocol": "None: pixels without data are nodata.",
         "rai:dataLimitations": [
             "Specks of a few pixels and vegetation islands inside mines may be missing or included.",
@@ -141,6 +147,32 @@ def rai(facts: Mapping[str, Any]) -> dict[str, Any]:
         "from mining.",
         "rai:dataReleaseMaintenancePlan": f"Version {facts['version']}; corrections of labels make a new version.",
     }
+
+
+def _protocol(facts: Mapping[str, Any]) -> str:
+    """Return how the labels were made."""
+    if "released" not in facts:
+        return (
+            "Mean-shift segments; people label some, a random forest per block and year proposes the others, "
+            "people look at proposals and correct them."
+        )
+    if masks_are_released(facts["years"]):
+        return "The masks of a release, placed by their georeference."
+    return (
+        "Mean-shift segments with the class of the released masks that cover them; a random forest per block and year, trained on some of "
+        "them, labels the others; people can correct them."
+    )
+
+
+def _released(facts: Mapping[str, Any]) -> list[str]:
+    """Return what the comparison with the release says, where labels come from one."""
+    if "released" not in facts:
+        return []
+    parts = {name: year["released"]["held_out"] for name, year in facts["years"].items() if "held_out" in year["released"]}
+    held = [
+        f"{name}: IoU of the forest with the release {part['forest']} in {part['tiles']} tiles held out" for name, part in parts.items()
+    ]
+    return ["The labels come from a release: that the masks agree with it proves nothing about their accuracy.", *held]
 
 
 def _bands() -> dict[str, Any]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from smallmines.core.files import write_json, written
 from smallmines.core.product import BANDS
-from smallmines.dataset.columns import COLUMNS
+from smallmines.dataset.columns import columns_of, masks_are_released
 from smallmines.dataset.croissant import croissant
 from smallmines.labels.tables import PROVENANCES
 from smallmines.settings.publish import Documents, Page
@@ -33,9 +33,29 @@ def write_documents(facts: Mapping[str, Any], about: Documents, folder: str | Pa
     write_json(folder / "croissant.json", croissant(facts, about, licence_address(about.license), cite(facts, about), folder))
 
 
-def attributions(about: Page, years: Iterable[str]) -> list[str]:
+def attributions(about: Page, facts: Mapping[str, Any]) -> list[str]:
     """Return the attributions of the data sources, with the years in the place of `{years}`; other braces stay as they are."""
-    return [line.replace("{years}", " and ".join(years)) for line in about.attributions]
+    lines = [line.replace("{years}", " and ".join(facts["years"])) for line in about.attributions]
+    released = facts.get("released")
+    return (
+        [*lines, f"Masks after SmallMinesDS by S. Ofori-Ampofo et al. ({released['license']}): {release_name(released)}."]
+        if released
+        else lines
+    )
+
+
+def release_name(released: Mapping[str, Any]) -> str:
+    """Return in words which release labels come from.
+
+    Args:
+        released: of `labels.json` or `facts.json`, see `released_agreement.add_released`.
+    """
+    name = {
+        "hub": f"{released['address']} on the Hugging Face Hub, revision {released['revision']}",
+        "zip": f"the local archive {released['address']}",
+        "folder": f"the local folder {released['address']}",
+    }[released["source"]]
+    return f"{name}, SHA-256 {released['sha256']}" if released["sha256"] else name
 
 
 def render(facts: Mapping[str, Any], about: Documents) -> dict[str, str]:
@@ -51,11 +71,13 @@ def render(facts: Mapping[str, Any], about: Documents) -> dict[str, str]:
         "about": about,
         "bands": BANDS,
         "sensors": SENSORS,
-        "columns": COLUMNS,
+        "columns": columns_of(years),
         "provenances": [name for name in PROVENANCES if any(year["provenance"].get(name) for year in years.values())],
         "agreements": [(name, pair) for name, year in years.items() for pair in year["agreement"]],
         "accuracies": [(name, year["accuracy"]) for name, year in years.items() if year["accuracy"]],
-        "attributions": attributions(about, years),
+        "attributions": attributions(about, facts),
+        "release": release_name(facts["released"]) if "released" in facts else "",
+        "pasted": masks_are_released(years),
         "licence": licence_address(about.license),
         "cite": cite(facts, about),
         "size_category": next((word for limit, word in _SIZES if facts["patches"] < limit), "n>1M"),

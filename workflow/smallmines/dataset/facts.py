@@ -190,6 +190,7 @@ def gather(sources: FactSources, about: Documents, run: str, country: str) -> di
         "split_advice": sources.splits["advice"],
         "software": dict(sources.software),
         "sources": image_sources(sources.manifests),
+        **_released(labels),
     }
 
 
@@ -259,7 +260,14 @@ def _year(rows: pd.DataFrame, labels: Mapping[str, Any], window: Sequence[str], 
         "scenes": sorted({scene for scenes in rows["scenes"] for scene in scenes}),
         "baselines": sorted({baseline for baselines in rows["baselines"] for baseline in baselines}),
         "splits": {str(name): int(number) for name, number in rows["split"].value_counts().sort_index().items()},
+        **({"unsupported_percent": _round(rows["unsupported_percent"].mean())} if "unsupported_percent" in rows else {}),
+        **_released(labels),
     }
+
+
+def _released(labels: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what `labels.json`, or a year of it, says about the release that labels come from; empty where they come from people."""
+    return {"released": labels["released"]} if "released" in labels else {}
 
 
 def _round(value: float) -> float | None:

@@ -22,9 +22,10 @@ from smallmines.core.files import split_tag, written
 from smallmines.core.json_products import LabelQuality, read_product
 from smallmines.core.log import logger
 from smallmines.core.product import BUFFER, KINDS, MASK_NODATA, SPLITS, patch_path
-from smallmines.core.readable import read_parquet
 from smallmines.dataset import stac
 from smallmines.dataset.assemble import read_list
+from smallmines.dataset.columns import RELEASED_COLUMNS, SEGMENT_COLUMNS, columns_left_out
+from smallmines.dataset.label_codes import OPEN, label_reader
 from smallmines.dataset.splits import read_splits
 from smallmines.grid.lattice import Lattice
 from smallmines.labels.tables import PROVENANCES, VALIDATED
@@ -44,13 +45,16 @@ ACCURACIES = {
 KAPPAS = ("block_kappa", "year_kappa")
 """Columns of agreement (Cohen's κ), −1 to 1."""
 
-OPEN = 16
-"""Added to the code of a provenance (see `label_codes`) where the label is left open."""
+COUNTED = ("mask", "s2", "s1", "dem", "clear", "source", "label", "unsupported")
+"""Values that are counted in each tile."""
 
 
 @dataclass(frozen=True)
 class BlockFiles:
-    """The products of one year and block that the index is computed from, all on the block's grid."""
+    """The products of one year and block that the index is computed from, all on the block's grid.
+
+    Without segments and labels, the mask is a released one.
+    """
 
     masks: str
     s2: str
@@ -58,8 +62,8 @@ class BlockFiles:
     dem: str
     source: str
     clear_mask: str
-    segments: str
-    labels: str
+    segments: str | None
+    labels: str | None
 
 
 @dataclass(frozen=True)
@@ -93,8 +97,10 @@ def write_index(
     Returns:
         The index: tile_id (str), year (int32), block, split (str), row, col (int64), released_id, geometry (the tile's square),
         mining_percent (of the mask's valid pixels, NaN where there is none), mask_nodata_percent, open_percent (labels
-        left open), image_nodata_percent (Sentinel-2), s1_nodata_percent, dem_nodata_percent (of all pixels),
-        clear_share (of the pixels with Sentinel-2 data), share_<provenance> (of the labelled pixels), validated_share (of these,
+        left open, or not given by a released mask), unsupported_percent (labelled by a release, without Sentinel-2 data; only
+        where labels come from a release), image_nodata_percent (Sentinel-2), s1_nodata_percent, dem_nodata_percent (of all pixels),
+        clear_share (of the pixels with Sentinel-2 data), share_<provenance> (of the labelled pixels; share_released only where labels
+        come from a release), validated_share (of these,
         those that people looked at), year_overall_accuracy, year_users_accuracy, year_producers_accuracy (of the year's masks, the
         last two of mining; NaN where not measured), block_kappa, year_kappa (the lowest Cohen's κ of two people in the overlap; NaN
         where not measured), scenes, baselines (lists of str), radiometry, radiometry_verdict, image, mask (paths from the
@@ -124,7 +130,8 @@ def write_index(
     rows = rows.merge(splits, on=["tile_id", "year"], validate="one_to_one").astype({"year": "int32"})
     table = gpd.read_parquet(sources.fishnet).astype({"block": str})
     table = table.merge(rows, on=["tile_id", "block"], how="inner", validate="one_to_many")
-    table = contract().validate(table[[*COLUMNS, "geometry"]].sort_values(["year", "tile_id"], ignore_index=True))
+    columns = [name for name in COLUMNS if name not in columns_left_out(label_quality["years"])]
+    table = contract().validate(table[[*columns, "geometry"]].sort_values(["year", "tile_id"], ignore_index=True))
     if len(table) != len(rows):
         raise UserError(f"{len(rows)} tiles and years in the fishnet", f"{len(table)}", "run again with --forcerun grid")
     with written(target) as beside:
@@ -144,7 +151,9 @@ def read_index(path: str | Path) -> gpd.GeoDataFrame:
 
     try:
         table = gpd.read_parquet(path)
-        rows = table[list(COLUMNS)].astype({"year": "int32", "row": "int64", "col": "int64", **dict.fromkeys(_NUMBERS, float)})
+        columns = [name for name in COLUMNS if name in table or name not in _OPTIONAL]
+        numbers = {name: float for name in columns if name in _NUMBERS}
+        rows = table[columns].astype({"year": "int32", "row": "int64", "col": "int64", **numbers})
         west, south, east, north = np.array(table["proj:bbox"].tolist(), np.float64).reshape(-1, 4).T
         crs = table["proj:code"].iloc[0] or table["proj:wkt2"].iloc[0]
         squares = gpd.GeoDataFrame(rows, geometry=shapely.normalize(shapely.box(west, south, east, north)), crs=crs)
@@ -191,34 +200,30 @@ def block_rows(files: BlockFiles, lattice: Lattice, year: str, block: str) -> pd
     """Compute the rows of one year and block, without geometry and checksums; reads a row of tiles at a time."""
     cells = lattice.cells_of(block)
     geobox, side = lattice.block(block), lattice.tile_size
-    codes = label_codes(read_parquet(files.labels, columns=["segment", "label", "provenance"]), files.labels)
     rows, columns = geobox.shape.y // side, geobox.shape.x // side
-    counts = {name: np.zeros((rows, columns, 256), np.int64) for name in ("mask", "s2", "s1", "dem", "clear", "source", "label")}
+    counts = {name: np.zeros((rows, columns, 256), np.int64) for name in COUNTED}
     with ExitStack() as stack:
         rasters: dict[str, rasterio.DatasetReader] = {}
         for name in ("masks", "s2", "s1", "dem", "source", "clear_mask", "segments"):
-            rasters[name] = stack.enter_context(raster.opened(getattr(files, name)))
-            raster.require_grid(rasters[name], geobox)
+            if path := getattr(files, name):
+                rasters[name] = stack.enter_context(raster.opened(path))
+                raster.require_grid(rasters[name], geobox)
+        labels_in = label_reader(files.labels, rasters.get("segments"))
         tags = rasters["s2"].tags()
         scene_tags = {**tags, **rasters["source"].tags(), "BLOCK_ITEMS": tags.get("ITEMS", "")}
         for row in sorted(set((cells["y"] // side).tolist())):
             window = rasterio.windows.Window(0, row * side, geobox.shape.x, side)
             data = (rasters["s2"].read(window=window) > 0).all(axis=0)
-            segments = rasters["segments"].read(1, window=window)
-            if int(segments.max()) >= len(codes):
-                raise UserError(
-                    f"a label for each segment in {files.labels}",
-                    f"segment {segments.max()} without one",
-                    "run again with --forcerun labels",
-                )
+            mask = rasters["masks"].read(1, window=window)
             strip = {
-                "mask": rasters["masks"].read(1, window=window),
+                "mask": mask,
                 "s2": data,
                 "s1": np.isfinite(rasters["s1"].read(window=window)).all(axis=0),
                 "dem": np.isfinite(rasters["dem"].read(1, window=window)),
                 "clear": np.where(data, rasters["clear_mask"].read(1, window=window) > 0, MASK_NODATA),
                 "source": rasters["source"].read(1, window=window),
-                "label": codes[segments],
+                "label": labels_in(window, mask, data),
+                "unsupported": (mask != MASK_NODATA) & ~data,
             }
             for name, values in strip.items():
                 counts[name][row] = histograms(values.astype(np.uint8), side)
@@ -231,24 +236,6 @@ def histograms(values: NDArray[np.uint8], side: int) -> NDArray[np.int64]:
     tiles = values.shape[1] // side
     place = np.arange(values.shape[1], dtype=np.int64) // side * 256
     return np.bincount((values + place).ravel(), minlength=tiles * 256).reshape(tiles, 256)
-
-
-def label_codes(labels: pd.DataFrame, name: str) -> NDArray[np.uint8]:
-    """Return a code by segment id: 0 = no segment, 1.. = provenance in the order of `PROVENANCES`, plus `OPEN` where left open.
-
-    Raises:
-        UserError: a provenance is unknown.
-    """
-    number = labels["provenance"].map({name: code for code, name in enumerate(PROVENANCES, 1)})
-    if number.isna().any():
-        unknown = sorted(set(labels.loc[number.isna(), "provenance"].astype(str)))
-        raise UserError(
-            f"a provenance among {', '.join(PROVENANCES)}", f"{', '.join(unknown)} in {name}", "run again with --forcerun labels"
-        )
-    segments = labels["segment"].to_numpy(np.int64)
-    codes = np.zeros(int(segments.max(initial=0)) + 1, np.uint8)
-    codes[segments] = number.to_numpy(np.uint8) + np.where(labels["label"] < 0, OPEN, 0).astype(np.uint8)
-    return codes
 
 
 def _rows(cells: pd.DataFrame, counts: dict[str, NDArray[np.int64]], tags: Mapping[str, str], year: str) -> pd.DataFrame:
@@ -265,6 +252,7 @@ def _rows(cells: pd.DataFrame, counts: dict[str, NDArray[np.int64]], tags: Mappi
             "mining_percent": _share(counts["mask"][:, 1], valid, 100),
             "mask_nodata_percent": _share(counts["mask"][:, MASK_NODATA], pixels, 100),
             "open_percent": _share(counts["label"][:, OPEN:].sum(axis=1), pixels, 100),
+            "unsupported_percent": _share(counts["unsupported"][:, 1], pixels, 100),
             "image_nodata_percent": _share(counts["s2"][:, 0], pixels, 100),
             "s1_nodata_percent": _share(counts["s1"][:, 0], pixels, 100),
             "dem_nodata_percent": _share(counts["dem"][:, 0], pixels, 100),
@@ -309,6 +297,7 @@ _NUMBERS = (
     "mining_percent",
     "mask_nodata_percent",
     "open_percent",
+    "unsupported_percent",
     "image_nodata_percent",
     "s1_nodata_percent",
     "dem_nodata_percent",
@@ -318,6 +307,7 @@ _NUMBERS = (
     *ACCURACIES,
     *KAPPAS,
 )
+_OPTIONAL = {*RELEASED_COLUMNS, *SEGMENT_COLUMNS}
 _PATHS = ("image", "mask", "image_sha256", "mask_sha256")
 COLUMNS = (
     "tile_id",
@@ -334,7 +324,7 @@ COLUMNS = (
     "radiometry_verdict",
     *_PATHS,
 )
-"""Columns of the index before the geometry, see `write_index`."""
+"""Columns of the index before the geometry, see `write_index`; those of `RELEASED_COLUMNS` or `SEGMENT_COLUMNS` may be missing."""
 
 
 def contract() -> pa.DataFrameSchema:
@@ -345,7 +335,7 @@ def contract() -> pa.DataFrameSchema:
 
     def number(name: str) -> Any:
         low, high = (-1 if name in KAPPAS else 0), (100 if name.endswith("percent") else 1)
-        return pa.Column(float, pa.Check.in_range(low, high), nullable=True)
+        return pa.Column(float, pa.Check.in_range(low, high), nullable=True, required=name not in _OPTIONAL)
 
     columns: dict[str, Any] = {
         "tile_id": pa.Column(str, pa.Check.str_matches(r"^\S+$")),

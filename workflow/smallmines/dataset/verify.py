@@ -337,17 +337,19 @@ def check_image(name: str, image: NDArray[np.float32]) -> list[Finding]:
 
 
 def check_together(pair: Pair, image: NDArray[np.float32], mask: NDArray[np.uint8], classes: MaskCounts) -> list[Finding]:
-    """Check that the mask is 255 exactly where Sentinel-2 has no data or a label is open, and the shares in the index."""
+    """Check that the mask is 255 exactly where Sentinel-2 has no data or a label is open, and the shares in the index.
+
+    Where labels come from a release, the index says how many pixels have a class without Sentinel-2 data.
+    """
     counts = count_pair(image, mask)
     findings = []
-    if counts.unsupported:
-        findings.append(_problem("pair", pair.mask, f"{counts.unsupported} pixels have a class but no Sentinel-2 data"))
     row = pair.row
+    pixels, labelled = mask.size, mask.size - classes.unlabelled
+    if counts.unsupported != (0 if row is None else _pixels(row.get("unsupported_percent", 0.0), pixels)):
+        findings.append(_problem("pair", pair.mask, f"{counts.unsupported} pixels have a class but no Sentinel-2 data"))
     if row is None:
         return findings
-    pixels, labelled = mask.size, mask.size - classes.unlabelled
-    still_open = row["open_percent"] * pixels / 100
-    still_open = round(still_open) if np.isfinite(still_open) else -1
+    still_open = _pixels(row["open_percent"], pixels)
     if counts.unused != still_open:
         text = f"{counts.unused} pixels have Sentinel-2 data but no class; labels are open on {still_open}"
         findings.append(_problem("pair", pair.mask, text))
@@ -363,3 +365,8 @@ def check_together(pair: Pair, image: NDArray[np.float32], mask: NDArray[np.uint
             name = pair.mask if column.startswith("m") else pair.image
             findings.append(_problem("index", name, f"{column} is {value:.6g} but {row[column]:.6g} in the index"))
     return findings
+
+
+def _pixels(percent: float, pixels: int) -> int:
+    """Return the number of pixels that a percentage of the index stands for; -1 where it is none."""
+    return round(percent * pixels / 100) if np.isfinite(percent) else -1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,7 @@ def check(folder: Folder, measured: Measured, limits: Doctor) -> Iterator[Findin
     """Yield findings about the labels of masks, index and labels.json."""
     if "mining" in measured.table:
         yield from _shares(measured.table, limits)
-        yield from _gaps(measured.table)
+        yield from _gaps(measured.table, folder)
     yield from _vanished(measured.changes, limits)
     yield from _people(folder, limits)
 
@@ -62,11 +63,14 @@ def _shares(table: pd.DataFrame, limits: Doctor) -> Iterator[Finding]:
                 yield LABELS.warning(column, expected, found, "filter the masks, or use larger segments", tiles_of(worst))
 
 
-def _gaps(table: pd.DataFrame) -> Iterator[Finding]:
+def _gaps(table: pd.DataFrame, folder: Folder) -> Iterator[Finding]:
+    """Check labels without an image, which the index of a dataset with released masks counts, and masks without a label."""
     if "unsupported" in table and len(wrong := table[table["unsupported"].fillna(0) > 0]):
         expected = f"{MASK_NODATA} where Sentinel-2 has no data"
         found = f"{int(wrong['unsupported'].sum())} pixels in {len(wrong)} patches"
-        yield LABELS.error("label without image", expected, found, "mask them", tiles_of(wrong))
+        finding = LABELS.error("label without image", expected, found, "mask them", tiles_of(wrong))
+        counted = folder.index is not None and "unsupported_percent" in folder.index
+        yield replace(finding, severity="warning", remedy="leave these pixels out in training") if counted else finding
     if "none" in table and len(empty := table[(table["none"] > 0) & (table["mining"] + table["background"] == 0)]):
         yield LABELS.warning("empty mask", "a label in every patch", f"none in {len(empty)}", "leave the patches out", tiles_of(empty))
 
@@ -86,8 +90,13 @@ def _people(folder: Folder, limits: Doctor) -> Iterator[Finding]:
     """Check provenance in the index and agreement in labels.json, where they exist."""
     if folder.index is not None and "validated_share" in folder.index:
         shares = folder.index.groupby("year")["validated_share"].mean()
+        released = set(folder.index.loc[folder.index["share_released"] > 0, "year"]) if "share_released" in folder.index else set()
         for year in shares.index[shares == 0]:
-            yield LABELS.warning("nobody looked", "labels that people have looked at", f"none in {year}", "review them")
+            if year in released:
+                found = f"none in {year}: they are those of a release, or predicted"
+                yield LABELS.note("nobody looked", "labels that people of this run have looked at", found, "label an accuracy sample")
+            else:
+                yield LABELS.warning("nobody looked", "labels that people have looked at", f"none in {year}", "review them")
         parts = folder.index[[name for name in folder.index if str(name).startswith("share_")]].sum(axis=1)
         wrong = folder.index[(parts > 0) & ((parts - 1).abs() > 1e-6)].rename(columns={"tile_id": "tile"})
         if len(wrong):

@@ -75,10 +75,8 @@ def strata(mask: NDArray[np.uint8], segments: NDArray[np.uint32], probability: N
         segments: label raster, 0 outside.
         probability: of mining, by segment id from 0.
     """
-    from scipy.ndimage import maximum_filter, minimum_filter
-
     mining = np.where(mask > 1, probability[segments] >= 0.5, mask == 1)
-    near = maximum_filter(mining, 2 * EDGE + 1) != minimum_filter(mining, 2 * EDGE + 1)
+    near = _near_edge(mining)
     sure = np.where(mining, probability[segments] >= SURE["mining"], probability[segments] < SURE["not_mining"])
     stratum: NDArray[np.int8] = (4 * mining + 2 * near + ~sure).astype(np.int8)
     stratum[segments == 0] = -1
@@ -87,6 +85,32 @@ def strata(mask: NDArray[np.uint8], segments: NDArray[np.uint32], probability: N
         if 0 < min(count[sure_stratum], count[sure_stratum + 1]) < SMALLEST:
             stratum[stratum == sure_stratum + 1] = sure_stratum
     return stratum
+
+
+def strata_of_mask(mask: NDArray[np.uint8]) -> NDArray[np.int8]:
+    """Return the stratum of each pixel of a mask without probabilities: 4 · mining + 2 · near an edge; -1 where there is no class.
+
+    Where pixels near or far from an edge are fewer than `SMALLEST`, they form one stratum with the others of their class.
+
+    Args:
+        mask: 1 mining, 0 not, 255 no class (row, column).
+    """
+    mining = mask == 1
+    stratum: NDArray[np.int8] = (4 * mining + 2 * _near_edge(mining)).astype(np.int8)
+    stratum[mask > 1] = -1
+    count = np.bincount(stratum[stratum >= 0], minlength=8)
+    for far in (0, 4):
+        if 0 < min(count[far], count[far + 2]) < SMALLEST:
+            stratum[stratum == far + 2] = far
+    return stratum
+
+
+def _near_edge(mining: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return which pixels lie within `EDGE` of the edge of a mapped mine."""
+    from scipy.ndimage import maximum_filter, minimum_filter
+
+    near: NDArray[np.bool_] = maximum_filter(mining, 2 * EDGE + 1) != minimum_filter(mining, 2 * EDGE + 1)
+    return near
 
 
 def risk_of(stratum: NDArray[np.int8], segments: NDArray[np.uint32], probability: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -106,7 +130,7 @@ def draw(stratum: NDArray[np.int8], risk: NDArray[np.float64], number: int, seed
 
     Args:
         stratum: of each pixel (row, column); -1 is never drawn.
-        risk: of each stratum, see `risk_of`.
+        risk: of each stratum, see `risk_of`; 0 without a forest.
         number: of points in total; each stratum gets at least `LEAST`.
 
     Returns:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,21 +19,33 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def decide(
-    features: str | Path, samples: str | Path, decisions: str | Path, probabilities: str | Path, metrics: str | Path, labels_out: str | Path
-) -> None:
-    """Write the table `labels` of a block and year.
+@dataclass(frozen=True)
+class Inputs:
+    """Products of a block and year that its labels are decided from.
 
-    Args:
-        features, samples, decisions, probabilities: tables of the block and year.
+    Attributes:
+        features, samples, decisions, probabilities: tables.
         metrics: `metrics.json` of the assistant, which holds its threshold.
+        released: table `released`; None where no labels come from a release.
     """
+
+    features: str | Path
+    samples: str | Path
+    decisions: str | Path
+    probabilities: str | Path
+    metrics: str | Path
+    released: str | Path | None = None
+
+
+def decide(inputs: Inputs, labels_out: str | Path) -> None:
+    """Write the table `labels` of a block and year."""
     table = label_segments(
-        read_features(features),
-        tables.read(samples, "samples"),
-        tables.read(decisions, "decisions"),
-        tables.read(probabilities, "probabilities"),
-        read_product(metrics, ForestThreshold)["threshold"],
+        read_features(inputs.features),
+        tables.read(inputs.samples, "samples"),
+        tables.read(inputs.decisions, "decisions"),
+        tables.read(inputs.probabilities, "probabilities"),
+        read_product(inputs.metrics, ForestThreshold)["threshold"],
+        None if inputs.released is None else tables.read(inputs.released, "released"),
     )
     tables.write(labels_out, table, "labels")
     for provenance, own in table.groupby("provenance")["label"]:
@@ -40,11 +53,17 @@ def decide(
 
 
 def label_segments(
-    features: pd.DataFrame, samples: pd.DataFrame, decisions: pd.DataFrame, probabilities: pd.DataFrame, threshold: float
+    features: pd.DataFrame,
+    samples: pd.DataFrame,
+    decisions: pd.DataFrame,
+    probabilities: pd.DataFrame,
+    threshold: float,
+    released: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
-    """Label each segment by a decision, else a sample, else an imported label, else the prediction `probability >= threshold`.
+    """Label each segment by the first of these that there is.
 
-    Samples whose annotator is `imported` count as imported.
+    A decision; a sample; an imported label; a released label; the prediction `probability >= threshold`. Samples whose annotator is
+    `imported` or `released` count as imported or released labels.
 
     A prediction of mining on a segment seen clearly by less than `tables.CLEAR` becomes 0 with provenance `cloud`.
 
@@ -71,13 +90,27 @@ def label_segments(
             "when": "",
         }
     ).set_index("segment")
-    samples = samples.assign(provenance=np.where(samples["who"] == "imported", "imported", "manual"), when="")
+    masks = samples["who"].isin([tables.RELEASED, "imported"])
+    samples = samples.assign(provenance=samples["who"].where(masks, "manual"), when="")
     decided = decisions["provenance"] != "imported"
-    manual = samples["provenance"] == "manual"
-    for rows in (samples[~manual], decisions[~decided], samples[manual], decisions[decided]):  # from the weakest to the strongest
+    weakest = [] if released is None else [_released_rows(released, table)]
+    of = {name: samples[samples["provenance"] == name] for name in (tables.RELEASED, "imported", "manual")}
+    ordered = (*weakest, of[tables.RELEASED], of["imported"], decisions[~decided], of["manual"], decisions[decided])
+    for rows in ordered:  # from the weakest to the strongest
         for column in ("label", "provenance", "who", "when"):
             table.loc[rows["segment"], column] = rows[column].to_numpy()
     return table.reset_index().astype({"segment": "uint32", "label": "int8"})
+
+
+def _released_rows(released: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
+    """Return released labels with the columns of decisions.
+
+    Raises:
+        UserError: they are of another segmentation.
+    """
+    if not released["segment"].isin(table.index).all() or (table.loc[released["segment"], "key"].to_numpy() != released["key"]).any():
+        raise UserError("released labels of the present segmentation", "labels of another", "run again with --forcerun released_labels")
+    return released.assign(provenance=tables.RELEASED, who=tables.RELEASED, when="")
 
 
 def predicted(

@@ -14,10 +14,13 @@ from smallmines.core import raster
 from smallmines.core.errors import UserError
 from smallmines.core.files import write_json, written
 from smallmines.core.log import logger
+from smallmines.grid.lattice import Lattice, read_lattice
 from smallmines.labels import event_files, tables
 from smallmines.labels.accuracy import accuracy, interpreted, read_design
 from smallmines.labels.agreement import agreements, read_overlap
 from smallmines.labels.decisions import require_home
+from smallmines.labels.released import released_shares
+from smallmines.labels.released_agreement import ReleaseFiles, add_released
 from smallmines.segment.features import read_features
 
 POINTS = ["year", "block", "x", "y", "stratum", "pixels", "inclusion", "mapped", "reference", "who"]
@@ -32,12 +35,12 @@ class PeopleFiles:
     """Files of a year and block: products, and what people made.
 
     Attributes:
-        features, labels, mask: products.
+        features, labels, mask: products; no features and labels where the mask is a released one.
         events: check-ins. overlap: blind overlaps. design: accuracy sample (one or none). references: check-ins of it.
     """
 
-    features: str
-    labels: str
+    features: str | None
+    labels: str | None
     mask: str
     events: Sequence[str]
     overlap: Sequence[str]
@@ -45,9 +48,20 @@ class PeopleFiles:
     references: Sequence[str]
 
 
-def write_quality(files: Mapping[tuple[str, str], PeopleFiles], seed: int, target: str | Path, points_out: str | Path) -> None:
-    """Write `labels.json` and the accuracy sample, see `quality`."""
-    document, points = quality(files, seed)
+def write_quality(
+    files: Mapping[tuple[str, str], PeopleFiles],
+    seed: int,
+    target: str | Path,
+    points_out: str | Path,
+    release: ReleaseFiles | None = None,
+) -> None:
+    """Write `labels.json` and the accuracy sample, see `quality`.
+
+    Args:
+        release: where labels come from a release, products about it, see `add_released`.
+    """
+    lattice = read_lattice(release.grid) if release is not None and release.grid is not None else None
+    document, points = quality(files, seed, lattice)
     for year, values in document["years"].items():
         logger.info("%s: people decided on %.1f %% of the area", year, 100 * values["validated_share"])
         if doubtful := values.get("doubtful_evidence"):
@@ -56,20 +70,21 @@ def write_quality(files: Mapping[tuple[str, str], PeopleFiles], seed: int, targe
             logger.warning("%s: no accuracy: %s", year, values["accuracy_lacks"])
     with written(points_out) as beside:
         points.to_csv(beside, index=False, lineterminator="\n")
-    write_json(target, document)
+    write_json(target, document if release is None else add_released(document, release))
 
 
-def quality(files: Mapping[tuple[str, str], PeopleFiles], seed: int) -> tuple[dict[str, Any], pd.DataFrame]:
+def quality(files: Mapping[tuple[str, str], PeopleFiles], seed: int, lattice: Lattice | None = None) -> tuple[dict[str, Any], pd.DataFrame]:
     """Measure the quality of the labels; return the document and the interpreted part of the accuracy sample.
 
     Args:
         files: by year and block.
         seed: of the bootstrap of kappa.
+        lattice: of the run, where its masks are the released ones; else None.
 
     Returns:
-        `years`, by year: `provenance` (segments and share of the labelled area of each), `validated_share`, `open_share`, `looks`,
-        `agreement` (each two people; of the year and by block, see `agreement`) and `accuracy` (see `accuracy`; null where too few
-        points are interpreted, then `accuracy_lacks` says what is missing). And the table with columns `POINTS`.
+        `years`, by year: `provenance` (segments, or pixels of released masks, and share of the labelled area of each), `validated_share`,
+        `open_share`, `looks`, `agreement` (each two people; of the year and by block, see `agreement`) and `accuracy` (see `accuracy`;
+        null where too few points are interpreted, then `accuracy_lacks` says what is missing). And the table with columns `POINTS`.
     """
     years: dict[str, Any] = {}
     points = []
@@ -78,7 +93,7 @@ def quality(files: Mapping[tuple[str, str], PeopleFiles], seed: int) -> tuple[di
         read = {block: _events_and_overlap(paths, int(year), block) for block, paths in blocks.items()}
         sample = pd.concat([_references(paths, int(year), block) for block, paths in blocks.items()], ignore_index=True)
         years[year] = {
-            **shares_by_provenance([_labels(paths) for paths in blocks.values()]),
+            **_shares(blocks, lattice),
             **looks([event for events, _ in read.values() for event in events]),
             "agreement": {
                 "year": _pairs([event for events, _ in read.values() for event in events], [table for _, table in read.values()], seed),
@@ -97,12 +112,18 @@ def by_place(
 
     Args:
         places: years and blocks.
-        products: features, labels and masks, each in the order of `places`.
+        products: features, labels and masks, each in the order of `places`; features and labels empty where masks are released ones.
         people: files that people made, by kind, of all places.
     """
     own = {kind: {place: [path for path in paths if place_of(path) == place] for place in places} for kind, paths in people.items()}
+
+    def product(name: str, number: int) -> str | None:
+        return products[name][number] if products[name] else None
+
     return {
-        place: PeopleFiles(*(products[name][number] for name in ("features", "labels", "masks")), *(own[kind][place] for kind in KINDS))
+        place: PeopleFiles(
+            product("features", number), product("labels", number), products["masks"][number], *(own[kind][place] for kind in KINDS)
+        )
         for number, place in enumerate(places)
     }
 
@@ -170,9 +191,17 @@ def missed_gates(document: Mapping[str, Any], gates: Mapping[str, float | None])
     return failures
 
 
-def _labels(files: PeopleFiles) -> pd.DataFrame:
-    labels = tables.read(files.labels, "labels")
-    return labels[["segment", "label", "provenance"]].merge(read_features(files.features)[["segment", "area"]], on="segment")
+def _shares(blocks: Mapping[str, PeopleFiles], lattice: Lattice | None) -> dict[str, Any]:
+    if lattice is not None:
+        return released_shares({block: files.mask for block, files in blocks.items()}, lattice)
+    return shares_by_provenance(
+        [_labels(files.labels, files.features) for files in blocks.values() if files.labels is not None and files.features is not None]
+    )
+
+
+def _labels(labels: str, features: str) -> pd.DataFrame:
+    table = tables.read(labels, "labels")
+    return table[["segment", "label", "provenance"]].merge(read_features(features)[["segment", "area"]], on="segment")
 
 
 def _events_and_overlap(files: PeopleFiles, year: int, block: str) -> tuple[list[event_files.Event], pd.DataFrame]:

@@ -14,13 +14,16 @@ from smallmines.core.software import FOREST, TABLES, TAG, of_packages
 if TYPE_CHECKING:
     import pandas as pd
 
-Name = Literal["samples", "decisions", "probabilities", "labels"]
+Name = Literal["samples", "decisions", "probabilities", "released", "labels"]
 
-PROVENANCES = ("manual", "predicted", "corrected", "confirmed", "adjudicated", "transferred", "imported", "disputed", "cloud")
+RELEASED = "released"
+"""Provenance of labels that the masks of the release give, and annotator of samples that are drawn from them."""
+
+PROVENANCES = ("manual", "predicted", "corrected", "confirmed", "adjudicated", "transferred", "imported", "disputed", "cloud", RELEASED)
 """Provenances of a label. `cloud`: predicted mining that Sentinel-2 never saw clearly, set to 0. `disputed`: people disagree; open."""
 
 VALIDATED = ("manual", "corrected", "confirmed", "adjudicated", "transferred", "disputed")
-"""Provenances of labels that people decided on."""
+"""Provenances of labels that people of this run decided on."""
 
 CLEAR = 0.5
 """Smallest share of a segment seen clearly by Sentinel-2 for the segment to become mining by prediction alone."""
@@ -40,6 +43,7 @@ def schema(name: Name) -> Any:
         "samples": {"label": pa.Column("int8", pa.Check.isin([0, 1])), "subclass": text, "tile_id": text, "who": text},
         "decisions": {"label": pa.Column("int8", open_or_class), "provenance": origin, "who": text, "when": text, "event": text},
         "probabilities": {"probability": share, "entropy": share},
+        "released": {"key": pa.Column("uint64", unique=True), "label": pa.Column("int8", pa.Check.isin([0, 1]))},
         "labels": {
             "key": pa.Column("uint64", unique=True),
             "label": pa.Column("int8", open_or_class),

@@ -11,10 +11,12 @@ from typing import Any
 from smallmines.core.files import sha256, written
 from smallmines.core.json_products import DoctorReport, Facts, GridRemarks, ManifestScenes, read_product
 from smallmines.core.readable import require_readable
-from smallmines.dataset.documents import attributions, cite, interval, licence_address, number, sentence
+from smallmines.dataset.columns import masks_are_released
+from smallmines.dataset.documents import attributions, cite, licence_address, release_name
 from smallmines.labels.tables import PROVENANCES
 from smallmines.report.checks import passed
-from smallmines.report.figures import FIGURES, Described, alternative_text
+from smallmines.report.figures import CAPTIONS_OF_RELEASED_MASKS, FIGURES, Described, alternative_text
+from smallmines.report.html import environment
 from smallmines.report.tables import CLASSES, acquisitions, confusion, forest_ious, left_out, split_shares
 from smallmines.settings.publish import Page
 
@@ -61,7 +63,6 @@ class Figure:
 
 def write_page(sources: Sources, about: Page, target: str | Path) -> None:
     """Write the report."""
-    import jinja2
     import pandas as pd
 
     from smallmines.dataset.index import read_index
@@ -74,28 +75,31 @@ def write_page(sources: Sources, about: Page, target: str | Path) -> None:
     described = Described(facts, index, split_shares(index), forest_ious(sources.metrics))
     agreement = any(year["agreement"] for year in facts["years"].values())
     assessed = [year for year in described.years if facts["years"][year]["accuracy"]]
-    loader = jinja2.FileSystemLoader(Path(__file__).with_name("templates"))
-    environment = jinja2.Environment(loader=loader, undefined=jinja2.StrictUndefined, autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"num": number, "interval": interval, "sentence": sentence}
-    text = environment.get_template("page.html.j2").render(
-        facts=facts,
-        about=about,
-        doctor=doctor,
-        figures={figure.name: figure for figure in _figures(sources.plots, described)},
-        shares=described.shares,
-        left_out=left_out(manifests),
-        acquisitions=acquisitions(manifests, {year: facts["years"][year]["scenes"] for year in described.years}),
-        matrices=confusion(pd.read_csv(sources.points, dtype={"year": str}), assessed) if assessed else [],
-        classes=list(CLASSES.values()),
-        forests=described.ious,
-        masks=[facts["years"][year]["accuracy"]["iou"]["value"] for year in assessed],
-        families=passed(doctor, agreement),
-        provenances=[name for name in PROVENANCES if any(year["provenance"].get(name) for year in facts["years"].values())],
-        attributions=attributions(about, facts["years"]),
-        remarks=read_product(sources.grid, GridRemarks).get("remarks", []),
-        licence=licence_address(about.license),
-        cite=cite(facts, about),
-        seal=sha256(sources.sums),
+    text = (
+        environment()
+        .get_template("page.html.j2")
+        .render(
+            facts=facts,
+            about=about,
+            doctor=doctor,
+            figures={figure.name: figure for figure in _figures(sources.plots, described)},
+            shares=described.shares,
+            left_out=left_out(manifests),
+            acquisitions=acquisitions(manifests, {year: facts["years"][year]["scenes"] for year in described.years}),
+            matrices=confusion(pd.read_csv(sources.points, dtype={"year": str}), assessed) if assessed else [],
+            classes=list(CLASSES.values()),
+            forests=described.ious,
+            masks=[facts["years"][year]["accuracy"]["iou"]["value"] for year in assessed],
+            families=passed(doctor, agreement),
+            provenances=[name for name in PROVENANCES if any(year["provenance"].get(name) for year in facts["years"].values())],
+            attributions=attributions(about, facts),
+            pasted=masks_are_released(facts["years"]),
+            release=release_name(facts["released"]) if "released" in facts else "",
+            remarks=read_product(sources.grid, GridRemarks).get("remarks", []),
+            licence=licence_address(about.license),
+            cite=cite(facts, about),
+            seal=sha256(sources.sums),
+        )
     )
     with written(target) as beside:
         beside.write_text(text, encoding="utf-8")
@@ -103,9 +107,10 @@ def write_page(sources: Sources, about: Page, target: str | Path) -> None:
 
 def _figures(plots: Sequence[str | Path], described: Described) -> list[Figure]:
     """The figures of which there is a picture, in the order of `FIGURES`."""
-    figures = []
+    figures, pasted = [], masks_are_released(described.facts["years"])
     for name, (heading, caption) in FIGURES.items():
         paths = sorted(path for path in map(Path, plots) if path.stem == name or path.stem.startswith(f"{name}_2"))
+        caption = CAPTIONS_OF_RELEASED_MASKS.get(name, caption) if pasted else caption
         images = [(alternative_text(name, path.stem, described), base64.b64encode(path.read_bytes()).decode()) for path in paths]
         if images:
             figures.append(Figure(name, heading, caption, tuple(images)))

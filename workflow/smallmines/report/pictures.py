@@ -311,13 +311,14 @@ def block_pictures(sources: Mapping[str, str], lattice: Lattice, year: str, bloc
 
     Args:
         sources: paths of s2, clear_mask, s1, dem, source (scene index), segments, and the composites' statistics s2_stats and s1_stats.
-        targets: paths of rgb, s1, hillshade, segments, source, seams and steps.
+        targets: paths of rgb, s1, hillshade, segments, source, seams and steps; without segments, their picture is not drawn.
     """
     view = BlockView(sources, lattice, year, block)
     rgb(view, targets["rgb"])
     radar(view, targets["s1"])
     hillshade(view, targets["hillshade"])
-    segments(view, targets["segments"])
+    if "segments" in targets:
+        segments(view, targets["segments"])
     scenes(view, targets["source"])
     seams(view, targets["seams"])
     steps(view, targets["steps"])
@@ -329,9 +330,10 @@ def label_pictures(sources: Mapping[str, str], lattice: Lattice, year: str, bloc
 
     Args:
         sources: paths of s2, clear_mask, segments, probabilities and mask.
-        targets: paths of probability and mask.
+        targets: paths of probability and mask; without probability, its picture is not drawn.
     """
     view = BlockView(sources, lattice, year, block)
-    probability(view, targets["probability"])
+    if "probability" in targets:
+        probability(view, targets["probability"])
     mask(view, targets["mask"])
     logger.info("%d pictures in %s", len(targets), Path(targets["mask"]).parent)

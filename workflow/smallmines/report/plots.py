@@ -246,7 +246,7 @@ def plots(sources: Mapping[str, str], metrics: Mapping[str, str], statistics: Ma
 
     Args:
         sources: paths of index, blocks, label_quality (labels.json) and splits (splits.json).
-        metrics: the forests' metrics files by "year, block".
+        metrics: the forests' metrics files by "year, block"; empty without forests.
         statistics: the bands' statistics files by year.
         targets: paths of location, class_share, change, radiometry, labels, splits, metrics, examples and, by year, overview.
     """
@@ -261,8 +261,9 @@ def plots(sources: Mapping[str, str], metrics: Mapping[str, str], statistics: Ma
         radiometry_plot({year: read_product(path, dict[str, BandStatistics]) for year, path in statistics.items()}, targets["radiometry"])
         labels_plot(read_product(sources["label_quality"], LabelQuality), targets["labels"])
         maps.splits_plot(table, read_product(sources["splits"], SplitReport), targets["splits"])
-        metrics_plot(metrics, targets["metrics"])
+        if metrics:
+            metrics_plot(metrics, targets["metrics"])
         examples(table, Path(sources["index"]).parent, targets["examples"])
         for year, target in zip(statistics, targets["overview"], strict=True):
             maps.overview(table, outlines, year, target)
-    logger.info("%d plots", 8 + len(statistics))
+    logger.info("%d plots", 7 + bool(metrics) + len(statistics))
