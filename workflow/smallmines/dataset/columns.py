@@ -109,11 +109,44 @@ COLUMNS: Mapping[str, Column] = MappingProxyType(
 RELEASED_COLUMNS = (f"share_{RELEASED}", "unsupported_percent")
 """Columns of an index with labels of a release only."""
 
+SEGMENT_COLUMNS = (*(f"share_{name}" for name in PROVENANCES if name != RELEASED), "block_kappa", "year_kappa")
+"""Columns of an index with labels of segments only."""
+
+RELEASED_MASKS: Mapping[str, Column] = MappingProxyType(
+    {
+        "block": Column("text", "Geographic block; each is composited on its own."),
+        "open_percent": Column("number", "Share of pixels with Sentinel-2 data where the released masks have no class, in %."),
+    }
+)
+"""Columns of another meaning where the masks are those of a release."""
+
+
+def masks_are_released(years: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Return whether the masks of a dataset are those of a release, with nothing segmented or predicted.
+
+    Args:
+        years: of `labels.json` or `facts.json`.
+    """
+    return all("released" in year and "held_out" not in year["released"] for year in years.values())
+
 
 def columns_left_out(years: Mapping[str, Mapping[str, Any]]) -> Collection[str]:
     """Return the columns that the index of a dataset does not have.
 
     Args:
-        years: by year, a mapping whose `provenance` has the provenances of its labels as keys, as in `labels.json` and `facts.json`.
+        years: of `labels.json` or `facts.json`.
     """
+    if masks_are_released(years):
+        return SEGMENT_COLUMNS
     return () if any(RELEASED in year["provenance"] for year in years.values()) else RELEASED_COLUMNS
+
+
+def columns_of(years: Mapping[str, Mapping[str, Any]]) -> dict[str, Column]:
+    """Return the columns that the index of a dataset has, with their meaning.
+
+    Args:
+        years: of `labels.json` or `facts.json`.
+    """
+    left_out = columns_left_out(years)
+    columns = {**COLUMNS, **(RELEASED_MASKS if masks_are_released(years) else {})}
+    return {name: column for name, column in columns.items() if name not in left_out}

@@ -9,7 +9,7 @@ from typing import Any
 from smallmines.core.files import sha256
 from smallmines.core.product import BANDS, PATCH_BANDS
 from smallmines.core.readable import require_readable
-from smallmines.dataset.columns import COLUMNS, columns_left_out
+from smallmines.dataset.columns import columns_of, masks_are_released
 from smallmines.settings.publish import Documents
 
 CONFORMS = ["http://mlcommons.org/croissant/1.1", "http://mlcommons.org/croissant/geo/1.0", "http://mlcommons.org/croissant/RAI/1.0"]
@@ -95,8 +95,8 @@ def croissant(facts: Mapping[str, Any], about: Documents, licence: str, cite: st
                 "key": {"@id": "patches/id"},
                 "field": [
                     _column(name, TYPES[column.kind], column.meaning)
-                    for name, column in COLUMNS.items()
-                    if column.kind in TYPES and name not in columns_left_out(facts["years"])
+                    for name, column in columns_of(facts["years"]).items()
+                    if column.kind in TYPES
                 ],
             },
             _pictures("images", len(BANDS), {"geocr:bandConfiguration": _bands(), "geocr:spectralBandMetadata": _spectral()}, side),
@@ -117,6 +117,9 @@ def rai(facts: Mapping[str, Any]) -> dict[str, Any]:
         for name, year in years.items()
         for pair in year["agreement"]
     ]
+    pasted = masks_are_released(years)
+    tools = [] if pasted else ["Orfeo ToolBox mean shift", "scikit-learn random forest"]
+    left_open = "Disputed and unsure segments are left open: 255 in the masks, unless configured otherwise."
     return {
         "rai:dataCollection": "Satellite images of the dry season of each year, composited without clouds where there are any clear dates.",
         "rai:dataCollectionType": ["Secondary Data analysis", "Manual Human Curation"],
@@ -128,9 +131,9 @@ def rai(facts: Mapping[str, Any]) -> dict[str, Any]:
         ],
         "rai:dataAnnotationProtocol": _protocol(facts),
         "rai:dataAnnotationPlatform": ["QGIS"],
-        "rai:machineAnnotationTools": ["Orfeo ToolBox mean shift", "scikit-learn random forest"],
+        "rai:machineAnnotationTools": tools,
         "rai:dataAnnotationAnalysis": [*reviewed, *agreement, *_released(facts)],
-        "rai:dataManipulationProtocol": "Disputed and unsure segments are left open: 255 in the masks, unless configured otherwise.",
+        "rai:dataManipulationProtocol": "None: the masks have 255 where the release has no class." if pasted else left_open,
         "rai:dataImputationProtocol": "None: pixels without data are nodata.",
         "rai:dataLimitations": [
             "Specks of a few pixels and vegetation islands inside mines may be missing or included.",
@@ -153,7 +156,7 @@ def _protocol(facts: Mapping[str, Any]) -> str:
             "Mean-shift segments; people label some, a random forest per block and year proposes the others, "
             "people look at proposals and correct them."
         )
-    if not any("held_out" in year["released"] for year in facts["years"].values()):
+    if masks_are_released(facts["years"]):
         return "The masks of a release, placed by their georeference."
     return (
         "Mean-shift segments with the class of the released masks that cover them; a random forest per block and year, trained on some of "

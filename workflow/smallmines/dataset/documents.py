@@ -8,7 +8,7 @@ from typing import Any
 
 from smallmines.core.files import write_json, written
 from smallmines.core.product import BANDS
-from smallmines.dataset.columns import COLUMNS, columns_left_out
+from smallmines.dataset.columns import columns_of, masks_are_released
 from smallmines.dataset.croissant import croissant
 from smallmines.labels.tables import PROVENANCES
 from smallmines.settings.publish import Documents, Page
@@ -67,13 +67,13 @@ def render(facts: Mapping[str, Any], about: Documents) -> dict[str, str]:
         "facts": facts,
         "about": about,
         "bands": BANDS,
-        "columns": {name: column for name, column in COLUMNS.items() if name not in columns_left_out(years)},
+        "columns": columns_of(years),
         "provenances": [name for name in PROVENANCES if any(year["provenance"].get(name) for year in years.values())],
         "agreements": [(name, pair) for name, year in years.items() for pair in year["agreement"]],
         "accuracies": [(name, year["accuracy"]) for name, year in years.items() if year["accuracy"]],
         "attributions": attributions(about, facts),
         "release": release_name(facts["released"]) if "released" in facts else "",
-        "held_out": any("held_out" in year.get("released", {}) for year in years.values()),
+        "pasted": masks_are_released(years),
         "licence": licence_address(about.license),
         "cite": cite(facts, about),
         "size_category": next((word for limit, word in _SIZES if facts["patches"] < limit), "n>1M"),

@@ -210,6 +210,7 @@ def _year(rows: pd.DataFrame, labels: Mapping[str, Any], window: Sequence[str], 
         "scenes": sorted({scene for scenes in rows["scenes"] for scene in scenes}),
         "baselines": sorted({baseline for baselines in rows["baselines"] for baseline in baselines}),
         "splits": {str(name): int(number) for name, number in rows["split"].value_counts().sort_index().items()},
+        **({"unsupported_percent": _round(rows["unsupported_percent"].mean())} if "unsupported_percent" in rows else {}),
         **_released(labels),
     }
 

@@ -23,7 +23,7 @@ from smallmines.core.log import logger
 from smallmines.core.product import BUFFER, KINDS, MASK_NODATA, SPLITS, patch_path
 from smallmines.dataset import stac
 from smallmines.dataset.assemble import read_list
-from smallmines.dataset.columns import RELEASED_COLUMNS, columns_left_out
+from smallmines.dataset.columns import RELEASED_COLUMNS, SEGMENT_COLUMNS, columns_left_out
 from smallmines.dataset.label_codes import OPEN, label_reader
 from smallmines.dataset.splits import read_splits
 from smallmines.grid.lattice import Lattice
@@ -150,7 +150,7 @@ def read_index(path: str | Path) -> gpd.GeoDataFrame:
 
     try:
         table = gpd.read_parquet(path)
-        columns = [name for name in COLUMNS if name in table or name not in RELEASED_COLUMNS]
+        columns = [name for name in COLUMNS if name in table or name not in _OPTIONAL]
         numbers = {name: float for name in columns if name in _NUMBERS}
         rows = table[columns].astype({"year": "int32", "row": "int64", "col": "int64", **numbers})
         west, south, east, north = np.array(table["proj:bbox"].tolist(), np.float64).reshape(-1, 4).T
@@ -306,6 +306,7 @@ _NUMBERS = (
     *ACCURACIES,
     *KAPPAS,
 )
+_OPTIONAL = {*RELEASED_COLUMNS, *SEGMENT_COLUMNS}
 _PATHS = ("image", "mask", "image_sha256", "mask_sha256")
 COLUMNS = (
     "tile_id",
@@ -322,7 +323,7 @@ COLUMNS = (
     "radiometry_verdict",
     *_PATHS,
 )
-"""Columns of the index before the geometry, see `write_index`; those of `RELEASED_COLUMNS` may be missing."""
+"""Columns of the index before the geometry, see `write_index`; those of `RELEASED_COLUMNS` or `SEGMENT_COLUMNS` may be missing."""
 
 
 def contract() -> pa.DataFrameSchema:
@@ -333,7 +334,7 @@ def contract() -> pa.DataFrameSchema:
 
     def number(name: str) -> Any:
         low, high = (-1 if name in KAPPAS else 0), (100 if name.endswith("percent") else 1)
-        return pa.Column(float, pa.Check.in_range(low, high), nullable=True, required=name not in RELEASED_COLUMNS)
+        return pa.Column(float, pa.Check.in_range(low, high), nullable=True, required=name not in _OPTIONAL)
 
     columns: dict[str, Any] = {
         "tile_id": pa.Column(str, pa.Check.str_matches(r"^\S+$")),

@@ -70,7 +70,7 @@ def _gaps(table: pd.DataFrame, folder: Folder) -> Iterator[Finding]:
         found = f"{int(wrong['unsupported'].sum())} pixels in {len(wrong)} patches"
         finding = LABELS.error("label without image", expected, found, "mask them", tiles_of(wrong))
         counted = folder.index is not None and "unsupported_percent" in folder.index
-        yield replace(finding, severity="note", remedy="leave these pixels out in training") if counted else finding
+        yield replace(finding, severity="warning", remedy="leave these pixels out in training") if counted else finding
     if "none" in table and len(empty := table[(table["none"] > 0) & (table["mining"] + table["background"] == 0)]):
         yield LABELS.warning("empty mask", "a label in every patch", f"none in {len(empty)}", "leave the patches out", tiles_of(empty))
 

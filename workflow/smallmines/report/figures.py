@@ -56,6 +56,12 @@ FIGURES = {
 }
 """Heading and caption by first part of a picture's name, in the order of the page."""
 
+CAPTIONS_OF_RELEASED_MASKS = {
+    "location": FIGURES["location"][1].replace("composited and segmented", "composited"),
+    "labels": "Left: the labels are those of a release. Right: accuracy of the masks by the accuracy sample.",
+}
+"""Other captions where the masks are those of a release."""
+
 
 @dataclass(frozen=True)
 class Described:

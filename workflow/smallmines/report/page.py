@@ -10,10 +10,11 @@ from typing import Any
 
 from smallmines.core.files import read_json, sha256, written
 from smallmines.core.readable import require_readable
+from smallmines.dataset.columns import masks_are_released
 from smallmines.dataset.documents import attributions, cite, interval, licence_address, number, release_name, sentence
 from smallmines.labels.tables import PROVENANCES
 from smallmines.report.checks import passed
-from smallmines.report.figures import FIGURES, Described, alternative_text
+from smallmines.report.figures import CAPTIONS_OF_RELEASED_MASKS, FIGURES, Described, alternative_text
 from smallmines.report.tables import CLASSES, acquisitions, composite_findings, confusion, forest_ious, left_out, split_shares
 from smallmines.settings.publish import Page
 
@@ -93,6 +94,7 @@ def write_page(sources: Sources, about: Page, target: str | Path) -> None:
         families=passed(doctor, agreement),
         provenances=[name for name in PROVENANCES if any(year["provenance"].get(name) for year in facts["years"].values())],
         attributions=attributions(about, facts),
+        pasted=masks_are_released(facts["years"]),
         release=release_name(facts["released"]) if "released" in facts else "",
         remarks=read_json(sources.grid).get("remarks", []),
         licence=licence_address(about.license),
@@ -105,9 +107,10 @@ def write_page(sources: Sources, about: Page, target: str | Path) -> None:
 
 def _figures(plots: Sequence[str | Path], described: Described) -> list[Figure]:
     """The figures of which there is a picture, in the order of `FIGURES`."""
-    figures = []
+    figures, pasted = [], masks_are_released(described.facts["years"])
     for name, (heading, caption) in FIGURES.items():
         paths = sorted(path for path in map(Path, plots) if path.stem == name or path.stem.startswith(f"{name}_2"))
+        caption = CAPTIONS_OF_RELEASED_MASKS.get(name, caption) if pasted else caption
         images = [(alternative_text(name, path.stem, described), base64.b64encode(path.read_bytes()).decode()) for path in paths]
         if images:
             figures.append(Figure(name, heading, caption, tuple(images)))
