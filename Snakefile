@@ -73,6 +73,7 @@ localrules:
     verify,
     plots,
     page,
+    released_images,
 
 
 if not cfg.submit_downloads:
@@ -100,6 +101,7 @@ include: "workflow/rules/composites.smk"
 include: "workflow/rules/patches.smk"
 include: "workflow/rules/dataset.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/compare.smk"
 include: "workflow/rules/targets.smk"
 
 

@@ -10,8 +10,9 @@ import zlib
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import RawIOBase
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, cast
 
 from smallmines.core.errors import UserError
 from smallmines.core.files import flat, written
@@ -19,6 +20,9 @@ from smallmines.core.product import parse_patch_name
 
 LARGEST = {"MASK": 1_000_000, "IMG": 16_000_000}
 """Most bytes of a mask and of an image, unpacked. The released ones have 16 KB and 852 KB without compression."""
+
+LOCAL_HEADER = 1024
+"""Most bytes of the header in front of a member and of the descriptor behind it; a longer one costs another request."""
 
 YEAR = re.compile(r"\d{4}")
 """Name of a folder of a year."""
@@ -34,7 +38,7 @@ class Member:
         name: file name.
         year: from the name.
         info: entry of the zip's central directory.
-        end: offset of the byte behind it in the zip.
+        end: offset of a byte behind it in the zip, at most that of the next member.
     """
 
     name: str
@@ -44,14 +48,14 @@ class Member:
 
 
 @contextmanager
-def opened_zip(source: Path | IO[bytes], address: str) -> Iterator[zipfile.ZipFile]:
+def opened_zip(source: Path | RawIOBase, address: str) -> Iterator[zipfile.ZipFile]:
     """Open a zip.
 
     Raises:
         UserError: the file is no zip, cut short, or broken; also where this is found while it is read.
     """
     try:
-        with zipfile.ZipFile(source) as archive:
+        with zipfile.ZipFile(cast("Path | IO[bytes]", source)) as archive:
             yield archive
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
         raise UserError(
@@ -92,13 +96,13 @@ def patches_in(archive: zipfile.ZipFile, address: str, prefix: str, years: Colle
         require_year(path, parts.year, address)
         if info.flag_bits & 0x1:
             raise UserError(f"a zip without a password at {address}", f"{info.filename} is encrypted", AGAIN)
-        if info.file_size > LARGEST[prefix]:
+        if max(info.file_size, info.compress_size) > LARGEST[prefix]:
             expected = f"patches of at most {LARGEST[prefix] / 1e6:g} MB in {address}"
             raise UserError(expected, f"{info.filename} of {info.file_size / 1e6:.1f} MB", AGAIN)
         if path.name in members:
             expected = f"each patch once in {address}"
             raise UserError(expected, f"{members[path.name].info.filename} and {info.filename}", AGAIN)
-        members[path.name] = Member(path.name, parts.year, info, end)
+        members[path.name] = Member(path.name, parts.year, info, min(end, info.header_offset + info.compress_size + LOCAL_HEADER))
     require_years({member.year for member in members.values()}, prefix, years, address)
     return list(members.values())
 

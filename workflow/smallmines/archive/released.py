@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
+from smallmines.archive.release_download import Source, folder_of, masks_from_hub
 from smallmines.archive.release_zip import extract, is_extracted, opened_zip, patches_in, require_year, require_years
 from smallmines.core.errors import UserError
 from smallmines.core.files import sha256
-from smallmines.core.layout import RELEASED, UserFolder
+from smallmines.core.layout import UserFolder
 from smallmines.core.log import logger
 from smallmines.core.patch_files import Header, patch_files, read_header
 from smallmines.core.product import parse_patch_name
@@ -20,19 +19,6 @@ from smallmines.settings.released import Released
 
 NEAR = 0.01
 """Distance from whole pixels, in pixels, up to which a mask lies on them."""
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where the masks were read, and where they lie; the attributes are those of `Release`."""
-
-    source: Literal["hub", "zip", "folder"]
-    reading: Literal["ranges", "whole", "folder"]
-    address: str
-    paths: list[Path]
-    revision: str | None = None
-    sha256: str | None = None
-    size: int | None = None
 
 
 def read_released(settings: Released, years: Sequence[str], user_folder: str | Path, grid: str | Path, out: str | Path) -> None:
@@ -50,7 +36,7 @@ def read_released(settings: Released, years: Sequence[str], user_folder: str | P
     """
     lattice = read_lattice(grid)
     if settings.path is None:
-        source = _from_hub(settings, years, UserFolder(Path(user_folder)))
+        source = masks_from_hub(settings, years, UserFolder(Path(user_folder)))
     elif Path(settings.path).is_dir():
         source = _from_folder(settings, years)
     else:
@@ -67,10 +53,6 @@ def read_released(settings: Released, years: Sequence[str], user_folder: str | P
         count = sum(mask.year == int(year) for mask in masks)
         ours, theirs = len(only_ours[year]), len(only_released[year])
         logger.info("%s: %d released masks; %d tiles of the run without one, %d masks on no tile of the run", year, count, ours, theirs)
-
-
-def _from_hub(settings: Released, years: Sequence[str], user: UserFolder) -> Source:
-    raise UserError("a folder or zip in released.path", "none", "download the release and name it there")
 
 
 def _from_folder(settings: Released, years: Sequence[str]) -> Source:
@@ -92,12 +74,7 @@ def _from_folder(settings: Released, years: Sequence[str]) -> Source:
 
 def _from_zip(settings: Released, years: Sequence[str]) -> Source:
     """Extract the masks of a local zip, those that are not there yet."""
-    path = Path(str(settings.path))
-    if not path.is_file():
-        raise UserError("a folder or zip in released.path", f"no such file: {path}", "correct released.path, or empty it to download")
-    checksum = sha256(path)
-    if settings.sha256 not in (None, checksum):
-        raise UserError(f"{path} with SHA-256 {settings.sha256} (released.sha256)", checksum, "name the archive that is meant")
+    path, checksum = local_zip(settings)
     with opened_zip(path, str(path)) as archive:
         members = patches_in(archive, str(path), "MASK", years)
         paths = [folder_of(checksum) / member.year / "MASK" / member.name for member in members]
@@ -107,9 +84,19 @@ def _from_zip(settings: Released, years: Sequence[str]) -> Source:
     return Source("zip", "whole", str(path), paths, sha256=checksum, size=path.stat().st_size)
 
 
-def folder_of(checksum: str) -> Path:
-    """Return the folder of what is taken out of the archive with a SHA-256."""
-    return RELEASED / checksum[:16]
+def local_zip(settings: Released) -> tuple[Path, str]:
+    """Return the local archive and its SHA-256.
+
+    Raises:
+        UserError: there is no such file, or it has another checksum than `released.sha256`.
+    """
+    path = Path(str(settings.path))
+    if not path.is_file():
+        raise UserError("a folder or zip in released.path", f"no such file: {path}", "correct released.path, or empty it to download")
+    checksum = sha256(path)
+    if settings.sha256 not in (None, checksum):
+        raise UserError(f"{path} with SHA-256 {settings.sha256} (released.sha256)", checksum, "name the archive that is meant")
+    return path, checksum
 
 
 def _located(path: Path, lattice: Lattice) -> ReleasedMask:

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from smallmines.compare.pairs import Pair
 from smallmines.core.layout import UserFolder
+from smallmines.core.release import read_release
+from smallmines.grid.lattice import read_lattice
+from smallmines.labels.released import held_out
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,6 +67,21 @@ def read_record(user: Path | None) -> Record:
     return Record(True, frozenset(masks), {year: frozenset(tiles) for year, tiles in held.items()})
 
 
+def released_record(release: str | Path, grid: str | Path, hold_out: float, seed: int) -> Record:
+    """Return the record of a run whose labels are a release's.
+
+    Args:
+        release: `release.json`.
+        grid: `grid.json`.
+        hold_out: share of the tiles that took nothing from the release; 0 with `labels.source` `released_masks`.
+        seed: `labels.seed`.
+    """
+    masks = read_release(release).masks
+    tiles = read_lattice(grid).cells["tile_id"].tolist()
+    held = frozenset(held_out(tiles, (), hold_out, seed))
+    return Record(True, frozenset(mask.name for mask in masks), {str(mask.year): held for mask in masks})
+
+
 def verdict(labels: Iterable[str]) -> str:
     """Return whether the comparison of the masks is independent, given the origin of the labels of all compared tiles."""
     count = Counter(labels)
@@ -72,7 +90,7 @@ def verdict(labels: Iterable[str]) -> str:
     if not count["imported"]:
         return "independent: no label comes from these masks"
     if not count["held_out"]:
-        return f"{NOT_INDEPENDENT}: labels come from these masks and no tile is held out (`smallmines labels import-masks --fraction 0.1`)"
+        return f"{NOT_INDEPENDENT}: labels come from these masks and no tile is held out (`released.hold_out`; `import-masks --fraction`)"
     return f"independent in the {count['held_out']} held-out tiles and years only"
 
 

@@ -23,6 +23,9 @@ NAMES = frozenset(
 )
 """Names of parameters, and parts of names between hyphens and underscores, whose values are secrets; in small letters."""
 
+HUB_TOKEN = re.compile(r"\bhf_[A-Za-z0-9]{20,}")
+"""A token of the Hugging Face Hub."""
+
 DEEPEST = 30
 """Sections in sections; the configuration has four."""
 
@@ -63,5 +66,7 @@ def _secret(text: str) -> str:
         parts = re.split(r"[-_.]", name.lower())
         if NAMES & {*parts, "".join(parts)} or (parts[0] == "x" and parts[1:2] in (["amz"], ["goog"], ["ms"])):
             return f"the parameter {name} of an address"
+    if HUB_TOKEN.search(text):
+        return "a token of the Hugging Face Hub"
     assigned = ASSIGNED.search(text)
     return f"{assigned[1].lower()}=…" if assigned else ""

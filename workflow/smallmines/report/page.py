@@ -11,10 +11,11 @@ from typing import Any
 from smallmines.core.files import read_json, sha256, written
 from smallmines.core.readable import require_readable
 from smallmines.dataset.columns import masks_are_released
-from smallmines.dataset.documents import attributions, cite, interval, licence_address, number, release_name, sentence
+from smallmines.dataset.documents import attributions, cite, licence_address, release_name
 from smallmines.labels.tables import PROVENANCES
 from smallmines.report.checks import passed
 from smallmines.report.figures import CAPTIONS_OF_RELEASED_MASKS, FIGURES, Described, alternative_text
+from smallmines.report.html import environment
 from smallmines.report.tables import CLASSES, acquisitions, composite_findings, confusion, forest_ious, left_out, split_shares
 from smallmines.settings.publish import Page
 
@@ -63,7 +64,6 @@ class Figure:
 
 def write_page(sources: Sources, about: Page, target: str | Path) -> None:
     """Write the report."""
-    import jinja2
     import pandas as pd
 
     from smallmines.dataset.index import read_index
@@ -75,31 +75,34 @@ def write_page(sources: Sources, about: Page, target: str | Path) -> None:
     described = Described(facts, index, split_shares(index), forest_ious(sources.metrics))
     agreement = any(year["agreement"] for year in facts["years"].values())
     assessed = [year for year in described.years if facts["years"][year]["accuracy"]]
-    loader = jinja2.FileSystemLoader(Path(__file__).with_name("templates"))
-    environment = jinja2.Environment(loader=loader, undefined=jinja2.StrictUndefined, autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"num": number, "interval": interval, "sentence": sentence}
-    text = environment.get_template("page.html.j2").render(
-        facts=facts,
-        about=about,
-        doctor=doctor,
-        figures={figure.name: figure for figure in _figures(sources.plots, described)},
-        shares=described.shares,
-        left_out=left_out(map(read_json, sources.manifests)),
-        acquisitions=acquisitions(map(read_json, sources.manifests), {year: facts["years"][year]["scenes"] for year in described.years}),
-        composite_findings=composite_findings(sources.composites),
-        matrices=confusion(pd.read_csv(sources.points, dtype={"year": str}), assessed) if assessed else [],
-        classes=list(CLASSES.values()),
-        forests=described.ious,
-        masks=[facts["years"][year]["accuracy"]["iou"]["value"] for year in assessed],
-        families=passed(doctor, agreement),
-        provenances=[name for name in PROVENANCES if any(year["provenance"].get(name) for year in facts["years"].values())],
-        attributions=attributions(about, facts),
-        pasted=masks_are_released(facts["years"]),
-        release=release_name(facts["released"]) if "released" in facts else "",
-        remarks=read_json(sources.grid).get("remarks", []),
-        licence=licence_address(about.license),
-        cite=cite(facts, about),
-        seal=sha256(sources.sums),
+    text = (
+        environment()
+        .get_template("page.html.j2")
+        .render(
+            facts=facts,
+            about=about,
+            doctor=doctor,
+            figures={figure.name: figure for figure in _figures(sources.plots, described)},
+            shares=described.shares,
+            left_out=left_out(map(read_json, sources.manifests)),
+            acquisitions=acquisitions(
+                map(read_json, sources.manifests), {year: facts["years"][year]["scenes"] for year in described.years}
+            ),
+            composite_findings=composite_findings(sources.composites),
+            matrices=confusion(pd.read_csv(sources.points, dtype={"year": str}), assessed) if assessed else [],
+            classes=list(CLASSES.values()),
+            forests=described.ious,
+            masks=[facts["years"][year]["accuracy"]["iou"]["value"] for year in assessed],
+            families=passed(doctor, agreement),
+            provenances=[name for name in PROVENANCES if any(year["provenance"].get(name) for year in facts["years"].values())],
+            attributions=attributions(about, facts),
+            pasted=masks_are_released(facts["years"]),
+            release=release_name(facts["released"]) if "released" in facts else "",
+            remarks=read_json(sources.grid).get("remarks", []),
+            licence=licence_address(about.license),
+            cite=cite(facts, about),
+            seal=sha256(sources.sums),
+        )
     )
     with written(target) as beside:
         beside.write_text(text, encoding="utf-8")
