@@ -102,7 +102,7 @@ def a_correction_wins_and_runs_its_block_alone(run: Workspace) -> None:
     before = labels_of(run, "2016", "2").set_index("key")
     copy = read(path).astype({"key": "uint64"})
     keys = before.index[(before["provenance"] == "released") & (before["label"] == 1) & (before["tile_id"] == "0011")]
-    fid = int(copy.index[copy["key"].isin(keys)][0])
+    fid = int(copy.index[copy["key"].isin(keys) & (copy["prediction"] == "mining")][0])
     key = copy.loc[fid, "key"]
     assert copy.loc[fid, "previous"] == "mining (released)"
     correct(path, fid, "not_mining")
