@@ -52,17 +52,17 @@ def zipped(root: Path, target: Path, image_bytes: int = 0, compressed: bool = Tr
     return target
 
 
-def write_grid(path: Path, cells: Sequence[tuple[str, int, int]] = ()) -> Path:
-    """Write a lattice of four by three tiles with some cells (id, row, column); by default ids 0001 to 0006 in two rows."""
+def write_grid(path: Path, cells: Sequence[tuple[str, int, int]] = (), shape: tuple[int, int] = (4, 3)) -> Path:
+    """Write a lattice of rows and columns of tiles with some cells (id, row, column); by default ids 0001 to 0006 in two rows."""
     own = cells or [(f"{number + 1:04d}", number // 3, number % 3) for number in range(6)]
     write_json(
         path,
         {
-            "shape": [4 * SIDE, 3 * SIDE],
+            "shape": [shape[0] * SIDE, shape[1] * SIDE],
             "transform": [10.0, 0.0, LEFT, 0.0, -10.0, TOP],
             "crs": CRS,
             "tile_size": SIDE,
-            "windows": {"1": [0, 0, 4, 3]},
+            "windows": {"1": [0, 0, *shape]},
             "cells": [[*cell, "1"] for cell in own],
         },
     )

@@ -16,8 +16,11 @@ from hub_service import FILE, REPOSITORY, TOKEN, Hub, serving
 from release import YEARS, write_grid, write_mask, write_release, zipped
 from smallmines.archive import hub as client
 from smallmines.archive import release_download
+from smallmines.archive.access import _ask_hub
 from smallmines.archive.release_download import archive_from_hub
+from smallmines.archive.release_images import read_images
 from smallmines.archive.released import read_released
+from smallmines.config.sections import Config
 from smallmines.core.errors import UserError
 from smallmines.core.files import sha256
 from smallmines.core.layout import UserFolder
@@ -243,6 +246,59 @@ def test_a_gated_dataset_says_where_to_accept(hub: Hub) -> None:
 )
 def test_what_the_hub_does_not_have_is_named(hub: Hub, settings: Released, expected: str) -> None:
     assert expected in refused(settings)
+
+
+def test_images_are_read_for_a_comparison_only(hub: Hub, archive: Path) -> None:
+    read()
+    assert not list(Path("resources").rglob("IMG_*"))
+    read_images(SETTINGS, YEARS, USER.path, "images.json")
+    folder = Path("resources/automatic/released") / sha256(archive)[:16]
+    assert json.loads(Path("images.json").read_text()) == {
+        "folder": str(folder),
+        "address": f"{REPOSITORY}/{FILE}",
+        "revision": FIRST,
+        "sha256": sha256(archive),
+    }
+    assert len(list(folder.glob("*/IMAGE/IMG_*.tif"))) == len(list(folder.glob("*/MASK/MASK_*.tif"))) == 12
+    assert read().reading == "whole"
+
+
+def test_access_asks_the_hub(hub: Hub) -> None:
+    years = {"2016": {"start": "2016-01-01", "end": "2016-01-31"}}
+    config = Config.model_validate({"run": "x", "years": years, "labels": {"source": "released_samples"}})
+    assert f"{REPOSITORY}/{FILE} at revision {FIRST}, 2.4 MB" in _ask_hub(config)
+    hub.access = "gated"
+    with pytest.raises(UserError, match="gated"):
+        _ask_hub(config)
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("fault_rate", [0.0, 0.05])
+def test_bytes_of_a_release_of_realistic_make_up(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault_rate: float, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """400 images of 852 KB and 400 masks: what ranges and the whole archive ask for, and an interrupted download that goes on."""
+    cells = [(f"{number + 1:04d}", number // 20, number % 20) for number in range(200)]
+    write_grid(tmp_path / "grid.json", cells, (10, 20))
+    root = tmp_path / "large/SmallMinesDS"
+    for year in YEARS:
+        for tile, row, col in cells:
+            write_mask(root / year / "MASK" / f"MASK_GH_{tile}_{year}.tif", col, row, int(tile))
+    archive = hub.commits[FIRST] = zipped(root, tmp_path / "large.zip", image_bytes=852_000)
+    hub.fault_rate = fault_rate
+    if fault_rate:
+        monkeypatch.setattr(release_download, "LARGEST_GAP", -1)  # a request a mask
+    size = archive.stat().st_size
+    release = read()
+    assert (release.reading, len(release.masks)) == ("ranges", 400)
+    ranges, requests = hub.sent, len(hub.asked)
+    hub.sent, hub.cut_once = 0, size // 3
+    assert sha256(archive_from_hub(SETTINGS, USER)[0]) == release.sha256
+    with capsys.disabled():
+        print(f"\nfaults {fault_rate:.0%}: zip {size} bytes; ranges {ranges} in {requests} requests; whole, interrupted once, {hub.sent}")
+    assert ranges < 0.01 * size
+    assert sum(status == 503 for _, _, status in hub.asked) == (0 if not fault_rate else pytest.approx(20, abs=10))
+    assert hub.sent < 1.05 * size or fault_rate
 
 
 def test_without_internet_the_local_way_is_named(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:

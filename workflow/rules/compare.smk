@@ -50,7 +50,6 @@ rule compare:
         runtime=120,
     params:
         *code("compare"),
-        dataset=f"results/{cfg.run}/dataset",
         source=cfg.labels.source,
         hold_out=cfg.released.hold_out,
         seed=cfg.labels.seed,

@@ -10,8 +10,10 @@ from typing import Any
 from rasterio.windows import Window
 
 from smallmines.archive.catalogue import Windows, items_of
+from smallmines.archive.hub import ask
 from smallmines.archive.providers import Provider, provider_of
 from smallmines.archive.read import Source, read_asset
+from smallmines.archive.release_pins import read_pins, require_stated
 from smallmines.archive.search import footprint
 from smallmines.config.imagery import Elevation, Sentinel1, Sentinel2
 from smallmines.config.sections import Config
@@ -19,6 +21,8 @@ from smallmines.core.errors import UserError
 from smallmines.core.layout import Layout
 from smallmines.grid.lattice import read_lattice
 from smallmines.sensors.manifest import BANDS
+from smallmines.settings.parameters import settings_of
+from smallmines.settings.released import Released
 
 SIDE = 16
 """Side of the square that is read, in px."""
@@ -29,7 +33,7 @@ class AccessResult:
     """Result for one provider.
 
     Attributes:
-        sensor: s2, s1 or dem.
+        sensor: s2, s1, dem or release.
         provider: its name.
         role: `first choice` or `fallback`.
         works: whether pixels were read.
@@ -48,7 +52,10 @@ class AccessResult:
 
 
 def try_providers(config: Config) -> Iterator[AccessResult]:
-    """Read a few pixels from every provider and fallback of a configuration, one after the other, and yield the results."""
+    """Read a few pixels from every provider and fallback of a configuration, one after the other, and yield the results.
+
+    The Hugging Face Hub is asked for the release where labels come from it.
+    """
     area = area_to_try(config)
     sections: dict[str, Sentinel2 | Sentinel1 | Elevation] = {"s2": config.sentinel2, "s1": config.sentinel1, "dem": config.elevation}
     year, epoch = sorted(config.years.items())[0]
@@ -62,6 +69,22 @@ def try_providers(config: Config) -> Iterator[AccessResult]:
             except UserError as error:
                 found, works, do = f"{error.expected}: {error.found}", False, error.do
             yield AccessResult(sensor, name, role, works, found, do, round(time.monotonic() - began, 1))
+    if config.labels.source != "people" and config.released.path is None:
+        began = time.monotonic()
+        try:
+            found, works, do = _ask_hub(config), True, ""
+        except UserError as error:
+            found, works, do = f"{error.expected}: {error.found}", False, error.do
+        yield AccessResult("release", "Hugging Face Hub", "labels", works, found, do, round(time.monotonic() - began, 1))
+
+
+def _ask_hub(config: Config) -> str:
+    """Ask the Hub for the release, and hold its answer against what the run is pinned to."""
+    settings, user = settings_of(config.released, Released), Layout(config.run).user
+    pins = read_pins(user, settings)
+    stated = ask(settings.repository, settings.file, pins.revision if pins else settings.revision or "main")
+    require_stated(user, settings, pins, stated)
+    return f"{stated.address} at revision {stated.revision}, {stated.size / 1e6:.1f} MB, SHA-256 {stated.sha256}"
 
 
 def _try(sensor: str, provider: Provider, settings: Any, area: dict[str, Any], windows: Windows) -> str:

@@ -96,7 +96,8 @@ def in_words(values: Mapping[str, Any]) -> list[str]:
     """
     sentences = [
         f"{values['exact']} of {values['tiles']} tiles lie on exactly the same pixels, {values['shifted']} are shifted, "
-        f"{values['other']} lie on another grid; {values['only_ours']} tiles are only ours, {values['only_published']} only in the release."
+        f"{values['other']} lie on another grid. Tiles without a partner: {values['only_ours']} of ours, {values['only_published']} of the "
+        "release."
     ]
     shares = {band: row["equal"] for band, row in values["bands"].items() if row["equal"] is not None}
     same = [band for band, share in shares.items() if share == 1]

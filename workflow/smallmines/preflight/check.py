@@ -20,6 +20,7 @@ from smallmines.grid.make import check_size, polygon, tiles_of
 from smallmines.grid.projection import anchor_remarks, crs_remarks
 from smallmines.preflight.area import user_aoi
 from smallmines.preflight.new_region import countries
+from smallmines.preflight.release import check_release
 from smallmines.settings.grid import Grid
 from smallmines.settings.parameters import settings_of
 
@@ -57,6 +58,7 @@ def check_before_run(config: Config, rules: Collection[str]) -> None:
         findings += check_area(config)
     if "search" in rules or "fetch" in rules:
         findings += check_archives(config)
+    findings += map(_as_finding, check_release(config, rules))
     for finding in findings:
         print(finding, file=sys.stderr)
     if any(finding.severity == "error" for finding in findings):
