@@ -117,6 +117,11 @@ if cfg.labels.source != "people":
     include: "workflow/rules/released.smk"
 
 
+if cfg.labels.source == "released_samples":
+
+    include: "workflow/rules/released_labels.smk"
+
+
 rule all:
     default_target: True
     input:

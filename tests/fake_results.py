@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import geopandas as gpd
@@ -162,13 +162,40 @@ def worth(year: str) -> dict[str, object]:
     }
 
 
-def publish(results: Results, country: str = "GH", year: str = YEAR) -> Path:
-    """Write patches, assembled folder and index of synthetic results; return the dataset's folder."""
+def release_masks(results: Results, year: str = YEAR) -> dict[str, object]:
+    """Replace the masks by those of a release, and return the content of `labels.json`.
+
+    They have a class also where Sentinel-2 has no data, and none in the first three rows of each block.
+    """
+    from smallmines.labels.released import released_shares
+
+    masks = {}
+    for (_, block), files in results.files(year).items():
+        own, geobox = results.lattice.own(block), results.lattice.block(block)
+        values = np.where(own, np.arange(own.shape[1]) % 5 == 0, 255).astype(np.uint8)
+        values[:3] = 255
+        raster.write(files.masks, values, geobox, 255, ["mining"], {"PROVENANCE": "released"})
+        masks[block] = files.masks
+    missing = {"tiles_without_mask": 1, "masks_without_tile": 2}
+    agreement = {"year": [], "blocks": {block: [] for block in masks}}
+    own = {**released_shares(masks, results.lattice), "agreement": agreement, "accuracy": None, "released": missing}
+    about = {"source": "folder", "address": "release", "revision": None, "sha256": None, "license": "CC-BY-SA-4.0"}
+    return {"years": {year: own}, "released": about}
+
+
+def publish(results: Results, country: str = "GH", year: str = YEAR, released: dict[str, object] | None = None) -> Path:
+    """Write patches, assembled folder and index of synthetic results; return the dataset's folder.
+
+    Args:
+        released: content of `labels.json`, where the masks are released ones.
+    """
     from smallmines.dataset.assemble import assemble
     from smallmines.dataset.index import IndexSources, write_index
     from smallmines.dataset.patches import Composites, PatchSet, write_images, write_masks
 
     files = results.files(year)
+    if released:
+        files = {place: replace(one, segments=None, labels=None) for place, one in files.items()}
     for (_, block), one in files.items():
         where = results.folder / "patches" / year / block
         composites = Composites(one.s2, one.s1, one.dem)
@@ -179,7 +206,7 @@ def publish(results: Results, country: str = "GH", year: str = YEAR) -> Path:
         folders = {block: results.folder / "patches" / year / block / kind for _, block in files}
         assemble(folders, results.lattice, year, kind, country, target)
     dataset = results.folder / "dataset"
-    write_json(dataset / "labels.json", worth(year))
+    write_json(dataset / "labels.json", released or worth(year))
     fishnet = results.folder / "grid" / "fishnet.parquet"
     cells = results.lattice.cells
     names = ["train", "test", "val"]

@@ -46,6 +46,38 @@ def test_a_fresh_clone_plans_everything_without_network_or_labels(repository: Pa
     assert ("boundaries" in planned) == (config == "config/config.yaml")
 
 
+def test_released_masks_are_pasted_and_nothing_is_segmented_or_predicted(repository: Path, tmp_path: Path) -> None:
+    """The plan is made offline, before anything is downloaded."""
+    workspace = Workspace.make(repository, tmp_path, "masks.yaml", "demo")
+    values = yaml.safe_load((repository / "config/demo.yaml").read_text())
+    values["labels"] = {**values.get("labels", {}), "source": "released_masks"}
+    (tmp_path / "masks.yaml").write_text(yaml.safe_dump(values))
+    write_area(workspace)
+    planned = workspace.planned()
+    of_segments = {"segment", "describe", "samples", "decisions", "assistant", "labels", "candidates", "mask"}
+    assert not of_segments & set(planned)
+    assert planned["released"] == planned["label_quality"] == planned["index"] == planned["verify"] == planned["page"] == 1
+    assert planned["released_mask"] == planned["mask_patches"] == planned["label_pictures"] == 8
+    assert workspace.planned("masks_2016_1").keys() == {"grid", "released", "released_mask", "masks_2016_1"}
+
+
+def test_labels_of_a_release_are_drawn_where_people_gave_no_samples(repository: Path, tmp_path: Path) -> None:
+    """The plan is made offline, before anything is downloaded."""
+    workspace = Workspace.make(repository, tmp_path, "drawn.yaml", "demo")
+    values = yaml.safe_load((repository / "config/demo.yaml").read_text())
+    values["labels"] = {**values.get("labels", {}), "source": "released_samples"}
+    (tmp_path / "drawn.yaml").write_text(yaml.safe_dump(values))
+    write_area(workspace)
+    planned = workspace.planned()
+    assert planned["released"] == planned["label_quality"] == 1
+    of_blocks = ("released_mask", "released_labels", "released_agreement", "segment", "samples", "assistant", "labels", "mask")
+    assert {planned[rule] for rule in of_blocks} == {8}
+    (workspace.user / "samples/2016").mkdir(parents=True)
+    (workspace.user / "samples/2016/1.csv").write_text("x,y,label\n600020,699700,mining\n")
+    jobs = workspace.snakemake("-n", "results/demo/people/2016/1/samples.parquet", "results/demo/people/2016/2/samples.parquet")
+    assert (job_counts(jobs)["samples"], job_counts(jobs)["released_labels"]) == (2, 1)
+
+
 def test_every_script_has_a_rule_and_stays_thin(repository: Path) -> None:
     text = "".join(path.read_text() for path in (repository / "workflow/rules").glob("*.smk"))
     for script in SCRIPTS:

@@ -14,6 +14,7 @@ from fake_results import ITEMS, SIDE, Results, make_results, publish
 from smallmines.core import raster
 from smallmines.core.errors import UserError
 from smallmines.core.files import sha256, write_json
+from smallmines.dataset.columns import RELEASED_COLUMNS
 from smallmines.dataset.index import (
     COLUMNS,
     PROVENANCES,
@@ -42,7 +43,7 @@ def index(results: Results) -> gpd.GeoDataFrame:
 
 
 def test_one_row_per_tile_in_order(index: gpd.GeoDataFrame) -> None:
-    assert tuple(index.columns) == (*(name for name in COLUMNS if name != "share_released"), "geometry")
+    assert tuple(index.columns) == (*(name for name in COLUMNS if name not in RELEASED_COLUMNS), "geometry")
     assert index["tile_id"].tolist() == [f"{number:04d}" for number in range(1, 7)]
     assert index["year"].tolist() == [2016] * 6
     assert index.crs.to_epsg() == 32630

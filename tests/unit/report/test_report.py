@@ -93,6 +93,7 @@ def test_a_check_that_was_not_possible_has_not_passed() -> None:
         "findings": [
             {"severity": "error", "family": "radiometry", "check": "offset"},
             {"severity": "note", "family": "radiometry", "check": "stripes"},
+            {"severity": "note", "family": "labels", "check": "nobody looked"},
         ],
         "shifts": [{"kind": "mask", "assessable": True}, {"kind": "radar", "assessable": False}],
         "years": [2016],
@@ -102,6 +103,7 @@ def test_a_check_that_was_not_possible_has_not_passed() -> None:
     assert families["structure"].total == len(CHECKS["structure"]) - 2
     assert CHECKS["radiometry"]["offset"] not in families["radiometry"].passed
     assert CHECKS["radiometry"]["stripes"] in families["radiometry"].passed
+    assert CHECKS["labels"]["nobody looked"] not in families["labels"].passed
     assert families["geometry"].passed == ("masks lie on Sentinel-2 (1 of 1 groups of patches assessable)",)
     assert {"agreement", "labels against image"} <= set(families["labels"].impossible)
 

@@ -124,6 +124,8 @@ def checkin(
             rows.append({**row, "checked_in_before": result.checked_in_before, "stale": result.stale})
             for warning in result.warnings:
                 print(f"{path}: {warning}", file=sys.stderr)
+            if settings.labels.source == "released_masks" and result.about.kind != "accuracy":
+                print(f"{path}: labels.source is released_masks: decisions about segments are not in its masks", file=sys.stderr)
             if result.open_elsewhere:
                 print(f"{path} is open in a program: edits that are not saved are not checked in", file=sys.stderr)
             if result.file:

@@ -25,7 +25,7 @@ class SampleFiles:
     """The sample file of a block and year.
 
     Attributes:
-        paths: the sample files that exist; one is right.
+        paths: the sample files that exist, or the one that was drawn from a release; one is right.
         wanted: path where the file should lie, without its suffix.
         command: what makes candidates for it.
     """
@@ -69,10 +69,11 @@ def check_samples(files: SampleFiles, block: str, settings: Samples, inputs: Inp
     table = table[["segment", "label", "subclass", "tile_id", "who"]]
     logger.info("%s", tables.counts(table))
     if settings.on_missing_class == "error" and (lack := tables.lacking(table, settings.folds)):
+        where = "" if path.startswith(files.wanted) else f" in a file of your own ({files.wanted}.gpkg), lower released.hold_out"
         raise UserError(
             f"samples of both classes, each in at least {settings.folds} tiles (assistant.folds), in {path}",
             f"{tables.counts(table)}; {len(joined.refused)} refused",
-            f"add samples of {' and '.join(lack)}, or set assistant.on_missing_class to pooled_model",
+            f"add samples of {' and '.join(lack)}{where}, or set assistant.on_missing_class to pooled_model",
         )
     warn_of_types(table)
     if len(joined.refused):
