@@ -139,3 +139,10 @@ DATASET_FILES = expand(
         "stac/collection.json",
     ],
 )
+
+
+def drawn_samples(wildcards):
+    """Return the samples that are drawn from the released masks; people's own file takes their place."""
+    if cfg.labels.source != "released_samples" or PEOPLE.samples(wildcards):
+        return []
+    return [f"<results>/released/{wildcards.year}/{wildcards.block}/samples.csv"]

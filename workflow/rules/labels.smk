@@ -5,13 +5,6 @@ include: "common.smk"
 TRAINING_BLOCKS = {block: cfg.blocks if cfg.assistant.on_missing_class == "pooled_model" else [block] for block in cfg.blocks}
 
 
-def drawn_samples(wildcards):
-    """Return the samples that are drawn from the released masks; people's own file takes their place."""
-    if cfg.labels.source != "released_samples" or PEOPLE.samples(wildcards):
-        return []
-    return [f"<results>/released/{wildcards.year}/{wildcards.block}/samples.csv"]
-
-
 rule samples:
     input:
         samples=ancient(PEOPLE.samples),
