@@ -69,7 +69,7 @@ def judge(runs: list[dict[str, Any]], world: Workspace, place: str) -> list[str]
         if "Traceback (most recent call last)" in output:
             wrong.append(f"{size} KiB: {output[output.index('Traceback') :][:1500]}")
         if run["status"] == 1 and not any(path.is_relative_to(world.folder / place) for path in named):
-            wrong.append(f"{size} KiB: does not name {place}: {output[-1500:]}")
+            wrong.append(f"{size} KiB: does not name {place}: {output[-2500:]}")
     return wrong
 
 
@@ -96,7 +96,7 @@ def test_runs_on_a_full_disk_say_so_and_go_on_when_there_is_room(
         record.add(f"full disk: {place}", f"{run['size']} KiB free: status {run['status']}", int(not differing), int(bool(differing)))
     assert runs[-1]["status"] == 0, runs[-1]["output"][-3000:]
     assert differing == []
-    assert wrong == []
+    assert wrong == [], "\n\n".join(wrong)
     assert full >= 1, "at least one disk was too small"
 
 

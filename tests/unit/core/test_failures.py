@@ -191,6 +191,18 @@ def test_the_disk_with_least_space_is_named_where_no_file_is(tmp_path: Path, mon
         assert user_error.found.endswith("(1 of 9000 MB free now)")
 
 
+def test_the_cache_that_is_full_is_named_and_not_the_source_that_was_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("results", "resources/automatic/pixels", "archive"):
+        (tmp_path / name).mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(9e9, 0, 1e6 if Path(path).name == "pixels" else 5e9))
+    wrapped = UserError(f"a readable raster for A B02 at {tmp_path}/archive/B02.tif", "Write failed", "restore the file")
+    wrapped.__cause__ = RasterioIOError("Write failed. See previous exception for details.")
+    user_error = explained(wrapped, outputs=["results/fetched/2016/1/s2.json"])
+    assert user_error is not None
+    assert user_error.expected == f"room to write in {tmp_path}/resources/automatic/pixels"
+
+
 def test_no_folder_for_temporary_files_and_no_other_exception_is_explained() -> None:
     user_error = explained(FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/none']"))
     assert user_error is not None

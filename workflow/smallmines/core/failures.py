@@ -13,6 +13,7 @@ from pathlib import Path
 
 from smallmines.core.errors import UserError
 from smallmines.core.files import WRITE_FAILED
+from smallmines.core.layout import PIXELS, RELEASED
 from smallmines.core.readable import require_readable
 
 BROKEN = re.compile(r"input/output error|disk i/o error|stale file handle", re.IGNORECASE)
@@ -26,7 +27,7 @@ NO_TEMPORARY_FOLDER = "No usable temporary directory"
 PATH = re.compile(r"[^\s:'\"(),]*/[^\s:'\"(),]+")
 """A path in a message."""
 
-WRITTEN = ("results", "resources", "logs", "benchmarks", ".snakemake", ".")
+WRITTEN = ("results", "resources", str(PIXELS), str(RELEASED), "logs", "benchmarks", ".snakemake", ".")
 """Folders that a run writes, each of which may be on a disk of its own."""
 
 
@@ -90,8 +91,13 @@ def _of_system(error: BaseException, chain: list[BaseException], outputs: Iterab
 
 
 def _place(chain: list[BaseException], outputs: Iterable[str | Path]) -> Path:
-    """Return the folder whose disk failed: of the file that an exception names, else the one with least space of all that a run writes."""
+    """Return the folder whose disk failed: of the file that an exception names, else the one with least space of all that a run writes.
+
+    A `UserError` in the chain names a source, of which a job was reading when it could not write.
+    """
     for error in chain:
+        if isinstance(error, UserError):
+            continue
         names = [getattr(error, "filename2", None), getattr(error, "filename", None), *PATH.findall(str(error))]
         for name in names:
             if isinstance(name, str | os.PathLike) and (folder := _existing(Path(name))) not in (Path("/"), Path(".")):
