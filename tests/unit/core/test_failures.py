@@ -197,7 +197,7 @@ def test_the_cache_that_is_full_is_named_and_not_the_source_that_was_read(tmp_pa
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(9e9, 0, 1e6 if Path(path).name == "pixels" else 5e9))
     wrapped = UserError(f"a readable raster for A B02 at {tmp_path}/archive/B02.tif", "Write failed", "restore the file")
-    wrapped.__cause__ = RasterioIOError("Write failed. See previous exception for details.")
+    wrapped.__cause__ = rasterio.errors.RasterioIOError("Write failed. See previous exception for details.")
     user_error = explained(wrapped, outputs=["results/fetched/2016/1/s2.json"])
     assert user_error is not None
     assert user_error.expected == f"room to write in {tmp_path}/resources/automatic/pixels"
