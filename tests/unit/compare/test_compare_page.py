@@ -77,7 +77,9 @@ def test_tiles_that_are_held_out_are_apart(made: Path) -> None:
 def test_shares_near_all_and_none_are_not_rounded_to_them() -> None:
     bands = {"B02": {"equal": 0.99999}, "B03": {"equal": 0.00001}, "B04": {"equal": None}, "DEM": {"equal": 1.0}}
     counts = dict.fromkeys(("tiles", "exact", "shifted", "other", "only_ours", "only_published"), 1)
-    assert in_words({"bands": bands, **counts})[1:] == [
+    images = {"equal": 3, "other grid": 1}
+    assert in_words({"bands": bands, "images": images, **counts})[1:] == [
+        "Images of these tiles: equal 3, other grid 1.",
         "Reproduced in every pixel: DEM.",
         "Not reproduced in every pixel; share of equal pixels: B02 > 99.9 %, B03 < 0.1 %.",
         "Not compared, since no tile has both on one grid: B04.",
