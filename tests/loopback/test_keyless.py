@@ -123,7 +123,9 @@ def test_one_command_makes_the_dataset_and_another_compares_it(world: World) -> 
     nothing_was_drawn_by_hand(run)
     the_dataset_is_sealed(run)
     the_card_says_what_is_whose(run)
-    run.snakemake("compare")
+    printed = run.snakemake("compare")
+    assert "Signature=" not in printed
+    assert {200, 302, 503} <= {status for _, _, status in world.hub.asked}
     the_comparison_tells_the_tiles_apart(run)
     the_page_says_what_is_whose(run)
     assert run.planned() == {}
@@ -158,12 +160,19 @@ def the_dataset_is_sealed(run: Workspace) -> None:
 def the_card_says_what_is_whose(run: Workspace) -> None:
     card = (run.results / "dataset/README.md").read_text(encoding="utf-8")
     assert "license: cc-by-sa-4.0" in card
-    assert f"ellaampy/SmallMinesDS/SmallMinesDS.zip, revision {REVISION}" in card
+    assert f"ellaampy/SmallMinesDS/SmallMinesDS.zip on the Hugging Face Hub, revision {REVISION}" in card
     assert "**That the masks agree with the release proves nothing about their accuracy**" in card
     sources = re.search(r"## Sources\n(.*?)\n## ", card, re.DOTALL)
     assert sources is not None
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in sources[1].splitlines() if line.startswith("| ")][2:]
-    print(rows)
+    assert [(row[0], row[2]) for row in rows] == [
+        ("Sentinel-2 L2A", "earth_search"),
+        ("Sentinel-1 RTC", "planetary_computer"),
+        ("Copernicus DEM GLO-30", "aws, edition 2021"),
+    ]
+    assert "not all of them: dates may be missing" in rows[0][3]
+    assert rows[2][3] == "the 2021 edition of the DEM"
+    assert "| 2016 | 1 | 0 |" in card, "the release lacks a mask"
 
 
 def rows_by_tile(run: Workspace) -> Mapping[str, pd.DataFrame]:
@@ -173,9 +182,23 @@ def rows_by_tile(run: Workspace) -> Mapping[str, pd.DataFrame]:
 
 def the_comparison_tells_the_tiles_apart(run: Workspace) -> None:
     rows = rows_by_tile(run)
-    print(rows["2016"][["tile_id", "match", "dx", "dy", "B03_equal", "iou", "labels"]])
+    others = {OTHER_VALUES: "other values", SHIFTED: "shifted", OTHER_GRID: "other grid"}
+    assert rows["2016"]["images"].to_dict() == {tile: others.get(tile, "equal") for tile in rows["2016"].index}
+    assert set(rows["2022"]["images"]) == {"equal"}, "the archives that need no account hold the same pixels here"
+    assert {year: len(table) for year, table in rows.items()} == {"2016": 12, "2022": 12}
+    assert rows["2016"].loc[SHIFTED, ["dx", "dy"]].tolist() == [-10, 0]
+    assert rows["2016"].loc[OTHER_VALUES, ["B02_equal", "B03_equal", "B03_bias"]].tolist() == [1, 0, -7]
+    assert rows["2022"]["labels"].value_counts().to_dict() == {"imported": 8, "held_out": 4}
+    assert (rows["2016"].index != rows["2016"]["tile_id"]).any(), "joined by place"
 
 
 def the_page_says_what_is_whose(run: Workspace) -> None:
     page = (run.results / "compare/compare.html").read_text(encoding="utf-8")
-    assert "ellaampy/SmallMinesDS/SmallMinesDS.zip" in page
+    assert "against ellaampy/SmallMinesDS/SmallMinesDS.zip." in page
+    assert f"Revision {REVISION}." in page
+    assert "Comparing its masks with those of the release proves nothing, but for the tiles that are held out" in page
+    counts = "9 equal in every value, 1 on the same pixels with other values, 1 shifted, 1 on another grid"
+    assert f"Images of 12 tiles: {counts}." in page
+    assert "Images of 12 tiles: 12 equal in every value." in page
+    assert re.search(rf"<td>2016</td><td>\d+</td><td>{SHIFTED}</td><td>shifted</td><td>−10, 0</td>", page)
+    assert len(re.findall(r"<td>20(?:16|22)</td><td>\d{4}</td><td>\d{4}</td>", page)) == 24

@@ -10,7 +10,7 @@ from typing import Any
 
 from smallmines.compare.origin import Record, read_record, released_record
 from smallmines.compare.run import Comparison, compare_folders
-from smallmines.compare.tiles import percent
+from smallmines.compare.tiles import VERDICTS, percent
 from smallmines.core.files import read_json, written
 from smallmines.report.html import environment
 
@@ -94,15 +94,13 @@ def in_words(values: Mapping[str, Any]) -> list[str]:
     """Return sentences on what of a year was reproduced and what was not.
 
     Args:
-        values: of the year, as `differences.pooled` returns them, with `only_ours` and `only_published`.
+        values: of the year, as `differences.pooled` returns them, with `images` (tiles by verdict), `only_ours` and `only_published`.
     """
+    images = [f"{values['images'][name]} {words}" for name, words in VERDICTS.items() if values["images"].get(name)]
     sentences = [
-        f"{values['exact']} of {values['tiles']} tiles lie on exactly the same pixels, {values['shifted']} are shifted, "
-        f"{values['other']} lie on another grid. Tiles without a partner: {values['only_ours']} of ours, {values['only_published']} of the "
-        "release."
+        f"Images of {values['tiles']} tiles: {', '.join(images)}. Tiles without a partner: {values['only_ours']} of ours, "
+        f"{values['only_published']} of the release."
     ]
-    counts = ", ".join(f"{name} {count}" for name, count in values["images"].items())
-    sentences.append(f"Images of these tiles: {counts}.")
     shares = {band: row["equal"] for band, row in values["bands"].items() if row["equal"] is not None}
     same = [band for band, share in shares.items() if share == 1]
     if same:

@@ -145,7 +145,7 @@ def _shown(years: dict[str, Any]) -> list[Table]:
         {
             "year": year,
             **{name: values[name] for name in grid},
-            "median_shift_m": None if values["shift"] is None else "{:g}, {:g}".format(*values["shift"]),
+            "median_shift_m": None if values["shift"] is None else "{:g}, {:g}".format(*values["shift"]).replace("-", "−"),
         }
         for year, values in years.items()
     ]

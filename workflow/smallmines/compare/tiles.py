@@ -15,6 +15,15 @@ if TYPE_CHECKING:
 GROUPS = {"Sentinel-2": PATCH_BANDS[S2], "Sentinel-1": PATCH_BANDS[S1], "elevation": ("DEM",)}
 """Bands whose shares of equal pixels are shown as one."""
 
+VERDICTS = {
+    "equal": "equal in every value",
+    "other values": "on the same pixels with other values",
+    "shifted": "shifted",
+    "other grid": "on another grid",
+    "missing": "missing in one of the two",
+}
+"""Verdicts on the images of a tile and year, in words."""
+
 
 def image_verdicts(rows: pd.DataFrame) -> pd.Series[str]:
     """Return whether the images of each pair are equal.
@@ -55,9 +64,9 @@ def tile_rows(rows: pd.DataFrame) -> list[dict[str, Any]]:
                 "in the release": row["published_id"] if paired else "–" if row["match"] == "only ours" else row["tile_id"],
                 "images": row["images"],
                 "shift, m": f"{row['dx']:g}, {row['dy']:g}".replace("-", "−") if moved else "–",
-                **{f"equal in {name}": _equal_share(row, bands) for name, bands in GROUPS.items()},
+                **{name: _equal_share(row, bands) for name, bands in GROUPS.items()},
                 "labels": str(row["labels"]).replace("_", " ") if paired else "–",
-                "IoU of the masks": "–" if np.isnan(row["iou"]) else f"{row['iou']:.3f}",
+                "IoU": "–" if np.isnan(row["iou"]) else f"{row['iou']:.3f}",
             }
         )
     return shown
@@ -75,4 +84,4 @@ def _equal_share(row: Mapping[Any, Any], bands: tuple[str, ...]) -> str:
 
 def percent(share: float) -> str:
     """Return a share in %; one that is not 0 or 1 never reads as such."""
-    return "< 0.1 %" if 0 < share < 0.001 else "> 99.9 %" if 0.999 < share < 1 else f"{100 * share:.1f} %"
+    return "< 0.1\u00a0%" if 0 < share < 0.001 else "> 99.9\u00a0%" if 0.999 < share < 1 else f"{100 * share:.1f}\u00a0%"
