@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import geopandas as gpd
 import pytest
+import shapely
+from boundaries_service import PATH, serving, unit
+from boundaries_service import Boundaries as Service
 
 from sections import Boundaries
 from smallmines.core.errors import UserError
@@ -17,56 +17,16 @@ from smallmines.grid.boundaries import download_boundaries
 
 pytestmark = [pytest.mark.loopback, pytest.mark.heavy]
 
-PATH = "/raw/9469f09/releaseData/gbOpen/GHA/ADM2/geoBoundaries-GHA-ADM2.geojson"
-
-
-def unit(name: str, west: float) -> dict[str, object]:
-    ring = [[west, 6.0], [west + 0.1, 6.0], [west + 0.1, 6.1], [west, 6.1], [west, 6.0]]
-    return {"type": "Feature", "properties": {"shapeName": name, "shapeID": name}, "geometry": {"type": "Polygon", "coordinates": [ring]}}
-
-
-class Service(ThreadingHTTPServer):
-    """Answers `PATH`; the first `faults` requests get a 503."""
-
-    faults = 0
-    body = b""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.asked: list[str] = []
-
-
-class Handler(BaseHTTPRequestHandler):
-    """One request."""
-
-    server: Service
-
-    def do_GET(self) -> None:
-        self.server.asked.append(self.path)
-        faulty = len(self.server.asked) <= self.server.faults
-        status = 503 if faulty else 200 if self.path == PATH else 404
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(self.server.body) if status == 200 else 0))
-        self.end_headers()
-        if status == 200:
-            self.wfile.write(self.server.body)
-
-    def log_message(self, *args: object) -> None:
-        """Keep the test's output clean."""
-
 
 @pytest.fixture
 def service() -> Iterator[Service]:
-    server = Service()
-    features = [unit("Amansie West", -2.0), unit("Bekwai Municipal", -1.7), unit("Bibiani-Anhwiaso-Bekwai Municipal", -2.4)]
-    server.body = json.dumps({"type": "FeatureCollection", "features": features}).encode()
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield server
-    server.shutdown()
+    names = {"Amansie West": -2.0, "Bekwai Municipal": -1.7, "Bibiani-Anhwiaso-Bekwai Municipal": -2.4}
+    with serving([unit(name, shapely.box(west, 6.0, west + 0.1, 6.1)) for name, west in names.items()]) as running:
+        yield running
 
 
 def settings(service: Service, *names: str, **changes: str) -> Boundaries:
-    return Boundaries(source="geoboundaries", names=names, base_url=f"http://127.0.0.1:{service.server_port}/raw", **changes)
+    return Boundaries(source="geoboundaries", names=names, base_url=service.address, **changes)
 
 
 def test_named_units_are_kept_after_two_faults(service: Service, tmp_path: Path) -> None:

@@ -185,13 +185,17 @@ def test_masks_in_many_places_make_the_whole_archive_cheaper(hub: Hub, archive: 
     assert hub.asked == [], "the whole archive is here"
 
 
-def test_the_whole_archive_is_resumed(hub: Hub, archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_whole_archive_is_resumed(
+    hub: Hub, archive: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 100_000)
     hub.cut_once = archive.stat().st_size // 2
     path, pins = archive_from_hub(SETTINGS, USER)
     assert sha256(path) == sha256(archive) == pins.sha256
     assert hub.sent < 1.2 * archive.stat().st_size
     assert not list(Path.home().glob(".cache/huggingface/**/datasets--ellaampy--SmallMinesDS"))
+    assert [record.name for record in caplog.records if "Trying to resume download" in record.message] == ["smallmines"]
+    assert "loopback-signature" not in caplog.text + "".join(capfd.readouterr())
 
 
 def test_a_whole_archive_that_was_changed_is_refused(hub: Hub) -> None:

@@ -48,10 +48,12 @@ def page(made: Path, source: str, hold_out: float = 0.5) -> tuple[str, dict[str,
 def test_the_page_says_what_was_reproduced(made: Path) -> None:
     text, document = page(made, "people")
     assert "<title>Mines &amp; more: comparison with the release</title>" in text
-    assert "5 of 5 tiles lie on exactly the same pixels, 0 are shifted, 0 lie on another grid. Tiles without" in text
+    assert "Images of 5 tiles: 4 equal in every value, 1 on the same pixels with other values. Tiles without" in text
     assert "Tiles without a partner: 1 of ours, 0 of the release." in text
+    assert re.search(r"<td>0001</td><td>0001</td><td>other values</td><td>–</td><td>9\d\.\d\u00a0%</td><td>100.0\u00a0%</td>", text)
+    assert "<td>0006</td><td>–</td><td>only ours</td>" in text
     assert f"Reproduced in every pixel: {', '.join(PATCH_BANDS[1:])}." in text
-    assert re.search(r"Not reproduced in every pixel; share of equal pixels: B02 \d\d\.\d %\.", text)
+    assert re.search(r"Not reproduced in every pixel; share of equal pixels: B02 \d\d\.\d\u00a0%\.", text)
     assert "1" * 40 in text
     assert "proves nothing" not in text
     assert document["verdict"] == "independent: no label comes from these masks"
@@ -77,8 +79,9 @@ def test_tiles_that_are_held_out_are_apart(made: Path) -> None:
 def test_shares_near_all_and_none_are_not_rounded_to_them() -> None:
     bands = {"B02": {"equal": 0.99999}, "B03": {"equal": 0.00001}, "B04": {"equal": None}, "DEM": {"equal": 1.0}}
     counts = dict.fromkeys(("tiles", "exact", "shifted", "other", "only_ours", "only_published"), 1)
-    assert in_words({"bands": bands, **counts})[1:] == [
+    images = {"equal": 3, "other grid": 1}
+    assert in_words({"bands": bands, "images": images, **counts})[1:] == [
         "Reproduced in every pixel: DEM.",
-        "Not reproduced in every pixel; share of equal pixels: B02 > 99.9 %, B03 < 0.1 %.",
+        "Not reproduced in every pixel; share of equal pixels: B02 > 99.9\u00a0%, B03 < 0.1\u00a0%.",
         "Not compared, since no tile has both on one grid: B04.",
     ]

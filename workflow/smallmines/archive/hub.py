@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 import re
 import sys
@@ -70,14 +71,21 @@ class NoRangesError(Exception):
 
 
 def library() -> Any:
-    """Return the module `huggingface_hub`, set to keep no second copy of a download and to show no bars of its own."""
+    """Return the module `huggingface_hub`, set to keep no second copy of a download and to show no bars and signed addresses of its own."""
     os.environ.setdefault("HF_HUB_DISABLE_XET", "1")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     import huggingface_hub
     import huggingface_hub.errors
     import huggingface_hub.utils
 
+    logging.getLogger("huggingface_hub.file_download").addFilter(_to_own_log)
     return huggingface_hub
+
+
+def _to_own_log(record: logging.LogRecord) -> bool:
+    """Take a line of the library into the log of the job: without signatures, which the library prints."""
+    logger.log(record.levelno, "%s", flat(redacted(record.getMessage())))
+    return False
 
 
 def endpoint() -> str:

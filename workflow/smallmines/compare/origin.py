@@ -42,10 +42,12 @@ class Record:
         """Return where the labels of a pair's tile come from."""
         if not self.is_known:
             return "unknown"
+        mask = pair.published.mask
+        if mask is None:
+            return "own"
         if pair.ours.header.tile_id in self.held_out.get(pair.ours.header.year, ()):
             return "held_out"
-        mask = pair.published.mask
-        return "imported" if mask is not None and mask.name in self.masks else "own"
+        return "imported" if mask.name in self.masks else "own"
 
 
 def read_record(user: Path | None) -> Record:

@@ -10,6 +10,7 @@ from typing import Any
 
 from smallmines.compare.origin import Record, read_record, released_record
 from smallmines.compare.run import Comparison, compare_folders
+from smallmines.compare.tiles import VERDICTS, percent
 from smallmines.core.files import read_json, written
 from smallmines.report.html import environment
 
@@ -80,6 +81,7 @@ def write_page(comparison: Comparison, place: Mapping[str, Any], about: About, t
             note=note,
             years={year: in_words(values) for year, values in years.items()},
             tables=comparison.tables,
+            tiles=comparison.tiles,
             messages=comparison.messages,
             pictures=pictures,
         )
@@ -92,25 +94,20 @@ def in_words(values: Mapping[str, Any]) -> list[str]:
     """Return sentences on what of a year was reproduced and what was not.
 
     Args:
-        values: of the year, as `differences.pooled` returns them, with `only_ours` and `only_published`.
+        values: of the year, as `differences.pooled` returns them, with `images` (tiles by verdict), `only_ours` and `only_published`.
     """
+    images = [f"{values['images'][name]} {words}" for name, words in VERDICTS.items() if values["images"].get(name)]
     sentences = [
-        f"{values['exact']} of {values['tiles']} tiles lie on exactly the same pixels, {values['shifted']} are shifted, "
-        f"{values['other']} lie on another grid. Tiles without a partner: {values['only_ours']} of ours, {values['only_published']} of the "
-        "release."
+        f"Images of {values['tiles']} tiles: {', '.join(images)}. Tiles without a partner: {values['only_ours']} of ours, "
+        f"{values['only_published']} of the release."
     ]
     shares = {band: row["equal"] for band, row in values["bands"].items() if row["equal"] is not None}
     same = [band for band, share in shares.items() if share == 1]
     if same:
         sentences.append(f"Reproduced in every pixel: {', '.join(same)}.")
     if rest := {band: share for band, share in shares.items() if share < 1}:
-        listed = ", ".join(f"{band} {_percent(share)}" for band, share in rest.items())
+        listed = ", ".join(f"{band} {percent(share)}" for band, share in rest.items())
         sentences.append(f"Not reproduced in every pixel; share of equal pixels: {listed}.")
     if missing := [band for band in values["bands"] if band not in shares]:
         sentences.append(f"Not compared, since no tile has both on one grid: {', '.join(missing)}.")
     return sentences
-
-
-def _percent(share: float) -> str:
-    """Return a share in %; one that is not 0 or 1 never reads as such."""
-    return "< 0.1 %" if 0 < share < 0.001 else "> 99.9 %" if 0.999 < share < 1 else f"{100 * share:.1f} %"

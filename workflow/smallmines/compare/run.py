@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,12 +41,14 @@ class Comparison:
         tables: to show, in order.
         messages: to show below them.
         maps: files with a map, by year.
+        tiles: a row per tile and year, see `tiles.tile_rows`.
     """
 
     document: dict[str, Any]
     tables: list[Table]
     messages: list[str]
     maps: dict[str, Path]
+    tiles: list[dict[str, Any]] = field(default_factory=list)
 
 
 @contextmanager
@@ -90,11 +92,13 @@ def _patches(
 
     from smallmines.compare.differences import all_pixels_equal, compare_pairs, mask_agreement, pooled
     from smallmines.compare.maps import difference_maps
+    from smallmines.compare.tiles import image_verdicts, tile_rows
 
     joined = join(mine, theirs)
     same = require_two_datasets(joined, Path(about["ours"]), Path(about["published"]))
     with progress("comparing", len(joined.pairs)) as step:
         rows = compare_pairs(joined.pairs, record.of, threads, step)
+    rows["images"] = image_verdicts(rows)
     alone = {"only ours": _places(joined.only_ours), "only published": _places(joined.only_published)}
     side = mine[0].header.width * mine[0].header.resolution[0]
     years: dict[str, Any] = {}
@@ -103,6 +107,7 @@ def _patches(
         lonely = {name: table[table["year"] == year] for name, table in alone.items()}
         years[str(year)] = {
             **pooled(own),
+            "images": own["images"].value_counts().to_dict(),
             **{name.replace(" ", "_"): len(table) for name, table in lonely.items()},
             "mask_by_labels": agreement_by_origin(own),
             "verdict": verdict(own["labels"]),
@@ -113,14 +118,15 @@ def _patches(
     origin = {"mask_by_labels": agreement_by_origin(rows), "verdict": verdict(rows["labels"])}
     document = {**about, "with": "patches", "years": years, **sameness, "mask": mask_agreement(rows), **origin}
     write_json(folder / "compare.json", document)
-    tables = [rows, *(table.assign(match=name) for name, table in alone.items() if len(table))]
-    _write_csv(pd.concat(tables, ignore_index=True), folder)
+    tables = [rows, *(table.assign(match=name, images=name) for name, table in alone.items() if len(table))]
+    everything = pd.concat(tables, ignore_index=True)
+    _write_csv(everything, folder)
     messages = [*_remarks(years), f"The masks: {origin['verdict']}."]
     if same:
         messages.append(f"{len(same)} files are the same in both (links), e.g. {same[0]}: their comparison says nothing.")
     elif sameness["all_pixels_equal"]:
         messages.append("Every compared pixel is equal: one dataset is a copy of the other.")
-    return Comparison(document, _shown(years), messages, maps)
+    return Comparison(document, _shown(years), messages, maps, tile_rows(everything))
 
 
 def _places(patches: Sequence[Patch]) -> pd.DataFrame:
@@ -139,7 +145,7 @@ def _shown(years: dict[str, Any]) -> list[Table]:
         {
             "year": year,
             **{name: values[name] for name in grid},
-            "median_shift_m": None if values["shift"] is None else "{:g}, {:g}".format(*values["shift"]),
+            "median_shift_m": None if values["shift"] is None else "{:g}, {:g}".format(*values["shift"]).replace("-", "−"),
         }
         for year, values in years.items()
     ]
