@@ -89,6 +89,41 @@ def test_another_checksum_and_no_file_are_refused(here: Path) -> None:
     assert "no such file: nowhere.zip" in refused("nowhere.zip")
 
 
+@pytest.mark.parametrize("kind", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_damage_in_any_compression_is_refused(here: Path, kind: int) -> None:
+    with zipfile.ZipFile(here / "r.zip", "w", kind) as archive:
+        for path in sorted(write_release(here).rglob("*.tif")):
+            archive.write(path, path.relative_to(here))
+    content = bytearray((here / "r.zip").read_bytes())
+    content[120:124] = b"\xff\xff\xff\xff"
+    (here / "r.zip").write_bytes(content)
+    assert "a whole zip at r.zip" in refused("r.zip")
+
+
+@pytest.mark.parametrize("signature", [b"PK\x01\x02", b"PK\x03\x04"])
+def test_a_name_that_is_no_text_is_refused(here: Path, signature: bytes) -> None:
+    content = bytearray(zipped(write_release(here), here / "r.zip").read_bytes())
+    start = content.index(signature)
+    flags, name = (9, 46) if signature == b"PK\x01\x02" else (7, 30)
+    content[start + flags] |= 8  # UTF-8
+    content[start + name] = 0xFF
+    (here / "r.zip").write_bytes(content)
+    assert "a whole zip at r.zip" in refused("r.zip")
+
+
+def test_an_offset_before_the_file_is_refused(here: Path) -> None:
+    content = bytearray(zipped(write_release(here), here / "r.zip").read_bytes())
+    end = content.rindex(b"PK\x05\x06")
+    content[end + 16 : end + 20] = struct.pack("<I", int.from_bytes(content[end + 16 : end + 20], "little") + 5000)
+    (here / "r.zip").write_bytes(content)
+    assert "a whole zip at r.zip" in refused("r.zip")
+
+
+def test_an_empty_zip_is_refused(here: Path) -> None:
+    zipfile.ZipFile(here / "r.zip", "w").close()
+    assert "none of 2016, 2022" in refused("r.zip")
+
+
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.95])
 def test_a_truncated_zip_is_refused(here: Path, share: float) -> None:
     content = zipped(write_release(here), here / "r.zip", image_bytes=2000).read_bytes()

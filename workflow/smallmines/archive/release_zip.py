@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import lzma
 import re
 import stat
+import struct
 import zipfile
 import zlib
 from collections.abc import Collection, Iterator
@@ -28,6 +31,9 @@ YEAR = re.compile(r"\d{4}")
 """Name of a folder of a year."""
 
 AGAIN = "give the archive as it was published"
+
+BROKEN = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, NotImplementedError, UnicodeDecodeError)
+"""What a broken zip raises, by the place where it is broken; besides an `OSError` that no disk raised, see `opened_zip`."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +63,9 @@ def opened_zip(source: Path | RawIOBase, address: str) -> Iterator[zipfile.ZipFi
     try:
         with zipfile.ZipFile(cast("Path | IO[bytes]", source)) as archive:
             yield archive
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+    except (*BROKEN, OSError) as error:
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # of bz2, and of a seek to a wrong offset
+            raise
         raise UserError(
             f"a whole zip at {address}", f"a truncated or broken one ({flat(error)})", "delete what was downloaded of it and run again"
         ) from error
@@ -87,7 +95,7 @@ def patches_in(archive: zipfile.ZipFile, address: str, prefix: str, years: Colle
     infos = sorted(archive.infolist(), key=lambda info: info.header_offset)
     ends = [info.header_offset for info in infos[1:]] + [archive.start_dir]
     members: dict[str, Member] = {}
-    for info, end in zip(infos, ends, strict=True):
+    for info, end in zip(infos, ends, strict=False):
         _require_safe(info, address)
         path = PurePosixPath(info.filename)
         parts = parse_patch_name(path.name)
