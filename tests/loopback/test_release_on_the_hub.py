@@ -139,6 +139,45 @@ def test_any_difference_from_the_pins_is_refused(hub: Hub, name: str) -> None:
     assert ("size 7" if name == "size" else "0" * 64) in text
 
 
+@pytest.mark.parametrize(("name", "value"), [("size", 7), ("revision", SECOND), ("directory", "0" * 64), ("sums", None)])
+def test_pins_that_change_while_the_masks_are_here_are_held_against_the_hub(hub: Hub, name: str, value: object) -> None:
+    read()
+    if name == "sums":
+        USER.released_sums.write_text("".join(USER.released_sums.read_text().splitlines(keepends=True)[:-1]))
+    else:
+        USER.released.write_text(json.dumps({**json.loads(USER.released.read_text()), name: value}))
+    text = refused()
+    assert ("MASK_GH_0006_2022.tif with SHA-256 none" if name == "sums" else str(value)) in text
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("size", "7"),
+        ("size", 0),
+        ("size", None),
+        ("sha256", 5),
+        ("sha256", "../.."),
+        ("revision", "main"),
+        ("revision", None),
+        ("directory", 3),
+    ],
+)
+def test_pins_of_another_form_are_refused(hub: Hub, name: str, value: object) -> None:
+    read()
+    USER.released.write_text(json.dumps({**json.loads(USER.released.read_text()), name: value}))
+    text = refused()
+    assert "a pinned release in resources/user/x/released.json" in text
+    assert f"{name} {json.dumps(value)}" in text
+
+
+def test_a_token_that_is_none_is_refused_and_not_shown(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "tökén")
+    text = refused()
+    assert "HF_TOKEN" in text
+    assert "tökén" not in text
+
+
 def test_another_year_is_pinned_beside_those_pinned(hub: Hub) -> None:
     read(years=("2016",))
     first = USER.released_sums.read_text()

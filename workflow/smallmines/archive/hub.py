@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from smallmines.archive.signing import retry_delay
 from smallmines.core.errors import UserError
@@ -85,6 +85,18 @@ def endpoint() -> str:
     return os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
 
 
+def token() -> str | Literal[False]:
+    """Return the token of the environment or of the vendor's file, False where there is none.
+
+    Raises:
+        UserError: it has characters that no token has.
+    """
+    value = library().get_token()
+    if value and not (value.isascii() and value.isprintable()):
+        raise UserError("a token of letters, digits and _ in HF_TOKEN", "other characters", f"copy it from {endpoint()}/settings/tokens")
+    return value or False
+
+
 def ask(repository: str, file: str, revision: str) -> HubFile:
     """Ask the Hub for commit, checksum and size of a file.
 
@@ -97,7 +109,7 @@ def ask(repository: str, file: str, revision: str) -> HubFile:
     hub = library()
     url = hub.hf_hub_url(repository, file, repo_type="dataset", revision=revision, endpoint=endpoint())
     where = (repository, file, revision)
-    answer = retried(where, lambda: hub.get_hf_file_metadata(url, token=hub.get_token() or False, timeout=TIMEOUT, endpoint=endpoint()))
+    answer = retried(where, lambda: hub.get_hf_file_metadata(url, token=token(), timeout=TIMEOUT, endpoint=endpoint()))
     stated = (answer.commit_hash or "", answer.etag or "")
     if not re.fullmatch("[0-9a-f]{40}", stated[0]) or not re.fullmatch("[0-9a-f]{64}", stated[1]) or not answer.size:
         raise UserError(
@@ -179,7 +191,7 @@ class RemoteFile(io.RawIOBase):
 
     def _range(self, start: int, stop: int) -> bytes:
         hub = library()
-        headers = {**hub.utils.build_hf_headers(token=hub.get_token() or False), "Range": f"bytes={start}-{stop - 1}"}
+        headers = {**hub.utils.build_hf_headers(token=token()), "Range": f"bytes={start}-{stop - 1}"}
         headers["Accept-Encoding"] = "identity"
         with hub.utils.get_session().stream("GET", self._url, headers=headers, timeout=TIMEOUT) as answer:
             hub.utils.hf_raise_for_status(answer)
@@ -220,7 +232,7 @@ def download(file: HubFile, folder: Path) -> None:
                 revision=file.revision,
                 local_dir=folder,
                 endpoint=endpoint(),
-                token=hub.get_token() or False,
+                token=token(),
                 etag_timeout=TIMEOUT,
                 tqdm_class=Bar,
             )
