@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 import struct
 import zipfile
@@ -117,6 +118,33 @@ def test_an_offset_before_the_file_is_refused(here: Path) -> None:
     content[end + 16 : end + 20] = struct.pack("<I", int.from_bytes(content[end + 16 : end + 20], "little") + 5000)
     (here / "r.zip").write_bytes(content)
     assert "a whole zip at r.zip" in refused("r.zip")
+
+
+VRT = b"""<VRTDataset rasterXSize="32" rasterYSize="32"><SRS>EPSG:32630</SRS><GeoTransform>600000,10,0,700000,0,-10</GeoTransform>
+<VRTRasterBand dataType="Byte" band="1"><SimpleSource><SourceFilename>/elsewhere.tif</SourceFilename></SimpleSource></VRTRasterBand>
+</VRTDataset>"""
+
+
+@pytest.mark.parametrize("content", [VRT, b"", b"version https://git-lfs.github.com/spec/v1"])
+def test_a_file_of_another_format_is_refused(here: Path, content: bytes) -> None:
+    path = write_release(here) / "2016/MASK/MASK_GH_0001_2016.tif"
+    path.write_bytes(content)
+    assert f"a GeoTIFF in {path.relative_to(here)}" in refused("SmallMinesDS")
+    zipped(here / "SmallMinesDS", here / "r.zip")
+    assert "a GeoTIFF in SmallMinesDS/2016/MASK/MASK_GH_0001_2016.tif" in refused("r.zip")
+    assert not list(here.rglob("resources/**/MASK_GH_0001_2016.tif"))
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/nowhere")])
+def test_a_mask_that_is_no_file_is_refused(here: Path, make: Callable[[Path], None]) -> None:
+    make(write_release(here) / "2016/MASK/MASK_GH_0009_2016.tif")
+    assert "a readable mask SmallMinesDS/2016/MASK/MASK_GH_0009_2016.tif" in refused("SmallMinesDS")
+
+
+def test_a_mask_cut_short_is_refused(here: Path) -> None:
+    path = write_release(here) / "2016/MASK/MASK_GH_0001_2016.tif"
+    path.write_bytes(path.read_bytes()[:-40])
+    assert "a readable mask SmallMinesDS/2016/MASK/MASK_GH_0001_2016.tif" in refused("SmallMinesDS")
 
 
 def test_an_empty_zip_is_refused(here: Path) -> None:

@@ -30,6 +30,9 @@ LOCAL_HEADER = 1024
 YEAR = re.compile(r"\d{4}")
 """Name of a folder of a year."""
 
+TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+"""First bytes of a TIFF and a BigTIFF, in both orders of bytes."""
+
 AGAIN = "give the archive as it was published"
 
 BROKEN = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, NotImplementedError, UnicodeDecodeError)
@@ -146,15 +149,22 @@ def extract(archive: zipfile.ZipFile, member: Member, target: Path) -> None:
     """Write a member as `target`, never more bytes than the directory says. Its CRC-32 is checked.
 
     Raises:
-        UserError: the member is longer or shorter than the directory says.
+        UserError: the member is longer or shorter than the directory says, or no TIFF.
     """
     with archive.open(member.info) as source:
         content = source.read(member.info.file_size + 1)
     if len(content) != member.info.file_size:
         expected = f"{member.info.file_size} bytes of {member.info.filename}"
         raise UserError(expected, f"{len(content)} or more", AGAIN)
+    require_tiff(member.info.filename, content)
     with written(target, sweep=False) as beside:
         beside.write_bytes(content)
+
+
+def require_tiff(name: str | Path, content: bytes) -> None:
+    """Refuse a file of another format under the name of a GeoTIFF: a VRT would lead GDAL to other files and addresses."""
+    if content[:4] not in TIFF:
+        raise UserError(f"a GeoTIFF in {name}", f"another format ({content[:16]!r}, {len(content)} bytes)", AGAIN)
 
 
 def is_extracted(member: Member, target: Path) -> bool:

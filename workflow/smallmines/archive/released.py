@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from smallmines.archive.release_download import Source, folder_of, masks_from_hub
-from smallmines.archive.release_zip import extract, is_extracted, opened_zip, patches_in, require_year, require_years
+from smallmines.archive.release_zip import AGAIN, extract, is_extracted, opened_zip, patches_in, require_tiff, require_year, require_years
 from smallmines.core.errors import UserError
 from smallmines.core.files import sha256
 from smallmines.core.layout import UserFolder
 from smallmines.core.log import logger
 from smallmines.core.patch_files import Header, patch_files, read_header
 from smallmines.core.product import parse_patch_name
+from smallmines.core.readable import raster_problem
 from smallmines.core.release import Release, ReleasedMask, write_release
 from smallmines.grid.lattice import Lattice, read_lattice
 from smallmines.settings.released import Released
@@ -103,9 +104,15 @@ def _located(path: Path, lattice: Lattice) -> ReleasedMask:
     """Return a mask with its place and checksum.
 
     Raises:
-        UserError: it has another CRS, resolution or size than the tiles of the run, or does not lie on a tile of the lattice.
+        UserError: it is no GeoTIFF, cannot be read to its end, has another CRS, resolution or size than the tiles of the run, or does not
+            lie on a tile of the lattice.
     """
+    if not path.is_file():  # a pipe would be waited for
+        raise UserError(f"a readable mask {path}", "no file", AGAIN)
+    require_tiff(path, path.read_bytes())
     header = read_header(path)
+    if reason := raster_problem(path):
+        raise UserError(f"a readable mask {path}", reason, AGAIN)
     _require_on_lattice(header, lattice)
     return ReleasedMask(path.name, int(header.year), str(path), sha256(path), header.left, header.top)
 
