@@ -233,6 +233,25 @@ def test_the_whole_archive_is_resumed(hub: Hub, archive: Path, monkeypatch: pyte
     assert not list(Path.home().glob(".cache/huggingface/**/datasets--ellaampy--SmallMinesDS"))
 
 
+@pytest.mark.parametrize("kept", [0.0, 0.4, 1.0])
+def test_what_a_killed_process_downloaded_of_the_whole_archive_is_not_asked_for_again(hub: Hub, archive: Path, kept: float) -> None:
+    content = archive.read_bytes()
+    part = Path("resources/automatic/released") / sha256(archive)[:16] / f"{FILE}.part"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(content[: int(kept * len(content))])
+    path, _ = archive_from_hub(SETTINGS, USER)
+    assert path.read_bytes() == content
+    assert not part.exists()
+    assert hub.sent == pytest.approx((1 - kept) * len(content), abs=1000)
+
+
+def test_a_part_that_is_longer_than_the_archive_is_dropped(hub: Hub, archive: Path) -> None:
+    part = Path("resources/automatic/released") / sha256(archive)[:16] / f"{FILE}.part"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(archive.read_bytes() + b"more")
+    assert archive_from_hub(SETTINGS, USER)[0].read_bytes() == archive.read_bytes()
+
+
 def test_a_whole_archive_that_was_changed_is_refused(hub: Hub) -> None:
     path, _ = archive_from_hub(SETTINGS, USER)
     path.write_bytes(path.read_bytes()[:-1000])

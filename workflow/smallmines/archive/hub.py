@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import os
 import re
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -75,6 +77,7 @@ def library() -> Any:
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     import huggingface_hub
     import huggingface_hub.errors
+    import huggingface_hub.file_download
     import huggingface_hub.utils
 
     return huggingface_hub
@@ -205,40 +208,57 @@ class RemoteFile(io.RawIOBase):
         return content
 
 
-def download(file: HubFile, folder: Path) -> None:
-    """Download the whole file into a folder, under its path in the dataset, or go on with an interrupted download.
+def download(file: HubFile, target: Path) -> None:
+    """Download the whole file, or go on with a download that ended early, also with its process. Two processes take turns.
+
+    `hf_hub_download` begins anew in each process and leaves the parts of killed ones, so that its own reading is called with a file that
+    stays: `target` with the suffix `.part`.
 
     Raises:
         UserError: the Hub refuses or fails repeatedly.
     """
     hub = library()
-    progress = Progress(f"downloading {file.address}", file.size)
+    url = hub.hf_hub_url(file.repository, file.file, repo_type="dataset", revision=file.revision, endpoint=endpoint())
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f"{target.name}.part")
+    with part.open("ab") as content:
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(content, fcntl.LOCK_EX)
+        if target.is_file():  # another process downloaded it meanwhile; what is open is that file, or an empty new one
+            _remove_empty(part)
+            return
+        if content.seek(0, os.SEEK_END) > file.size:
+            content.truncate(0)
+        progress = Progress(f"downloading {file.address}", file.size, content.seek(0, os.SEEK_END))
 
-    bar: Any = hub.utils.tqdm
+        def work() -> None:
+            headers = hub.utils.build_hf_headers(token=token())
+            hub.file_download.http_get(
+                url, content, resume_size=content.seek(0, os.SEEK_END), headers=headers, expected_size=file.size, tqdm_class=_bar(progress)
+            )
 
-    class Bar(bar):
+        retried((file.repository, file.file, file.revision), work)
+        content.flush()
+        os.replace(part, target)
+
+
+def _remove_empty(path: Path) -> None:
+    if path.is_file() and not path.stat().st_size:
+        path.unlink()
+
+
+def _bar(progress: Progress) -> Any:
+    """Return a class that the library takes for a progress bar; it counts in `progress`."""
+    base: Any = library().utils.tqdm
+
+    class Bar(base):
         """Progress in the log in place of a bar."""
 
         def update(self, n: float | None = 1) -> Any:
             progress.advance(int(n or 0))
             return super().update(n)
 
-    def work() -> str:
-        return str(
-            hub.hf_hub_download(
-                file.repository,
-                file.file,
-                repo_type="dataset",
-                revision=file.revision,
-                local_dir=folder,
-                endpoint=endpoint(),
-                token=token(),
-                etag_timeout=TIMEOUT,
-                tqdm_class=Bar,
-            )
-        )
-
-    retried((file.repository, file.file, file.revision), work)
+    return Bar
 
 
 @dataclass
@@ -247,7 +267,7 @@ class Progress:
 
     Attributes:
         text: what is done.
-        total: in bytes.
+        total, done: in bytes.
     """
 
     text: str

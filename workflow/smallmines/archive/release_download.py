@@ -171,7 +171,7 @@ def _whole(file: HubFile) -> Path:
     """Return the whole archive, downloaded where it is not here, with its checksum checked."""
     path = _whole_path(file)
     if not path.is_file():
-        download(file, folder_of(file.sha256))
+        download(file, path)
     checksum = sha256(path)
     if checksum != file.sha256:
         raise UserError(
