@@ -152,6 +152,11 @@ def test_an_empty_zip_is_refused(here: Path) -> None:
     assert "none of 2016, 2022" in refused("r.zip")
 
 
+def test_a_folder_has_no_checksum(here: Path) -> None:
+    write_release(here)
+    assert "the folder SmallMinesDS" in refused("SmallMinesDS", "0" * 64)
+
+
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.95])
 def test_a_truncated_zip_is_refused(here: Path, share: float) -> None:
     content = zipped(write_release(here), here / "r.zip", image_bytes=2000).read_bytes()

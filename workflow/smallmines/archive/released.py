@@ -59,6 +59,9 @@ def read_released(settings: Released, years: Sequence[str], user_folder: str | P
 def _from_folder(settings: Released, years: Sequence[str]) -> Source:
     """Take the masks of a local folder where they lie."""
     address = str(settings.path)
+    if settings.sha256 is not None:
+        expected = f"an archive in released.path with SHA-256 {settings.sha256} (released.sha256)"
+        raise UserError(expected, f"the folder {address}", "name the zip, or empty released.sha256")
     paths: dict[str, Path] = {}
     for path in patch_files(address, ["MASK"]):
         parts = parse_patch_name(path.name)
