@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 import struct
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from release import YEARS, write_grid, write_mask, write_release, zipped
+from smallmines.archive.release_images import read_images
 from smallmines.archive.released import read_released
 from smallmines.core.errors import UserError
 from smallmines.core.files import sha256
@@ -150,6 +152,17 @@ def test_a_mask_cut_short_is_refused(here: Path) -> None:
 def test_an_empty_zip_is_refused(here: Path) -> None:
     zipfile.ZipFile(here / "r.zip", "w").close()
     assert "none of 2016, 2022" in refused("r.zip")
+
+
+def test_images_of_another_archive_than_the_labels_come_from_are_refused(here: Path) -> None:
+    zipped(write_release(here), here / "r.zip", image_bytes=1000)
+    read("r.zip")
+    settings = Released("a/b", "c.zip", "r.zip", None, None)
+    read_images(settings, YEARS, "resources/user/x", "images.json", "release.json")
+    assert json.loads(Path("images.json").read_text())["sha256"] == sha256("r.zip")
+    zipped(here / "SmallMinesDS", here / "r.zip", image_bytes=1001)
+    with pytest.raises(UserError, match="the archive that the labels come from"):
+        read_images(settings, YEARS, "resources/user/x", "images.json", "release.json")
 
 
 def test_a_folder_has_no_checksum(here: Path) -> None:
