@@ -178,6 +178,20 @@ def test_a_token_that_is_none_is_refused_and_not_shown(hub: Hub, monkeypatch: py
     assert "tökén" not in text
 
 
+def test_what_lies_in_released_path_is_held_against_the_pins(hub: Hub, archive: Path, tmp_path: Path) -> None:
+    release = read()
+    folder = str(Path(release.masks[0].path).parents[2])
+    assert read(replace(SETTINGS, path=str(archive))).sha256 == release.sha256
+    assert read(replace(SETTINGS, path=folder)).masks == release.masks
+    other = write_release(tmp_path, tiles=6)
+    write_mask(other / "2016/MASK/MASK_GH_0001_2016.tif", 0, 0, seed=99)
+    assert "2016/MASK/MASK_GH_0001_2016.tif with SHA-256" in refused(replace(SETTINGS, path=str(other)))
+    whole = zipped(other, tmp_path / "other.zip")
+    assert f"sha256 {release.sha256}" in refused(replace(SETTINGS, path=str(whole)))
+    USER.released.unlink()
+    assert read(replace(SETTINGS, path=str(whole))).sha256 == sha256(whole)
+
+
 def test_another_year_is_pinned_beside_those_pinned(hub: Hub) -> None:
     read(years=("2016",))
     first = USER.released_sums.read_text()

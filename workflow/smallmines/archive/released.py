@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from smallmines.archive.release_download import Source, folder_of, masks_from_hub
+from smallmines.archive.release_pins import another, read_pins, read_sums, require_sums
 from smallmines.archive.release_zip import AGAIN, extract, is_extracted, opened_zip, patches_in, require_tiff, require_year, require_years
 from smallmines.core.errors import UserError
 from smallmines.core.files import sha256
@@ -35,9 +36,9 @@ def read_released(settings: Released, years: Sequence[str], user_folder: str | P
     Raises:
         UserError: the release cannot be read, is another one than the run is pinned to, or does not lie on the run's lattice.
     """
-    lattice = read_lattice(grid)
+    lattice, user = read_lattice(grid), UserFolder(Path(user_folder))
     if settings.path is None:
-        source = masks_from_hub(settings, years, UserFolder(Path(user_folder)))
+        source = masks_from_hub(settings, years, user)
     elif Path(settings.path).is_dir():
         source = _from_folder(settings, years)
     else:
@@ -45,6 +46,8 @@ def read_released(settings: Released, years: Sequence[str], user_folder: str | P
     masks = tuple(_located(path, lattice) for path in source.paths)
     masks = tuple(sorted(masks, key=lambda mask: (mask.year, mask.name)))
     _require_own_places(masks)
+    if settings.path is not None:
+        _require_pinned(source, masks, settings, user)
     only_ours, only_released = _unmatched(masks, years, lattice)
     release = Release(
         source.source, source.reading, source.address, source.revision, source.sha256, source.size, masks, only_ours, only_released
@@ -101,6 +104,16 @@ def local_zip(settings: Released) -> tuple[Path, str]:
     if settings.sha256 not in (None, checksum):
         raise UserError(f"{path} with SHA-256 {settings.sha256} (released.sha256)", checksum, "name the archive that is meant")
     return path, checksum
+
+
+def _require_pinned(source: Source, masks: Sequence[ReleasedMask], settings: Released, user: UserFolder) -> None:
+    """Refuse a local archive, or masks of a folder, of another content than that on the Hub to which the run is pinned, if it is."""
+    pins = read_pins(user, settings)
+    if pins is not None and source.sha256 not in (None, pins.sha256):
+        raise another(user, f"sha256 {pins.sha256}", f"{source.sha256} of {source.address}")
+    if pins is not None and source.sha256 is None:
+        years = {name.split("/")[0] for name in read_sums(user)}
+        require_sums(user, {f"{mask.year}/MASK/{mask.name}": mask.sha256 for mask in masks if str(mask.year) in years})
 
 
 def _located(path: Path, lattice: Lattice) -> ReleasedMask:
