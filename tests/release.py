@@ -45,7 +45,7 @@ def zipped(root: Path, target: Path, image_bytes: int = 0, compressed: bool = Tr
         for year in sorted({path.parents[1].name for path in masks}):
             own = [path for path in masks if path.parents[1].name == year]
             for number, path in enumerate(own if image_bytes else []):
-                noise = np.random.default_rng(int(year) * 10_000 + number).bytes(image_bytes)
+                noise = b"II*\0" + np.random.default_rng(int(year) * 10_000 + number).bytes(image_bytes - 4)
                 archive.writestr(f"SmallMinesDS/{year}/IMAGE/{path.name.replace('MASK', 'IMG')}", noise)
             for path in own:
                 archive.write(path, path.relative_to(root.parent))

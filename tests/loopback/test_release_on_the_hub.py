@@ -139,6 +139,59 @@ def test_any_difference_from_the_pins_is_refused(hub: Hub, name: str) -> None:
     assert ("size 7" if name == "size" else "0" * 64) in text
 
 
+@pytest.mark.parametrize(("name", "value"), [("size", 7), ("revision", SECOND), ("directory", "0" * 64), ("sums", None)])
+def test_pins_that_change_while_the_masks_are_here_are_held_against_the_hub(hub: Hub, name: str, value: object) -> None:
+    read()
+    if name == "sums":
+        USER.released_sums.write_text("".join(USER.released_sums.read_text().splitlines(keepends=True)[:-1]))
+    else:
+        USER.released.write_text(json.dumps({**json.loads(USER.released.read_text()), name: value}))
+    text = refused()
+    assert ("MASK_GH_0006_2022.tif with SHA-256 none" if name == "sums" else str(value)) in text
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("size", "7"),
+        ("size", 0),
+        ("size", None),
+        ("sha256", 5),
+        ("sha256", "../.."),
+        ("revision", "main"),
+        ("revision", None),
+        ("directory", 3),
+    ],
+)
+def test_pins_of_another_form_are_refused(hub: Hub, name: str, value: object) -> None:
+    read()
+    USER.released.write_text(json.dumps({**json.loads(USER.released.read_text()), name: value}))
+    text = refused()
+    assert "a pinned release in resources/user/x/released.json" in text
+    assert f"{name} {json.dumps(value)}" in text
+
+
+def test_a_token_that_is_none_is_refused_and_not_shown(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "tökén")
+    text = refused()
+    assert "HF_TOKEN" in text
+    assert "tökén" not in text
+
+
+def test_what_lies_in_released_path_is_held_against_the_pins(hub: Hub, archive: Path, tmp_path: Path) -> None:
+    release = read()
+    folder = str(Path(release.masks[0].path).parents[2])
+    assert read(replace(SETTINGS, path=str(archive))).sha256 == release.sha256
+    assert read(replace(SETTINGS, path=folder)).masks == release.masks
+    other = write_release(tmp_path, tiles=6)
+    write_mask(other / "2016/MASK/MASK_GH_0001_2016.tif", 0, 0, seed=99)
+    assert "2016/MASK/MASK_GH_0001_2016.tif with SHA-256" in refused(replace(SETTINGS, path=str(other)))
+    whole = zipped(other, tmp_path / "other.zip")
+    assert f"sha256 {release.sha256}" in refused(replace(SETTINGS, path=str(whole)))
+    USER.released.unlink()
+    assert read(replace(SETTINGS, path=str(whole))).sha256 == sha256(whole)
+
+
 def test_another_year_is_pinned_beside_those_pinned(hub: Hub) -> None:
     read(years=("2016",))
     first = USER.released_sums.read_text()
@@ -196,6 +249,25 @@ def test_the_whole_archive_is_resumed(
     assert not list(Path.home().glob(".cache/huggingface/**/datasets--ellaampy--SmallMinesDS"))
     assert [record.name for record in caplog.records if "Trying to resume download" in record.message] == ["smallmines"]
     assert "loopback-signature" not in caplog.text + "".join(capfd.readouterr())
+
+
+@pytest.mark.parametrize("kept", [0.0, 0.4, 1.0])
+def test_what_a_killed_process_downloaded_of_the_whole_archive_is_not_asked_for_again(hub: Hub, archive: Path, kept: float) -> None:
+    content = archive.read_bytes()
+    part = Path("resources/automatic/released") / sha256(archive)[:16] / f"{FILE}.part"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(content[: int(kept * len(content))])
+    path, _ = archive_from_hub(SETTINGS, USER)
+    assert path.read_bytes() == content
+    assert not part.exists()
+    assert hub.sent == pytest.approx((1 - kept) * len(content), abs=1000)
+
+
+def test_a_part_that_is_longer_than_the_archive_is_dropped(hub: Hub, archive: Path) -> None:
+    part = Path("resources/automatic/released") / sha256(archive)[:16] / f"{FILE}.part"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(archive.read_bytes() + b"more")
+    assert archive_from_hub(SETTINGS, USER)[0].read_bytes() == archive.read_bytes()
 
 
 def test_a_whole_archive_that_was_changed_is_refused(hub: Hub) -> None:

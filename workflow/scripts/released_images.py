@@ -6,4 +6,5 @@ from smallmines.settings.released import Released
 
 with job(snakemake.log[0]):
     params = snakemake.params
-    read_images(Released(**params.config), params.years, params.user_folder, snakemake.output[0])
+    release = snakemake.input.get("release")
+    read_images(Released(**params.config), params.years, params.user_folder, snakemake.output[0], release)

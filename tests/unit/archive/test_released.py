@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import stat
 import struct
 import zipfile
@@ -11,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from release import YEARS, write_grid, write_mask, write_release, zipped
+from smallmines.archive.release_images import read_images
 from smallmines.archive.released import read_released
 from smallmines.core.errors import UserError
 from smallmines.core.files import sha256
@@ -87,6 +90,84 @@ def test_another_checksum_and_no_file_are_refused(here: Path) -> None:
     zipped(write_release(here), here / "r.zip")
     assert sha256("r.zip") in refused("r.zip", "0" * 64)
     assert "no such file: nowhere.zip" in refused("nowhere.zip")
+
+
+@pytest.mark.parametrize("kind", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_damage_in_any_compression_is_refused(here: Path, kind: int) -> None:
+    with zipfile.ZipFile(here / "r.zip", "w", kind) as archive:
+        for path in sorted(write_release(here).rglob("*.tif")):
+            archive.write(path, path.relative_to(here))
+    content = bytearray((here / "r.zip").read_bytes())
+    content[120:124] = b"\xff\xff\xff\xff"
+    (here / "r.zip").write_bytes(content)
+    assert "a whole zip at r.zip" in refused("r.zip")
+
+
+@pytest.mark.parametrize("signature", [b"PK\x01\x02", b"PK\x03\x04"])
+def test_a_name_that_is_no_text_is_refused(here: Path, signature: bytes) -> None:
+    content = bytearray(zipped(write_release(here), here / "r.zip").read_bytes())
+    start = content.index(signature)
+    flags, name = (9, 46) if signature == b"PK\x01\x02" else (7, 30)
+    content[start + flags] |= 8  # UTF-8
+    content[start + name] = 0xFF
+    (here / "r.zip").write_bytes(content)
+    assert "a whole zip at r.zip" in refused("r.zip")
+
+
+def test_an_offset_before_the_file_is_refused(here: Path) -> None:
+    content = bytearray(zipped(write_release(here), here / "r.zip").read_bytes())
+    end = content.rindex(b"PK\x05\x06")
+    content[end + 16 : end + 20] = struct.pack("<I", int.from_bytes(content[end + 16 : end + 20], "little") + 5000)
+    (here / "r.zip").write_bytes(content)
+    assert "a whole zip at r.zip" in refused("r.zip")
+
+
+VRT = b"""<VRTDataset rasterXSize="32" rasterYSize="32"><SRS>EPSG:32630</SRS><GeoTransform>600000,10,0,700000,0,-10</GeoTransform>
+<VRTRasterBand dataType="Byte" band="1"><SimpleSource><SourceFilename>/elsewhere.tif</SourceFilename></SimpleSource></VRTRasterBand>
+</VRTDataset>"""
+
+
+@pytest.mark.parametrize("content", [VRT, b"", b"version https://git-lfs.github.com/spec/v1"])
+def test_a_file_of_another_format_is_refused(here: Path, content: bytes) -> None:
+    path = write_release(here) / "2016/MASK/MASK_GH_0001_2016.tif"
+    path.write_bytes(content)
+    assert f"a GeoTIFF in {path.relative_to(here)}" in refused("SmallMinesDS")
+    zipped(here / "SmallMinesDS", here / "r.zip")
+    assert "a GeoTIFF in SmallMinesDS/2016/MASK/MASK_GH_0001_2016.tif" in refused("r.zip")
+    assert not list(here.rglob("resources/**/MASK_GH_0001_2016.tif"))
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/nowhere")])
+def test_a_mask_that_is_no_file_is_refused(here: Path, make: Callable[[Path], None]) -> None:
+    make(write_release(here) / "2016/MASK/MASK_GH_0009_2016.tif")
+    assert "a readable mask SmallMinesDS/2016/MASK/MASK_GH_0009_2016.tif" in refused("SmallMinesDS")
+
+
+def test_a_mask_cut_short_is_refused(here: Path) -> None:
+    path = write_release(here) / "2016/MASK/MASK_GH_0001_2016.tif"
+    path.write_bytes(path.read_bytes()[:-40])
+    assert "a readable mask SmallMinesDS/2016/MASK/MASK_GH_0001_2016.tif" in refused("SmallMinesDS")
+
+
+def test_an_empty_zip_is_refused(here: Path) -> None:
+    zipfile.ZipFile(here / "r.zip", "w").close()
+    assert "none of 2016, 2022" in refused("r.zip")
+
+
+def test_images_of_another_archive_than_the_labels_come_from_are_refused(here: Path) -> None:
+    zipped(write_release(here), here / "r.zip", image_bytes=1000)
+    read("r.zip")
+    settings = Released("a/b", "c.zip", "r.zip", None, None)
+    read_images(settings, YEARS, "resources/user/x", "images.json", "release.json")
+    assert json.loads(Path("images.json").read_text())["sha256"] == sha256("r.zip")
+    zipped(here / "SmallMinesDS", here / "r.zip", image_bytes=1001)
+    with pytest.raises(UserError, match="the archive that the labels come from"):
+        read_images(settings, YEARS, "resources/user/x", "images.json", "release.json")
+
+
+def test_a_folder_has_no_checksum(here: Path) -> None:
+    write_release(here)
+    assert "the folder SmallMinesDS" in refused("SmallMinesDS", "0" * 64)
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.95])

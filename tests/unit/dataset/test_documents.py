@@ -305,6 +305,14 @@ def test_documents_say_that_labels_come_from_a_release(released: dict[str, Any],
     assert "the forest alone has an IoU of 0.511 with it" in page
 
 
+def test_no_agreement_is_claimed_where_nothing_is_held_out(released: dict[str, Any]) -> None:
+    nothing = {"tiles": 0, "forest": None, "mask": None, "segments": None}
+    for year in released["years"].values():
+        year["released"] = {**year["released"], "held_out": nothing}
+    assert "| 2016 | 0 | – | – | 5 | 0.855 | 0.966 |" in render(released, Publish())["README.md"]
+    assert "IoU of the forest" not in rai(released)["rai:dataAnnotationAnalysis"]
+
+
 def test_documents_of_pasted_masks_claim_no_forest(released: dict[str, Any]) -> None:
     for year in released["years"].values():
         year["released"] = {"tiles_without_mask": 7, "masks_without_tile": 8}

@@ -11,19 +11,37 @@ import pandas as pd
 import pytest
 
 from block_of_segments import Block, make_block
+from release import write_grid, write_mask
 from sections import Transfer
 from smallmines.core import raster
 from smallmines.core.errors import UserError
-from smallmines.core.files import write_json
-from smallmines.core.release import Release, write_release
+from smallmines.core.files import sha256, write_json
+from smallmines.core.release import Release, ReleasedMask, write_release
 from smallmines.labels import tables
 from smallmines.labels.decide import label_segments
-from smallmines.labels.released import held_out
+from smallmines.labels.released import held_out, write_released_mask
 from smallmines.labels.released_agreement import Inputs as AgreementInputs
 from smallmines.labels.released_agreement import ReleaseFiles, add_released, agreement, iou, write_agreement
 from smallmines.labels.released_labels import Inputs, Outputs, write_released_labels
 from smallmines.labels.samples import join, read_samples
 from smallmines.settings.released import ReleasedSamples
+
+
+@pytest.mark.parametrize("content", [None, b"", b"II*\0"])
+def test_a_mask_that_changed_since_the_release_was_read_is_named(tmp_path: Path, content: bytes | None) -> None:
+    write_grid(tmp_path / "grid.json")
+    path = write_mask(tmp_path / "MASK_GH_0001_2016.tif", 0, 0)
+    mask = ReleasedMask(path.name, 2016, str(path), sha256(path), 600_000.0, 700_000.0)
+    write_release(tmp_path / "release.json", Release("folder", "folder", "r", None, None, None, (mask,), {}, {}))
+    inputs = (tmp_path / "release.json", tmp_path / "grid.json", "2016", "1", {}, tmp_path / "mask.tif")
+    write_released_mask(*inputs)
+    assert raster.read(tmp_path / "mask.tif")[0][:32, :32].tolist() == raster.read(path)[0].tolist()
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UserError, match=f"no file, in {path}") as error:
+        write_released_mask(*inputs)
+    assert "release.json" in error.value.do
 
 
 @pytest.fixture

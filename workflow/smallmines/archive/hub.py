@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import logging
 import os
@@ -9,9 +10,10 @@ import re
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from smallmines.archive.signing import retry_delay
 from smallmines.core.errors import UserError
@@ -76,6 +78,7 @@ def library() -> Any:
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     import huggingface_hub
     import huggingface_hub.errors
+    import huggingface_hub.file_download
     import huggingface_hub.utils
 
     logging.getLogger("huggingface_hub.file_download").addFilter(_to_own_log)
@@ -93,6 +96,18 @@ def endpoint() -> str:
     return os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
 
 
+def token() -> str | Literal[False]:
+    """Return the token of the environment or of the vendor's file, False where there is none.
+
+    Raises:
+        UserError: it has characters that no token has.
+    """
+    value = library().get_token()
+    if value and not (value.isascii() and value.isprintable()):
+        raise UserError("a token of letters, digits and _ in HF_TOKEN", "other characters", f"copy it from {endpoint()}/settings/tokens")
+    return value or False
+
+
 def ask(repository: str, file: str, revision: str) -> HubFile:
     """Ask the Hub for commit, checksum and size of a file.
 
@@ -105,7 +120,7 @@ def ask(repository: str, file: str, revision: str) -> HubFile:
     hub = library()
     url = hub.hf_hub_url(repository, file, repo_type="dataset", revision=revision, endpoint=endpoint())
     where = (repository, file, revision)
-    answer = retried(where, lambda: hub.get_hf_file_metadata(url, token=hub.get_token() or False, timeout=TIMEOUT, endpoint=endpoint()))
+    answer = retried(where, lambda: hub.get_hf_file_metadata(url, token=token(), timeout=TIMEOUT, endpoint=endpoint()))
     stated = (answer.commit_hash or "", answer.etag or "")
     if not re.fullmatch("[0-9a-f]{40}", stated[0]) or not re.fullmatch("[0-9a-f]{64}", stated[1]) or not answer.size:
         raise UserError(
@@ -187,7 +202,7 @@ class RemoteFile(io.RawIOBase):
 
     def _range(self, start: int, stop: int) -> bytes:
         hub = library()
-        headers = {**hub.utils.build_hf_headers(token=hub.get_token() or False), "Range": f"bytes={start}-{stop - 1}"}
+        headers = {**hub.utils.build_hf_headers(token=token()), "Range": f"bytes={start}-{stop - 1}"}
         headers["Accept-Encoding"] = "identity"
         with hub.utils.get_session().stream("GET", self._url, headers=headers, timeout=TIMEOUT) as answer:
             hub.utils.hf_raise_for_status(answer)
@@ -201,40 +216,57 @@ class RemoteFile(io.RawIOBase):
         return content
 
 
-def download(file: HubFile, folder: Path) -> None:
-    """Download the whole file into a folder, under its path in the dataset, or go on with an interrupted download.
+def download(file: HubFile, target: Path) -> None:
+    """Download the whole file, or go on with a download that ended early, also with its process. Two processes take turns.
+
+    `hf_hub_download` begins anew in each process and leaves the parts of killed ones, so that its own reading is called with a file that
+    stays: `target` with the suffix `.part`.
 
     Raises:
         UserError: the Hub refuses or fails repeatedly.
     """
     hub = library()
-    progress = Progress(f"downloading {file.address}", file.size)
+    url = hub.hf_hub_url(file.repository, file.file, repo_type="dataset", revision=file.revision, endpoint=endpoint())
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f"{target.name}.part")
+    with part.open("ab") as content:
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(content, fcntl.LOCK_EX)
+        if target.is_file():  # another process downloaded it meanwhile; what is open is that file, or an empty new one
+            _remove_empty(part)
+            return
+        if content.seek(0, os.SEEK_END) > file.size:
+            content.truncate(0)
+        progress = Progress(f"downloading {file.address}", file.size, content.seek(0, os.SEEK_END))
 
-    bar: Any = hub.utils.tqdm
+        def work() -> None:
+            headers = hub.utils.build_hf_headers(token=token())
+            hub.file_download.http_get(
+                url, content, resume_size=content.seek(0, os.SEEK_END), headers=headers, expected_size=file.size, tqdm_class=_bar(progress)
+            )
 
-    class Bar(bar):
+        retried((file.repository, file.file, file.revision), work)
+        content.flush()
+        os.replace(part, target)
+
+
+def _remove_empty(path: Path) -> None:
+    if path.is_file() and not path.stat().st_size:
+        path.unlink()
+
+
+def _bar(progress: Progress) -> Any:
+    """Return a class that the library takes for a progress bar; it counts in `progress`."""
+    base: Any = library().utils.tqdm
+
+    class Bar(base):
         """Progress in the log in place of a bar."""
 
         def update(self, n: float | None = 1) -> Any:
             progress.advance(int(n or 0))
             return super().update(n)
 
-    def work() -> str:
-        return str(
-            hub.hf_hub_download(
-                file.repository,
-                file.file,
-                repo_type="dataset",
-                revision=file.revision,
-                local_dir=folder,
-                endpoint=endpoint(),
-                token=hub.get_token() or False,
-                etag_timeout=TIMEOUT,
-                tqdm_class=Bar,
-            )
-        )
-
-    retried((file.repository, file.file, file.revision), work)
+    return Bar
 
 
 @dataclass
@@ -243,7 +275,7 @@ class Progress:
 
     Attributes:
         text: what is done.
-        total: in bytes.
+        total, done: in bytes.
     """
 
     text: str

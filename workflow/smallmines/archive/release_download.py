@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -12,9 +12,10 @@ from smallmines.archive.hub import LARGEST_RANGE, TAIL, HubFile, NoRangesError, 
 from smallmines.archive.release_pins import Pins, another, read_pins, read_sums, require_stated, require_sums, write_pins
 from smallmines.archive.release_zip import Member, directory_sha256, extract, is_extracted, opened_zip, patches_in
 from smallmines.core.errors import UserError
-from smallmines.core.files import sha256
+from smallmines.core.files import read_json, sha256, write_json
 from smallmines.core.layout import RELEASED, UserFolder
 from smallmines.core.log import logger
+from smallmines.core.patch_files import patch_files
 from smallmines.settings.released import Released
 
 LARGEST_GAP = 65_536
@@ -22,6 +23,9 @@ LARGEST_GAP = 65_536
 
 MOST_RANGES = 1000
 """Requests for ranges from which the whole archive is downloaded instead: masks that lie between images."""
+
+CHECKED = "checked.json"
+"""Name of the copy of the pins that the masks beside it were read with."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,7 @@ def masks_from_hub(settings: Released, years: Sequence[str], user: UserFolder) -
     """Take the masks of some years out of the archive on the Hub.
 
     Only the masks are read, by ranges, where they lie together in the archive; else the whole archive is downloaded. Masks that are
-    here with their pinned checksums are not read again; if all are, the Hub is not asked.
+    here with their pinned checksums are not read again; if all are, and they were held against these pins before, the Hub is not asked.
 
     Raises:
         UserError: the Hub refuses or fails, or the release is another one than the run is pinned to.
@@ -58,6 +62,7 @@ def masks_from_hub(settings: Released, years: Sequence[str], user: UserFolder) -
         whole = _whole_path(pins.hub_file)
         reading, paths = ("whole", _from_whole(pins, years, user)) if whole.is_file() else _by_ranges(pins, years, user)
         require_sums(user, {_key(path): sha256(path) for path in paths})
+        write_json(folder_of(pins.sha256) / CHECKED, asdict(read_pins(user, settings) or pins))
     else:
         reading = "whole" if _whole_path(pins.hub_file).is_file() else "ranges"
     address = f"{pins.repository}/{pins.file}"
@@ -93,12 +98,15 @@ def _key(path: Path) -> str:
 
 
 def _present(pins: Pins, sums: dict[str, str], years: Sequence[str]) -> list[Path] | None:
-    """Return the paths of the pinned masks of some years if all are here with their checksums, else None."""
+    """Return the paths of the pinned masks of some years; None if others are here, or if the pins changed since they were read."""
+    folder = folder_of(pins.sha256)
     names = [name for name in sums if name.split("/")[0] in years]
-    paths = [folder_of(pins.sha256) / name for name in names]
+    paths = [folder / name for name in names]
     complete = {name.split("/")[0] for name in names} == set(years)
-    same = complete and all(path.is_file() and sha256(path) == sums[name] for name, path in zip(names, paths, strict=True))
-    return paths if same else None
+    here = {path for year in years for path in patch_files(folder / year, ["MASK"])}
+    same = complete and here == set(paths) and all(sha256(path) == sums[name] for name, path in zip(names, paths, strict=True))
+    checked = folder / CHECKED
+    return paths if same and checked.is_file() and read_json(checked) == asdict(pins) else None
 
 
 def _by_ranges(pins: Pins, years: Sequence[str], user: UserFolder) -> tuple[str, list[Path]]:
@@ -163,7 +171,7 @@ def _whole(file: HubFile) -> Path:
     """Return the whole archive, downloaded where it is not here, with its checksum checked."""
     path = _whole_path(file)
     if not path.is_file():
-        download(file, folder_of(file.sha256))
+        download(file, path)
     checksum = sha256(path)
     if checksum != file.sha256:
         raise UserError(

@@ -17,6 +17,9 @@ from smallmines.settings.released import Released
 LINE = re.compile(r"([0-9a-f]{64})  (\d{4}/MASK/[^/\s]+)")
 """A line of the checksums."""
 
+FORMS = {"revision": '"[0-9a-f]{40}"', "sha256": '"[0-9a-f]{64}"', "size": "[1-9][0-9]*", "directory": '"[0-9a-f]{64}"|null'}
+"""Form of the pinned values in JSON."""
+
 
 @dataclass(frozen=True)
 class Pins:
@@ -53,6 +56,10 @@ def read_pins(user: UserFolder, settings: Released) -> Pins | None:
         pins = Pins(**values)
     except TypeError as error:
         raise UserError(f"a pinned release in {user.released}", f"other content ({error})", remedy(user.released)) from None
+    for name, form in FORMS.items():
+        text = json.dumps(getattr(pins, name))
+        if not re.fullmatch(form, text):
+            raise UserError(f"a pinned release in {user.released}", f"{name} {text[:80]}", remedy(user.released))
     for name in ("repository", "file", "revision", "sha256"):
         configured = getattr(settings, name)
         if configured not in (None, getattr(pins, name)):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import lzma
 import re
 import stat
+import struct
 import zipfile
 import zlib
 from collections.abc import Collection, Iterator
@@ -27,7 +30,13 @@ LOCAL_HEADER = 1024
 YEAR = re.compile(r"\d{4}")
 """Name of a folder of a year."""
 
+TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+"""First bytes of a TIFF and a BigTIFF, in both orders of bytes."""
+
 AGAIN = "give the archive as it was published"
+
+BROKEN = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, NotImplementedError, UnicodeDecodeError)
+"""What a broken zip raises, by the place where it is broken; besides an `OSError` that no disk raised, see `opened_zip`."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +66,9 @@ def opened_zip(source: Path | RawIOBase, address: str) -> Iterator[zipfile.ZipFi
     try:
         with zipfile.ZipFile(cast("Path | IO[bytes]", source)) as archive:
             yield archive
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+    except (*BROKEN, OSError) as error:
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # of bz2, and of a seek to a wrong offset
+            raise
         raise UserError(
             f"a whole zip at {address}", f"a truncated or broken one ({flat(error)})", "delete what was downloaded of it and run again"
         ) from error
@@ -87,7 +98,7 @@ def patches_in(archive: zipfile.ZipFile, address: str, prefix: str, years: Colle
     infos = sorted(archive.infolist(), key=lambda info: info.header_offset)
     ends = [info.header_offset for info in infos[1:]] + [archive.start_dir]
     members: dict[str, Member] = {}
-    for info, end in zip(infos, ends, strict=True):
+    for info, end in zip(infos, ends, strict=False):
         _require_safe(info, address)
         path = PurePosixPath(info.filename)
         parts = parse_patch_name(path.name)
@@ -138,15 +149,22 @@ def extract(archive: zipfile.ZipFile, member: Member, target: Path) -> None:
     """Write a member as `target`, never more bytes than the directory says. Its CRC-32 is checked.
 
     Raises:
-        UserError: the member is longer or shorter than the directory says.
+        UserError: the member is longer or shorter than the directory says, or no TIFF.
     """
     with archive.open(member.info) as source:
         content = source.read(member.info.file_size + 1)
     if len(content) != member.info.file_size:
         expected = f"{member.info.file_size} bytes of {member.info.filename}"
         raise UserError(expected, f"{len(content)} or more", AGAIN)
+    require_tiff(member.info.filename, content)
     with written(target, sweep=False) as beside:
         beside.write_bytes(content)
+
+
+def require_tiff(name: str | Path, content: bytes) -> None:
+    """Refuse a file of another format under the name of a GeoTIFF: a VRT would lead GDAL to other files and addresses."""
+    if content[:4] not in TIFF:
+        raise UserError(f"a GeoTIFF in {name}", f"another format ({content[:16]!r}, {len(content)} bytes)", AGAIN)
 
 
 def is_extracted(member: Member, target: Path) -> bool:

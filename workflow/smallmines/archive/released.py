@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from smallmines.archive.release_download import Source, folder_of, masks_from_hub
-from smallmines.archive.release_zip import extract, is_extracted, opened_zip, patches_in, require_year, require_years
+from smallmines.archive.release_pins import another, read_pins, read_sums, require_sums
+from smallmines.archive.release_zip import AGAIN, extract, is_extracted, opened_zip, patches_in, require_tiff, require_year, require_years
 from smallmines.core.errors import UserError
 from smallmines.core.files import sha256
 from smallmines.core.layout import UserFolder
 from smallmines.core.log import logger
 from smallmines.core.patch_files import Header, patch_files, read_header
 from smallmines.core.product import parse_patch_name
+from smallmines.core.readable import raster_problem
 from smallmines.core.release import Release, ReleasedMask, write_release
 from smallmines.grid.lattice import Lattice, read_lattice
 from smallmines.settings.released import Released
@@ -34,9 +36,9 @@ def read_released(settings: Released, years: Sequence[str], user_folder: str | P
     Raises:
         UserError: the release cannot be read, is another one than the run is pinned to, or does not lie on the run's lattice.
     """
-    lattice = read_lattice(grid)
+    lattice, user = read_lattice(grid), UserFolder(Path(user_folder))
     if settings.path is None:
-        source = masks_from_hub(settings, years, UserFolder(Path(user_folder)))
+        source = masks_from_hub(settings, years, user)
     elif Path(settings.path).is_dir():
         source = _from_folder(settings, years)
     else:
@@ -44,6 +46,8 @@ def read_released(settings: Released, years: Sequence[str], user_folder: str | P
     masks = tuple(_located(path, lattice) for path in source.paths)
     masks = tuple(sorted(masks, key=lambda mask: (mask.year, mask.name)))
     _require_own_places(masks)
+    if settings.path is not None:
+        _require_pinned(source, masks, settings, user)
     only_ours, only_released = _unmatched(masks, years, lattice)
     release = Release(
         source.source, source.reading, source.address, source.revision, source.sha256, source.size, masks, only_ours, only_released
@@ -58,6 +62,9 @@ def read_released(settings: Released, years: Sequence[str], user_folder: str | P
 def _from_folder(settings: Released, years: Sequence[str]) -> Source:
     """Take the masks of a local folder where they lie."""
     address = str(settings.path)
+    if settings.sha256 is not None:
+        expected = f"an archive in released.path with SHA-256 {settings.sha256} (released.sha256)"
+        raise UserError(expected, f"the folder {address}", "name the zip, or empty released.sha256")
     paths: dict[str, Path] = {}
     for path in patch_files(address, ["MASK"]):
         parts = parse_patch_name(path.name)
@@ -99,13 +106,29 @@ def local_zip(settings: Released) -> tuple[Path, str]:
     return path, checksum
 
 
+def _require_pinned(source: Source, masks: Sequence[ReleasedMask], settings: Released, user: UserFolder) -> None:
+    """Refuse a local archive, or masks of a folder, of another content than that on the Hub to which the run is pinned, if it is."""
+    pins = read_pins(user, settings)
+    if pins is not None and source.sha256 not in (None, pins.sha256):
+        raise another(user, f"sha256 {pins.sha256}", f"{source.sha256} of {source.address}")
+    if pins is not None and source.sha256 is None:
+        years = {name.split("/")[0] for name in read_sums(user)}
+        require_sums(user, {f"{mask.year}/MASK/{mask.name}": mask.sha256 for mask in masks if str(mask.year) in years})
+
+
 def _located(path: Path, lattice: Lattice) -> ReleasedMask:
     """Return a mask with its place and checksum.
 
     Raises:
-        UserError: it has another CRS, resolution or size than the tiles of the run, or does not lie on a tile of the lattice.
+        UserError: it is no GeoTIFF, cannot be read to its end, has another CRS, resolution or size than the tiles of the run, or does not
+            lie on a tile of the lattice.
     """
+    if not path.is_file():  # a pipe would be waited for
+        raise UserError(f"a readable mask {path}", "no file", AGAIN)
+    require_tiff(path, path.read_bytes())
     header = read_header(path)
+    if reason := raster_problem(path):
+        raise UserError(f"a readable mask {path}", reason, AGAIN)
     _require_on_lattice(header, lattice)
     return ReleasedMask(path.name, int(header.year), str(path), sha256(path), header.left, header.top)
 

@@ -82,6 +82,8 @@ def _of_system(error: BaseException, chain: list[BaseException], outputs: Iterab
         expected, do = f"permission to read and write {error.filename}", "change owner or permissions"
     elif number in (errno.EEXIST, errno.ENOTDIR) and isinstance(error, OSError) and error.filename:
         expected, do = f"a folder in the place of {error.filename}", "move away the file that is there"
+    elif number == errno.EISDIR and isinstance(error, OSError) and error.filename:
+        expected, do = f"a file in the place of {error.filename2 or error.filename}", "move away the folder that is there"
     if not expected:
         return None
     place = _place(chain, outputs)

@@ -168,9 +168,11 @@ def _released(facts: Mapping[str, Any]) -> list[str]:
     """Return what the comparison with the release says, where labels come from one."""
     if "released" not in facts:
         return []
-    parts = {name: year["released"]["held_out"] for name, year in facts["years"].items() if "held_out" in year["released"]}
+    parts = {name: year["released"].get("held_out", {}) for name, year in facts["years"].items()}
     held = [
-        f"{name}: IoU of the forest with the release {part['forest']} in {part['tiles']} tiles held out" for name, part in parts.items()
+        f"{name}: IoU of the forest with the release {part['forest']} in {part['tiles']} tiles held out"
+        for name, part in parts.items()
+        if part.get("forest") is not None
     ]
     return ["The labels come from a release: that the masks agree with it proves nothing about their accuracy.", *held]
 

@@ -20,6 +20,7 @@ from smallmines.core import raster
 from smallmines.core.errors import UserError
 from smallmines.core.files import sha256
 from smallmines.core.log import logger
+from smallmines.core.readable import raster_problem
 from smallmines.core.release import read_release
 from smallmines.core.software import TAG, of_rasters
 from smallmines.grid.lattice import Lattice, read_lattice
@@ -90,6 +91,9 @@ def painted(paths: Sequence[Path], geobox: GeoBox) -> tuple[NDArray[np.uint8], l
     untagged = []
     for path in paths:
         if not path.is_file():  # a pipe would be waited for
+            continue
+        if reason := raster_problem(path):
+            faults.append(f"{path} cannot be read ({reason})")
             continue
         with raster.opened(path) as source:
             top, left = _corner(source, geobox, path)
@@ -209,8 +213,8 @@ def write_released_mask(
     lattice = read_lattice(grid)
     geobox = lattice.block(block)
     own = [mask for mask in read_release(release).masks if mask.year == int(year)]
+    _require_content({Path(entry.path): entry.sha256 for entry in own})
     mask, used = painted([Path(entry.path) for entry in own], geobox)
-    _require_content({Path(entry.path): entry.sha256 for entry in own}, used)
     outside = ~held_pixels(lattice, block, lattice.cells_of(block)["tile_id"].tolist())
     mask[outside] = UNKNOWN
     tags = {"CLASSES": "0 not_mining, 1 mining, 255 nodata", "PROVENANCE": RELEASED, TAG: of_rasters(), **tags}
@@ -220,12 +224,12 @@ def write_released_mask(
     logger.info("released masks of block %s: %d files, %d px mining, %d not, %d without", block, len(used), *counts)
 
 
-def _require_content(sums: Mapping[Path, str], used: Sequence[Path]) -> None:
-    """Refuse masks that changed since the release was read."""
-    if changed := [path for path in used if sha256(path) != sums[path]]:
+def _require_content(sums: Mapping[Path, str]) -> None:
+    """Refuse masks that changed, or are gone, since the release was read."""
+    if changed := [path for path, value in sums.items() if not path.is_file() or sha256(path) != value]:
         raise UserError(
             "released masks as they were downloaded",
-            f"other content in {changed[0]}" + (f" and {len(changed) - 1} more" if len(changed) > 1 else ""),
+            f"other content, or no file, in {changed[0]}" + (f" and {len(changed) - 1} more" if len(changed) > 1 else ""),
             "delete these files and the run's released/release.json, and run again",
         )
 
