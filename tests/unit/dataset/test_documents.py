@@ -400,6 +400,18 @@ def test_the_archive_has_the_same_bytes_twice_and_nothing_else(dataset: Path, tm
     assert not list(tmp_path.glob("*c*.zip"))
 
 
+def test_a_seal_that_lost_lines_is_refused_by_archive_and_report(dataset: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(dataset, copy, copy_function=shutil.copyfile)
+    lines = (copy / SUMS).read_text().splitlines(keepends=True)
+    (copy / SUMS).write_text("".join(lines[:-2]))
+    lost = lines[-2].split()[1]
+    with pytest.raises(UserError, match=f"2 not in the list, e.g. {lost}"):
+        write_archive(copy / SUMS, "made-up", tmp_path / "c.zip")
+    with pytest.raises(UserError, match=f"2 not in the list, e.g. {lost}"):
+        write_page(page_sources(copy, tmp_path), Publish(), tmp_path / "a.html")
+
+
 def test_documents_are_the_same_twice_and_stale_items_go(results: Results, tmp_path: Path) -> None:
     shutil.copytree(results.folder / "dataset", tmp_path / "dataset")
     dataset, windows = tmp_path / "dataset", {"2016": ["2016-01-01", "2016-01-31"]}

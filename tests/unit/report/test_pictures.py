@@ -78,11 +78,14 @@ def test_all_plots_are_drawn(results: Results, tmp_path: Path) -> None:
     files = {f"2016, {block}": str(tmp_path / "metrics.json") for block in "12"}
     grid = results.folder / "grid"
     index, quality = (str(results.folder / "dataset" / name) for name in ("index.parquet", "labels.json"))
-    leak = {"twins": 0.0, "neighbours": 0.4, "r2": -0.1, "auc": None}
+    leak = {"twins": 0.0, "neighbours": 0.4, "r2": -0.1, "auc": None, "r2_low": None, "r2_high": None, "places": 0, "judgement": "no test"}
     rows = read_index(index)["split"].value_counts().to_dict()
     report = {
         "source": "spatial_block",
         "rows": rows,
+        "mining_share": dict.fromkeys(rows, 0.1),
+        "reason": "made up",
+        "advice": "",
         "leakage": leak,
         "methods": {"spatial_block": leak, "leave_block_out 1": {"error": "x"}},
     }

@@ -69,6 +69,20 @@ def compare_with_sums(folder: Path, sums: Mapping[str, str]) -> tuple[list[str],
     return sorted(set(sums) - present), sorted(present - set(sums))
 
 
+def read_sums(sums: str | Path) -> dict[str, str]:
+    """Read `SHA256SUMS`: checksum by path from the dataset's folder.
+
+    Raises:
+        UserError: it lacks files of the folder, or lists others: lines are lost, or the folder was changed.
+    """
+    listed = read_list(sums)
+    absent, unlisted = compare_with_sums(Path(sums).parent, listed)
+    if absent or unlisted:
+        found = [f"{len(names)} {what}, e.g. {names[0]}" for what, names in (("missing", absent), ("not in the list", unlisted)) if names]
+        raise UserError(f"files as {sums} lists them", "; ".join(found), "run again with --forcerun assemble seal")
+    return listed
+
+
 def write_archive(sums: str | Path, name: str, target: str | Path) -> int:
     """Write all files that `SHA256SUMS` lists, and the list, into a zip: stored (patches are compressed already), sorted, without times.
 
@@ -79,11 +93,7 @@ def write_archive(sums: str | Path, name: str, target: str | Path) -> int:
         UserError: a file is missing or not as listed; nothing is written then.
     """
     sums = Path(sums)
-    folder, listed = sums.parent, read_list(sums)
-    if missing := [path for path in sorted(listed) if not (folder / path).is_file()]:
-        raise UserError(
-            f"files as {sums} lists them", f"{len(missing)} missing, e.g. {missing[0]}", "run again with --forcerun assemble seal"
-        )
+    folder, listed = sums.parent, read_sums(sums)
     with written(target) as beside:
         with zipfile.ZipFile(beside, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
             for path in [*sorted(listed), SUMS]:

@@ -13,6 +13,7 @@ from smallmines.core.json_products import DoctorReport, Facts, GridRemarks, Mani
 from smallmines.core.readable import require_readable
 from smallmines.dataset.columns import masks_are_released
 from smallmines.dataset.documents import attributions, cite, licence_address, release_name
+from smallmines.dataset.seal import read_sums
 from smallmines.labels.tables import PROVENANCES
 from smallmines.report.checks import passed
 from smallmines.report.figures import CAPTIONS_OF_RELEASED_MASKS, FIGURES, Described, alternative_text
@@ -68,6 +69,7 @@ def write_page(sources: Sources, about: Page, target: str | Path) -> None:
     from smallmines.dataset.index import read_index
 
     require_readable([sources.sums, sources.points])
+    read_sums(sources.sums)
     facts: Mapping[str, Any] = read_product(sources.facts, Facts)
     doctor: Mapping[str, Any] = read_product(sources.doctor, DoctorReport)
     manifests = [read_product(path, ManifestScenes) for path in sources.manifests]
