@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
@@ -49,8 +49,10 @@ ABSENT = re.compile(r"\b404\b|NoSuchKey|NoSuchBucket|does not exist in the file 
 BROKE_OFF = re.compile(r"IncompleteRead|Connection broken|total bytes expected|reading from response stream|Read timed out", re.IGNORECASE)
 """Texts of errors that mean: the body of an answer broke off, which HTTP clients do not repeat."""
 
-TEXT_ATTEMPTS = 4
-"""Most attempts to read a text file whose body breaks off."""
+BODY_ATTEMPTS = 4
+"""Most attempts where the body of an answer breaks off."""
+
+T = TypeVar("T")
 
 RETRY_STATUS = (429, 500, 502, 503, 504)
 """HTTP statuses after which a request is repeated."""
@@ -106,17 +108,28 @@ def text_of(href: str, provider: Provider) -> str:
     Raises:
         UserError: it cannot be read; names the provider and the (unsigned) href.
     """
-    attempts = TEXT_ATTEMPTS if is_remote(href) else 1
-    for attempt in range(1, attempts + 1):
+    try:
+        return repeated(href, lambda: _text(href, provider))
+    except UserError:
+        raise
+    except Exception as error:
+        raise refusal(href, error, provider) from error
+
+
+def repeated(address: str, work: Callable[[], T]) -> T:
+    """Return `work()`; repeat it where the body of an answer breaks off, which the sessions do not.
+
+    Args:
+        address: for the log, unsigned.
+    """
+    for attempt in range(1, BODY_ATTEMPTS + 1):
         try:
-            return _text(href, provider)
-        except UserError:
-            raise
+            return work()
         except Exception as error:
             text = redacted(str(error)).replace("\n", " ")
-            if attempt == attempts or not BROKE_OFF.search(text):
-                raise refusal(href, error, provider) from error
-            logger.warning("%s: %s; again (%d of %d)", href, text, attempt, attempts - 1)
+            if attempt == BODY_ATTEMPTS or not BROKE_OFF.search(text):
+                raise
+            logger.warning("%s: %s; again (%d of %d)", address, text, attempt, BODY_ATTEMPTS - 1)
             time.sleep(retry_delay() * 2**attempt)
     raise AssertionError("unreachable")
 
