@@ -206,7 +206,7 @@ class Handler(BaseHTTPRequestHandler):
         service, work = self._service(parts.scheme, parts.netloc, parts.path)
         fault = self.archives.fault(service)
         self.service = service
-        if fault in ("503", "429") or (fault == "truncated" and service not in ("blob", "odata", "earth-search-data")):
+        if fault in ("503", "429") or (fault == "truncated" and service not in ("stac", "blob", "odata", "earth-search-data")):
             self.send(int(fault) if fault and fault.isdigit() else 503, b"busy", "text/plain", {"Retry-After": "0"})
             return
         self.truncated = fault == "truncated"

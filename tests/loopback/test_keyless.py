@@ -24,6 +24,7 @@ import rasterio
 import services
 import yaml
 from rasterio.transform import Affine
+from through_archives import planted
 
 from miniature.release import NAME, pack
 from workspace import Workspace
@@ -35,7 +36,7 @@ FAULTS = 0.05
 HUB_FAULTS = 1 / 3
 """Few requests go to the Hub: at five percent none would fail."""
 KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "PC_SDK_SUBSCRIPTION_KEY", "CDSE_USERNAME", "CDSE_PASSWORD")
-KEYS += ("GOOGLE_APPLICATION_CREDENTIALS",)
+KEYS += ("GOOGLE_APPLICATION_CREDENTIALS", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 DISTRICT = "Amansie West"
 OTHER_VALUES, SHIFTED, OTHER_GRID = "0001", "0002", "0003"
 """Ids in the release of the tiles whose images are not those of the run."""
@@ -125,6 +126,7 @@ def test_one_command_makes_the_dataset_and_another_compares_it(world: World) -> 
     the_card_says_what_is_whose(run)
     printed = run.snakemake("compare")
     assert "Signature=" not in printed
+    assert planted(run.folder, world.archives) == []
     assert {200, 302, 503} <= {status for _, _, status in world.hub.asked}
     the_comparison_tells_the_tiles_apart(run)
     the_page_says_what_is_whose(run)

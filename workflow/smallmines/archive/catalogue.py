@@ -11,7 +11,7 @@ from typing import Any
 
 from smallmines.archive.earthengine import PREFIX, connect, grid_of, list_images
 from smallmines.archive.providers import Provider
-from smallmines.archive.signing import is_remote, local_path, refusal, retries
+from smallmines.archive.signing import is_remote, local_path, refusal, repeated, retries
 from smallmines.archive.static import absolute, read_items
 from smallmines.core.errors import UserError
 from smallmines.core.log import logger
@@ -100,32 +100,36 @@ def _difference(first: Item, second: Item) -> str:
 
 
 def _search_api(provider: Provider, address: str, footprint: Mapping[str, Any], windows: Windows) -> list[dict[str, Any]]:
-    """Search a STAC API, once per window; 429 and 5xx are retried.
+    """Search a STAC API, once per window; 429, 5xx and answers that break off are retried.
 
     The query holds area, time and collection only, since servers differ in the filters they support. `search` applies the others.
     """
-    import pystac_client
-    from pystac_client.stac_api_io import StacApiIO
-
-    documents: list[dict[str, Any]] = []
     try:
-        client = pystac_client.Client.open(address, stac_io=StacApiIO(max_retries=retries(), timeout=(20, 120)))
-        if client.get_collection(provider.collection) is None:
-            raise UserError(
-                f"a collection {provider.collection} in {address}, provider {provider.name}",
-                "no such collection there",
-                "check the catalogue's address in the config file",
-            )
-        spans: dict[str, str | None] = {year: f"{first}T00:00:00Z/{last}T23:59:59Z" for year, (first, last) in windows.items()}
-        for year, span in (spans or {"any time": None}).items():
-            answer = client.search(collections=[provider.collection], intersects=dict(footprint), datetime=span, limit=provider.page)
-            items = list(_paged(answer.pages_as_dicts(), address))
-            documents += items
-            logger.info("%s: %d items of %s for %s", provider.name, len(items), provider.collection, year)
+        return repeated(address, lambda: _ask_api(provider, address, footprint, windows))
     except UserError:
         raise
     except Exception as error:
         raise _unreachable(address, error, provider) from error
+
+
+def _ask_api(provider: Provider, address: str, footprint: Mapping[str, Any], windows: Windows) -> list[dict[str, Any]]:
+    import pystac_client
+    from pystac_client.stac_api_io import StacApiIO
+
+    documents: list[dict[str, Any]] = []
+    client = pystac_client.Client.open(address, stac_io=StacApiIO(max_retries=retries(), timeout=(20, 120)))
+    if client.get_collection(provider.collection) is None:
+        raise UserError(
+            f"a collection {provider.collection} in {address}, provider {provider.name}",
+            "no such collection there",
+            "check the catalogue's address in the config file",
+        )
+    spans: dict[str, str | None] = {year: f"{first}T00:00:00Z/{last}T23:59:59Z" for year, (first, last) in windows.items()}
+    for year, span in (spans or {"any time": None}).items():
+        answer = client.search(collections=[provider.collection], intersects=dict(footprint), datetime=span, limit=provider.page)
+        items = list(_paged(answer.pages_as_dicts(), address))
+        documents += items
+        logger.info("%s: %d items of %s for %s", provider.name, len(items), provider.collection, year)
     return documents
 
 

@@ -9,15 +9,16 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from smallmines.archive.providers import Provider
 from smallmines.core.errors import UserError
+from smallmines.core.log import logger
 from smallmines.core.redaction import redacted
 
 HTTP: Mapping[str, str] = {
@@ -44,6 +45,14 @@ REFUSED = re.compile(
 
 ABSENT = re.compile(r"\b404\b|NoSuchKey|NoSuchBucket|does not exist in the file system|No such file", re.IGNORECASE)
 """Texts of errors that mean: no such file."""
+
+BROKE_OFF = re.compile(r"IncompleteRead|Connection broken|total bytes expected|reading from response stream|Read timed out", re.IGNORECASE)
+"""Texts of errors that mean: the body of an answer broke off, which HTTP clients do not repeat."""
+
+BODY_ATTEMPTS = 4
+"""Most attempts where the body of an answer breaks off."""
+
+T = TypeVar("T")
 
 RETRY_STATUS = (429, 500, 502, 503, 504)
 """HTTP statuses after which a request is repeated."""
@@ -94,26 +103,48 @@ def forget_signatures() -> None:
 
 
 def text_of(href: str, provider: Provider) -> str:
-    """Read a small text file of an archive, such as a product's metadata.
+    """Read a small text file of an archive, such as a product's metadata; repeat it where the answer breaks off.
 
     Raises:
         UserError: it cannot be read; names the provider and the (unsigned) href.
     """
     try:
-        if not is_remote(href):
-            return Path(local_path(href)).read_text(encoding="utf-8")
-        if href.startswith("s3://"):
-            bucket, _, key = href.removeprefix("s3://").partition("/")
-            return str(_s3_client(provider).get_object(Bucket=bucket, Key=key)["Body"].read().decode())
-        headers = {"Authorization": f"Bearer {_bearer(provider)}"} if provider.signing == "bearer" else {}
-        address = _pc_signed(href, provider) if provider.signing == "planetary_computer" else href
-        answer = session().get(address, headers=headers, timeout=(20, 120))
-        answer.raise_for_status()
-        return str(answer.text)
+        return repeated(href, lambda: _text(href, provider))
     except UserError:
         raise
     except Exception as error:
-        raise refusal(f"{href}", error, provider) from error
+        raise refusal(href, error, provider) from error
+
+
+def repeated(address: str, work: Callable[[], T]) -> T:
+    """Return `work()`; repeat it where the body of an answer breaks off, which the sessions do not.
+
+    Args:
+        address: for the log, unsigned.
+    """
+    for attempt in range(1, BODY_ATTEMPTS + 1):
+        try:
+            return work()
+        except Exception as error:
+            text = redacted(str(error)).replace("\n", " ")
+            if attempt == BODY_ATTEMPTS or not BROKE_OFF.search(text):
+                raise
+            logger.warning("%s: %s; again (%d of %d)", address, text, attempt, BODY_ATTEMPTS - 1)
+            time.sleep(retry_delay() * 2**attempt)
+    raise AssertionError("unreachable")
+
+
+def _text(href: str, provider: Provider) -> str:
+    if not is_remote(href):
+        return Path(local_path(href)).read_text(encoding="utf-8")
+    if href.startswith("s3://"):
+        bucket, _, key = href.removeprefix("s3://").partition("/")
+        return str(_s3_client(provider).get_object(Bucket=bucket, Key=key)["Body"].read().decode())
+    headers = {"Authorization": f"Bearer {_bearer(provider)}"} if provider.signing == "bearer" else {}
+    address = _pc_signed(href, provider) if provider.signing == "planetary_computer" else href
+    answer = session().get(address, headers=headers, timeout=(20, 120))
+    answer.raise_for_status()
+    return str(answer.text)
 
 
 def refusal(thing: str, error: BaseException, provider: Provider) -> UserError:
