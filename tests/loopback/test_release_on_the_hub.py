@@ -383,6 +383,16 @@ def test_without_internet_the_local_way_is_named(hub: Hub, monkeypatch: pytest.M
     assert "released.path" in refused()
 
 
+@pytest.mark.parametrize("access", ["private", "gated", "gone"])
+def test_no_password_of_a_mirror_is_shown(hub: Hub, monkeypatch: pytest.MonkeyPatch, access: str, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", f"http://me:secret-word@127.0.0.1:{9 if access == 'gone' else hub.port}")
+    monkeypatch.setattr(client, "ATTEMPTS", 2)
+    hub.access = access
+    text = refused()
+    assert "http://127.0.0.1" in text
+    assert "secret-word" not in text + caplog.text
+
+
 def test_no_token_reaches_a_log(hub: Hub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, repository: Path) -> None:
     """The job of the rule, with a token from the vendor's file, against a Hub that refuses it."""
     hub.access = "private"

@@ -257,3 +257,13 @@ def test_a_file_in_the_place_of_a_folder_is_named(tmp_path: Path) -> None:
         assert error is not None
         assert error.expected == f"a folder in the place of {folder}"
         assert error.do.startswith("move away the file that is there")
+
+
+def test_a_folder_in_the_place_of_a_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "pins.json").mkdir()
+    with pytest.raises(IsADirectoryError) as error:
+        write_json(tmp_path / "pins.json", {})
+    explanation = explained(error.value)
+    assert explanation is not None
+    assert explanation.expected == f"a file in the place of {tmp_path / 'pins.json'}"
+    assert "move away the folder" in explanation.do

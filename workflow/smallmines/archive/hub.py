@@ -96,6 +96,11 @@ def endpoint() -> str:
     return os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
 
 
+def _shown(text: str) -> str:
+    """Return a text on one line without secrets, also without user and password in front of a host, as `HF_ENDPOINT` may have them."""
+    return re.sub(r"(://)[^\s/@]*@", r"\1", flat(redacted(text)))[:300]
+
+
 def token() -> str | Literal[False]:
     """Return the token of the environment or of the vendor's file, False where there is none.
 
@@ -104,7 +109,9 @@ def token() -> str | Literal[False]:
     """
     value = library().get_token()
     if value and not (value.isascii() and value.isprintable()):
-        raise UserError("a token of letters, digits and _ in HF_TOKEN", "other characters", f"copy it from {endpoint()}/settings/tokens")
+        raise UserError(
+            "a token of letters, digits and _ in HF_TOKEN", "other characters", f"copy it from {_shown(endpoint())}/settings/tokens"
+        )
     return value or False
 
 
@@ -124,7 +131,7 @@ def ask(repository: str, file: str, revision: str) -> HubFile:
     stated = (answer.commit_hash or "", answer.etag or "")
     if not re.fullmatch("[0-9a-f]{40}", stated[0]) or not re.fullmatch("[0-9a-f]{64}", stated[1]) or not answer.size:
         raise UserError(
-            f"commit, SHA-256 and size of {repository}/{file} from {endpoint()}",
+            f"commit, SHA-256 and size of {repository}/{file} from {_shown(endpoint())}",
             f"commit {stated[0] or 'none'}, checksum {stated[1] or 'none'}, {answer.size} bytes",
             "check HF_ENDPOINT and released.file; the archive must be stored with Git LFS",
         )
@@ -314,7 +321,7 @@ def retried(where: Sequence[str], work: Callable[[], T]) -> T:
             if attempt == ATTEMPTS or not _passes(error):
                 raise refusal(where, error) from None
             pause = retry_delay() * 2 ** (attempt - 1)
-            text = flat(redacted(str(error)))[:300] or type(error).__name__
+            text = _shown(str(error)) or type(error).__name__
             logger.warning("%s: %s; again in %.1f s (%d of %d)", "/".join(where[:2]), text, pause, attempt, ATTEMPTS - 1)
             time.sleep(pause)
     raise AssertionError("unreachable")
@@ -349,9 +356,10 @@ def refusal(where: Sequence[str], error: Exception) -> UserError:
     if isinstance(error, hub.errors.LocalEntryNotFoundError) and isinstance(error.__cause__, Exception):
         return refusal(where, error.__cause__)
     status, token = _status(error), "HF_TOKEN is not accepted" if hub.get_token() else "no HF_TOKEN"
-    settings = f"{endpoint()}/settings/tokens"
+    address = _shown(endpoint())
+    settings = f"{address}/settings/tokens"
     if isinstance(error, hub.errors.GatedRepoError):
-        accept = f"accept its conditions at {endpoint()}/datasets/{repository}, make a token at {settings} and set HF_TOKEN"
+        accept = f"accept its conditions at {address}/datasets/{repository}, make a token at {settings} and set HF_TOKEN"
         return UserError(f"access to the gated dataset {repository}", f"status {status}, {token}", accept)
     if isinstance(error, hub.errors.RevisionNotFoundError):
         return UserError(f"the revision {revision} of {repository}", "the Hub has none", "correct released.revision")
@@ -359,9 +367,9 @@ def refusal(where: Sequence[str], error: Exception) -> UserError:
         return UserError(f"the file {file} in {repository} at {revision}", "the Hub has none", "correct released.file")
     if isinstance(error, hub.errors.RepositoryNotFoundError) or status in (401, 403, 404):
         return UserError(
-            f"the dataset {repository} at {endpoint()}",
+            f"the dataset {repository} at {address}",
             f"status {status}: none, or a private one ({token})",
             f"correct released.repository; for a private one make a token at {settings} and set HF_TOKEN",
         )
-    text = flat(redacted(str(error)))[:300] or type(error).__name__
-    return UserError(f"an answer of {endpoint()} about {repository}/{file}", text, DO_LOCAL)
+    text = _shown(str(error)) or type(error).__name__
+    return UserError(f"an answer of {address} about {repository}/{file}", text, DO_LOCAL)

@@ -153,7 +153,7 @@ def draw(stratum: NDArray[np.int8], risk: NDArray[np.float64], number: int, seed
             pd.DataFrame({"row": row, "col": col, "stratum": code, "pixels": count[code], "inclusion": shares[code] / count[code]})
         )
     if not parts:
-        raise UserError("pixels with a class", "none: the block has no Sentinel-2 data", "look at its composite")
+        raise UserError("pixels with a class", "none: no Sentinel-2 data, or no released mask", "look at composite and mask of the block")
     points = pd.concat(parts, ignore_index=True)
     return points.iloc[rng.permutation(len(points))].reset_index(drop=True)
 
