@@ -152,7 +152,7 @@ def test_import_masks(block_year: BlockYear) -> None:
 @pytest.mark.parametrize(
     ("place", "expected"),
     [
-        (".", "files and folders that can be read and written"),
+        (".", "a file in the place of"),
         ("a_file/lineage.csv", "a folder in the place of"),
         ("a_file/deeper/lineage.csv", "a folder in the place of"),
     ],
