@@ -80,8 +80,8 @@ def the_release_is_measured_where_it_was_held_out(run: Workspace) -> None:
     card = (run.results / "dataset/README.md").read_text(encoding="utf-8")
     assert "**The labels come from a release**: the local archive release.zip, SHA-256" in card
     doctor = json.loads((run.results / "doctor.json").read_text())
-    assert [found for found in doctor["findings"] if found["severity"] == "error"] == []
-    assert {found["severity"] for found in doctor["findings"] if found["check"] == "nobody looked"} == {"note"}
+    assert [finding for finding in doctor["findings"] if finding["severity"] == "error"] == []
+    assert {finding["severity"] for finding in doctor["findings"] if finding["check"] == "nobody looked"} == {"note"}
     assert "That the masks agree with it proves nothing" in (run.results / "report.html").read_text(encoding="utf-8")
 
 

@@ -72,7 +72,7 @@ def test_every_key_of_the_profiles_is_an_option(repository: Path) -> None:
 
 def test_the_conda_environment_has_the_locked_versions(repository: Path) -> None:
     environment = yaml.safe_load((repository / "envs/smallmines.yaml").read_text())
-    pins = {name.replace("_", "-"): version for name, version in (one.split("=") for one in environment["dependencies"])}
+    pins = {name.replace("_", "-"): version for name, version in (pin.split("=") for pin in environment["dependencies"])}
     assert pins.pop("python") == "3.11"
     known = lock(repository)
     assert pins == {name: known[name] for name in pins}

@@ -51,9 +51,9 @@ def test_what_did_not_survive_comes_before_all():
 
 def test_labels_of_a_release_wait_only_where_a_decision_was_lost():
     rows = table().assign(provenance=["predicted" if place in (3, 20) else "released" for place in range(40)])
-    found = queue(rows, again=[30], uncertainty=1)
-    assert found["segment"].tolist() == [30, 4, 21]
-    assert found["why"].tolist() == ["transfer", "uncertainty", "uncertainty"]
+    chosen = queue(rows, again=[30], uncertainty=1)
+    assert chosen["segment"].tolist() == [30, 4, 21]
+    assert chosen["why"].tolist() == ["transfer", "uncertainty", "uncertainty"]
     assert len(draw_overlap(rows, 12, 0)) == 12
 
 

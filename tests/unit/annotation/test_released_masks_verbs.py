@@ -90,12 +90,12 @@ def test_the_accuracy_sample_from_draw_to_figures(block_year: BlockYear) -> None
         statement = "UPDATE segments SET label = ?, evidence = 'x', evidence_date = '2016-01-01' WHERE key IN ('" + keys + "')"
         edit(copy.path, statement, label)
     assert checkin(block_year.user, copy.path).counts["reference"] == len(design)
-    known = quality_of(block_year.config, block_year.root)["years"]["2016"]
+    quality = quality_of(block_year.config, block_year.root)["years"]["2016"]
     labelled = mask != 255
-    assert known["provenance"] == {"released": {"pixels": int(labelled.sum()), "area_share": 1.0}}
-    assert known["open_share"] == pytest.approx(1 - labelled.sum() / block_year.lattice.own("1").sum(), abs=1e-6)
-    assert (known["validated_share"], known["looks"], known["agreement"]["year"]) == (0.0, {}, [])
-    accuracy = known["accuracy"]
+    assert quality["provenance"] == {"released": {"pixels": int(labelled.sum()), "area_share": 1.0}}
+    assert quality["open_share"] == pytest.approx(1 - labelled.sum() / block_year.lattice.own("1").sum(), abs=1e-6)
+    assert (quality["validated_share"], quality["looks"], quality["agreement"]["year"]) == (0.0, {}, [])
+    accuracy = quality["accuracy"]
     assert accuracy["settled"] == len(design)
     right = ((mask == 1) == truth)[labelled].mean()
     assert accuracy["overall"]["low"] - 0.01 <= right <= accuracy["overall"]["high"] + 0.01

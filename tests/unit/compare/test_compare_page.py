@@ -29,7 +29,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for path in root.glob("SmallMinesDS/2016/*/*_GH_0006_2016.tif"):
         path.unlink()
     headers = [read_header(path) for path in patch_files(root / "SmallMinesDS", ["MASK"])]
-    masks = tuple(ReleasedMask(one.path.name, 2016, str(one.path), sha256(one.path), one.left, one.top) for one in headers)
+    masks = tuple(
+        ReleasedMask(header.path.name, 2016, str(header.path), sha256(header.path), header.left, header.top) for header in headers
+    )
     write_release(root / "release.json", Release("folder", "folder", "x", None, None, None, masks, {"2016": ["0006"]}, {"2016": []}))
     address = {"address": "ellaampy/SmallMinesDS/SmallMinesDS.zip", "revision": "1" * 40, "sha256": "2" * 64}
     write_json(root / "images.json", {"folder": str(root / "SmallMinesDS"), **address})

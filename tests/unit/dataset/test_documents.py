@@ -530,7 +530,7 @@ def test_findings_of_composites_and_doubtful_evidence_reach_who_has_only_the_fol
     assert f"when it made them:\n\n- {finding}\n" in card
     assert "**2016: 3 decisions rest on evidence of a doubtful day**" in card
     assert "2016: decisions that stand, by how they were made: bulk 4, single 2." in card
-    assert [(one.severity, one.check, one.found) for one in stated_findings(facts)] == [
+    assert [(finding.severity, finding.check, finding.found) for finding in stated_findings(facts)] == [
         ("warning", "composites", finding),
         ("warning", "doubtful evidence", "3 decisions rest on evidence of a doubtful day"),
     ]

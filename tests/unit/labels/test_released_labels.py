@@ -88,10 +88,10 @@ def test_samples_are_some_segments_of_each_class_and_the_same_twice(block: Block
 def test_fewer_segments_than_wanted_are_all_taken_and_told(block: Block, caplog: pytest.LogCaptureFixture) -> None:
     samples, labels = draw(block, samples=100_000)
     assert len(samples) == len(labels)
-    told = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    warnings = [record.message for record in caplog.records if record.levelname == "WARNING"]
     mined = int((labels["label"] == 1).sum())
-    assert f"mining: only {mined} segments have this class of the release, fewer than released.samples" in told
-    assert len(told) == 2
+    assert f"mining: only {mined} segments have this class of the release, fewer than released.samples" in warnings
+    assert len(warnings) == 2
 
 
 def test_nothing_is_taken_from_tiles_held_out(block: Block) -> None:

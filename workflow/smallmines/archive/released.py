@@ -66,6 +66,7 @@ def _from_folder(settings: Released, years: Sequence[str]) -> Source:
         expected = f"an archive in released.path with SHA-256 {settings.sha256} (released.sha256)"
         raise UserError(expected, f"the folder {address}", "name the zip, or empty released.sha256")
     paths: dict[str, Path] = {}
+    present: set[str] = set()
     for path in patch_files(address, ["MASK"]):
         parts = parse_patch_name(path.name)
         assert parts is not None
@@ -75,7 +76,8 @@ def _from_folder(settings: Released, years: Sequence[str]) -> Source:
         if path.name in paths:
             raise UserError(f"each mask once in {address}", f"{paths[path.name]} and {path}", "name a folder that holds one release")
         paths[path.name] = path
-    require_years({str(parse_patch_name(name).year) for name in paths}, "MASK", years, address)  # type: ignore[union-attr]
+        present.add(parts.year)
+    require_years(present, "MASK", years, address)
     return Source("folder", "folder", address, list(paths.values()))
 
 

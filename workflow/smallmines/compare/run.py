@@ -183,11 +183,11 @@ def _tables(ours: Path, tables: Sequence[Path], about: dict[str, str], folder: P
     from smallmines.compare.published import BIN_NAMES, against_tables, read_ours, read_published
 
     mine = read_ours(ours)
-    rows, found = against_tables(mine, read_published(tables))
-    document = {**about, "with": "tables", **found}
+    rows, comparison = against_tables(mine, read_published(tables))
+    document = {**about, "with": "tables", **comparison}
     write_json(folder / "compare.json", document)
     _write_csv(rows, folder)
-    years = found["years"]
+    years = comparison["years"]
     maps = {}
     for year in years:
         own = rows[rows["year"] == int(year)]
@@ -200,7 +200,7 @@ def _tables(ours: Path, tables: Sequence[Path], about: dict[str, str], folder: P
     shares = [{"year": year, **values["by_tile"]} for year, values in years.items() if values["by_tile"]]
     shown = [Table("All tiles", tiles, "tiles"), Table("Tiles by mining", bins, "bins")]
     shown += [Table("Tile by tile, in points of %", shares, "by_tile")] if shares else []
-    return Comparison(document, shown, [f"Joined tile by tile: {found['joined']}."], maps)
+    return Comparison(document, shown, [f"Joined tile by tile: {comparison['joined']}."], maps)
 
 
 def _write_csv(rows: pd.DataFrame, folder: Path) -> None:

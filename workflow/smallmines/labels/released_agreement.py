@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from smallmines.core import raster
 from smallmines.core.files import read_json, write_json
+from smallmines.core.json_products import ForestThreshold, read_product
 from smallmines.core.log import logger
 from smallmines.core.release import LICENSE, read_release
 from smallmines.grid.lattice import read_lattice
@@ -58,7 +59,7 @@ def write_agreement(inputs: Inputs, block: str, settings: ReleasedSamples, seed:
     held = held_out(lattice.cells["tile_id"].tolist(), (), settings.hold_out, seed)
     features = read_features(inputs.features)
     probability = tables.read(inputs.probabilities, "probabilities")["probability"].to_numpy()
-    mining, _ = predicted(probability, features["clear_share"].to_numpy(), read_json(inputs.metrics)["threshold"])
+    mining, _ = predicted(probability, features["clear_share"].to_numpy(), read_product(inputs.metrics, ForestThreshold)["threshold"])
     released, mask, segments = (raster.read(path, geobox)[0] for path in (inputs.released, inputs.mask, inputs.segments))
     counts = agreement(released, mask, segments, mining, held_pixels(lattice, block, held))
     number = int(lattice.cells_of(block)["tile_id"].isin(held).sum())
