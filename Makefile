@@ -45,8 +45,8 @@ bench: setup ## one block of 3840 × 3840 px and one year through every rule, an
 	$(BIN)/python tests/bench/readers.py results/bench
 	PYTHONPATH=tests $(BIN)/python tests/bench/labels.py $(BENCH) 2022 1
 
-demo-slurm: setup ## the demo through profiles/slurm on a one-node Slurm that this installs (root only), compared with the local demo
-	tests/cluster/one_node_slurm.sh up
+demo-slurm: setup ## the demo through profiles/slurm on a two-node Slurm that this installs (root only), with a node killed in the middle, compared with the local demo
+	tests/cluster/slurm.sh up
 	$(BIN)/python tests/cluster/through_slurm.py
 
 demo-archives: setup ## the demo through the archives' real clients and services on loopback, compared with `make demo`

@@ -62,7 +62,6 @@ localrules:
     grid,
     coverage,
     covered,
-    decisions,
     assemble,
     index,
     leakage,

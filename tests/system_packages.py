@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 LOCK = Path("/tmp/smallmines-apt.lock")
-"""As in cluster/one_node_slurm.sh."""
+"""As in cluster/slurm.sh."""
 
 
 def install(*packages: str) -> None:
