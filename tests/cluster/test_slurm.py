@@ -43,7 +43,7 @@ def two_nodes() -> Iterator[None]:
 def test_two_nodes_of_which_one_is_killed_make_the_same_bytes(two_nodes: None, miniature: Workspace, tmp_path: Path) -> None:
     there = miniature.clone(tmp_path / "at another/place", finished=False)
     planned = there.planned()
-    output, lost = run_and_kill(there, "pixels")
+    output, lost = run_and_kill(there, "labels")
     jobs = submitted(output)
     print(jobs, lost)
     assert {name: len(numbers) for name, numbers in jobs.items()} == SUBMISSIONS
@@ -51,7 +51,7 @@ def test_two_nodes_of_which_one_is_killed_make_the_same_bytes(two_nodes: None, m
     states = {number: history(number) for numbers in jobs.values() for number in numbers}
     assert all(state[-1][0] == "COMPLETED" for state in states.values()), states
     assert {node for state in states.values() for _, node in state} == {"node1", "node2"}
-    assert lost.number in jobs["pixels"]
+    assert lost.number in jobs["labels"]
     assert [state for state, _ in states.pop(lost.number)] == ["NODE_FAIL", "COMPLETED"]
     assert all(len(state) == 1 for state in states.values() if state[0][1] != lost.node)
     local, cluster = checksums(miniature.results / "dataset"), checksums(there.results / "dataset")

@@ -138,7 +138,7 @@ def main() -> None:
         shutil.rmtree(workspace.user)
         shutil.copytree(REPOSITORY / "resources/user/demo", workspace.user)
     print(f"running through Slurm, about ten minutes; progress: tail -f {folder}/.snakemake/log/*, and squeue", flush=True)
-    output, lost = run_and_kill(workspace, "pixels")
+    output, lost = run_and_kill(workspace, "labels")
     print("group or rule     Slurm's job ids")
     for name, numbers in submitted(output).items():
         print(f"{name:17} {' '.join(map(str, numbers))}")

@@ -56,16 +56,17 @@ def test_the_image_has_the_locked_packages_their_python_and_otb(repository: Path
     assert 'container: "smallmines.sif"' in (repository / "Snakefile").read_text()
 
 
-def test_the_slurm_profile_repeats_the_default_one(repository: Path) -> None:
-    default, slurm = (yaml.safe_load((repository / f"profiles/{name}/profile.yaml").read_text()) for name in ("default", "slurm"))
+@pytest.mark.parametrize("name", ["slurm", "generic"])
+def test_the_profiles_of_clusters_repeat_the_default_one(repository: Path, name: str) -> None:
+    default, cluster = (yaml.safe_load((repository / f"profiles/{one}/profile.yaml").read_text()) for one in ("default", name))
     limits = {one.split("=")[0]: one for one in default.pop("resources")}
-    assert slurm["resources"] == [limits["connections"]], "memory is Slurm's to limit"
-    assert {key: slurm[key] for key in default} == default
+    assert cluster["resources"] == [limits["connections"]], "memory is the cluster's to limit"
+    assert {key: cluster[key] for key in default} == default
 
 
 def test_every_key_of_the_profiles_is_an_option(repository: Path) -> None:
     known = set(get_argument_parser()._option_string_actions)
-    for name in ("default", "slurm"):
+    for name in ("default", "slurm", "generic"):
         keys = yaml.safe_load((repository / f"profiles/{name}/profile.yaml").read_text())
         assert {f"--{key}" for key in keys} <= known
 
