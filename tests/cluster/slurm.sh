@@ -83,6 +83,7 @@ JobAcctGatherFrequency=5
 AccountingStorageType=accounting_storage/slurmdbd
 AccountingStorageHost=127.0.0.1
 AccountingStorageEnforce=associations
+AccountingStoreFlags=job_comment
 SlurmdParameters=config_overrides
 ReturnToService=2
 SlurmdTimeout=10
