@@ -5,6 +5,7 @@ include: "common.smk"
 rule assemble:
     input:
         patches=expand("<results>/patches/{{year}}/{block}/{{kind}}", block=cfg.blocks),
+        measured=expand("<results>/measured/{{year}}/{block}/{{kind}}.parquet", block=cfg.blocks),
         grid="<results>/grid/grid.json",
     output:
         "<results>/dataset/{year}/{kind}.sha256",

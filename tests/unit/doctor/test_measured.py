@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from sections import Doctor
 from smallmines.core.errors import UserError
 from smallmines.core.files import sha256
 from smallmines.core.product import PATCH_BANDS
+from smallmines.dataset import assemble as assembling
 from smallmines.dataset import band_statistics, measured, patch_measures
 from smallmines.dataset.index import IndexSources, block_rows, read_index, read_rows, write_index, write_rows
 from smallmines.dataset.measured import Measured, Sum, read_measured
@@ -152,6 +153,28 @@ def test_what_changed_after_it_was_measured_is_found(made: Made, spoilt: Path, d
     one, two = (verify_dataset(spoilt, index, expected, 2, own)[0] for own in (kept, None))
     assert one == two
     assert bool(one) == (damage != "an image of the year before"), "2022 alone is verified"
+
+
+def test_what_was_measured_is_not_decoded_before_it_is_published(made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded: list[str] = []
+
+    def noted(paths: Iterable[Path]) -> list[tuple[Path, str]]:
+        decoded.extend(path.name for path in paths)
+        return [(path, "broken") for path in paths]
+
+    monkeypatch.setattr(assembling, "unreadable", noted)
+    folders = {number: tmp_path / number for number in made.results.lattice.windows}
+    for number, folder in folders.items():
+        shutil.copytree(block(made.results, "2022", number, "MASK"), folder)
+    tables = [table for table in made.tables if table.name == "MASK.parquet" and "2022" in table.parts]
+    places = (folders, made.results.lattice, "2022", "MASK", "GH", tmp_path / "2022/MASK.sha256")
+    assert assembling.assemble(*places, tables)["linked"] == 6
+    assert decoded == []
+    path = next(path for folder in folders.values() for path in folder.glob("*_0004_*"))
+    path.write_bytes(path.read_bytes()[:500])
+    with pytest.raises(UserError, match="1 that cannot be read"):
+        assembling.assemble(*places, tables)
+    assert decoded == [path.name]
 
 
 def test_times_are_no_proof(made: Made, spoilt: Path) -> None:

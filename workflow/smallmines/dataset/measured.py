@@ -96,11 +96,11 @@ def checksums_of(root: Path, names: Sequence[str], threads: int = 1) -> dict[str
 
 
 def write_measured(measured: Measured, target: str | Path) -> None:
-    """Write measurements, sorted by checksum. Patches that cannot be read are left out: their error names the file."""
+    """Write measurements in their order. Patches that cannot be read are left out: their error names the file."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    rows = [_patch_row(key, patch) for key, patch in sorted(measured.patches.items()) if not patch.error and patch.form is not None]
+    rows = [_patch_row(key, patch) for key, patch in measured.patches.items() if not patch.error and patch.form is not None]
     rows += [_sum_row(own) for own in measured.sums]
     types = [pa.string(), pa.string(), pa.list_(pa.string()), pa.string(), pa.string(), pa.binary()]
     schema = pa.schema(list(zip(COLUMNS, types, strict=True)), metadata={"measured": str(VERSION)})
@@ -148,6 +148,21 @@ def read_measured(paths: Iterable[str | Path], what: Sequence[str] | None = None
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"measurements of patches in {path}", innermost(error), remedy(path)) from error
     return measured
+
+
+def measured_checksums(paths: Iterable[str | Path]) -> set[str]:
+    """Return the checksums of the patches that tables of measurements have, see `read_measured`."""
+    import pyarrow.parquet as pq
+
+    known: set[str] = set()
+    for path in paths:
+        try:
+            table = pq.read_table(path, columns=["key"], partitioning=None)
+        except (OSError, ValueError, KeyError) as error:
+            raise UserError(f"measurements of patches in {path}", innermost(error), remedy(path)) from error
+        if (table.schema.metadata or {}).get(b"measured") == str(VERSION).encode():
+            known |= set(table["key"].to_pylist())
+    return known - {""}
 
 
 def _take(row: Mapping[str, Any], measured: Measured) -> None:

@@ -31,6 +31,9 @@ SAMPLE = 64
 LEAST_VALID = 0.8
 """Minimum share of valid pixels of a patch whose lines are checked for stripes, and that is correlated."""
 
+WRAPPED = 65536 + IMAGE_NODATA
+"""Nodata that was converted to unsigned 16 bit."""
+
 LEAST_LINE = 64
 """Minimum length in pixels of a line that is checked for stripes."""
 
@@ -115,9 +118,9 @@ def of_image(raw: NDArray[Any]) -> dict[str, Any]:
     row: dict[str, Any] = {"nonfinite": counts.nonfinite, "partial": counts.partial, "fraction": counts.fraction, "outside": counts.outside}
     row |= {"s1_gap": s1_gap, "dem_gap": dem_gap}
     row["hash"] = hashlib.blake2b(np.ascontiguousarray(image[S2]).tobytes(), digest_size=12).hexdigest()
-    row["wrapped"] = int((np.abs(image - (65536 + IMAGE_NODATA)) < 0.5).sum())
+    row["wrapped"] = 0 if image.max() < WRAPPED - 1 else int((np.abs(image - WRAPPED) < 0.5).sum())
     for name, band, usable in zip(PATCH_BANDS, image, counts.valid, strict=True):
-        row |= {f"{key}_{name}": value for key, value in _of_band(band[usable]).items()}
+        row |= {f"{key}_{name}": value for key, value in _of_band(band.ravel() if usable.all() else band[usable]).items()}
     valid = np.asarray(counts.valid[S2].all(axis=0))
     row["covered"] = float(valid.mean()) if valid.size else 0.0
     long_enough = row["covered"] >= LEAST_VALID and min(valid.shape) >= LEAST_LINE
