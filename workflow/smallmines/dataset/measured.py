@@ -7,6 +7,7 @@ patches and counts only where all of them still lie in the folder. Snakemake mak
 from __future__ import annotations
 
 import json
+import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -176,9 +177,14 @@ def _take(row: Mapping[str, Any], measured: Measured) -> None:
     size = 4 * int(np.prod(sample))
     measured.patches[row["key"]] = PatchMeasures(
         "",
-        form_of_json(values["form"], json.loads(row["tags"])),
-        values["values"],
+        form_of_json(values["form"], _shared(json.loads(row["tags"]))),
+        _shared(values["values"]),
         np.frombuffer(row["data"], np.float32, count=size // 4).reshape(sample),
         np.frombuffer(row["data"], np.uint8, offset=size).reshape(planes),
         tuple(values["size"]),
     )
+
+
+def _shared(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a mapping whose texts are in memory once, however many patches have them."""
+    return {sys.intern(key): sys.intern(value) if isinstance(value, str) else value for key, value in values.items()}
