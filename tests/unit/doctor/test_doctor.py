@@ -165,7 +165,7 @@ def test_specks_and_holes_are_counted_but_not_where_they_may_go_on() -> None:
     mask[28, 3:7] = 1  # 4 px: large enough
     mask[31, :] = 255
     row = patch_measures.of_mask(mask)
-    assert (row["specks"], row["holes"]) == ([2, 4], [2])
+    assert (row["specks"], row["holes"]) == ([2, 4, 98], [2])
     assert (row["mining"], row["none"], row["other"]) == (98 + 2 + 1 + 4, 32, 0)
 
 
