@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -105,8 +106,9 @@ def write_measured(measured: Measured, target: str | Path) -> None:
     rows += [_sum_row(own) for own in measured.sums]
     types = [pa.string(), pa.string(), pa.list_(pa.string()), pa.string(), pa.string(), pa.binary()]
     schema = pa.schema(list(zip(COLUMNS, types, strict=True)), metadata={"measured": str(VERSION)})
-    with written(target) as beside:
-        pq.write_table(pa.Table.from_pylist(rows, schema=schema), beside, compression="zstd", row_group_size=64)
+    with written(target) as beside, pq.ParquetWriter(beside, schema, compression="zstd") as file:
+        for _, own in groupby(rows, key=lambda row: row["what"]):  # a reader skips groups of what it does not want
+            file.write_table(pa.Table.from_pylist(list(own), schema=schema), row_group_size=64)
 
 
 def _patch_row(key: str, patch: PatchMeasures) -> dict[str, Any]:
@@ -132,8 +134,6 @@ def read_measured(paths: Iterable[str | Path], what: Sequence[str] | None = None
     Raises:
         UserError: a file cannot be read.
     """
-    import pyarrow as pa
-    import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
     measured = Measured()
@@ -142,10 +142,11 @@ def read_measured(paths: Iterable[str | Path], what: Sequence[str] | None = None
             with pq.ParquetFile(path) as file:
                 if (file.schema_arrow.metadata or {}).get(b"measured") != str(VERSION).encode():
                     continue
-                for batch in file.iter_batches(batch_size=64):
-                    rows = batch if what is None else batch.filter(pc.is_in(batch["what"], pa.array(what)))
-                    for row in rows.to_pylist():
-                        _take(row, measured)
+                for group in range(file.num_row_groups):
+                    statistics = file.metadata.row_group(group).column(0).statistics
+                    if what is None or statistics is None or statistics.min in what:
+                        for row in file.read_row_group(group, use_threads=False).to_pylist():
+                            _take(row, measured)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"measurements of patches in {path}", innermost(error), remedy(path)) from error
     return measured

@@ -28,6 +28,9 @@ CLAIM = re.compile(
 )
 """Pattern of a count of patches in a text, e.g. `2135 image patches`."""
 
+MOST_ROWS = 2000
+"""Number of rows of a table that are searched for secrets."""
+
 SECRETS = {
     "a signature or key": ("error", re.compile(r"[?&](?:sig|se|X-Amz-Signature|token)=[\w%+/.-]{6,}|AKIA[0-9A-Z]{16}|eyJ[\w-]{20,}\.eyJ")),
     "a path of somebody's machine": (
@@ -197,12 +200,14 @@ def _tags(table: pd.DataFrame) -> Iterator[tuple[str, str]]:
 
 def _tables(root: Path) -> Iterator[tuple[str, str]]:
     import pyarrow.parquet as pq
+    from pyarrow import types
 
     for path in sorted(path for path in root.rglob("*.parquet") if path.is_file()):  # a pipe would be waited for
         try:
-            table = pq.read_table(path).to_pandas(types_mapper=None)
+            table = pq.read_table(path)
         except (OSError, ValueError):
             continue
-        columns = [column for column in table.select_dtypes("object") if column != "geometry"]
-        words = {str(value) for column in columns for value in table[column].head(2000).map(str)}
+        of_text = (types.is_string, types.is_large_string, types.is_binary, types.is_dictionary, types.is_nested)
+        columns = [name for name in table.column_names if name != "geometry" and any(is_kind(table[name].type) for is_kind in of_text)]
+        words = {str(value) for name in columns for value in table[name].slice(0, MOST_ROWS).to_pylist()}
         yield path.relative_to(root).as_posix(), "\n".join(sorted(words))
