@@ -225,8 +225,9 @@ def document(dataset: Path, lists: list[Path], windows: dict[str, list[str]], co
     """Documents, catalogue and seal of a made-up dataset."""
     from smallmines.config.sections import Publish
     from smallmines.core.files import read_json
+    from smallmines.dataset.band_statistics import band_statistics
     from smallmines.dataset.documents import DOCUMENTS, write_documents
-    from smallmines.dataset.facts import FactSources, band_statistics, gather
+    from smallmines.dataset.facts import FactSources, gather
     from smallmines.dataset.index import read_index
     from smallmines.dataset.seal import write_sums
     from smallmines.dataset.stac import write_catalogue

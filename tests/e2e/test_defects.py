@@ -14,7 +14,8 @@ import pytest
 from defects import DEFECTS, Defect, prepare
 from sections import Doctor
 from smallmines.core.finding import Finding
-from smallmines.doctor.examine import examine
+from smallmines.dataset.measured import read_measured
+from smallmines.doctor.examine import KEPT, examine, summary
 from system_packages import install
 from workspace import Workspace
 
@@ -61,6 +62,15 @@ def test_each_defect_is_found_and_nothing_else(miniature: Workspace, before: set
         if not any(family == other and check.startswith(name) for other, name in expected)
     ]
     assert not unexpected
+
+
+@pytest.mark.parametrize("defect", [pytest.param(defect, id=defect.name, marks=pytest.mark.matrix) for defect in DEFECTS])
+def test_measurements_change_no_answer(miniature: Workspace, defect: Defect, tmp_path: Path) -> None:
+    folder = prepare(miniature.results / "dataset", tmp_path / "dataset", defect.documents)
+    defect.spoil(folder)
+    kept = read_measured(sorted((miniature.results / "measured").rglob("*.parquet")), KEPT)
+    assert len(kept.patches) == 48
+    assert summary(examine(folder, Doctor(), 2, kept=kept)) == summary(examine(folder, Doctor(), 2))
 
 
 @pytest.fixture(scope="module")

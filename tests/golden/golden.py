@@ -55,6 +55,10 @@ RULES = {
     "mask": ("masks/*/*.tif",),
     "image_patches": ("patches/*/*/IMAGE/*.tif",),
     "mask_patches": ("patches/*/*/MASK/*.tif",),
+    "measure_images": ("measured/*/*/IMAGE.parquet",),
+    "measure_masks": ("measured/*/*/MASK.parquet",),
+    "contradictions": ("measured/*/contradictions.parquet",),
+    "index_block": ("indexed/*/*.parquet",),
     "assemble": ("dataset/*/*.sha256", "dataset/*/IMAGE/*.tif", "dataset/*/MASK/*.tif"),
     "label_quality": ("dataset/labels.json", "dataset/accuracy_points.csv"),
     "splits": ("dataset/splits.csv",),
@@ -93,6 +97,7 @@ WITHOUT_OTB = frozenset(
         "composite_dem",
         "compare_years",
         "image_patches",
+        "measure_images",
         "band_statistics",
     )
 )

@@ -50,6 +50,15 @@ def of_segments(path):
     return of_all(path) if SEGMENTED else []
 
 
+def images_before(wildcards):
+    """Return the images of a block in the year before, none in the first year: shifts and duplicates are looked for between both."""
+    place = cfg.year_names.index(wildcards.year)
+    return [f"<results>/patches/{cfg.year_names[place - 1]}/{wildcards.block}/IMAGE"] if place else []
+
+
+MEASURED = expand("<results>/measured/{year}/{block}/{kind}.parquet", year=cfg.year_names, block=cfg.blocks, kind=["IMAGE", "MASK"])
+
+
 def picture(name, label):
     """Return a picture of a year and block as an output of the report, listed under its year and block."""
     return report(

@@ -5,6 +5,7 @@ include: "common.smk"
 rule assemble:
     input:
         patches=expand("<results>/patches/{{year}}/{block}/{{kind}}", block=cfg.blocks),
+        measured=expand("<results>/measured/{{year}}/{block}/{{kind}}.parquet", block=cfg.blocks),
         grid="<results>/grid/grid.json",
     output:
         "<results>/dataset/{year}/{kind}.sha256",
@@ -124,16 +125,41 @@ rule leakage:
         "../scripts/leakage.py"
 
 
+# A row for each tile, from the products of its block: shares come from these and not from the patches, so that `verify` can compare.
+rule index_block:
+    input:
+        masks="<results>/masks/{year}/{block}.tif",
+        s2="<results>/composites/{year}/{block}/s2.tif",
+        s1="<results>/composites/{year}/{block}/s1.tif",
+        source="<results>/composites/{year}/{block}/s2_source.tif",
+        clear_mask="<results>/composites/{year}/{block}/clear.tif",
+        segments="<results>/segments/{year}/{block}/segments.tif" if SEGMENTED else [],
+        labels="<results>/labels/{year}/{block}.parquet" if SEGMENTED else [],
+        dem="<results>/composites/static/{block}/dem.tif",
+        grid="<results>/grid/grid.json",
+    output:
+        "<results>/indexed/{year}/{block}.parquet",
+    log:
+        "<logs>/index_block/{year}-{block}.log",
+    benchmark:
+        "<benchmarks>/index_block/{year}-{block}.tsv"
+    conda:
+        "../../envs/smallmines.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=20,
+    params:
+        *code("index_block"),
+    message:
+        "Counting the pixels of {wildcards.year}, block {wildcards.block}"
+    script:
+        "../scripts/index_block.py"
+
+
 rule index:
     input:
-        masks=of_all("<results>/masks/{year}/{block}.tif"),
-        s2=of_all("<results>/composites/{year}/{block}/s2.tif"),
-        s1=of_all("<results>/composites/{year}/{block}/s1.tif"),
-        source=of_all("<results>/composites/{year}/{block}/s2_source.tif"),
-        clear_mask=of_all("<results>/composites/{year}/{block}/clear.tif"),
-        segments=of_segments("<results>/segments/{year}/{block}/segments.tif"),
-        labels=of_segments("<results>/labels/{year}/{block}.parquet"),
-        dem=expand("<results>/composites/static/{block}/dem.tif", block=cfg.blocks),
+        rows=of_all("<results>/indexed/{year}/{block}.parquet"),
         lists=DATASET_LISTS,
         label_quality="<results>/dataset/labels.json",
         splits="<results>/dataset/splits.csv",
@@ -167,7 +193,8 @@ rule index:
 # Of the images alone, so that a label edit leaves it.
 rule band_statistics:
     input:
-        "<results>/dataset/{year}/IMAGE.sha256",
+        sums="<results>/dataset/{year}/IMAGE.sha256",
+        measured=expand("<results>/measured/{{year}}/{block}/IMAGE.parquet", block=cfg.blocks),
     output:
         "<results>/statistics/{year}.json",
     log:
@@ -353,6 +380,7 @@ rule verify:
         label_quality="<results>/dataset/labels.json",
         splits="<results>/dataset/splits.csv",
         sums="<results>/dataset/SHA256SUMS",
+        measured=MEASURED,
         grid="<results>/grid/grid.json",
     output:
         "<results>/verify.json",
@@ -378,10 +406,37 @@ rule verify:
         "../scripts/verify.py"
 
 
+# The part of the doctor that takes longest, for a year: it needs nothing but the patches, and runs while the documents are written.
+rule contradictions:
+    input:
+        lists=expand("<results>/dataset/{{year}}/{kind}.sha256", kind=["IMAGE", "MASK"]),
+        measured=expand("<results>/measured/{{year}}/{block}/{kind}.parquet", block=cfg.blocks, kind=["IMAGE", "MASK"]),
+    output:
+        "<results>/measured/{year}/contradictions.parquet",
+    log:
+        "<logs>/contradictions/{year}.log",
+    benchmark:
+        "<benchmarks>/contradictions/{year}.tsv"
+    conda:
+        "../../envs/smallmines.yaml"
+    threads: 1
+    resources:
+        mem_mb=1500,
+        runtime=30,
+    params:
+        *code("contradictions"),
+    message:
+        "Comparing the labels of {wildcards.year} with the images"
+    script:
+        "../scripts/contradictions.py"
+
+
 # What a careful reader would find; it stops nothing: what it finds stands on its page and in the report.
 rule doctor:
     input:
         sums="<results>/dataset/SHA256SUMS",
+        measured=MEASURED,
+        contradictions=expand("<results>/measured/{year}/contradictions.parquet", year=cfg.year_names),
     output:
         json="<results>/doctor.json",
         page="<results>/doctor.html",

@@ -54,3 +54,56 @@ rule mask_patches:
         "Cutting the masks of {wildcards.year}, block {wildcards.block}"
     script:
         "../scripts/mask_patches.py"
+
+
+# What doctor, verification and band statistics need of each image: measured once, when it is made.
+rule measure_images:
+    input:
+        images="<results>/patches/{year}/{block}/IMAGE",
+        before=images_before,
+        s2="<results>/composites/{year}/{block}/s2.tif",
+        source="<results>/composites/{year}/{block}/s2_source.tif",
+        grid="<results>/grid/grid.json",
+    output:
+        "<results>/measured/{year}/{block}/IMAGE.parquet",
+    log:
+        "<logs>/measure_images/{year}-{block}.log",
+    benchmark:
+        "<benchmarks>/measure_images/{year}-{block}.tsv"
+    conda:
+        "../../envs/smallmines.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=20,
+    params:
+        *code("measure_images"),
+    message:
+        "Measuring the images of {wildcards.year}, block {wildcards.block}"
+    script:
+        "../scripts/measure_images.py"
+
+
+rule measure_masks:
+    input:
+        masks="<results>/patches/{year}/{block}/MASK",
+        images="<results>/patches/{year}/{block}/IMAGE",
+        measured="<results>/measured/{year}/{block}/IMAGE.parquet",
+    output:
+        "<results>/measured/{year}/{block}/MASK.parquet",
+    log:
+        "<logs>/measure_masks/{year}-{block}.log",
+    benchmark:
+        "<benchmarks>/measure_masks/{year}-{block}.tsv"
+    conda:
+        "../../envs/smallmines.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=20,
+    params:
+        *code("measure_masks"),
+    message:
+        "Measuring the masks of {wildcards.year}, block {wildcards.block}"
+    script:
+        "../scripts/measure_masks.py"

@@ -7,4 +7,5 @@ from smallmines.grid.lattice import read_lattice
 with job(snakemake.log[0]):
     folders = dict(zip(snakemake.params.blocks, snakemake.input.patches, strict=True))
     year, kind = snakemake.wildcards.year, snakemake.wildcards.kind
-    assemble(folders, read_lattice(snakemake.input.grid), year, kind, snakemake.params.country, snakemake.output[0])
+    lattice, measured = read_lattice(snakemake.input.grid), snakemake.input.measured
+    assemble(folders, lattice, year, kind, snakemake.params.country, snakemake.output[0], measured)

@@ -24,6 +24,7 @@ BLOCK_PRODUCTS = (
     Layout.probabilities,
     Layout.labels,
     Layout.mask,
+    Layout.index_rows,
 )
 
 
@@ -34,7 +35,10 @@ def test_products_of_a_block_are_outputs_of_rules(path_of: object) -> None:
     assert f'"<results>/{name}"' in RULES
 
 
-@pytest.mark.parametrize("path", [LAYOUT.grid, LAYOUT.splits, LAYOUT.split_report, LAYOUT.dem("{block}")])
+MEASURED = [LAYOUT.measured("{year}", "{block}", kind) for kind in ("IMAGE", "MASK")]
+
+
+@pytest.mark.parametrize("path", [LAYOUT.grid, LAYOUT.splits, LAYOUT.split_report, LAYOUT.dem("{block}"), *MEASURED])
 def test_products_of_the_run_are_outputs_of_rules(path: Path) -> None:
     assert f'"<results>/{path.relative_to(LAYOUT.results)}"' in RULES
 

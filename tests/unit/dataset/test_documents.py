@@ -24,10 +24,11 @@ from smallmines.config.sections import Publish
 from smallmines.core.errors import UserError
 from smallmines.core.files import read_json, sha256, write_json
 from smallmines.core.product import BANDS, PATCH_BANDS
+from smallmines.dataset.band_statistics import QUANTILES, STEP, band_statistics, merge_statistics
 from smallmines.dataset.columns import COLUMNS, RELEASED_COLUMNS
 from smallmines.dataset.croissant import rai
 from smallmines.dataset.documents import TEMPLATES, cite, interval, licence_address, number, release_name, render
-from smallmines.dataset.facts import QUANTILES, STEP, band_statistics, composite_findings, merge_statistics, read_facts
+from smallmines.dataset.facts import composite_findings, read_facts
 from smallmines.dataset.index import read_index
 from smallmines.dataset.seal import SUMS, published, write_archive
 from smallmines.dataset.stac import write_catalogue

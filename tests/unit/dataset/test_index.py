@@ -20,12 +20,11 @@ from smallmines.dataset.index import (
     PROVENANCES,
     IndexSources,
     accuracies,
-    histograms,
     read_index,
-    scenes,
     write_index,
 )
 from smallmines.dataset.label_codes import OPEN, label_codes
+from smallmines.dataset.scenes import histograms, scenes
 
 WINDOWS = {"2016": ["2016-01-01", "2016-01-31"]}
 

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import rasterio
+from affine import Affine
+from odc.geo.geobox import GeoBox
 
 from fake_results import CELLS, SIDE, Results, make_results
 from smallmines.core import raster
 from smallmines.core.errors import UserError
 from smallmines.core.product import PATCH_BANDS, UNITS, PatchName, parse_patch_name, patch_name, patch_path
-from smallmines.dataset.patches import Composites, PatchSet, image_array, read_patch, write_images, write_masks
-from smallmines.dataset.pixel_counts import MaskCounts, PairCounts, count_image, count_mask, count_pair
+from smallmines.dataset.patch_measures import measure, pair_counts
+from smallmines.dataset.patches import Composites, PatchFile, PatchForm, PatchSet, image_array, read_patch, write_images, write_masks
+from smallmines.dataset.pixel_counts import MaskCounts, PairCounts, count_gaps, count_image, count_mask
 
 
 @pytest.fixture
@@ -126,7 +130,12 @@ def test_counts_of_a_pair() -> None:
     assert (counts.nonfinite, counts.partial, counts.fraction, counts.outside) == (1, 1, pytest.approx(1 / 49), 1)
     assert (~counts.valid).sum() == 13
     assert count_mask(mask) == MaskCounts(mining=2, background=1, unlabelled=2, strange=(7,))
-    assert count_pair(image, mask) == PairCounts(s2_gap=2, s1_gap=1, dem_gap=0, unsupported=1, unused=1)
+    assert count_gaps(image) == (1, 0)
+    tile = GeoBox((2, 3), Affine(10, 0, 0, 0, -10, 0), "EPSG:32630")
+    form = PatchForm(tile, (), (), ("float32",), None, {})
+    of_image, of_mask = (measure(PatchFile(form, array), kind)[0] for array, kind in ((image, "image"), (mask[np.newaxis], "mask")))
+    assert pair_counts(of_image, of_mask) == PairCounts(s2_gap=2, s1_gap=1, dem_gap=0, unsupported=1, unused=1)
+    assert pair_counts(of_image, replace(of_mask, size=(3, 2))) is None
 
 
 def test_a_patch_is_read_whatever_its_form(results: Results, tmp_path: Path) -> None:

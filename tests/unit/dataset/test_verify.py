@@ -19,7 +19,7 @@ from smallmines.core import raster
 from smallmines.core.errors import UserError
 from smallmines.core.files import sha256
 from smallmines.core.product import PATCH_BANDS, UNITS
-from smallmines.dataset.facts import band_statistics
+from smallmines.dataset.band_statistics import band_statistics
 from smallmines.dataset.index import read_index
 from smallmines.dataset.seal import write_archive
 from smallmines.dataset.verify import Expected, VerifiedFiles, verify, verify_dataset

@@ -18,6 +18,7 @@ from sections import Doctor
 from smallmines.cli.main import app
 from smallmines.core.errors import UserError
 from smallmines.core.product import PATCH_BANDS
+from smallmines.dataset import patch_measures
 from smallmines.doctor import documents, geometry, labels, leakage, measure, phase_correlation
 from smallmines.doctor.examine import examine, summary, write
 from smallmines.doctor.folder import read_folder
@@ -80,7 +81,7 @@ def test_a_shift_is_measured_to_a_fifth_of_a_pixel(down: float, right: float, se
         moved = ndimage.shift(ground, (down, right), order=3, mode="wrap") + random.normal(0, 0.03, ground.shape)
         one, two = (phase_correlation.spectrum(one[16:144, 16:144]) for one in (ground, moved))
         spectra.add(("years", "all"), phase_correlation.cross_power(one, two))
-    found = phase_correlation.shift_of(spectra.sums["years", "all"], 4)
+    found = phase_correlation.shift_of(*spectra.sums()["years", "all"])
     assert found.down == pytest.approx(down, abs=0.2)
     assert found.right == pytest.approx(right, abs=0.2)
     assert found.significance > LIMITS.shift_significance
@@ -102,10 +103,10 @@ def test_stripes_lie_in_one_direction_only() -> None:
     random = np.random.default_rng(1)
     bands = (2000 + 60 * ndimage.gaussian_filter(random.normal(size=(10, 128, 128)), (0, 2, 2)) * 8).astype(np.float32)
     valid = np.ones((128, 128), bool)
-    row, col = measure.stripes(bands, valid)
+    row, col = patch_measures.stripes(bands, valid)
     assert max(row / col, col / row) < LIMITS.stripe_ratio
     bands[4, :, ::7] += 300
-    row, col = measure.stripes(bands, valid)
+    row, col = patch_measures.stripes(bands, valid)
     assert col > LIMITS.stripe_dn
     assert col / row > LIMITS.stripe_ratio
 
@@ -117,7 +118,7 @@ def ground(seed: int) -> np.ndarray:
 
 
 def is_striped(bands: np.ndarray) -> bool:
-    lines = measure.stripes(bands, np.ones(bands.shape[1:], bool))
+    lines = patch_measures.stripes(bands, np.ones(bands.shape[1:], bool))
     return max(lines) > LIMITS.stripe_dn and max(lines) / max(1, min(lines)) > LIMITS.stripe_ratio
 
 
@@ -141,7 +142,7 @@ def test_a_line_without_data_in_a_piece_is_judged_by_the_others() -> None:
     bands, valid = ground(3), np.ones((128, 128), bool)
     bands[4, :, ::7] += 300
     valid[:30] = False
-    row, col = measure.stripes(bands, valid)
+    row, col = patch_measures.stripes(bands, valid)
     assert col > 200
     assert row < LIMITS.stripe_dn
 
@@ -152,7 +153,7 @@ def test_clouds_are_bright_and_white_with_and_without_the_offset(offset: int) ->
     tailings = np.array([1400, 2000, 2500, 2800, 3000, 3100, 3200, 3300, 3600, 3100])
     clouds = np.array([5000, 5000, 5100, 5200, 5300, 5400, 5500, 5500, 4000, 3000])
     pixels = np.stack([forest] * 60 + [tailings] * 30 + [clouds] * 10, axis=1) + offset
-    assert measure.cloud(pixels.astype(np.float32)) == pytest.approx(0.1)
+    assert patch_measures.cloud(pixels.astype(np.float32)) == pytest.approx(0.1)
 
 
 def test_specks_and_holes_are_counted_but_not_where_they_may_go_on() -> None:
@@ -163,9 +164,8 @@ def test_specks_and_holes_are_counted_but_not_where_they_may_go_on() -> None:
     mask[0, 30] = 1  # at the edge: may be part of something
     mask[28, 3:7] = 1  # 4 px: large enough
     mask[31, :] = 255
-    row: dict[str, object] = {}
-    measure._measure_mask(mask, row, LIMITS)
-    assert (row["specks"], row["holes"]) == (2, 2)
+    row = patch_measures.of_mask(mask)
+    assert (row["specks"], row["holes"]) == ([2, 4, 98], [2])
     assert (row["mining"], row["none"], row["other"]) == (98 + 2 + 1 + 4, 32, 0)
 
 

@@ -12,7 +12,7 @@ import pytest
 from fake_results import ITEMS, YEAR, Results, make_results, publish
 from smallmines.core import raster
 from smallmines.core.product import S2_BANDS
-from smallmines.dataset.facts import band_statistics
+from smallmines.dataset.band_statistics import band_statistics
 from smallmines.dataset.index import read_index
 from smallmines.report import canvas
 from smallmines.report.pictures import block_pictures, label_pictures, middle_tile, scene_name, shaded

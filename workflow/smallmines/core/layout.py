@@ -237,6 +237,14 @@ class Layout:
         """Mask."""
         return self.results / "masks" / year / f"{block}.tif"
 
+    def measured(self, year: str, block: str, kind: str) -> Path:
+        """Measurements of the patches of a block, `IMAGE` or `MASK`."""
+        return self.results / "measured" / year / block / f"{kind}.parquet"
+
+    def index_rows(self, year: str, block: str) -> Path:
+        """Rows of a block for the index."""
+        return self.results / "indexed" / year / f"{block}.parquet"
+
     def tuning(self, year: str, block: str) -> Path:
         """Folder of `segments tune`."""
         return self.results / "tune" / year / block

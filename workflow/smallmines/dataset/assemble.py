@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from smallmines.core.errors import UserError
@@ -17,10 +17,19 @@ from smallmines.core.files import sha256, written
 from smallmines.core.log import logger
 from smallmines.core.product import FORMATS, patch_name
 from smallmines.core.readable import unreadable
+from smallmines.dataset.measured import measured_checksums
 from smallmines.grid.lattice import Lattice
 
 
-def assemble(folders: Mapping[str, str | Path], lattice: Lattice, year: str, kind: str, country: str, target: str | Path) -> dict[str, int]:
+def assemble(
+    folders: Mapping[str, str | Path],
+    lattice: Lattice,
+    year: str,
+    kind: str,
+    country: str,
+    target: str | Path,
+    measured: Sequence[str | Path] = (),
+) -> dict[str, int]:
     """Make the folder beside the list `target` hold exactly the blocks' patches, and write the list.
 
     A published file whose bytes are right stays as it is, with its inode and modification time. Patches that are not listed,
@@ -31,6 +40,7 @@ def assemble(folders: Mapping[str, str | Path], lattice: Lattice, year: str, kin
         folders: per block the folder of its patches.
         kind: IMAGE or MASK.
         target: the list, `…/dataset/<year>/<kind>.sha256`.
+        measured: tables of measurements: a patch with the checksum of a measurement has been decoded to its end.
 
     Returns:
         Counts of files: linked, copied, kept, removed, strange.
@@ -43,12 +53,13 @@ def assemble(folders: Mapping[str, str | Path], lattice: Lattice, year: str, kin
     folder = target.with_suffix("")
     folder.mkdir(parents=True, exist_ok=True)
     patches = find_patches(folders, lattice, year, kind, country)
-    _refuse_broken(patches, year, kind)
+    checksums = {name: sha256(source) for name, source in sorted(patches.items())}
+    known = measured_checksums(measured)
+    _refuse_broken({name: source for name, source in patches.items() if checksums[name] not in known}, year, kind)
     count: Counter[str] = Counter(linked=0, copied=0, kept=0, removed=0, strange=0)
     lines = []
-    for name, source in sorted(patches.items()):
-        checksum = sha256(source)
-        count[_place(source, folder / name, checksum)] += 1
+    for name, checksum in checksums.items():
+        count[_place(patches[name], folder / name, checksum)] += 1
         lines.append(f"{checksum}  {folder.name}/{name}\n")
     for path in sorted(folder.iterdir()):
         if path.name not in patches:
@@ -90,7 +101,7 @@ def find_patches(folders: Mapping[str, str | Path], lattice: Lattice, year: str,
 
 
 def _refuse_broken(patches: Mapping[str, Path], year: str, kind: str) -> None:
-    """Decode every patch whole, 3 ms each, before any is published.
+    """Decode patches whole, 3 ms each, before any is published.
 
     The published files are hard links: what cuts one short cuts its source too, and its checksum would vouch for the rest.
     """

@@ -11,13 +11,9 @@ import numpy as np
 import pandas as pd
 
 from smallmines.archive.providers import PROVIDERS
-from smallmines.core import raster
 from smallmines.core.crs import reproject
-from smallmines.core.errors import UserError
-from smallmines.core.files import write_json
 from smallmines.core.json_products import CompositeStatistics, Facts, read_product
-from smallmines.core.log import logger
-from smallmines.core.product import IMAGE, IMAGE_NODATA, PATCH_BANDS
+from smallmines.dataset.band_statistics import merge_statistics
 from smallmines.dataset.stac import Windows
 from smallmines.labels.tables import PROVENANCES
 from smallmines.sensors.manifest import Manifest
@@ -26,81 +22,6 @@ from smallmines.settings.publish import Documents
 
 if TYPE_CHECKING:
     import geopandas as gpd
-
-QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
-START = np.array([0.0] * 10 + [-100.0, -100.0, -500.0])
-STEP = np.array([1.0] * 10 + [0.01, 0.01, 0.25])
-"""Lowest value and width of the bins from which quantiles are read: DN, dB, m."""
-
-
-def band_statistics(images: Sequence[str | Path]) -> dict[str, dict[str, Any]]:
-    """Return number, mean, standard deviation, minimum, maximum and quantiles of the valid pixels of each band over many images.
-
-    Sums are float64 and in the order of the images, so that the result depends on nothing else. Deviations are taken from each
-    image's own mean and merged (Chan, Golub & LeVeque 1983).
-
-    Returns:
-        By band: count, mean, sd (of the population), min, max (the last four None without a valid pixel), quantiles (`QUANTILES`, to
-        `STEP`; empty without a valid pixel).
-
-    Raises:
-        UserError: an image cannot be read or has other bands.
-    """
-    count, mean, square = (np.zeros(len(PATCH_BANDS)) for _ in range(3))
-    low, high = np.full(len(PATCH_BANDS), np.inf), np.full(len(PATCH_BANDS), -np.inf)
-    histogram = np.zeros((len(PATCH_BANDS), 1 << 16), np.int64)
-    for path in images:
-        with raster.opened(path) as source:
-            array = source.read()
-        if len(array) != len(PATCH_BANDS):
-            raise UserError(f"{len(PATCH_BANDS)} bands in {path}", f"{len(array)}", "run again with --forcerun image_patches")
-        for band, values in enumerate(array.reshape(len(array), -1)):
-            valid = values[values != IMAGE_NODATA].astype(np.float64)
-            if not valid.size:
-                continue
-            image_mean, total = valid.mean(), count[band] + valid.size
-            step = image_mean - mean[band]
-            square[band] += ((valid - image_mean) ** 2).sum() + step**2 * count[band] * valid.size / total
-            mean[band] += step * valid.size / total
-            count[band] = total
-            low[band], high[band] = min(low[band], valid.min()), max(high[band], valid.max())
-            bins = np.clip((valid - START[band]) / STEP[band], 0, histogram.shape[1] - 1).astype(np.int64)
-            histogram[band] += np.bincount(bins, minlength=histogram.shape[1])
-    statistics: dict[str, dict[str, Any]] = {}
-    for n, name in enumerate(PATCH_BANDS):
-        at = np.searchsorted(histogram[n].cumsum(), np.array(QUANTILES) * count[n]) if count[n] else np.array([], np.int64)
-        quantiles = (START[n] + STEP[n] * at).round(3).tolist()
-        statistics[name] = {**_rounded(int(count[n]), mean[n], square[n], low[n], high[n]), "quantiles": quantiles}
-    return statistics
-
-
-def _rounded(count: int, mean: float, square: float, low: float, high: float) -> dict[str, float | int | None]:
-    if not count:
-        return {"count": 0, "mean": None, "sd": None, "min": None, "max": None}
-    values = {"mean": mean, "sd": float(np.sqrt(square / count)), "min": low, "max": high}
-    return {"count": count, **{name: round(float(value), 4) for name, value in values.items()}}
-
-
-def merge_statistics(parts: Sequence[Mapping[str, Mapping[str, Any]]]) -> dict[str, dict[str, float | int | None]]:
-    """Merge statistics of several years into those of all their pixels."""
-    merged = {}
-    for name in PATCH_BANDS:
-        with_pixels = [part[name] for part in parts if part[name]["count"]]
-        counts = np.array([part["count"] for part in with_pixels], np.float64)
-        means, sds = (np.array([part[key] for part in with_pixels], np.float64) for key in ("mean", "sd"))
-        total = counts.sum()
-        mean = float((counts * means).sum() / total) if total else 0.0
-        square = float((counts * (sds**2 + (means - mean) ** 2)).sum())
-        low, high = (pick((part[key] for part in with_pixels), default=0.0) for pick, key in ((min, "min"), (max, "max")))
-        merged[name] = _rounded(int(total), mean, square, low, high)
-    return merged
-
-
-def write_statistics(images: str | Path, target: str | Path) -> None:
-    """Write the band statistics of the images in a folder."""
-    paths = sorted(Path(images).glob(f"{IMAGE.prefix}_*.tif"))
-    write_json(target, band_statistics(paths))
-    logger.info("statistics of %d images", len(paths))
 
 
 @dataclass(frozen=True)

@@ -18,14 +18,16 @@ from numpy.typing import NDArray
 
 from smallmines.core import raster
 from smallmines.core.errors import UserError
-from smallmines.core.files import split_tag, written
+from smallmines.core.files import written
 from smallmines.core.json_products import LabelQuality, read_product
 from smallmines.core.log import logger
 from smallmines.core.product import BUFFER, KINDS, MASK_NODATA, SPLITS, patch_path
+from smallmines.core.readable import read_parquet
 from smallmines.dataset import stac
 from smallmines.dataset.assemble import read_list
 from smallmines.dataset.columns import RELEASED_COLUMNS, SEGMENT_COLUMNS, columns_left_out
 from smallmines.dataset.label_codes import OPEN, label_reader
+from smallmines.dataset.scenes import histograms, scene_tags, scenes
 from smallmines.dataset.splits import read_splits
 from smallmines.grid.lattice import Lattice
 from smallmines.labels.tables import PROVENANCES, VALIDATED
@@ -71,14 +73,14 @@ class IndexSources:
     """Files that the index is computed from.
 
     Attributes:
-        blocks: products by (year, block).
+        blocks: by (year, block) the products, or the rows that `write_rows` has computed from them.
         lists: the checksum lists `<year>/<kind>.sha256`.
         fishnet: grid/fishnet.parquet: tile_id, row, col, block, released_id, geometry.
         label_quality: labels.json, for the accuracy of each year.
         splits: splits.csv.
     """
 
-    blocks: Mapping[tuple[str, str], BlockFiles]
+    blocks: Mapping[tuple[str, str], BlockFiles | str]
     lists: Sequence[str | Path]
     fishnet: str | Path
     label_quality: str | Path
@@ -113,7 +115,10 @@ def write_index(
     import geopandas as gpd
 
     checksums = {f"{Path(path).parent.name}/{name}": checksum for path in sources.lists for name, checksum in read_list(path).items()}
-    parts = [block_rows(files, lattice, year, block) for (year, block), files in sorted(sources.blocks.items())]
+    parts = [
+        read_rows(files) if isinstance(files, str) else block_rows(files, lattice, year, block)
+        for (year, block), files in sorted(sources.blocks.items())
+    ]
     rows = pd.concat(parts, ignore_index=True).sort_values(["year", "tile_id"], ignore_index=True)
     for kind, column in zip(KINDS, ("image", "mask"), strict=True):
         names = [patch_path(kind, country, tile, str(year)) for tile, year in zip(rows["tile_id"], rows["year"], strict=True)]
@@ -196,6 +201,20 @@ def accuracies(label_quality: Mapping[str, Any], years: Sequence[int]) -> dict[s
     return accuracy
 
 
+def write_rows(files: BlockFiles, lattice: Lattice, year: str, block: str, target: str | Path) -> None:
+    """Write the rows of one year and block, see `block_rows`."""
+    with written(target) as beside:
+        block_rows(files, lattice, year, block).to_parquet(beside, index=False)
+
+
+def read_rows(path: str | Path) -> pd.DataFrame:
+    """Read what `write_rows` has written."""
+    table = read_parquet(path)
+    for name in ("scenes", "baselines"):
+        table[name] = pd.Series([list(items) for items in table[name]], dtype=object)
+    return table
+
+
 def block_rows(files: BlockFiles, lattice: Lattice, year: str, block: str) -> pd.DataFrame:
     """Compute the rows of one year and block, without geometry and checksums; reads a row of tiles at a time."""
     cells = lattice.cells_of(block)
@@ -209,8 +228,7 @@ def block_rows(files: BlockFiles, lattice: Lattice, year: str, block: str) -> pd
                 rasters[name] = stack.enter_context(raster.opened(path))
                 raster.require_grid(rasters[name], geobox)
         labels_in = label_reader(files.labels, rasters.get("segments"))
-        tags = rasters["s2"].tags()
-        scene_tags = {**tags, **rasters["source"].tags(), "BLOCK_ITEMS": tags.get("ITEMS", "")}
+        tags = scene_tags(rasters["s2"], rasters["source"])
         for row in sorted(set((cells["y"] // side).tolist())):
             window = rasterio.windows.Window(0, row * side, geobox.shape.x, side)
             data = (rasters["s2"].read(window=window) > 0).all(axis=0)
@@ -228,14 +246,7 @@ def block_rows(files: BlockFiles, lattice: Lattice, year: str, block: str) -> pd
             for name, values in strip.items():
                 counts[name][row] = histograms(values.astype(np.uint8), side)
     at = (cells["y"].to_numpy() // side, cells["x"].to_numpy() // side)
-    return _rows(cells, {name: count[at] for name, count in counts.items()}, scene_tags, year)
-
-
-def histograms(values: NDArray[np.uint8], side: int) -> NDArray[np.int64]:
-    """Count each value in each tile of a row of tiles: (side, tiles · side) uint8 → (tiles, 256) int64."""
-    tiles = values.shape[1] // side
-    place = np.arange(values.shape[1], dtype=np.int64) // side * 256
-    return np.bincount((values + place).ravel(), minlength=tiles * 256).reshape(tiles, 256)
+    return _rows(cells, {name: count[at] for name, count in counts.items()}, tags, year)
 
 
 def _rows(cells: pd.DataFrame, counts: dict[str, NDArray[np.int64]], tags: Mapping[str, str], year: str) -> pd.DataFrame:
@@ -271,26 +282,6 @@ def _share(part: NDArray[np.int64], whole: NDArray[np.int64], scale: float) -> N
     """Return part / whole · scale, NaN where the whole is 0."""
     with np.errstate(invalid="ignore"):
         return scale * part / np.where(whole == 0, np.nan, whole)
-
-
-def scenes(counts: NDArray[np.int64], tags: Mapping[str, str]) -> list[tuple[list[str], list[str]]]:
-    """Return the items and baselines of each tile, from the histogram of the scene index (tile, 256).
-
-    Args:
-        tags: ITEMS and BASELINES of the scene raster (the n-th is scene n), and BLOCK_ITEMS, those used in this block.
-            A tile with 255 (several scenes in one pixel, as in a median) gets all of these.
-    """
-    items, baselines = split_tag(tags.get("ITEMS", "")), split_tag(tags.get("BASELINES", ""))
-    block = set(split_tag(tags.get("BLOCK_ITEMS", tags.get("ITEMS", ""))))
-    paired = len(items) == len(baselines)
-    sources = []
-    for tile in counts:
-        present = [number for number in np.flatnonzero(tile[1:]).tolist() if number < len(items)]
-        if tile[255]:
-            present = [number for number, item in enumerate(items) if item in block]
-        of_tile = [baselines[number] for number in present] if paired else baselines
-        sources.append(([items[number] for number in present], sorted(set(of_tile))))
-    return sources
 
 
 _NUMBERS = (

@@ -77,13 +77,6 @@ def count_mask(mask: NDArray[Any]) -> MaskCounts:
     return MaskCounts(mining, background, unlabelled, tuple(np.setdiff1d(mask, (0, 1, MASK_NODATA))[:5].tolist()))
 
 
-def count_pair(image: NDArray[np.float32], mask: NDArray[Any]) -> PairCounts:
-    """Count gaps of an image and compare them with its mask of the same size."""
-    gap, unlabelled = (image[S2] == IMAGE_NODATA).any(axis=0), mask == MASK_NODATA
-    return PairCounts(
-        s2_gap=int(gap.sum()),
-        s1_gap=int((image[S1] == IMAGE_NODATA).any(axis=0).sum()),
-        dem_gap=int((image[-1] == IMAGE_NODATA).sum()),
-        unsupported=int((gap & ~unlabelled).sum()),
-        unused=int((~gap & unlabelled).sum()),
-    )
+def count_gaps(image: NDArray[Any]) -> tuple[int, int]:
+    """Count the pixels of a (band, row, column) image without Sentinel-1 in at least one band, and those without elevation."""
+    return int((image[S1] == IMAGE_NODATA).any(axis=0).sum()), int((image[-1] == IMAGE_NODATA).sum())

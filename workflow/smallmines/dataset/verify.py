@@ -1,6 +1,7 @@
 """Check the published folder against its checksum lists, its index, its seal and the grid.
 
-Every file is hashed and every patch is read. The functions `check_…` return what they find wrong and change nothing.
+Every file is hashed, and patches are decoded where no measurement of the same bytes is at hand.
+The functions `check_…` return what they find wrong and change nothing.
 """
 
 from __future__ import annotations
@@ -13,18 +14,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from smallmines.core.errors import UserError
 from smallmines.core.files import read_json, sha256, write_json
 from smallmines.core.finding import Finding
 from smallmines.core.log import logger
-from smallmines.core.product import IMAGE, KINDS, LARGEST_DB, MASK, MASK_NODATA, S1, PatchFormat, patch_name, patch_path
+from smallmines.core.product import IMAGE, KINDS, LARGEST_DB, MASK, MASK_NODATA, PATCH_BANDS, S1, PatchFormat, patch_name, patch_path
 from smallmines.dataset.assemble import read_list
 from smallmines.dataset.index import read_index
-from smallmines.dataset.patches import read_patch
-from smallmines.dataset.pixel_counts import MaskCounts, count_image, count_mask, count_pair
+from smallmines.dataset.measured import Measured, hashed, lone, read_measured
+from smallmines.dataset.patch_measures import PatchMeasures, classes_of, measured, pair_counts
 from smallmines.dataset.seal import SUMS, compare_with_sums
 from smallmines.dataset.splits import read_splits
 from smallmines.grid.lattice import Lattice
@@ -53,11 +53,12 @@ class Expected:
 
 @dataclass(frozen=True)
 class VerifiedFiles:
-    """The checksum lists `<year>/<kind>.sha256`, the index beside them, and labels.json."""
+    """The checksum lists `<year>/<kind>.sha256`, the index beside them, labels.json, and measurements of patches."""
 
     lists: Sequence[str | Path]
     index: str | Path
     label_quality: str | Path
+    measured: Sequence[str | Path] = ()
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def verify(files: VerifiedFiles, expected: Expected, gates: Mapping[str, float |
     """
     folder = Path(files.index).parent
     table = read_index(files.index)
-    findings, checked = verify_dataset(folder, table, expected, threads)
+    findings, checked = verify_dataset(folder, table, expected, threads, read_measured(files.measured, ["patch"]))
     findings += check_splits(folder, table)
     findings += check_seal(folder, files.lists)
     findings += check_gates(files.label_quality, gates)
@@ -119,8 +120,14 @@ def _line(finding: Finding) -> str:
     return f"{finding.tiles[0]}: {finding.found} [{finding.check}]"
 
 
-def verify_dataset(folder: Path, index: pd.DataFrame, expected: Expected, threads: int = 1) -> tuple[list[Finding], dict[str, int]]:
-    """Return all findings on a published folder, in the order of the checks, and how much was checked."""
+def verify_dataset(
+    folder: Path, index: pd.DataFrame, expected: Expected, threads: int = 1, kept: Measured | None = None
+) -> tuple[list[Finding], dict[str, int]]:
+    """Return all findings on a published folder, in the order of the checks, and how much was checked.
+
+    Args:
+        kept: measurements, which are used for files whose bytes have their checksum.
+    """
     findings = check_index(index, expected)
     lists: dict[str, str] = {}
     for year in expected.years:
@@ -134,12 +141,16 @@ def verify_dataset(folder: Path, index: pd.DataFrame, expected: Expected, thread
             findings += check_list(folder / year, kind, listed, names)
             lists |= {f"{year}/{name}": checksum for name, checksum in listed.items()}
     findings += check_checksums(index, lists)
+    present = sorted(name for name in lists if (folder / name).is_file())
+    checksums = hashed(folder, present, threads)
+    altered = [name for name in present if checksums.get(name) != lists[name]]
+    findings += [_problem("altered", name, "its content is not what the checksum list says") for name in altered]
+    pairs = list(pairs_of(index, expected))
+    alone = lone(folder, checksums)
+    patches = {} if kept is None else {name: kept.patches[sha] for name, sha in checksums.items() if name in alone and sha in kept.patches}
+    logger.info("%d of %d files need not be read again", len(patches), len(present))
     with ThreadPoolExecutor(threads) as pool:
-        present = sorted(name for name in lists if (folder / name).is_file())
-        for of_file in pool.map(lambda name: check_file(folder, name, lists[name]), present):
-            findings += of_file
-        pairs = list(pairs_of(index, expected))
-        for of_pair in pool.map(lambda pair: check_pair(folder, pair), pairs):
+        for of_pair in pool.map(lambda pair: check_pair(folder, pair, patches), pairs):
             findings += of_pair
     return findings, {"files": len(present), "pairs": len(pairs), "pixels": len(pairs) * expected.lattice.tile_size**2}
 
@@ -178,11 +189,6 @@ def check_list(folder: Path, kind: str, listed: Mapping[str, str], names: Sequen
     if len(names) != len(wanted):
         findings.append(_problem("list", f"{year}/{kind}", f"{len(names)} tiles in the grid but {len(wanted)} different names"))
     return findings
-
-
-def check_file(folder: Path, name: str, checksum: str) -> list[Finding]:
-    """Check a file's bytes against its listed checksum."""
-    return [] if sha256(folder / name) == checksum else [_problem("altered", name, "its content is not what the checksum list says")]
 
 
 def check_index(index: pd.DataFrame, expected: Expected) -> list[Finding]:
@@ -268,32 +274,37 @@ def check_checksums(index: pd.DataFrame, lists: Mapping[str, str]) -> list[Findi
     ]
 
 
-def check_pair(folder: Path, pair: Pair) -> list[Finding]:
-    """Check the image and the mask of a tile: form, grid, values, both together, and the shares in the index's row."""
-    image, findings = open_patch(folder, pair.image, pair, IMAGE)
-    mask, of_mask = open_patch(folder, pair.mask, pair, MASK)
+def check_pair(folder: Path, pair: Pair, patches: Mapping[str, PatchMeasures]) -> list[Finding]:
+    """Check the image and the mask of a tile: form, grid, values, both together, and the shares in the index's row.
+
+    Args:
+        patches: measurements by name, where they are at hand.
+    """
+    image, findings = check_form(folder, pair.image, pair, IMAGE, patches)
+    mask, of_mask = check_form(folder, pair.mask, pair, MASK, patches)
     findings += of_mask
     if image is not None:
         findings += check_image(pair.image, image)
     if mask is not None:
-        classes = count_mask(mask[0])
-        if classes.strange:
-            findings.append(_problem("values", pair.mask, f"mask values {list(classes.strange)} besides 0, 1 and {MASK_NODATA}"))
-        if image is not None and image.shape[1:] == mask.shape[1:]:
-            findings += check_together(pair, image, mask[0], classes)
+        if strange := list(classes_of(mask).strange):
+            findings.append(_problem("values", pair.mask, f"mask values {strange} besides 0, 1 and {MASK_NODATA}"))
+        if image is not None:
+            findings += check_together(pair, image, mask)
     return findings
 
 
-def open_patch(folder: Path, name: str, pair: Pair, wanted: PatchFormat) -> tuple[NDArray[Any] | None, list[Finding]]:
-    """Read a patch and check its form: bands and their order, units, type, nodata, grid, tags.
+def check_form(
+    folder: Path, name: str, pair: Pair, wanted: PatchFormat, patches: Mapping[str, PatchMeasures]
+) -> tuple[PatchMeasures | None, list[Finding]]:
+    """Check the form of a patch: bands and their order, units, type, nodata, grid, tags.
 
     Returns:
-        The (band, row, column) array, or None where its values cannot be checked, and the findings.
+        The measurements, or None where the values cannot be checked, and the findings.
     """
     if not (folder / name).is_file():
         return None, []  # check_list reports it
-    patch = read_patch(folder / name)
-    if patch.array is None or patch.form is None:
+    patch = patches.get(name) or measured(folder / name, wanted.kind.lower())[0]
+    if patch.error or patch.form is None:
         return None, [_problem("readable", name, f"cannot be read: {patch.error}")]
     form, geobox = patch.form, patch.form.geobox
     problems = []
@@ -314,37 +325,40 @@ def open_patch(folder: Path, name: str, pair: Pair, wanted: PatchFormat) -> tupl
     own_tags = {"TILE_ID": pair.tile_id, "YEAR": pair.year}
     if wrong := {key: form.tags.get(key) for key, value in own_tags.items() if form.tags.get(key) != value}:
         problems.append(("tags", f"tags {wrong} do not name tile {pair.tile_id} of {pair.year}"))
-    fit = len(patch.array) == len(wanted.bands) and form.dtypes == (wanted.dtype,)
-    return (patch.array if fit else None), [_problem(check, name, text) for check, text in problems]
+    fit = bool(patch.planes.size) and form.dtypes == (wanted.dtype,)
+    return (patch if fit else None), [_problem(check, name, text) for check, text in problems]
 
 
-def check_image(name: str, image: NDArray[np.float32]) -> list[Finding]:
+def check_image(name: str, image: PatchMeasures) -> list[Finding]:
     """Check the values of an image: finite, Sentinel-2 whole digital numbers or in no band, backscatter in dB."""
-    counts = count_image(image)
+    values = image.values
     problems = []
-    if counts.nonfinite:
+    if values["nonfinite"]:
         problems.append(("nodata", "NaN or infinite values"))
-    if counts.partial:
+    if values["partial"]:
         problems.append(("nodata", "Sentinel-2 nodata in some bands only"))
-    if counts.fraction or counts.outside:
+    if values["fraction"] or values["outside"]:
         problems.append(("values", "Sentinel-2 values that are no digital numbers from 1 to 65535"))
-    backscatter = [band[valid] for band, valid in zip(image[S1], counts.valid[S1], strict=True)]
-    if any((np.abs(band) > LARGEST_DB).any() for band in backscatter):
+    radar = PATCH_BANDS[S1]
+    if any(values[f"n_{band}"] and max(-values[f"min_{band}"], values[f"max_{band}"]) > LARGEST_DB for band in radar):
         problems.append(("values", f"Sentinel-1 values beyond ±{LARGEST_DB:g} dB: a wrapped nodata value?"))
-    if all(band.size and band.min() > 0 for band in backscatter):
+    if all(values[f"n_{band}"] and values[f"min_{band}"] > 0 for band in radar):
         problems.append(("values", "no Sentinel-1 value below 0 dB: linear power instead of dB?"))
     return [_problem(check, name, text) for check, text in problems]
 
 
-def check_together(pair: Pair, image: NDArray[np.float32], mask: NDArray[np.uint8], classes: MaskCounts) -> list[Finding]:
+def check_together(pair: Pair, image: PatchMeasures, mask: PatchMeasures) -> list[Finding]:
     """Check that the mask is 255 exactly where Sentinel-2 has no data or a label is open, and the shares in the index.
 
     Where labels come from a release, the index says how many pixels have a class without Sentinel-2 data.
     """
-    counts = count_pair(image, mask)
-    findings = []
+    counts, classes = pair_counts(image, mask), classes_of(mask)
+    findings: list[Finding] = []
+    if counts is None:
+        return findings
     row = pair.row
-    pixels, labelled = mask.size, mask.size - classes.unlabelled
+    pixels = mask.size[0] * mask.size[1]
+    labelled = pixels - classes.unlabelled
     if counts.unsupported != (0 if row is None else _pixels(row.get("unsupported_percent", 0.0), pixels)):
         findings.append(_problem("pair", pair.mask, f"{counts.unsupported} pixels have a class but no Sentinel-2 data"))
     if row is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from smallmines.core.files import read_json, sha256
 from smallmines.core.finding import Family, Finding
 from smallmines.core.product import PATCH_BANDS
 from smallmines.dataset.assemble import read_list
+from smallmines.dataset.measured import hashed
 from smallmines.dataset.seal import SUMS, compare_with_sums
 from smallmines.doctor.folder import Folder, of_known_form, texts, tiles_of
 from smallmines.doctor.measure import Measured
@@ -26,6 +27,9 @@ CLAIM = re.compile(
     r"(?<![\d.,–-])(\d{1,3}(?:[ ,]\d{3})+|\d+)\s+(?:[\w×-]+\s+){0,2}?(tiles|patches|images|masks|pairs|chips)\b", re.IGNORECASE
 )
 """Pattern of a count of patches in a text, e.g. `2135 image patches`."""
+
+MOST_ROWS = 2000
+"""Number of rows of a table that are searched for secrets."""
 
 SECRETS = {
     "a signature or key": ("error", re.compile(r"[?&](?:sig|se|X-Amz-Signature|token)=[\w%+/.-]{6,}|AKIA[0-9A-Z]{16}|eyJ[\w-]{20,}\.eyJ")),
@@ -38,8 +42,12 @@ SECRETS = {
 """Severity and pattern of each kind of text that must not be published."""
 
 
-def check(folder: Folder, measured: Measured) -> Iterator[Finding]:
-    """Yield documents that are missing or do not agree with the files."""
+def check(folder: Folder, measured: Measured, checksums: Mapping[str, str] | None = None, threads: int = 1) -> Iterator[Finding]:
+    """Yield documents that are missing or do not agree with the files.
+
+    Args:
+        checksums: of files by name, as far as they have been computed.
+    """
     root = folder.root
     readme = next((path for path in (root / "README.md", root / "README.txt", root / "README") if path.is_file()), None)
     if readme is None:
@@ -53,7 +61,7 @@ def check(folder: Folder, measured: Measured) -> Iterator[Finding]:
         yield from of_known_form(DOCUMENTS, "facts.json", lambda: _stated(folder.facts or {}))
     if folder.index is not None:
         yield from _index(folder.index, measured)
-    yield from _checksums(root)
+    yield from _checksums(root, dict(checksums or {}), threads)
     yield from of_known_form(DOCUMENTS, "croissant.json", lambda: _croissant(root))
 
 
@@ -132,7 +140,7 @@ def _index(index: pd.DataFrame, measured: Measured) -> Iterator[Finding]:
         yield DOCUMENTS.error("index", "mining_percent as in the masks", found, "run index again", tiles_of(wrong))
 
 
-def _checksums(root: Path) -> Iterator[Finding]:
+def _checksums(root: Path, known: dict[str, str], threads: int) -> Iterator[Finding]:
     for path in sorted([*root.glob(SUMS), *root.glob("*/*.sha256")]):
         try:
             listed = read_list(path)
@@ -141,7 +149,9 @@ def _checksums(root: Path) -> Iterator[Finding]:
             continue
         if path.suffix == ".sha256" and (root / SUMS).is_file():
             continue  # SHA256SUMS lists the same files
-        wrong = tuple(name for name, checksum in listed.items() if not _has_checksum(path.parent / name, checksum))
+        beside = {name: (path.parent / name).relative_to(root).as_posix() for name in listed if not Path(name).is_absolute()}
+        known |= hashed(root, [name for name in beside.values() if name not in known and (root / name).is_file()], threads)
+        wrong = tuple(name for name, checksum in listed.items() if known.get(beside.get(name, "")) != checksum)
         if wrong:
             found = f"{len(wrong)} files are missing or others, e.g. {wrong[0]}"
             yield DOCUMENTS.error("checksums", f"files as {path.name} lists them", found, "restore them, or seal again", wrong)
@@ -190,12 +200,14 @@ def _tags(table: pd.DataFrame) -> Iterator[tuple[str, str]]:
 
 def _tables(root: Path) -> Iterator[tuple[str, str]]:
     import pyarrow.parquet as pq
+    from pyarrow import types
 
     for path in sorted(path for path in root.rglob("*.parquet") if path.is_file()):  # a pipe would be waited for
         try:
-            table = pq.read_table(path).to_pandas(types_mapper=None)
+            table = pq.read_table(path)
         except (OSError, ValueError):
             continue
-        columns = [column for column in table.select_dtypes("object") if column != "geometry"]
-        words = {str(value) for column in columns for value in table[column].head(2000).map(str)}
+        of_text = (types.is_string, types.is_large_string, types.is_binary, types.is_dictionary, types.is_nested)
+        columns = [name for name in table.column_names if name != "geometry" and any(is_kind(table[name].type) for is_kind in of_text)]
+        words = {str(value) for name in columns for value in table[name].slice(0, MOST_ROWS).to_pylist()}
         yield path.relative_to(root).as_posix(), "\n".join(sorted(words))

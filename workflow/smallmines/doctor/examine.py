@@ -15,12 +15,18 @@ from smallmines.core.files import write_json, written
 from smallmines.core.finding import Finding
 from smallmines.core.log import logger
 from smallmines.core.product import IMAGE_NODATA
+from smallmines.dataset.measured import Measured as Kept
+from smallmines.dataset.measured import checksums_of
 from smallmines.doctor import documents, duplicates, geometry, labels, leakage, radiometry, structure
+from smallmines.doctor.correlations import KINDS
 from smallmines.doctor.folder import Folder, read_folder, tile_names, tiles_of
-from smallmines.doctor.measure import BANDS, Measured, measure
+from smallmines.doctor.measure import BANDS, AtHand, Measured, measure
 from smallmines.settings.doctor import Doctor
 
 SEVERITIES = ("error", "warning", "note")
+KEPT = ("patch", *KINDS, labels.FOREST)
+"""Kept measurements and sums that the doctor uses."""
+
 SHEET = 24
 """Number of patches on a contact sheet."""
 
@@ -43,26 +49,34 @@ class Examined:
         return sum(finding.severity == severity for finding in self.findings)
 
 
-def examine(root: str | Path, limits: Doctor, threads: int = 1, on_progress: Callable[[int], None] = lambda count: None) -> Examined:
+def examine(
+    root: str | Path,
+    limits: Doctor,
+    threads: int = 1,
+    on_progress: Callable[[int], None] = lambda count: None,
+    kept: Kept | None = None,
+) -> Examined:
     """Run all checks.
 
     Args:
         root: the dataset's folder.
         threads: processes that read, and threads of the forest.
         on_progress: called with the number of pairs read since the last call.
+        kept: measurements, which are used for files whose bytes have their checksum; the findings are the same without.
 
     Raises:
         UserError: there is no patch in the folder.
     """
     folder = read_folder(root)
     groups = geometry.groups(folder)
-    measured = measure(folder.root, folder.pairs, groups, limits, threads, on_progress)
+    at_hand = _at_hand(folder, kept, threads)
+    measured = measure(folder.root, folder.pairs, groups, limits, threads, on_progress, at_hand)
     logger.info("%d pairs measured", len(measured.table))
     by_group: dict[str, list[tuple[str, int]]] = {}
     for pair, group in groups.items():
         by_group.setdefault(group, []).append(pair)
     shifts = geometry.shifts(measured.spectra, limits)
-    areas, contradicted = labels.contradictions(measured.pixels, threads)
+    areas, contradicted = labels.contradictions(measured.pixels, threads, kept)
     findings = [
         *structure.check(folder, measured),
         *radiometry.check(folder, measured, limits),
@@ -71,13 +85,21 @@ def examine(root: str | Path, limits: Doctor, threads: int = 1, on_progress: Cal
         *labels.check_contradictions(areas, contradicted, limits),
         *duplicates.check(measured),
         *leakage.check(folder, leakage.splits_table(folder, measured), limits),
-        *documents.check(folder, measured),
+        *documents.check(folder, measured, at_hand.checksums, threads),
         *documents.private(folder, measured),
     ]
     findings.sort(key=lambda finding: (SEVERITIES.index(finding.severity), finding.family, finding.check, finding.found))
     for finding in findings:
         logger.info("%s: %s", finding.severity, line(finding))
     return Examined(folder, measured, findings, shifts, areas)
+
+
+def _at_hand(folder: Folder, kept: Kept | None, threads: int) -> AtHand:
+    """Return the measurements that may be used, by the checksums of the folder's files."""
+    if kept is None or not kept.patches:
+        return AtHand()
+    names = [str(name) for kind in ("image", "mask") for name in folder.pairs[kind].dropna()]
+    return AtHand(kept, checksums_of(folder.root, names, threads))
 
 
 def line(finding: Finding) -> str:

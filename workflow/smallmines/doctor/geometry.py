@@ -38,8 +38,7 @@ def groups(folder: Folder) -> dict[tuple[str, int], str]:
 def shifts(spectra: Spectra, limits: Doctor) -> list[dict[str, Any]]:
     """Return every group's shifts: kind, group, patches, down, right (px), significance, assessable."""
     strongest: dict[tuple[str, str], tuple[Shift, int]] = {}
-    for (kind, group), cross in spectra.sums.items():
-        count = spectra.counts[kind, group]
+    for (kind, group), (cross, count) in spectra.sums().items():
         slope = kind.startswith("slope")
         shift, name = shift_of(cross, count, signed=slope), "slope" if slope else kind
         if (name, group) not in strongest or shift.significance > strongest[name, group][0].significance:

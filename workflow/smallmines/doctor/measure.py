@@ -1,13 +1,11 @@
-"""Measure all patches in one pass: numbers of each pair, pixels for the forest and for unchanged ground, spectra for the shifts.
+"""Gather the measurements of all patches: taken where they are at hand and the file is the same, else read and measured.
 
 A tile's years are read together, so that they can be compared; a process holds one tile in memory, and the sums.
 """
 
 from __future__ import annotations
 
-import hashlib
 import multiprocessing
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
@@ -19,30 +17,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from smallmines.core.product import IMAGE_NODATA, MASK_NODATA, OFFSET, PATCH_BANDS, S2, SUGGESTS_OFFSET
+from smallmines.core.product import PATCH_BANDS
+from smallmines.dataset.measured import Measured as Kept
+from smallmines.dataset.patch_measures import BACKGROUND, MINING, SAMPLE, UNLABELLED, PatchMeasures, bits, measured, pair_counts, places
 from smallmines.dataset.patches import read_patch
-from smallmines.dataset.pixel_counts import count_image, count_mask, count_pair
-from smallmines.doctor.phase_correlation import Floats, Spectra, centred, cross_power, spectrum
-from smallmines.sensors.dark_pixels import levels_of
+from smallmines.doctor import correlations
+from smallmines.doctor.correlations import B04, B08, OF_IMAGE
+from smallmines.doctor.phase_correlation import Complex, Spectra
 from smallmines.settings.doctor import Doctor
 
-B02, B04, B08, B8A, B11, VH, DEM = (PATCH_BANDS.index(name) for name in ("B02", "B04", "B08", "B8A", "B11", "VH", "DEM"))
 BANDS = len(PATCH_BANDS)
-
-SAMPLE = 64
-"""Number of pixels of a patch that are kept, on a regular grid."""
-
-LEAST_VALID = 0.8
-"""Minimum share of valid pixels of a patch that is correlated."""
-
-LEAST_EDGE = 60
-"""Minimum number of pixels on the edge of mines for a mask to be correlated."""
-
-LEAST_LINE = 64
-"""Minimum length in pixels of a line that is checked for stripes."""
-
-LINE_PIECE = 32
-"""Length in pixels of the pieces of a line that must all show a stripe."""
 
 CHUNK = 24
 """Number of tiles in one task of a process."""
@@ -50,12 +34,12 @@ CHUNK = 24
 
 @dataclass
 class Measured:
-    """Results of the pass.
+    """Measurements of a folder.
 
     Attributes:
-        table: a row per pair, see `measure_pair`.
-        pixels: SAMPLE rows per pair with an image of all bands: tile, year, place, mask (float, NaN without), and the bands by name (NaN
-            without data).
+        table: a row per pair, see `row_of`.
+        pixels: SAMPLE rows per pair with an image of all bands: the bands by name (NaN without data), tile, year, place, mask (float, NaN
+            without).
         changes: per tile and successive years: tile, before, after, mined, lost (px mining before; of these, not mining after), alike
             (correlation of red).
         spectra: sums of cross-power spectra by kind and group.
@@ -68,32 +52,51 @@ class Measured:
 
 
 @dataclass(frozen=True)
+class AtHand:
+    """Measurements made before, and the checksum of each file of the folder by name, as far as it may be used to find one."""
+
+    kept: Kept = field(default_factory=Kept)
+    checksums: Mapping[str, str] = field(default_factory=dict)
+
+    def of(self, name: str | None) -> PatchMeasures | None:
+        """Return the measurements of a file, None where there are none."""
+        return self.kept.patches.get(self.checksums.get(name, "")) if name is not None else None
+
+    def member(self, *names: str) -> str:
+        """Return what stands for a patch, or for two, among the members of a sum."""
+        return " ".join(self.checksums.get(name, f"unknown {name}") for name in names)
+
+
+@dataclass
+class Epoch:
+    """A tile in one year.
+
+    Attributes:
+        wanted: what must be read from the files: `measure image` and `measure mask`, and kinds of spectra.
+    """
+
+    year: int
+    group: str
+    image: str | None
+    mask: str | None
+    wanted: set[str]
+
+
+@dataclass(frozen=True)
 class Task:
-    """Some tiles to measure: id and records of the pairs of each."""
+    """Some tiles of which something must be read."""
 
     root: Path
-    tiles: Sequence[tuple[str, list[dict[str, Any]]]]
-    groups: Mapping[tuple[str, int], str]
-    limits: Doctor
+    tiles: Sequence[tuple[str, list[Epoch]]]
 
 
 @dataclass
 class Part:
-    """Results of a task, in the order of its tiles; see `Measured`."""
+    """Results of tasks: measurements by name of the file, spectra, and correlation of red by tile and later year."""
 
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    pixels: list[pd.DataFrame] = field(default_factory=list)
-    changes: list[dict[str, Any]] = field(default_factory=list)
+    measures: dict[str, PatchMeasures] = field(default_factory=dict)
     spectra: Spectra = field(default_factory=Spectra)
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """A tile in one year; the image is None unless it has all bands, the mask unless it has one."""
-
-    year: int
-    image: NDArray[np.float32] | None
-    mask: NDArray[np.uint8] | None
+    alike: dict[tuple[str, int], float] = field(default_factory=dict)
 
 
 def measure(
@@ -103,34 +106,82 @@ def measure(
     limits: Doctor,
     threads: int = 1,
     on_progress: Callable[[int], None] = lambda count: None,
+    at_hand: AtHand | None = None,
 ) -> Measured:
-    """Read and measure all pairs.
+    """Measure all pairs.
 
     Args:
         pairs: as in `folder.Folder`.
         groups: by tile and year the group whose shifts are measured together.
         on_progress: called with the number of pairs done since the last call.
     """
-    tiles: list[tuple[str, list[Any]]] = [(str(tile), rows.to_dict("records")) for tile, rows in pairs.groupby("tile", sort=True)]
-    tasks = [Task(root, tiles[start : start + CHUNK], groups, limits) for start in range(0, len(tiles), CHUNK)]
+    at_hand = at_hand or AtHand()
+    tiles = [
+        (
+            str(tile),
+            [
+                Epoch(row["year"], groups[row["tile"], row["year"]], _name(row["image"]), _name(row["mask"]), set())
+                for row in rows.to_dict("records")
+            ],
+        )
+        for tile, rows in pairs.groupby("tile", sort=True)
+    ]
     whole = Part()
-    for part in _mapped(tasks, threads):
-        whole.rows += part.rows
-        whole.pixels += part.pixels
-        whole.changes += part.changes
+    _take(tiles, at_hand, whole)
+    waiting = [(tile, epochs) for tile, epochs in tiles if any(epoch.wanted for epoch in epochs)]
+    on_progress(len(pairs) - sum(len(epochs) for _, epochs in waiting))
+    tasks = [Task(root, waiting[start : start + CHUNK]) for start in range(0, len(waiting), CHUNK)]
+    for task, part in zip(tasks, _mapped(tasks, threads), strict=True):
+        whole.measures |= part.measures
+        whole.alike |= part.alike
         whole.spectra.merge(part.spectra)
-        on_progress(len(part.rows))
-    pixels = pd.concat(whole.pixels, ignore_index=True) if whole.pixels else None
-    return Measured(
-        pd.DataFrame(whole.rows).sort_values(["year", "tile"], ignore_index=True),
-        pd.DataFrame(columns=["tile", "year", "place", "mask", *PATCH_BANDS]) if pixels is None else pixels,
-        pd.DataFrame(whole.changes, columns=["tile", "before", "after", "mined", "lost", "alike"]),
-        whole.spectra,
-    )
+        on_progress(sum(len(epochs) for _, epochs in task.tiles))
+    return gathered(tiles, whole, limits)
+
+
+def _name(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _take(tiles: Sequence[tuple[str, list[Epoch]]], at_hand: AtHand, whole: Part) -> None:
+    """Take what is at hand, and set what each epoch still wants."""
+    summed: dict[tuple[str, str, str], list[tuple[str, str, Epoch]]] = {}
+    for tile, epochs in tiles:
+        for before, epoch in zip([None, *epochs], epochs, strict=False):
+            for kind, name in (("image", epoch.image), ("mask", epoch.mask)):
+                if name is not None and (kept := at_hand.of(name)) is not None:
+                    whole.measures[name] = kept
+                elif name is not None:
+                    epoch.wanted.add(f"measure {kind}")
+            for kind, years, member in _members(before, epoch, at_hand):
+                summed.setdefault((kind, years, epoch.group), []).append((tile, member, epoch))
+    for (kind, years, group), entries in summed.items():
+        chosen, left = at_hand.kept.usable(kind, [member for _, member, _ in entries])
+        alike = {pair: value for own in chosen for pair, value in own.values.get("alike", {}).items()}
+        for own in chosen:
+            if own.array.size:
+                whole.spectra.add((f"{kind}{years}", group), own.array, own.values["count"])
+        for tile, member, epoch in entries:
+            if left[member]:
+                left[member] -= 1
+                epoch.wanted.add(kind)
+            elif kind == "years":
+                whole.alike[tile, epoch.year] = alike[member]
+
+
+def _members(before: Epoch | None, epoch: Epoch, at_hand: AtHand) -> Iterator[tuple[str, str, str]]:
+    """Yield kind, years and member of each sum of spectra that a tile in one year belongs to."""
+    if epoch.image is None:
+        return
+    yield from ((kind, "", at_hand.member(epoch.image)) for kind in OF_IMAGE)
+    if epoch.mask is not None:
+        yield "mask", "", at_hand.member(epoch.image, epoch.mask)
+    if before is not None and before.image is not None:
+        yield "years", f" {before.year} {epoch.year}", at_hand.member(before.image, epoch.image)
 
 
 def _mapped(tasks: Sequence[Task], threads: int) -> Iterator[Part]:
-    """Yield the parts in the order of the tasks, so that sums do not depend on the number of processes."""
+    """Yield the parts in the order of the tasks."""
     if threads <= 1 or len(tasks) <= 1:
         yield from map(_measure_tiles, tasks)
         return
@@ -140,217 +191,145 @@ def _mapped(tasks: Sequence[Task], threads: int) -> Iterator[Part]:
 
 def _measure_tiles(task: Task) -> Part:
     part = Part()
-    for tile, records in task.tiles:
-        epochs: list[Epoch] = []
-        for record in records:
-            row, image, mask = measure_pair(task.root, record, task.limits)
-            part.rows.append(row)
-            epoch = Epoch(
-                record["year"],
-                image if image is not None and len(image) == BANDS else None,
-                mask[0] if mask is not None and len(mask) == 1 else None,
-            )
-            epochs.append(epoch)
-            if epoch.image is not None:
-                part.pixels.append(sample(tile, epoch.year, epoch.image, epoch.mask))
-                fits = epoch.mask is not None and epoch.mask.shape == epoch.image.shape[1:]
-                correlate(epoch.image, epoch.mask if fits else None, task.groups[tile, epoch.year], part.spectra)
-        for before, after in pairwise(epochs):
-            part.changes.append({"tile": tile, **_change(before, after)})
-            _correlate_years(before, after, task.groups[tile, after.year], part.spectra)
+    for tile, epochs in task.tiles:
+        earlier: NDArray[Any] | None = None
+        for before, epoch, after in zip([None, *epochs], epochs, [*epochs[1:], None], strict=False):
+            image = mask = None
+            if epoch.image is not None and (epoch.wanted - {"measure mask"} or _wants_years(after)):
+                image = _read(task.root, epoch.image, "image", epoch, part)
+            if epoch.mask is not None and epoch.wanted & {"measure mask", "mask"}:
+                mask = _read(task.root, epoch.mask, "mask", epoch, part)
+            red_near = None if image is None else image[[B04, B08]]
+            for kind, cross in _spectra(epoch, image, red_near, mask).items():
+                part.spectra.add((kind, epoch.group), cross)
+            if before is not None and "years" in epoch.wanted:
+                part.alike[tile, epoch.year] = float("nan")
+                if earlier is not None and red_near is not None:
+                    part.alike[tile, epoch.year] = correlations.alike(earlier, red_near)
+                    if (shift := correlations.of_years(earlier, red_near)) is not None:
+                        part.spectra.add((f"years {before.year} {epoch.year}", epoch.group), shift)
+            earlier = red_near
     return part
 
 
-def measure_pair(
-    root: Path, record: Mapping[str, Any], limits: Doctor
-) -> tuple[dict[str, Any], NDArray[np.float32] | None, NDArray[np.uint8] | None]:
-    """Measure a pair and return its row and its arrays, None where they cannot be read.
+def _wants_years(epoch: Epoch | None) -> bool:
+    return epoch is not None and "years" in epoch.wanted
+
+
+def _read(root: Path, name: str, kind: str, epoch: Epoch, part: Part) -> NDArray[Any] | None:
+    """Read a patch, and measure it where that is wanted; None unless it has all bands of its kind."""
+    if f"measure {kind}" in epoch.wanted:
+        part.measures[name], array = measured(root / name, kind)
+        return array
+    array = read_patch(root / name).array
+    return array if array is not None and len(array) == (BANDS if kind == "image" else 1) and not np.iscomplexobj(array) else None
+
+
+def _spectra(epoch: Epoch, image: NDArray[Any] | None, red_near: NDArray[Any] | None, mask: NDArray[Any] | None) -> dict[str, Complex]:
+    """Return the wanted spectra of a tile in one year."""
+    spectra: dict[str, Complex] = {}
+    if image is None or red_near is None:
+        return spectra
+    share = correlations.covered(image)
+    if epoch.wanted & set(OF_IMAGE):
+        spectra |= {kind: cross for kind, cross in correlations.of_image(image, share).items() if kind in epoch.wanted}
+    if mask is not None and "mask" in epoch.wanted and (cross := correlations.of_mask(red_near, share, mask[0] == 1)) is not None:
+        spectra["mask"] = cross
+    return spectra
+
+
+def gathered(tiles: Sequence[tuple[str, list[Epoch]]], whole: Part, limits: Doctor) -> Measured:
+    """Put the measurements of all tiles into tables."""
+    rows, changes = [], []
+    pairs: list[tuple[str, int, PatchMeasures | None, PatchMeasures | None]] = []
+    for tile, epochs in tiles:
+        files = [(_of(epoch.image, whole), _of(epoch.mask, whole)) for epoch in epochs]
+        for epoch, (image, mask) in zip(epochs, files, strict=True):
+            rows.append(row_of(tile, epoch, image, mask, limits))
+            pairs.append((tile, epoch.year, image, mask))
+        for (before, after), ((_, mask), (_, next_mask)) in zip(pairwise(epochs), pairwise(files), strict=True):
+            change = {"tile": tile, "before": before.year, "after": after.year, **_lost(mask, next_mask)}
+            changes.append({**change, "alike": whole.alike.get((tile, after.year), np.nan)})
+    return Measured(
+        pd.DataFrame(rows).sort_values(["year", "tile"], ignore_index=True),
+        pixels_of(pairs),
+        pd.DataFrame(changes, columns=["tile", "before", "after", "mined", "lost", "alike"]),
+        whole.spectra,
+    )
+
+
+def _of(name: str | None, whole: Part) -> PatchMeasures | None:
+    return None if name is None else whole.measures[name]
+
+
+def row_of(tile: str, epoch: Epoch, image: PatchMeasures | None, mask: PatchMeasures | None, limits: Doctor) -> dict[str, Any]:
+    """Return the row of a pair.
 
     Returns:
-        A row: tile, year, image, mask; of each file `<kind>_error`, _count, _dtype, _nodata, _crs, _transform, _shape, _bands, _tags
-        (the tags' text); of the image `hash`, partial (pixels with Sentinel-2 in some bands only), fraction (share of the valid
-        Sentinel-2 values that are not whole), nonfinite, wrapped, and by band n_, mean_, sd_, low_ (0.1 percentile), median_, high_
-        (99.9 percentile), min_, max_, plateau_ (pixels at the greatest value); stripe_row, stripe_col (greatest of the Sentinel-2
-        bands, DN), dark_level, green_level (DN, see `levels_of`), cloud (share); of the mask mining, background, none, other, specks,
-        holes (px), strange (values); of both `unsupported` (a class without Sentinel-2 data), unused (Sentinel-2 data without a class).
+        tile, year, image, mask; of each file `<kind>_error`, _count, _dtype, _nodata, _crs, _transform, _shape, _bands, _tags
+        (the tags' text); the values of `patch_measures.of_image` and `of_mask`, of which specks and holes are the pixels of parts below
+        the limit, and strange is text; of both `unsupported` (a class without Sentinel-2 data), unused (Sentinel-2 data without a class).
     """
-    row: dict[str, Any] = {key: record[key] for key in ("tile", "year", "image", "mask")}
-    image, mask = (_read(root, record[kind], kind, row) for kind in ("image", "mask"))
-    if image is not None and len(image) == BANDS:
-        _measure_image(image.astype(np.float32, copy=False), row)
-    if mask is not None and len(mask) == 1:
-        _measure_mask(mask[0], row, limits)
-        if image is not None and len(image) == BANDS and image.shape[1:] == mask.shape[1:]:
-            counts = count_pair(image, mask[0])
-            row["unsupported"], row["unused"] = counts.unsupported, counts.unused
-    return row, image, mask
+    row: dict[str, Any] = {"tile": tile, "year": epoch.year, "image": epoch.image, "mask": epoch.mask}
+    for kind, patch in (("image", image), ("mask", mask)):
+        row |= _form(kind, patch)
+    if image is not None and image.planes.size:
+        row |= image.values
+    if mask is not None and mask.planes.size:
+        row |= {**mask.values, "strange": " ".join(map(str, mask.values["strange"]))}
+        row |= {name: sum(size for size in mask.values[name] if size < limits.speck_px) for name in ("specks", "holes")}
+    if image is not None and mask is not None and (counts := pair_counts(image, mask)) is not None:
+        row["unsupported"], row["unused"] = counts.unsupported, counts.unused
+    return row
 
 
-def _read(root: Path, name: str | None, kind: str, row: dict[str, Any]) -> NDArray[Any] | None:
-    """Read a patch and add its form to the row."""
-    row[f"{kind}_error"] = ""
-    if name is None:
-        return None
-    patch = read_patch(root / name)
-    row[f"{kind}_error"] = patch.error
-    if (form := patch.form) is not None:
-        values = {
-            "count": len(form.bands),
-            "dtype": " ".join(form.dtypes),
-            "nodata": form.nodata,
-            "crs": str(form.geobox.crs) if form.geobox.crs else "",
-            "transform": tuple(form.geobox.transform)[:6],
-            "shape": tuple(form.geobox.shape),
-            "bands": form.bands,
-            "tags": " ".join(f"{key}={value}" for key, value in sorted(form.tags.items())),
-        }
-        row |= {f"{kind}_{key}": value for key, value in values.items()}
-    if patch.array is not None and np.iscomplexobj(patch.array):
-        row[f"{kind}_error"] = "complex numbers"
-        return None
-    return patch.array
+def _form(kind: str, patch: PatchMeasures | None) -> dict[str, Any]:
+    """Return the columns of the form of a file."""
+    columns: dict[str, Any] = {"error": ""}
+    if patch is not None:
+        columns["error"] = "complex numbers" if "complex" in patch.values else patch.error
+        if (form := patch.form) is not None:
+            columns |= {
+                "count": len(form.bands),
+                "dtype": " ".join(form.dtypes),
+                "nodata": form.nodata,
+                "crs": str(form.geobox.crs) if form.geobox.crs else "",
+                "transform": tuple(form.geobox.transform)[:6],
+                "shape": tuple(form.geobox.shape),
+                "bands": form.bands,
+                "tags": " ".join(f"{key}={value}" for key, value in sorted(form.tags.items())),
+            }
+    return {f"{kind}_{key}": value for key, value in columns.items()}
 
 
-def _measure_image(image: NDArray[np.float32], row: dict[str, Any]) -> None:
-    counts = count_image(image)
-    row |= {"nonfinite": counts.nonfinite, "partial": counts.partial, "fraction": counts.fraction}
-    row["hash"] = hashlib.blake2b(np.ascontiguousarray(image[S2]).tobytes(), digest_size=12).hexdigest()
-    row["wrapped"] = int((np.abs(image - (65536 + IMAGE_NODATA)) < 0.5).sum())
-    for name, band, usable in zip(PATCH_BANDS, image, counts.valid, strict=True):
-        row |= {f"{key}_{name}": value for key, value in _measure_band(band[usable].astype(np.float64)).items()}
-    valid = np.asarray(counts.valid[S2].all(axis=0))
-    long_enough = valid.mean() >= LEAST_VALID and min(valid.shape) >= LEAST_LINE
-    row["stripe_row"], row["stripe_col"] = stripes(image[S2], valid) if long_enough else (0.0, 0.0)
-    row["dark_level"], row["green_level"] = levels_of(image[S2][:, valid])
-    row["cloud"] = cloud(image[S2][:, valid]) if valid.any() else 0.0
+def _labels(image: PatchMeasures, mask: PatchMeasures | None) -> NDArray[np.float64]:
+    """Return the classes of the sampled pixels, NaN without."""
+    labels = np.full(SAMPLE, np.nan)
+    if mask is not None and mask.planes.size and mask.size == image.size:
+        place = places(mask.size)
+        labels[mask.plane(BACKGROUND)[place]] = 0
+        labels[mask.plane(MINING)[place]] = 1
+    return labels
 
 
-def _measure_band(values: Floats) -> dict[str, Any]:
-    if not values.size:
-        return {"n": 0}
-    ordered = np.sort(values)
-    low, median, high = ordered[((len(ordered) - 1) * np.array([0.001, 0.5, 0.999])).round().astype(int)].tolist()
-    plateau = int((ordered == ordered[-1]).sum())
-    moments = {"n": values.size, "mean": values.mean(), "sd": values.std()}
-    return {**moments, "low": low, "median": median, "high": high, "min": ordered[0], "max": ordered[-1], "plateau": plateau}
+def _lost(before: PatchMeasures | None, after: PatchMeasures | None) -> dict[str, int]:
+    """Return the pixels that were mining and have a class in the later year, and those of them that are not mining any more."""
+    if before is None or after is None or not before.planes.size or not after.planes.size or before.size != after.size:
+        return {"mined": 0, "lost": 0}
+    mined = before.planes[MINING] & ~after.planes[UNLABELLED]
+    return {"mined": bits(mined), "lost": bits(mined & after.planes[BACKGROUND])}
 
 
-def stripes(bands: NDArray[np.float32], valid: NDArray[np.bool_]) -> tuple[float, float]:
-    """Return how much lines differ from the lines two pixels beside them, along rows and along columns, in the unit of the bands.
-
-    Each line is cut into pieces of `LINE_PIECE` px. The difference of a piece is its median, on which short objects have little effect.
-    That of the line is the smallest of its pieces, if all have one sign, else 0: a stripe of the sensor is there in all pieces, while a
-    river or a road that follows the line leaves it in one of them. Returned is the 95th percentile over the lines, the greatest of the
-    bands.
-
-    Without pieces, rivers that run along a line by chance gave 3 of 840 false stripes in the miniature. With pieces the ground gives 56 DN
-    at most there, and 110 in 61 real patches, in both directions; of added stripes of 100 DN in every sixth line, 86 % are found instead
-    of 3 %.
-    """
-    strongest = []
-    cube = np.where(valid, bands, np.nan).astype(np.float32)
-    for axis in (1, 2):
-        lines = np.moveaxis(cube, axis, 1)
-        difference = lines[:, 2:-2] - (lines[:, :-4] + lines[:, 4:]) / 2
-        pieces = np.array_split(difference, max(1, difference.shape[2] // LINE_PIECE), axis=2)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # a piece without data
-            medians = np.stack([np.nanmedian(piece, axis=2) for piece in pieces])
-            brighter, darker = np.nanmin(medians, axis=0), -np.nanmax(medians, axis=0)
-            difference_of_line = np.maximum(np.maximum(brighter, darker), 0)
-            strongest.append(float(np.nanquantile(difference_of_line, 0.95, axis=1).max(initial=0)))
-    return strongest[0], strongest[1]
-
-
-def cloud(pixels: NDArray[np.float32]) -> float:
-    """Return the share of bright, white pixels, as clouds are in all bands: (10, pixel) DN with or without the offset.
-
-    White: blue above 0.8 of the near infrared, both less the offset, and bright shortwave infrared.
-    """
-    base = OFFSET if np.quantile(pixels.min(axis=0), 0.01) >= SUGGESTS_OFFSET else 0
-    blue, near, short = (pixels[band] - base for band in (B02, B8A, B11))
-    return float(((blue > 2500) & (blue > 0.8 * near) & (short > 1500)).mean())
-
-
-def _measure_mask(mask: NDArray[Any], row: dict[str, Any], limits: Doctor) -> None:
-    from scipy.ndimage import label
-
-    counts = count_mask(mask)
-    row |= {"mining": counts.mining, "background": counts.background, "none": counts.unlabelled}
-    row["other"] = mask.size - counts.mining - counts.background - counts.unlabelled
-    row["strange"] = " ".join(map(str, counts.strange))
-    for name, value in (("specks", 1), ("holes", 0)):
-        parts, count = label(mask == value, np.ones((3, 3)) if value else None)
-        sizes = np.bincount(parts.ravel(), minlength=count + 1)
-        sizes[0] = limits.speck_px
-        at_edge = np.unique(np.concatenate([parts[0], parts[-1], parts[:, 0], parts[:, -1]]))
-        sizes[at_edge] = limits.speck_px  # may continue in the next tile
-        row[name] = int(sizes[sizes < limits.speck_px].sum())
-
-
-def sample(tile: str, year: int, image: NDArray[np.float32], mask: NDArray[np.uint8] | None) -> pd.DataFrame:
-    """Return pixels on a regular grid of a patch, the same places in every year."""
-    height, width = image.shape[1:]
-    across = int(np.sqrt(SAMPLE))
-    y, x = (((np.arange(across) + 0.5) * size / across).astype(int) for size in (height, width))
-    rows, columns = (indices.ravel() for indices in np.meshgrid(y, x, indexing="ij"))
-    values = image[:, rows, columns].astype(np.float32)
-    values[~np.isfinite(values) | (values == IMAGE_NODATA)] = np.nan
-    labels = np.full(len(rows), np.nan)
-    if mask is not None and mask.shape == image.shape[1:]:
-        labels = np.where(np.isin(mask[rows, columns], (0, 1)), mask[rows, columns], np.nan)
-    return pd.DataFrame(dict(zip(PATCH_BANDS, values, strict=True))).assign(tile=tile, year=year, place=np.arange(len(rows)), mask=labels)
-
-
-def correlate(image: NDArray[np.float32], mask: NDArray[np.uint8] | None, group: str, spectra: Spectra) -> None:
-    """Add a pair to the spectra of its group: radar on vegetation, slopes on near infrared, edges of the mask on edges of the image."""
-    valid = (image != IMAGE_NODATA) & np.isfinite(image)
-    if valid[S2].all(axis=0).mean() < LEAST_VALID or min(image.shape[1:]) < 2:
-        return
-    filled = np.where(valid, image, 0).astype(np.float64)
-    green = centred(filled[B08] - filled[B04], valid[B08] & valid[B04])
-    if valid[VH].mean() >= LEAST_VALID:
-        spectra.add(("radar", group), cross_power(spectrum(green), spectrum(centred(filled[VH], valid[VH]))))
-    if valid[DEM].mean() >= LEAST_VALID:
-        near = spectrum(centred(filled[B08], valid[B08]))
-        down, right = np.gradient(np.where(valid[DEM], filled[DEM], filled[DEM][valid[DEM]].mean()))
-        for kind, slope in (("slope east", right), ("slope south", down)):
-            spectra.add((kind, group), cross_power(near, spectrum(slope - slope.mean())))
-    if mask is not None:
-        edges = _steepness((mask == 1).astype(np.float64))
-        if (edges > 0).sum() >= LEAST_EDGE:
-            image_edges = spectrum(centred(_steepness(green), valid[B08]))
-            spectra.add(("mask", group), cross_power(image_edges, spectrum(edges - edges.mean())))
-
-
-def _steepness(values: Floats) -> Floats:
-    down, right = np.gradient(values)
-    steepness: Floats = np.hypot(down, right)
-    return steepness
-
-
-def _correlate_years(before: Epoch, after: Epoch, group: str, spectra: Spectra) -> None:
-    """Add the near infrared of two years to the spectra of the group, where both have enough data on one grid."""
-    if before.image is None or after.image is None or before.image.shape != after.image.shape:
-        return
-    both = []
-    for image in (before.image, after.image):
-        valid = (image[B08] != IMAGE_NODATA) & np.isfinite(image[B08])
-        if valid.mean() < LEAST_VALID:
-            return
-        both.append(spectrum(centred(image[B08].astype(np.float64), valid)))
-    spectra.add((f"years {before.year} {after.year}", group), cross_power(*both))
-
-
-def _change(before: Epoch, after: Epoch) -> dict[str, Any]:
-    """Compare two years of a tile, see `Measured.changes`."""
-    change: dict[str, Any] = {"before": before.year, "after": after.year, "mined": 0, "lost": 0, "alike": np.nan}
-    if before.mask is not None and after.mask is not None and before.mask.shape == after.mask.shape:
-        mined = (before.mask == 1) & (after.mask != MASK_NODATA)
-        change |= {"mined": int(mined.sum()), "lost": int((mined & (after.mask == 0)).sum())}
-    if before.image is not None and after.image is not None and before.image.shape == after.image.shape:
-        valid = (before.image[B04] != IMAGE_NODATA) & (after.image[B04] != IMAGE_NODATA)
-        first, second = (image[B04][valid].astype(np.float64) for image in (before.image, after.image))
-        if valid.sum() > 100 and first.std() > 0 and second.std() > 0:
-            change["alike"] = float(np.corrcoef(first, second)[0, 1])
-    return change
+def pixels_of(pairs: Sequence[tuple[str, int, PatchMeasures | None, PatchMeasures | None]]) -> pd.DataFrame:
+    """Return the sampled pixels of tiles and years with an image and perhaps a mask, see `Measured.pixels`."""
+    sampled = [(tile, year, image, mask) for tile, year, image, mask in pairs if image is not None and image.sample.size]
+    if not sampled:
+        return pd.DataFrame(columns=[*PATCH_BANDS, "tile", "year", "place", "mask"])
+    values = np.concatenate([image.sample for _, _, image, _ in sampled], axis=1)
+    columns = {
+        "tile": np.array([tile for tile, *_ in sampled], dtype=object).repeat(SAMPLE),
+        "year": np.array([year for _, year, *_ in sampled], np.int64).repeat(SAMPLE),
+        "place": np.tile(np.arange(SAMPLE), len(sampled)),
+        "mask": np.concatenate([_labels(image, mask) for _, _, image, mask in sampled]),
+    }
+    return pd.DataFrame({**dict(zip(PATCH_BANDS, values, strict=True)), **columns})

@@ -16,30 +16,42 @@ NEAR = 8
 """Pixels around a peak that do not count as away from it."""
 
 
+STEP = 2.0**-36
+"""Cross-power spectra are rounded to multiples of this. Sums of up to 131,000 are then exact, and do not depend on their order: parts that
+were summed earlier give the same sum as all patches at once."""
+
+
 @dataclass
 class Spectra:
     """Sums of normalised cross-power spectra by kind (what is correlated with what) and group.
 
     Attributes:
-        sums: by (kind, group): complex (side, side // 2 + 1).
-        counts: number of patches in each sum.
+        parts: by kind, group and shape: complex (side, side // 2 + 1), and number of patches.
     """
 
-    sums: dict[tuple[str, str], Complex] = field(default_factory=dict)
-    counts: dict[tuple[str, str], int] = field(default_factory=dict)
+    parts: dict[tuple[str, str, tuple[int, ...]], tuple[Complex, int]] = field(default_factory=dict)
 
     def add(self, key: tuple[str, str], cross: Complex, count: int = 1) -> None:
-        """Add to a sum; a spectrum of another shape than the first is left out."""
-        if key not in self.sums:
-            self.sums[key], self.counts[key] = np.zeros_like(cross), 0
-        if self.sums[key].shape == cross.shape:
-            self.sums[key] += cross
-            self.counts[key] += count
+        """Add to a sum."""
+        place = (*key, cross.shape)
+        if place in self.parts:
+            former, number = self.parts[place]
+            former += cross
+            self.parts[place] = former, number + count
+        else:
+            self.parts[place] = cross.copy(), count
 
     def merge(self, other: Spectra) -> None:
         """Add all sums of another."""
-        for key, cross in other.sums.items():
-            self.add(key, cross, other.counts[key])
+        for (kind, group, _), (cross, count) in other.parts.items():
+            self.add((kind, group), cross, count)
+
+    def sums(self) -> dict[tuple[str, str], tuple[Complex, int]]:
+        """Return the sum of each kind and group, and its number of patches; where patches have several sizes, that of most patches."""
+        chosen: dict[tuple[str, str], tuple[Complex, int]] = {}
+        for (kind, group, _), (cross, count) in sorted(self.parts.items(), key=lambda part: (part[1][1], part[0])):
+            chosen[kind, group] = cross, count
+        return chosen
 
 
 def centred(values: Floats, valid: NDArray[np.bool_]) -> Floats:
@@ -54,9 +66,12 @@ def spectrum(values: Floats) -> Complex:
 
 
 def cross_power(first: Complex, second: Complex) -> Complex:
-    """Return the normalised cross-power spectrum: the phase of the second relative to the first, at every frequency."""
+    """Return the normalised cross-power spectrum: the phase of the second relative to the first, at every frequency, to `STEP`."""
     cross = np.conj(first) * second
-    return cross / np.maximum(np.abs(cross), 1e-12)
+    cross /= np.maximum(np.abs(cross), 1e-12)
+    parts = cross.view(np.float64)
+    np.multiply(np.round(parts / STEP, out=parts), STEP, out=parts)
+    return cross
 
 
 @dataclass(frozen=True)
