@@ -1,4 +1,6 @@
 # Constants and functions for the rules in the other files of this folder.
+from snakemake.exceptions import WorkflowError
+
 from smallmines.core.files import digest, sha256
 from smallmines.core.patch_files import images_digest
 from smallmines.labels.samples import events_digest
@@ -57,6 +59,18 @@ def images_before(wildcards):
 
 
 MEASURED = expand("<results>/measured/{year}/{block}/{kind}.parquet", year=cfg.year_names, block=cfg.blocks, kind=["IMAGE", "MASK"])
+
+
+def threads_of_block(most):
+    """Return the threads of a job of a year and block, at most `most`: cores that are left when all these jobs run side by side.
+
+    OTB merges small segments, and scikit-learn builds small forests, on one core whatever they are given.
+    """
+    try:
+        cores = workflow.cores
+    except WorkflowError:  # a dry run, or a cluster
+        return most
+    return max(1, min(most, cores // (len(cfg.year_names) * len(cfg.blocks))))
 
 
 def picture(name, label):

@@ -86,7 +86,7 @@ rule assistant:
         "<benchmarks>/assistant/{year}-{block}.tsv"
     conda:
         "../../envs/smallmines.yaml"
-    threads: 4
+    threads: threads_of_block(4)
     resources:
         mem_mb=4000,
         runtime=60,

@@ -14,7 +14,7 @@ rule segment:
         "<benchmarks>/segment/{year}-{block}.tsv"
     conda:
         "../../envs/smallmines.yaml"
-    threads: 4
+    threads: threads_of_block(4)
     resources:
         mem_mb=4000,
         runtime=60,

@@ -129,7 +129,7 @@ def try_all(
         began = monotonic()
         with TemporaryDirectory(prefix="tune-") as folder:
             composite, image = Path(folder) / "composite.tif", Path(folder) / "image.tif"
-            raster.write(composite, crop.cube, crop.geobox, 0, S2_BANDS, zlevel=1)
+            raster.write(composite, crop.cube, crop.geobox, 0, S2_BANDS)
             valid = masked_image(composite, crop.geobox, np.ones(tuple(crop.geobox.shape), bool), settings.bands, image)
             if not valid.any():
                 raise UserError("a window with data", "none", "choose another one with --row and --col")

@@ -210,7 +210,7 @@ def _write_on_grid(file: PixelFile, source: Source, claim: Claim, settings: Fetc
     if file.band in FINE_BANDS and not source.crs.is_geographic and source.transform.a > 1.001 * finest:
         raise claim.contradiction(f"pixels of {FINE_PIXEL:g} m", f"pixels of {source.transform.a:g} m")
     dtype = "uint8" if file.band == SCL else "uint16"
-    with created(file.path, file.grid, dtype, 0, [file.band], tags, zlevel=1) as target:
+    with created(file.path, file.grid, dtype, 0, [file.band], tags) as target:
         if settings.reader == "stackstac" and resampling == "nearest" and same_crs(source, file.grid) and is_plain(source, file.band):
             from smallmines.archive.stackstac_reader import cube_of
 
@@ -229,7 +229,7 @@ def _copy_window(file: PixelFile, source: Source, tags: dict[str, str]) -> bool:
     if window is None:
         return False
     geobox = window_geobox(geobox_of(source), window)
-    with created(file.path, geobox, source.dtypes[0], source.nodata, [file.band], tags, zlevel=1) as target:
+    with created(file.path, geobox, source.dtypes[0], source.nodata, [file.band], tags) as target:
         for strip in strips(geobox.shape):
             in_source = Window(window.col_off, window.row_off + strip.row_off, strip.width, strip.height)
             target.write(source.read(1, window=in_source), 1, window=strip)

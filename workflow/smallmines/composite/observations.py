@@ -25,10 +25,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smallmines.composite.seams import SEVERAL
+from smallmines.core.morphology import dilated
 from smallmines.core.product import S2_BANDS
 from smallmines.sensors.haze import BANDS as HAZE_BANDS
 from smallmines.sensors.haze import hazy
-from smallmines.sensors.scl import BRIGHT_CLASSES, CLOUD_CLASSES, clear_mask
+from smallmines.sensors.scl import BRIGHT_CLASSES, CLOUD_CLASSES, clear_mask, is_class
 
 NONE, CLOUDY, NEAR, CLEAR = 0, 1, 2, 3
 """Grades of an observation, the best last: no data, of a masked class, near a cloud, clear."""
@@ -174,15 +175,10 @@ def near_cloud(classes: NDArray[np.uint8], masked: Sequence[int], dilation: int,
         masked: scene classes that are masked; only those among `CLOUD_CLASSES` count.
         dilation, opening: in px.
     """
-    from scipy import ndimage
-
-    core = np.isin(classes, [cloud_class for cloud_class in CLOUD_CLASSES if cloud_class in masked])
+    core = is_class(classes, [cloud_class for cloud_class in CLOUD_CLASSES if cloud_class in masked])
     if opening and core.any():
-        core = ndimage.distance_transform_edt(core) > opening
-    reach = dilation + opening
-    if reach == 0 or not core.any():
-        return core
-    return np.asarray(ndimage.distance_transform_edt(~core) <= reach)
+        core = ~dilated(~core, opening)
+    return dilated(core, dilation + opening) if core.any() else core
 
 
 def mosaic(
@@ -215,7 +211,7 @@ def mosaic(
     for (index, _, _), item_classes in zip(parts, scl, strict=True):
         np.copyto(classes, item_classes, where=classes == 0)
         clear |= (source == index) & clear_mask(item_classes[inner], masked)
-        bright |= (source == index) & np.isin(item_classes[inner], BRIGHT_CLASSES)
+        bright |= (source == index) & is_class(item_classes[inner], BRIGHT_CLASSES)
     near = near_cloud(classes, masked, dilation, opening)[inner]
     grade = np.select([source == 0, ~clear, near], [NONE, CLOUDY, NEAR], CLEAR)
     return Surface(result, source, grade.astype(np.uint8), bright)

@@ -113,11 +113,11 @@ def resample(piece: Piece, geobox: GeoBox, method: str) -> NDArray[np.float32]:
     x = np.round(t.c + (np.arange(geobox.shape.x) + 0.5) * t.a, 6)
     y = np.round(t.f + (np.arange(geobox.shape.y) + 0.5) * t.e, 6)
     result = np.empty((*piece.values.shape[:-2], len(y), len(x)), np.float32)
-    project = _projection(geobox, piece.lattice.crs)
+    project = None if geobox.crs == piece.lattice.crs else transformer(str(geobox.crs), piece.lattice.crs).transform
+    part = _nearest if method == "nearest" else _bilinear
     for top in range(0, len(y), ROWS):
-        grid_x, grid_y = np.meshgrid(x, y[top : top + ROWS])
-        cols, rows = piece.lattice.indices(*project(grid_x, grid_y))
-        part = _nearest if method == "nearest" else _bilinear
+        grid = np.meshgrid(x, y[top : top + ROWS], sparse=project is None)  # in one CRS a column has one x
+        cols, rows = piece.lattice.indices(*(grid if project is None else project(*grid)))
         result[..., top : top + ROWS, :] = part(piece.values, rows - piece.row, cols - piece.col)
     return result
 
@@ -131,13 +131,6 @@ def resample_all(pieces: Sequence[Piece], geobox: GeoBox, method: str) -> NDArra
     for piece in pieces[1:]:
         np.copyto(result, resample(piece, geobox, method), where=np.isnan(result))
     return result
-
-
-def _projection(geobox: GeoBox, crs: str) -> Any:
-    """Return a function (x, y) → (x, y) from the CRS of `geobox` to `crs`."""
-    if geobox.crs == crs:
-        return lambda x, y: (x, y)
-    return transformer(str(geobox.crs), crs).transform
 
 
 def _nearest(values: NDArray[np.float32], rows: NDArray[np.float64], cols: NDArray[np.float64]) -> NDArray[np.float32]:
@@ -164,4 +157,13 @@ def _take(values: NDArray[np.float32], rows: NDArray[np.int64], cols: NDArray[np
     """Return the pixels at rows and columns, and which of them lie inside the array."""
     height, width = values.shape[-2:]
     inside = (rows >= 0) & (rows < height) & (cols >= 0) & (cols < width)
+    if inside.all() and (block := _block(rows, cols)):
+        return values[..., *block], inside
     return values[..., np.clip(rows, 0, height - 1), np.clip(cols, 0, width - 1)], inside
+
+
+def _block(rows: NDArray[np.int64], cols: NDArray[np.int64]) -> tuple[slice, slice] | None:
+    """Return slices for a column of rows and a row of columns that follow each other without gaps, else None."""
+    if rows.shape[1:] != (1,) or cols.shape[:1] != (1,) or not ((np.diff(rows, axis=0) == 1).all() and (np.diff(cols) == 1).all()):
+        return None
+    return slice(int(rows[0, 0]), int(rows[-1, 0]) + 1), slice(int(cols[0, 0]), int(cols[0, -1]) + 1)

@@ -24,6 +24,7 @@ from smallmines.composite.sampling import Piece, SourceLattice, by_lattice, past
 from smallmines.core.errors import UserError
 from smallmines.core.files import write_json
 from smallmines.core.log import logger
+from smallmines.core.morphology import dilated
 from smallmines.core.raster import write
 from smallmines.core.software import TAG, of_rasters
 from smallmines.grid.lattice import read_lattice
@@ -167,8 +168,7 @@ def eroded(footprint: NDArray[np.bool_], radius: int) -> NDArray[np.bool_]:
     empty = np.pad(~footprint, pad, constant_values=True)
     outside = ndimage.binary_opening(empty, np.ones((BORDER_SQUARE, BORDER_SQUARE), bool))
     outside[:pad], outside[-pad:], outside[:, :pad], outside[:, -pad:] = True, True, True, True
-    inner = ndimage.distance_transform_edt(~outside) > radius
-    return np.asarray(footprint & inner[pad:-pad, pad:-pad])
+    return footprint & ~dilated(outside, radius)[pad:-pad, pad:-pad]
 
 
 def circular_mean(power: NDArray[np.float64], kernel: Literal["plus", "box"]) -> NDArray[np.float64]:
@@ -187,8 +187,6 @@ def circular_mean(power: NDArray[np.float64], kernel: Literal["plus", "box"]) ->
 
 def join_step(first: Piece, second: Piece, names: tuple[str, str]) -> dict[str, Any] | None:
     """Return the level difference first − second in dB of the pixels within 20 px of each other's data; None where they do not meet."""
-    from scipy import ndimage
-
     top, left = min(first.row, second.row), min(first.col, second.col)
     sides = []
     frame = pasted([first, second]).values.shape[-2:]
@@ -200,7 +198,7 @@ def join_step(first: Piece, second: Piece, names: tuple[str, str]) -> dict[str, 
     valid = [np.isfinite(side[0]) for side in sides]
     if not (valid[0].any() and valid[1].any()):
         return None
-    near = [own & (ndimage.distance_transform_edt(~other) <= JOIN_REACH) for own, other in (valid, valid[::-1])]
+    near = [own & dilated(other, JOIN_REACH) for own, other in (valid, valid[::-1])]
     if not (near[0].any() and near[1].any()):
         return None
     means = [side[:, mask].mean(axis=1, dtype=np.float64) for side, mask in zip(sides, near, strict=True)]

@@ -82,7 +82,7 @@ def composite(
     fetched_list = read_fetched(fetched, Sentinel2Entry)
     entries = [item.entry for item in fetched_list.items]
     _check_usable(entries, settings)
-    evidence = OffsetEvidence(entries)
+    evidence = OffsetEvidence(entries, own.size)
     offset = OFFSET if settings.radiometry == "dn_plus1000" or (settings.radiometry == "native" and entries[0].offset) else 0
     datatakes = list({entry.rank: entry.datatake for entry in entries}.values())
     counts = PixelCounts(own, lattice.tile_size, offset, len(datatakes))
@@ -176,7 +176,7 @@ def _observations(
         for entry in datatake:
             files = sources[entry.id]
             dn = np.stack([read_cached(files[band], strip) for band in S2_BANDS])
-            valid = np.asarray((dn > entry.offset).all(axis=0))
+            valid = dn.min(axis=0) > entry.offset
             scl = None
             if settings.clouds == "scl":
                 # The file is wider than the block by the margin on each side, and so is this window than the strip.

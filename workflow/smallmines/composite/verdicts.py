@@ -20,6 +20,9 @@ from smallmines.sensors.radiometry import VERDICT_TAG, Verdict, check_offset, ju
 SAMPLES = 128
 """Number of samples along a row of the block, for the comparison of items."""
 
+ENOUGH = 1 << 22
+"""Pixels of a block from which every second one in rows and columns is evidence: a million or more, of which six bands have 20 m pixels."""
+
 LEAST_COMMON = 100
 """Minimum number of samples with data in both of two items."""
 
@@ -42,9 +45,10 @@ class Judged:
 class OffsetEvidence:
     """Pixels of a block's items and of its composite, collected strip by strip."""
 
-    def __init__(self, entries: Sequence[Sentinel2Entry]) -> None:
-        """Start without pixels."""
+    def __init__(self, entries: Sequence[Sentinel2Entry], pixels: int = 0) -> None:
+        """Start without pixels; `pixels` is the number of pixels of the block, see `ENOUGH`."""
         self.entries = entries
+        self.step = 2 if pixels >= ENOUGH else 1
         self.pixels = {entry.id: DarkPixels() for entry in entries}
         self.composite = DarkPixels()
         self.samples: dict[str, list[NDArray[np.int32]]] = {entry.id: [] for entry in entries}
@@ -57,14 +61,16 @@ class OffsetEvidence:
             valid: (row, column).
             scl: (row, column) scene classes, or None.
         """
-        self.pixels[entry.id].add(dn, valid, scl)
+        every = np.s_[:: self.step, :: self.step]
+        self.pixels[entry.id].add(dn[:, *every], valid[every], None if scl is None else scl[every])
         step = max(4, dn.shape[2] // SAMPLES)
         sample = dn[:, ::step, ::step].astype(np.int32) - OFFSET * entry.offset
         self.samples[entry.id].append(np.where(valid[::step, ::step], sample, np.iinfo(np.int32).min).reshape(len(dn), -1))
 
     def add_composite(self, dn: NDArray[np.uint16]) -> None:
         """Add a strip of the composite, (band, row, column), 0 = no data."""
-        self.composite.add(dn, dn[0] > 0)
+        some = dn[:, :: self.step, :: self.step]
+        self.composite.add(some, some[0] > 0)
 
     def judge(self, used: NDArray[np.int64], radiometry: str, undecided: str) -> Judged:
         """Return the verdicts; report an offset that nothing confirms.

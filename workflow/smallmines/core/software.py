@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -35,7 +36,13 @@ def of_packages(names: Iterable[str]) -> str:
 
 
 def _versions(names: Iterable[str]) -> dict[str, str]:
-    return {name: version(name) for name in names}
+    return {name: _version(name) for name in names}
+
+
+@functools.cache
+def _version(name: str) -> str:
+    """Return the version of an installed package (cached: its metadata are parsed each time)."""
+    return version(name)
 
 
 def _joined(versions: Mapping[str, str]) -> str:

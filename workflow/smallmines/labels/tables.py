@@ -31,13 +31,13 @@ CLEAR = 0.5
 
 def schema(name: Name) -> Any:
     """Return the schema of a table: its columns in order with types and ranges; no other columns, one row per segment."""
-    from smallmines.core.optional import pandera
+    from smallmines.core.optional import pandera, text_column
 
     pa = pandera()
 
-    text, open_or_class = pa.Column(str), pa.Check.isin([-1, 0, 1])
+    text, open_or_class = text_column(), pa.Check.isin([-1, 0, 1])
     segment = pa.Column("uint32", pa.Check.gt(0), unique=True)
-    origin = pa.Column(str, pa.Check.isin(PROVENANCES))
+    origin = text_column(pa.Check.isin(PROVENANCES))
     share = pa.Column("float32", pa.Check.in_range(0, 1))
     columns = {
         "samples": {"label": pa.Column("int8", pa.Check.isin([0, 1])), "subclass": text, "tile_id": text, "who": text},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,7 @@ class BlockView:
         geobox = self.lattice.block(self.block)
         return float(geobox.transform.a * geobox.shape.x / image.shape[1])
 
+    @cached_property
     def rgb(self) -> canvas.Colours:
         """Return the Sentinel-2 composite in natural colours, pale outside the block's own tiles."""
         bands = canvas.thumbnail(self.sources["s2"], RGB)
@@ -60,6 +62,11 @@ class BlockView:
         own = self.own(valid.shape)
         clear = canvas.thumbnail(self.sources["clear_mask"], categories=True)[0] > 0
         return canvas.faded(canvas.stretched(bands, valid, basis=own & clear, gamma=canvas.GAMMA), own)
+
+    @cached_property
+    def backscatter(self) -> NDArray[np.float32]:
+        """Return VV and VH in dB, (band, row, column)."""
+        return canvas.thumbnail(self.sources["s1"])
 
     def scene_names(self) -> list[str]:
         """Return the ids of the scenes of the Sentinel-2 composite, in the order of their numbers."""
@@ -69,7 +76,7 @@ class BlockView:
 
 def rgb(view: BlockView, target: str) -> None:
     """Draw Sentinel-2 in natural colours."""
-    colours = view.rgb()
+    colours = view.rgb
     figure = canvas.map_figure(colours.shape[:2])
     title = view.title("Sentinel-2 B04, B03, B02 (2–98 % of the clear pixels)")
     canvas.show(figure.subplots(), colours, title, view.metres(colours))
@@ -78,7 +85,7 @@ def rgb(view: BlockView, target: str) -> None:
 
 def radar(view: BlockView, target: str) -> None:
     """Draw Sentinel-1: VV in red, VH in green, VV − VH in blue, all in dB."""
-    power = canvas.thumbnail(view.sources["s1"])
+    power = view.backscatter
     valid = np.isfinite(power).all(axis=0)
     bands = np.stack([power[0], power[1], power[0] - power[1]])
     colours = canvas.faded(canvas.stretched(np.nan_to_num(bands), valid), view.own(valid.shape))
@@ -182,7 +189,7 @@ def seams(view: BlockView, target: str) -> None:
     found_seams = read_product(view.sources["s2_stats"], Sentinel2Statistics)["seams"]
     number = canvas.thumbnail(view.sources["source"], categories=True)[0]
     own = view.own(number.shape)
-    colours = 0.25 + 0.45 * view.rgb().mean(axis=2, keepdims=True).repeat(3, axis=2)
+    colours = 0.25 + 0.45 * view.rgb.mean(axis=2, keepdims=True).repeat(3, axis=2)
     colours, handles = canvas.faded(colours.astype(np.float32), own), []
     names = view.scene_names()
     meeting = _meeting(number, [tuple(seam["numbers"]) for seam in found_seams])
@@ -219,7 +226,7 @@ def _meeting(number: NDArray[np.uint8], pairs: list[tuple[int, int]]) -> NDArray
 def steps(view: BlockView, target: str) -> None:
     """Draw the joins of the slices of a Sentinel-1 pass, and the step in level across each."""
     joins = read_product(view.sources["s1_stats"], Sentinel1Statistics)["joins"]
-    power = canvas.thumbnail(view.sources["s1"])[0]
+    power = view.backscatter[0]
     valid = np.isfinite(power)
     grey = canvas.stretched(np.stack([np.nan_to_num(power)] * 3), valid)
     metres, geobox = view.metres(power), view.lattice.block(view.block)
@@ -293,7 +300,7 @@ def mask(view: BlockView, target: str) -> None:
 
     values = canvas.thumbnail(view.sources["mask"], categories=True)[0]
     own = view.own(values.shape)
-    colours = canvas.masked(view.rgb(), np.where(own, values, 0).astype(np.uint8))
+    colours = canvas.masked(view.rgb, np.where(own, values, 0).astype(np.uint8))
     valid = own & (values != 255)
     share = (values[valid] == 1).mean() if valid.any() else 0.0
     figure = canvas.map_figure(values.shape)

@@ -185,7 +185,7 @@ def features_schema() -> Any:
     segment: id, 1..n. area: in pixels. B02…B12: mean of the band. DEM: mean height in m, null without a height. x, y: interior point
     in the grid's CRS. key: content key. tile_id: tile of the interior point. clear_share: share of the pixels seen clearly.
     """
-    from smallmines.core.optional import pandera
+    from smallmines.core.optional import pandera, text_column
 
     pa = pandera()
 
@@ -201,7 +201,7 @@ def features_schema() -> Any:
             "x": pa.Column("float64"),
             "y": pa.Column("float64"),
             "key": pa.Column("uint64", unique=True),
-            "tile_id": pa.Column(str),
+            "tile_id": text_column(),
             "clear_share": pa.Column("float32", pa.Check.in_range(0, 1)),
         },
         checks=pa.Check(lambda table: (table["segment"] == range(1, len(table) + 1)).all(), error="segments are 1..n in order"),

@@ -96,13 +96,13 @@ def masked_image(composite: str | Path, geobox: GeoBox, own: NDArray[np.bool_], 
         UserError: the composite lacks a band or lies on another grid.
     """
     valid = own.copy()
-    with raster.opened(composite) as source, raster.created(target, geobox, "uint16", None, bands, zlevel=1) as image:
+    with raster.opened(composite) as source, raster.created(target, geobox, "uint16", None, bands) as image:
         raster.require_grid(source, geobox)
         chosen = [index - 1 for index in raster.band_indices(source, bands)]
         for window in raster.strips(own.shape):
             cube = source.read(window=window)
             with_data = valid[window.toslices()]
-            with_data &= (cube != 0).all(axis=0)
+            with_data &= cube.min(axis=0) > 0
             image.write(np.where(with_data, cube[chosen], np.uint16(orfeo.FAR)), window=window)
     return valid
 
@@ -127,7 +127,7 @@ def mean_shift(
     split.unlink()
     if settings.min_size > 1:
         labels[~valid] = labels.max() + np.uint32(1)
-        raster.write(numbered, pieces(labels), geobox, None, ["segment"], zlevel=1)
+        raster.write(numbered, pieces(labels), geobox, None, ["segment"])
         del labels
         logger.info("merging small segments")
         otb.run("LSMSSmallRegionsMerging", orfeo.merging(smooth, numbered, merged, settings, limits))

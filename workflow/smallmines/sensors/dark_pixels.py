@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smallmines.core.product import OFFSET, PROVES_NONE, S2_BANDS, SUGGESTS_OFFSET
-from smallmines.sensors.scl import BRIGHT_CLASSES, DARK_CLASSES, VEGETATION
+from smallmines.sensors.scl import BRIGHT_CLASSES, DARK_CLASSES, VEGETATION, is_class
 
 DARK_RANGE = 500
 """Dark targets have less than this in their darkest band, without offset: in half of the real images up to 270, in 95 % up to 730.
@@ -61,8 +61,8 @@ LEAST_IMAGES = 5
 MOST_STRAY = 0.01
 """Maximum share of images with values that are too dark for an offset, in a data set with one: broken images."""
 
-AT_ONCE = 1 << 18
-"""Number of pixels whose differences are in memory at a time: 10 MB of int32."""
+AT_ONCE = 1 << 15
+"""Number of pixels that are worked on at a time: their differences stay in the processor's cache."""
 
 NOTHING_CLASSES = (0, 1)
 """Scene classes without a measurement: no data, saturated or defective."""
@@ -114,7 +114,7 @@ class DarkPixels:
         rows = max(1, AT_ONCE // max(1, dn.shape[2]))
         for top in range(0, dn.shape[1], rows):
             part = np.s_[top : top + rows]
-            pixels = dn[:, part][:, valid[part]]
+            pixels = dn[:, part].reshape(len(dn), -1) if valid[part].all() else dn[:, part][:, valid[part]]
             for counts, band in zip(self.counts, pixels, strict=True):
                 counts += np.bincount(band, minlength=65536)
             self.valid += pixels.shape[1]
@@ -137,21 +137,16 @@ def dark_targets(pixels: NDArray[Any], scl: NDArray[np.uint8] | None = None) -> 
         pixels: (band, pixel) DN of `S2_BANDS`.
         scl: (pixel) scene classes: those of dark ground count as well, clouds do not.
     """
-    dn = pixels.astype(np.int32)
-    brightest = dn.max(axis=0)
-    water = (
-        (np.abs(dn[B11] - dn[B12]) <= WATER_SWIR)
-        & (dn[B03] - dn[B11] >= WATER_GREEN)
-        & (brightest - dn[B11] <= WATER_BRIGHT)
-        & (dn[B8A] - dn[B04] <= WATER_NEAR)
-    )
-    shadow = (brightest - dn.min(axis=0) <= SHADOW_RANGE) & (dn[B02] >= dn[B12])
-    hazeless = dn[B12] >= dn[B02]
-    green = dn[B08] - dn[B04]
+    b02, b03, b04, b08, b8a, b11, b12 = (pixels[band].astype(np.int32) for band in (B02, B03, B04, B08, B8A, B11, B12))
+    brightest, darkest = (extreme.astype(np.int32) for extreme in (pixels.max(axis=0), pixels.min(axis=0)))
+    water = (np.abs(b11 - b12) <= WATER_SWIR) & (b03 - b11 >= WATER_GREEN) & (brightest - b11 <= WATER_BRIGHT) & (b8a - b04 <= WATER_NEAR)
+    shadow = (brightest - darkest <= SHADOW_RANGE) & (b02 >= b12)
+    hazeless = b12 >= b02
+    green = b08 - b04
     targets: NDArray[np.bool_] = water | shadow | (hazeless & (green >= CANOPY))
     if scl is not None:
-        targets &= ~np.isin(scl, [*NOTHING_CLASSES, *BRIGHT_CLASSES])
-        targets |= np.isin(scl, DARK_CLASSES) | ((scl == VEGETATION) & hazeless & (green >= CANOPY_CLASSIFIED))
+        targets &= ~is_class(scl, [*NOTHING_CLASSES, *BRIGHT_CLASSES])
+        targets |= is_class(scl, DARK_CLASSES) | ((scl == VEGETATION) & hazeless & (green >= CANOPY_CLASSIFIED))
     return targets
 
 

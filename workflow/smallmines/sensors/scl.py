@@ -41,6 +41,11 @@ def cloud_reach(dilation: int, opening: int, geobox: GeoBox) -> tuple[int, int, 
 
 def clear_mask(classes: NDArray[np.uint8], masked: Sequence[int]) -> NDArray[np.bool_]:
     """Return where the scene class is not masked; class 0 (no data) is never clear."""
-    table = np.ones(256, bool)
-    table[[0, *masked]] = False
+    return ~is_class(classes, [0, *masked])
+
+
+def is_class(classes: NDArray[np.uint8], wanted: Sequence[int]) -> NDArray[np.bool_]:
+    """Return where the scene class is one of some classes."""
+    table = np.zeros(256, bool)
+    table[list(wanted)] = True
     return table[classes]

@@ -1,0 +1,29 @@
+"""Columns of text in schemas of tables."""
+
+import numpy as np
+import pandas as pd
+from pandera.errors import SchemaError
+import pytest
+
+from smallmines.core.optional import pandera, text_column
+
+
+def schema():
+    pa = pandera()
+    return pa.DataFrameSchema({"name": text_column(pa.Check.isin(["a", "b"]))})
+
+
+@pytest.mark.parametrize("values", [["a", "b"], ["b"], []])
+def test_text_is_accepted(values):
+    assert schema().validate(pd.DataFrame({"name": np.array(values, object)}))["name"].tolist() == values
+
+
+@pytest.mark.parametrize("values", [["a", None], ["a", 1], ["a", float("nan")], [b"a"], [1, 2], ["c"]])
+def test_anything_else_is_refused(values):
+    with pytest.raises(SchemaError):
+        schema().validate(pd.DataFrame({"name": np.array(values, object)}))
+
+
+def test_numbers_are_refused():
+    with pytest.raises(SchemaError):
+        schema().validate(pd.DataFrame({"name": [1, 2]}))
