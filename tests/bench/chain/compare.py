@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from bench.chain import naive, strongest
 from bench.chain.case import BLOCK, S2_BANDS, YEAR, Case, read_case
 
-S1_DB, DEM_M, RELATIVE = 0.01, 1.0, 1e-5
-"""Tolerances: backscatter in dB; height in m, since GDAL's warper approximates coordinates by an eighth of a pixel of 30 m; means."""
+S1_DB, DEM_M, RELATIVE, APART = 0.01, 1.0, 1e-5, 1e-4
+"""Tolerances: backscatter, dB. Height, m: GDAL's warper approximates coordinates by an eighth of a pixel of 30 m. Means, relative. Share
+of the segments: OTB's merging decides ties by the ids of the pieces, which depend on tiles (this workflow makes them canonical before)."""
 
 
 @dataclass(frozen=True)
@@ -52,18 +53,20 @@ def largest(a: NDArray[Any], b: NDArray[Any]) -> float:
     return float(np.abs(a[both].astype(np.float64) - b[both]).max(initial=0))
 
 
-def differing(a: NDArray[Any], b: NDArray[Any]) -> tuple[int, int, int]:
+def shared(a: NDArray[Any], b: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """Compare two label rasters up to the numbers.
 
     Returns:
-        Segments of `a`, segments of `b`, and segments of `a` whose set of pixels is no segment of `b`.
+        The numbers of `a`, ascending, and whether the set of pixels of each is a segment of `b` too.
     """
     numbers_a, index_a = np.unique(a, return_inverse=True)
     numbers_b, index_b = np.unique(b, return_inverse=True)
     pairs = np.unique(index_a.ravel().astype(np.int64) * len(numbers_b) + index_b.ravel())
     of_a, of_b = np.divmod(pairs, len(numbers_b))
     alone = (np.bincount(of_a)[of_a] == 1) & (np.bincount(of_b)[of_b] == 1)
-    return len(numbers_a), len(numbers_b), len(numbers_a) - int(alone.sum())
+    same = np.zeros(len(numbers_a), bool)
+    same[of_a[alone]] = True
+    return numbers_a, same
 
 
 def iou(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
@@ -102,17 +105,19 @@ def labelled(case: Case) -> Iterator[Check]:
 
     results, chain = case.results, "strongest"
     ours, own = read(results / f"segments/{YEAR}/{BLOCK}/segments.tif")[0], read(case.out / "segments.tif")[0]
-    count, others, apart = differing(ours, own)
-    yield Check(chain, "segments", f"{apart} of {count} are no segment there ({others})", apart == 0)
+    numbers, same = shared(ours, own)
+    apart = int((~same).sum())
+    found = f"{apart} of {len(numbers)} are no segment there ({len(np.unique(own))})"
+    yield Check(chain, "segments", found, apart <= APART * len(numbers))
     table = pd.read_parquet(results / f"segments/{YEAR}/{BLOCK}/features.parquet")
     theirs = pd.read_parquet(case.out / "features.parquet").set_index("segment")
     flat, first = np.unique(ours, return_index=True)
     matching = own.ravel()[first[flat > 0]]
     matched = theirs.loc[matching]
-    same = matched["area"].to_numpy() == table["area"].to_numpy()
+    of_table = same[numbers > 0]
     columns = list(S2_BANDS)
-    error = relative(table.loc[same, columns].to_numpy(), matched[columns].to_numpy()[same])
-    height = largest(table.loc[same, "DEM"].to_numpy(), matched["DEM"].to_numpy()[same])
+    error = relative(table.loc[of_table, columns].to_numpy(), matched[columns].to_numpy()[of_table])
+    height = largest(table.loc[of_table, "DEM"].to_numpy(), matched["DEM"].to_numpy()[of_table])
     yield Check(chain, "features", f"bands within {error:.1e}, heights within {height:.2f} m", error <= RELATIVE and height <= DEM_M)
     if (case.out / "features_exactextract.parquet").exists():
         exact = pd.read_parquet(case.out / "features_exactextract.parquet").set_index("segment").loc[theirs.index]
@@ -121,7 +126,9 @@ def labelled(case: Case) -> Iterator[Check]:
     labels = pd.read_parquet(results / f"labels/{YEAR}/{BLOCK}.parquet")
     mask = read(results / f"masks/{YEAR}/{BLOCK}.tif")[0]
     drawn = strongest.drawn(np.asarray(matching), (labels["label"] == 1).to_numpy(), case)
-    certain = ~np.isin(ours, labels.loc[(labels["label"] == 1) & (labels["provenance"] != "predicted"), "segment"])
+    certain = np.isin(ours, numbers[same]) & ~np.isin(
+        ours, labels.loc[(labels["label"] == 1) & (labels["provenance"] != "predicted"), "segment"]
+    )
     count = int(((drawn != mask) & certain).sum())
     yield Check(chain, "mask of the same labels", f"{count} px differ", count == 0)
     threshold = json.loads((results / f"assistant/{YEAR}/{BLOCK}/metrics.json").read_text(encoding="utf-8"))["threshold"]

@@ -55,12 +55,12 @@ def clean(world: Path, run: str) -> None:
 
 
 def run_workflow(world: Path, run: str, log: Path) -> Measured:
-    """Run the workflow from nothing to the patches; parts are those of `job_of`."""
+    """Run the workflow from nothing to the patches; parts are those of `job_of`. Temporary products are kept for `compare`."""
     clean(world, run)
     command = [str(REPOSITORY / ".venv/bin/snakemake"), TARGET, "--cores", "2", "--snakefile", str(REPOSITORY / "Snakefile")]
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
     environment["PYTHONPATH"] = str(REPOSITORY / "workflow")
-    return measure([*command, "--configfile", f"{run}.yaml"], world, environment, log, part_of=job_of)
+    return measure([*command, "--notemp", "--configfile", f"{run}.yaml"], world, environment, log, part_of=job_of)
 
 
 def job_of(process: psutil.Process) -> str | None:
