@@ -67,7 +67,8 @@ def job_of(process: psutil.Process) -> str | None:
     """Return the job `rule:name of its log` that a process of Snakemake runs, by the log that it has open; None for other processes."""
     if not any(".snakemake/scripts" in word for word in process.cmdline()):
         return None
-    logs = [Path(file.path) for file in process.open_files() if file.path.endswith(".log") and "/logs/" in file.path]
+    folder = Path(process.cwd()) / "logs"
+    logs = [log for file in process.open_files() if folder in (log := Path(file.path)).parents]
     return next((f"{rule_of(log)}:{log.stem}" for log in logs), None)
 
 

@@ -14,7 +14,7 @@ from bench.chain.case import STAGES
 from bench.chain.measure import cpu_of, measure
 from bench.chain.records import Record, append, read_records
 from bench.chain.run import Job, plan
-from bench.chain.workflow import OTHER, figures, job_seconds, stage_of
+from bench.chain.workflow import OTHER, figures, job_of, job_seconds, stage_of
 from smallmines.composite.observations import near_cloud
 from smallmines.sensors.scl import clear_mask
 
@@ -123,6 +123,18 @@ def test_measure_ends_what_takes_too_long(tmp_path: Path) -> None:
 )
 def test_each_job_belongs_to_a_stage(rule: str, detail: str, stage: str) -> None:
     assert stage_of(rule, detail) == stage
+
+
+def test_a_job_is_known_by_its_log_alone(tmp_path: Path) -> None:
+    """The output of the whole command lies in a folder `logs` too, and every process of it has it open."""
+    script = tmp_path / ".snakemake/scripts/tmpabc.fetch.py"
+    script.parent.mkdir(parents=True)
+    script.write_text("import time\nfile = open('logs/run/fetch/2022-1-s2.log', 'w')\ntime.sleep(1)\n")
+    (tmp_path / "logs/run/fetch").mkdir(parents=True)
+    command = [sys.executable, "-c", f"import subprocess, sys; subprocess.run([sys.executable, {str(script)!r}], check=True)"]
+    measured = measure(command, tmp_path, os.environ, tmp_path / "9/logs/workflow-all.log", part_of=job_of)
+    assert list(measured.parts) == ["fetch:2022-1-s2"]
+    assert measured.parts["fetch:2022-1-s2"].last - measured.parts["fetch:2022-1-s2"].first >= 0.5
 
 
 def test_job_seconds_come_from_the_logs(tmp_path: Path) -> None:
