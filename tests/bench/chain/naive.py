@@ -20,7 +20,7 @@ from bench.chain.case import MIN_SIZE, RANGE_RADIUS, S2_BANDS, SPATIAL_RADIUS, C
 MAX_CLOUD_COVER = 40
 """In %, as notebooks ask the catalogue for it."""
 
-CHUNK = 5000
+CHUNK = 2000
 """Segments whose means of a band are computed between two savings."""
 
 

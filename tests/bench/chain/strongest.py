@@ -265,7 +265,12 @@ def features_exactextract(case: Case) -> None:
     tables = []
     for name, bands in files.items():
         with rasterio.open(case.out / f"{name}.tif") as source:
-            table = exact_extract(source, polygons, ["mean"], include_cols=["segment"], output="pandas")
+            options = {
+                "include_cols": ["segment"],
+                "output": "pandas",
+                "strategy": "raster-sequential",
+            }  # the default takes 14 times as long
+            table = exact_extract(source, polygons, ["mean"], **options)
         tables.append(table.set_index("segment").set_axis(bands, axis=1))
     tables[0].join(tables[1]).reset_index().to_parquet(case.out / "features_exactextract.parquet", index=False)
 

@@ -141,7 +141,7 @@ def by_stage(records: Sequence[Record], size: int) -> list[str]:
         ours, naive, best = (tables[chain].get(stage, {}) for chain in ("workflow", "naive", "strongest"))
         seconds = ours.get("wall", ours.get("job"))
         ratio = seconds / best["wall"] if seconds and best else None
-        if ratio and ratio > 1:
+        if ratio and ratio >= 1.05:
             lost.append(f"`{stage}` {ratio:.1f} times")
         cells = [f"`{stage}`", number(seconds), number(ours.get("job"))]
         for figures in (ours, naive, best):
@@ -169,7 +169,8 @@ def unfinished(records: Sequence[Record]) -> list[str]:
             continue
         name = f"{record['chain']}, {record['size']} tiles, `{record['stage']}`"
         if not record.get("done"):
-            lines.append(f"- not finished: {name}: exit status {record['status']}")
+            why = "too little time for a chunk of rasterstats" if record.get("total") else f"exit status {record['status']}"
+            lines.append(f"- not finished: {name}: {why}")
             continue
         wall, cpu, share = record["wall"], record["cpu"], record["total"] / record["done"]
         lines.append(
