@@ -29,8 +29,9 @@ def bench(
         table["longest"].max(),
         table["cpu"].sum(),
         table["memory"].max(),
+        table["start"].sum(skipna=False),
     ]
-    table.columns = ["rule", "jobs", "seconds", "longest s", "cpu s", "memory MB"]
+    table.columns = ["rule", "jobs", "seconds", "longest s", "cpu s", "memory MB", "start-up s"]
     with output(json) as out:
         rows = [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]
         out.table(f"Run {settings.run}", rows, "rules", decimals=1)
