@@ -13,7 +13,7 @@ import pytest
 
 from smallmines.core.errors import UserError
 from smallmines.core.job import TOOK, job
-from smallmines.report.run_times import stages, took
+from smallmines.report.run_times import jobs, stages, took
 
 HEADER = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time\n"
 
@@ -28,6 +28,7 @@ def test_a_job_tells_its_time_and_the_memory_of_its_programs_too(tmp_path: Path)
     assert 1 <= float(told[1]) < 30
     assert int(told[2]) > 400
     assert float(told[3]) >= began + 0.65  # of this process since its start, and of the program
+    assert told[4] == "1"
     with job(tmp_path / "b.log"):
         block = np.ones(50 * 2**20, np.uint8)  # gone before the watcher's next look, but the kernel knows
         del block
@@ -39,8 +40,8 @@ def test_a_job_tells_its_time_and_the_memory_of_its_programs_too(tmp_path: Path)
 
 def test_the_table_sums_jobs_of_a_rule(tmp_path: Path) -> None:
     lines = {
-        "mask/2016-1": (2.0, "took 1.0 s, at most 300 MB of memory, 2.5 s of processor time\n"),
-        "mask/2016-2": (3.5, "took 1.5 s, at most 500 MB of memory, 4.0 s of processor time\n"),
+        "mask/2016-1": (2.0, "took 1.0 s, at most 300 MB of memory, 2.5 s of processor time on 1 threads\n"),
+        "mask/2016-2": (3.5, "took 1.5 s, at most 500 MB of memory, 4.0 s of processor time on 4 threads\n"),
         "grid": (1.0, "took 0.2 s, at most 200 MB of memory\n"),  # the log of an earlier version
         "seal": (1.0, "killed\n"),
     }
@@ -54,6 +55,8 @@ def test_the_table_sums_jobs_of_a_rule(tmp_path: Path) -> None:
     assert table.loc["grid"].to_dict() == {"jobs": 1, "seconds": 1.0, "longest": 1.0, "cpu": 1.5, "memory": 200, "start": 0.8}
     assert math.isnan(table.loc["seal", "start"])
     assert math.isnan(table.loc["seal", "memory"])
+    threads = jobs("demo", tmp_path).set_index("benchmark")["threads"]
+    assert threads.fillna(0).to_dict() == {"mask/2016-1.tsv": 1, "mask/2016-2.tsv": 4, "grid.tsv": 0, "seal.tsv": 0}
 
 
 def test_no_benchmarks_is_said(tmp_path: Path) -> None:

@@ -19,9 +19,9 @@ from smallmines.core.failures import explained
 from smallmines.core.log import logger
 from smallmines.core.redaction import redacted
 
-TOOK = re.compile(r"took ([\d.]+) s, at most (\d+) MB of memory(?:, ([\d.]+) s of processor time)?")
-"""Last line of the log of a successful job: seconds of its body, peak memory, and seconds of all processors, from the start of the
-process. Logs of earlier versions lack the last number."""
+TOOK = re.compile(r"took ([\d.]+) s, at most (\d+) MB of memory(?:, ([\d.]+) s of processor time on (\d+) threads)?")
+"""Last line of the log of a successful job: seconds of its body, peak memory, seconds of all processors from the start of the process,
+and the threads that Snakemake gave it. Logs of earlier versions lack the last two numbers."""
 
 SAMPLED_EVERY = 0.2
 """Seconds between two samples of the memory of a job."""
@@ -70,8 +70,13 @@ def job(log: str | Path) -> Iterator[logging.Logger]:
         with _memory() as peak:
             began = time.monotonic()
             yield logger
-        took = time.monotonic() - began
-        logger.info("took %.1f s, at most %d MB of memory, %.1f s of processor time", took, peak[0] / 2**20, _processor_seconds())
+        logger.info(
+            "took %.1f s, at most %d MB of memory, %.1f s of processor time on %d threads",
+            time.monotonic() - began,
+            peak[0] / 2**20,
+            _processor_seconds(),
+            getattr(_job(), "threads", 1),
+        )
     except Exception as error:
         user_error = explained(error, _files("input"), _files("output"))
         if user_error is None:
@@ -84,10 +89,14 @@ def job(log: str | Path) -> Iterator[logging.Logger]:
         handler.close()
 
 
+def _job() -> Any:
+    """Return Snakemake's description of the job that this process runs; None outside Snakemake."""
+    return getattr(sys.modules["__main__"], "snakemake", None)
+
+
 def _files(kind: str) -> list[str]:
     """Return the inputs or outputs of the job that this process runs; none outside Snakemake."""
-    own: Any = getattr(sys.modules["__main__"], "snakemake", None)
-    return list(getattr(own, kind, []))
+    return list(getattr(_job(), kind, []))
 
 
 def _processor_seconds() -> float:

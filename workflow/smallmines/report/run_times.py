@@ -55,8 +55,8 @@ def jobs(run: str, root: str | Path = ".") -> pd.DataFrame:
 
     Returns:
         benchmark (path from the folder of benchmarks), rule, seconds (wall time), body (seconds without starting the process), cpu
-        (processor seconds; of a log without them, those that Snakemake sampled), memory (MB), ended (seconds since 1970). Body and
-        memory are NaN where the job has no log.
+        (processor seconds; of a log without them, those that Snakemake sampled), threads, memory (MB), ended (seconds since 1970).
+        Body and memory are NaN where the job has no log, threads where the log is of an earlier version, too.
 
     Raises:
         UserError: the run has no benchmark files.
@@ -78,6 +78,7 @@ def jobs(run: str, root: str | Path = ".") -> pd.DataFrame:
                 "seconds": float(table["s"].iloc[-1]),
                 "body": float(summary[1]) if summary else float("nan"),
                 "cpu": float(summary[3]) if summary and summary[3] else float(table["cpu_time"].iloc[-1]),
+                "threads": float(summary[4]) if summary and summary[4] else float("nan"),
                 "memory": float(summary[2]) if summary else float("nan"),
                 "ended": path.stat().st_mtime,
             }
