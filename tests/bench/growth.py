@@ -19,6 +19,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 import yaml
 
@@ -140,30 +141,31 @@ def per_tile(line: dict[str, Any], key: str) -> float:
 def draw(lines: list[dict[str, Any]], target: Path) -> None:
     """Draw time, disk and memory over the number of tiles, with lines through the origin and the smallest run."""
     tiles = np.array([line["tiles"] for line in lines])
-    figure = canvas.figure(11, 3.8)
-    time, disk, memory = figure.subplots(1, 3)
-    for axes, keys, unit in ((time, ("seconds", "cpu", "wall"), "minutes"), (disk, ("pixels", "results"), "GB")):
-        for colour, key in zip(canvas.SERIES, keys, strict=False):
-            words, divisor, _ = FIGURES[key]
-            values = np.array([line[key] for line in lines]) / divisor
-            axes.plot(tiles, values, "o-", color=colour, label=words)
-            axes.plot([0, tiles[-1]], [0, values[0] / tiles[0] * tiles[-1]], ":", color=colour, linewidth=1)
-        axes.set_ylabel(unit)
-    time.set_title("Time (dotted: linear, from the smallest)")
-    disk.set_title("Disk")
-    largest = sorted(lines[-1]["rules"], key=lambda rule: -lines[-1]["rules"][rule]["memory"])[:5]
-    for colour, rule in zip(canvas.SERIES, largest, strict=False):
-        memory.plot(tiles, [line["rules"].get(rule, {}).get("memory", np.nan) for line in lines], "o-", color=colour, label=rule)
-    memory.set_title("Largest jobs")
-    memory.set_ylabel("MB")
-    for axes in (time, disk, memory):
-        axes.set_xlim(0)
-        axes.set_ylim(0)
-        axes.set_xlabel("tiles")
-        axes.grid()
-        axes.legend()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    canvas.save(figure, target)
+    with mpl.rc_context(canvas.STYLE):
+        figure = canvas.figure(11, 3.8)
+        time, disk, memory = figure.subplots(1, 3)
+        for axes, keys, unit in ((time, ("seconds", "cpu", "wall"), "minutes"), (disk, ("pixels", "results"), "GB")):
+            for colour, key in zip(canvas.SERIES, keys, strict=False):
+                words, divisor, _ = FIGURES[key]
+                values = np.array([line[key] for line in lines]) / divisor
+                axes.plot(tiles, values, "o-", color=colour, label=words)
+                axes.plot([0, tiles[-1]], [0, values[0] / tiles[0] * tiles[-1]], ":", color=colour, linewidth=1)
+            axes.set_ylabel(unit)
+        time.set_title("Time (dotted: linear, from the smallest)")
+        disk.set_title("Disk")
+        largest = sorted(lines[-1]["rules"], key=lambda rule: -lines[-1]["rules"][rule]["memory"])[:5]
+        for colour, rule in zip(canvas.SERIES, largest, strict=False):
+            memory.plot(tiles, [line["rules"].get(rule, {}).get("memory", np.nan) for line in lines], "o-", color=colour, label=rule)
+        memory.set_title("Largest jobs")
+        memory.set_ylabel("MB")
+        for axes in (time, disk, memory):
+            axes.set_xlim(0)
+            axes.set_ylim(0)
+            axes.set_xlabel("tiles")
+            axes.grid()
+            axes.legend()
+        target.parent.mkdir(parents=True, exist_ok=True)
+        canvas.save(figure, target)
 
 
 def main() -> None:

@@ -24,7 +24,9 @@ def test_the_simulated_run_takes_as_long_as_the_real_one(miniature: Workspace, t
     assert path[0] == "grid"
     assert path[-1] in ("page", "verify", "doctor")
     assert [job.split("/")[0] for job in path if job.startswith(("segment/", "assistant/", "mask/"))] == ["segment", "assistant", "mask"]
-    assert len({job.split("/")[1].rsplit("-s")[0] for job in path if job.startswith(("fetch/2", "composite_s2/", "segment/", "mask/"))}) == 1
+    assert (
+        len({job.split("/")[1].rsplit("-s")[0] for job in path if job.startswith(("fetch/2", "composite_s2/", "segment/", "mask/"))}) == 1
+    )
 
     ran, *simulated = told["cores"]
     assert [row["cores"] for row in simulated] == [2, 4, 16, 64]

@@ -25,26 +25,29 @@ def draw(panels: Mapping[str, tuple[Sequence[Job], int]], critical: Sequence[str
         critical: names of the jobs of the critical path, drawn with a frame.
         target: file to write (PNG).
     """
+    import matplotlib as mpl
     from matplotlib.patches import Patch
 
     seconds: Counter[str] = Counter()
     for job in next(iter(panels.values()))[0]:
         seconds[job.planned.rule] += job.seconds * job.threads  # type: ignore[assignment]
     colours = dict(zip([rule for rule, _ in seconds.most_common(len(canvas.MORE))], canvas.MORE, strict=False))
-    rows = [max(lane for _, lane in lanes(jobs, cores)) + 1 for jobs, cores in panels.values()]
-    figure = canvas.figure(12, 1.6 + sum(0.5 + 0.28 * count for count in rows))
-    every = figure.subplots(len(panels), 1, sharex=True, squeeze=False, height_ratios=[0.6 + count for count in rows])[:, 0]
-    for axes, (title, (jobs, cores)) in zip(every, panels.items(), strict=True):
-        axes.set_title(f"{title}: {wall(jobs) / 60:.1f} min")
-        _lanes(axes, lanes(jobs, cores), colours, frozenset(critical))
-    every[-1].set_xlabel("minutes from the start of the first job")
-    handles = [Patch(color=colour, label=f"{rule} ({seconds[rule]:.0f} s)") for rule, colour in colours.items()]
-    handles += [Patch(color=OTHERS, label="other rules"), Patch(facecolor="none", edgecolor=canvas.INK, label="critical path")]
-    figure.legend(handles=handles, loc="outside lower center", ncols=5, title="core seconds of the run by rule")
-    canvas.save(figure, target)
+    placed = [lanes(jobs, cores) for jobs, cores in panels.values()]
+    rows = [max(lane for _, lane in panel) + 1 for panel in placed]
+    with mpl.rc_context(canvas.STYLE):
+        figure = canvas.figure(12, 1.6 + sum(0.5 + 0.28 * count for count in rows))
+        every = figure.subplots(len(panels), 1, sharex=True, squeeze=False, height_ratios=[0.6 + count for count in rows])[:, 0]
+        for axes, panel, (title, (jobs, _)) in zip(every, placed, panels.items(), strict=True):
+            axes.set_title(f"{title}: {wall(jobs) / 60:.1f} min")
+            _draw(axes, panel, colours, frozenset(critical))
+        every[-1].set_xlabel("minutes from the start of the first job")
+        handles = [Patch(color=colour, label=f"{rule} ({seconds[rule]:.0f} s)") for rule, colour in colours.items()]
+        handles += [Patch(color=OTHERS, label="other rules"), Patch(facecolor="none", edgecolor=canvas.INK, label="critical path")]
+        figure.legend(handles=handles, loc="outside lower center", ncols=5, title="core seconds of the run by rule")
+        canvas.save(figure, target)
 
 
-def _lanes(axes: Axes, placed: Sequence[tuple[Job, int]], colours: Mapping[str, str], critical: frozenset[str]) -> None:
+def _draw(axes: Axes, placed: Sequence[tuple[Job, int]], colours: Mapping[str, str], critical: frozenset[str]) -> None:
     """Draw the jobs of one run."""
     for job, lane in placed:
         frame = job.name in critical
