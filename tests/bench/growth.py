@@ -203,4 +203,5 @@ def main() -> None:
         draw(lines, options.picture)
 
 
-main()
+if __name__ == "__main__":
+    main()
