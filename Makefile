@@ -11,7 +11,7 @@ stage = @printf '%s\t%s\n' "$(1)" "$$(date +%s)" >>$(STAGES)
 unexport PYTHONDONTWRITEBYTECODE
 RUN_DEMO = $(BIN)/snakemake $(1) --cores $(CORES) --set-threads assistant=1 segment=1 --configfile $(DEMO)
 
-.PHONY: help setup demo demo-slurm demo-archives bench bench-chain test test-heavy test-loaders loaders-full faults exactness lint generated format report figures figures-qgis rounds otb-python docs-check clean
+.PHONY: help setup demo demo-slurm demo-archives bench bench-chain bench-growth bench-planning test test-heavy test-loaders loaders-full faults exactness lint generated format report figures figures-qgis rounds otb-python docs-check clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -44,6 +44,12 @@ bench: setup ## one block of 3840 × 3840 px and one year through every rule, an
 	$(BIN)/smallmines bench --config $(BENCH)
 	$(BIN)/python tests/bench/readers.py results/bench
 	PYTHONPATH=tests $(BIN)/python tests/bench/labels.py $(BENCH) 2022 1
+
+bench-growth: setup ## a run at an eighth, a quarter, half and all of SmallMinesDS's size, AOI=OUTLINE (about 30 minutes, 20 GB)
+	$(BIN)/python tests/bench/growth.py $(if $(AOI),--aoi $(AOI)) --picture docs/images/growth.png
+
+bench-planning: setup ## what Snakemake takes to plan the runs of a country (about 5 minutes)
+	$(BIN)/python tests/bench/planning.py
 
 bench-chain: setup ## this workflow against the chains of tools that people use, docs/chain.md (about 20 minutes, resumable; CHAIN="--skip rasterstats")
 	@envs/setup-bench.sh
@@ -128,4 +134,4 @@ docs-check: setup ## the commands of README and docs against a finished demo, an
 	$(BIN)/python tests/docs_check.py
 
 clean: ## remove what demo and benchmark made, and the tools' caches (people's files of other runs stay)
-	rm -rf .demo-slurm .demo-archives .faults .bench-chain $(foreach run,demo bench,$(addsuffix /$(run),results logs benchmarks resources/automatic resources/user)) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .demo-slurm .demo-archives .faults .bench-chain .growth $(foreach run,demo bench,$(addsuffix /$(run),results logs benchmarks resources/automatic resources/user)) .pytest_cache .mypy_cache .ruff_cache .hypothesis

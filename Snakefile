@@ -1,5 +1,6 @@
 # SmallMinesDS: from satellite archives to a published dataset. `snakemake --cores 16` makes everything.
 import os
+import re
 import sys
 from pathlib import Path
 

@@ -46,6 +46,16 @@ def test_a_fresh_clone_plans_everything_without_network_or_labels(repository: Pa
     assert ("boundaries" in planned) == (config == "config/config.yaml")
 
 
+def test_targets_of_a_block_become_rules_where_they_are_named(repository: Path, tmp_path: Path) -> None:
+    workspace = Workspace.make(repository, tmp_path, "config/demo.yaml", "demo")
+    write_area(workspace)
+    stages = {name for name in workspace.snakemake("--list-target-rules").split() if name.startswith("patches")}
+    assert stages == {"patches", "patches_2016", "patches_2022"}
+    planned = workspace.planned("patches_2022_3", "masks_2016_1")
+    assert (planned["image_patches"], planned["mask_patches"], planned["mask"]) == (1, 1, 2)
+    assert "patches_2022_5" in workspace.snakemake("-n", "patches_2022_5", succeeds=False)
+
+
 def test_released_masks_are_pasted_and_nothing_is_segmented_or_predicted(repository: Path, tmp_path: Path) -> None:
     """The plan is made offline, before anything is downloaded."""
     workspace = Workspace.make(repository, tmp_path, "masks.yaml", "demo")

@@ -1,4 +1,6 @@
 # Constants and functions for the rules in the other files of this folder.
+import functools
+
 from snakemake.exceptions import WorkflowError
 
 from smallmines.core.files import digest, sha256
@@ -104,17 +106,30 @@ def aoi_file(wildcards):
         sys.exit(str(error))
 
 
+# Each file is read once, and not for each job of `fetch`.
+@functools.cache
+def area_digest():
+    """Return what `area` returns."""
+    files = [] if cfg.aoi.source == "geoboundaries" else user_aoi(cfg)
+    return digest([content(cfg, "aoi"), content_digest(cfg, "grid"), [sha256(path) for path in files], *tiles_digest()])
+
+
 def area(wildcards):
     """Return a digest of all inputs of the grid. Searches depend on it, so that a change of the grid's code repeats none of them."""
-    files = [] if cfg.aoi.source == "geoboundaries" else user_aoi(cfg)
-    return digest([content(cfg, "aoi"), content_digest(cfg, "grid"), [sha256(path) for path in files], *given_tiles(wildcards)])
+    return area_digest()
+
+
+@functools.cache
+def tiles_digest():
+    """Return what `given_tiles` returns."""
+    if cfg.grid.source == "released_folder":
+        return [images_digest(cfg.grid.folder)]
+    return [sha256(cfg.grid.file)] if cfg.grid.source == "file" and os.path.isfile(cfg.grid.file) else []
 
 
 def given_tiles(wildcards):
     """Return the digest of given tiles: of the file, or of names and places of the released images; an empty list without any."""
-    if cfg.grid.source == "released_folder":
-        return [images_digest(cfg.grid.folder)]
-    return [sha256(cfg.grid.file)] if cfg.grid.source == "file" and os.path.isfile(cfg.grid.file) else []
+    return tiles_digest()
 
 
 # Section of the configuration by sensor.

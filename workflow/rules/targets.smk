@@ -32,6 +32,10 @@ EVERYTHING = [
 ]
 
 
+# A run of a country has thousands of blocks and years: of their targets, only those that the command line names become rules.
+NAMED = frozenset(re.findall(r"\w+", " ".join(sys.argv[1:])))
+
+
 for stage, files in STAGES.items():
 
     rule:
@@ -48,7 +52,7 @@ for stage, files in STAGES.items():
             input:
                 expand(files, year=year, block=cfg.blocks),
 
-        for block in cfg.blocks:
+        for block in [block for block in cfg.blocks if f"{stage}_{year}_{block}" in NAMED]:
 
             rule:
                 name:

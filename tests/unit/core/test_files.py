@@ -22,14 +22,18 @@ def test_files_that_exist_and_the_command_where_none_does(tmp_path):
     for name in (
         "samples/2016/2.gpkg",
         "samples/2016/2.csv",
+        "samples/2016/2.old.CSV",
         "samples/2016/2.gpkg-wal",
+        "samples/2016/22.csv",
         "samples/2016/1.csv",
         "events/2016/2/b.jsonl",
         "events/2016/2/a.jsonl",
     ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("")
-    assert files.samples(PLACE) == [f"{tmp_path}/samples/2016/2.csv", f"{tmp_path}/samples/2016/2.gpkg"]
+    assert files.samples(PLACE) == []  # a plan keeps to what was there when it began
+    files = UserFiles(str(tmp_path), "EPSG:32630", ("config/demo.yaml",))
+    assert files.samples(PLACE) == [f"{tmp_path}/samples/2016/2.{suffix}" for suffix in ("csv", "gpkg", "old.CSV")]
     assert files.events(PLACE) == [f"{tmp_path}/events/2016/2/a.jsonl", f"{tmp_path}/events/2016/2/b.jsonl"]
     assert files.candidates_command(PLACE) == ""
 
@@ -46,6 +50,7 @@ def test_what_is_no_file_is_named_before_anything_waits_for_it(tmp_path):
     (events / "loop.jsonl").symlink_to(events / "loop.jsonl")
     (samples / "2.gpkg").symlink_to("/nowhere")
     os.mkfifo(accuracy / "2.csv")
+    files = UserFiles(str(tmp_path), "EPSG:32630")
     with pytest.raises(UserError) as raised:
         files.require_files(["2016"], ["1", "2"])
     for name in ("pipe.jsonl", "folder.jsonl", "loop.jsonl", "samples/2016/2.gpkg", "accuracy/2016/2.csv"):

@@ -82,18 +82,23 @@ def workflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def forget() -> None:
+    """Empty the caches of the module, but that of digests, which are kept by syntax tree."""
+    for function in vars(rerun).values():
+        if hasattr(function, "cache_clear") and function is not rerun.digest_of:
+            function.cache_clear()
+
+
 def code_now() -> dict[str, str]:
     """The digests of rule `one` as of now, by path."""
-    for function in (rerun.imports, rerun.data_files, rerun.tree_of, rerun.nodes_of, rerun.modules_whose_messages_reach_products):
-        function.cache_clear()
+    forget()
     return dict(entry.split(" ") for entry in rerun.code("one"))
 
 
 @pytest.fixture(autouse=True)
 def fresh() -> None:
     """Nothing of another test's workflow is remembered."""
-    for function in (rerun.imports, rerun.data_files, rerun.tree_of, rerun.nodes_of, rerun.modules_whose_messages_reach_products):
-        function.cache_clear()
+    forget()
 
 
 # --- what a rule reaches ---------------------------------------------------------------------------------------------------

@@ -83,7 +83,7 @@ class Grid(Section):
     blocks: int = Field(
         4,
         ge=1,
-        le=99,
+        le=9999,
         description="Number of blocks: groups of tiles made by k-means on their centroids. Each is one job per year and rule.",
     )
     block_seed: int = Field(0, ge=0, le=LARGEST_SEED, description="Seed of the k-means.")

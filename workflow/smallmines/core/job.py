@@ -1,9 +1,10 @@
-"""Context manager for rule scripts: logging, user errors, redaction of secrets, run time and peak memory."""
+"""Context manager for rule scripts: logging, user errors, redaction of secrets, run time, peak memory and processor time."""
 
 from __future__ import annotations
 
 import logging
 import re
+import resource
 import sys
 import threading
 import time
@@ -18,8 +19,9 @@ from smallmines.core.failures import explained
 from smallmines.core.log import logger
 from smallmines.core.redaction import redacted
 
-TOOK = re.compile(r"took ([\d.]+) s, at most (\d+) MB of memory")
-"""Last line of the log of a successful job."""
+TOOK = re.compile(r"took ([\d.]+) s, at most (\d+) MB of memory(?:, ([\d.]+) s of processor time on (\d+) threads)?")
+"""Last line of the log of a successful job: seconds of its body, peak memory, seconds of all processors from the start of the process,
+and the threads that Snakemake gave it. Logs of earlier versions lack the last two numbers."""
 
 SAMPLED_EVERY = 0.2
 """Seconds between two samples of the memory of a job."""
@@ -50,7 +52,7 @@ def job(log: str | Path) -> Iterator[logging.Logger]:
 
     A `UserError` ends the job with its three lines and exit status 1, without a traceback. So does a failing disk and a broken input,
     whatever exception a library raises for it (`explained`). Any other exception is a bug and keeps its traceback, in the log and on
-    screen. Signatures, tokens and keys are removed from both. The log of a successful job ends with run time and peak memory, see `TOOK`.
+    screen. Signatures, tokens and keys are removed from both. The log of a successful job ends with what it took, see `TOOK`.
     """
     prepare()
     path = Path(log)
@@ -68,7 +70,13 @@ def job(log: str | Path) -> Iterator[logging.Logger]:
         with _memory() as peak:
             began = time.monotonic()
             yield logger
-        logger.info("took %.1f s, at most %d MB of memory", time.monotonic() - began, peak[0] / 2**20)
+        logger.info(
+            "took %.1f s, at most %d MB of memory, %.1f s of processor time on %d threads",
+            time.monotonic() - began,
+            peak[0] / 2**20,
+            _processor_seconds(),
+            getattr(_job(), "threads", 1),
+        )
     except Exception as error:
         user_error = explained(error, _files("input"), _files("output"))
         if user_error is None:
@@ -81,10 +89,20 @@ def job(log: str | Path) -> Iterator[logging.Logger]:
         handler.close()
 
 
+def _job() -> Any:
+    """Return Snakemake's description of the job that this process runs; None outside Snakemake."""
+    return getattr(sys.modules["__main__"], "snakemake", None)
+
+
 def _files(kind: str) -> list[str]:
     """Return the inputs or outputs of the job that this process runs; none outside Snakemake."""
-    own: Any = getattr(sys.modules["__main__"], "snakemake", None)
-    return list(getattr(own, kind, []))
+    return list(getattr(_job(), kind, []))
+
+
+def _processor_seconds() -> float:
+    """Return the processor seconds of this process, since its start, and of the programs that it started and that have ended."""
+    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
 @contextmanager

@@ -79,19 +79,26 @@ def imports(path: Path) -> tuple[Path, ...]:
     return tuple(sorted({module for _, dotted in _imported_names(path) for module in _modules(dotted)}))
 
 
-def _modules(dotted: str) -> Iterator[Path]:
-    """Yield the module of this package with a dotted name, and the non-empty `__init__` modules above it."""
+@functools.cache
+def _modules(dotted: str) -> tuple[Path, ...]:
+    """Return the module of this package with a dotted name, after the non-empty `__init__` modules above it."""
     parts = dotted.split(".")
     if parts[0] != PACKAGE:
-        return
+        return ()
     paths = [WORKFLOW.joinpath(*parts[:length]) for length in range(1, len(parts) + 1)]
-    yield from (init for path in paths if (init := path / "__init__.py").is_file() and tree_of(init).body)
-    if (module := paths[-1].with_suffix(".py")).is_file():
-        yield module
+    above = [init for path in paths if (init := path / "__init__.py").is_file() and tree_of(init).body]
+    module = paths[-1].with_suffix(".py")
+    return (*above, *([module] if module.is_file() else []))
 
 
-def _imported_names(path: Path) -> Iterator[tuple[str, str]]:
-    """Yield the imports of a module: name in the module, and dotted name; relative imports are resolved."""
+@functools.cache
+def _imported_names(path: Path) -> tuple[tuple[str, str], ...]:
+    """Return the imports of a module: name in the module, and dotted name; relative imports are resolved."""
+    return tuple(_imports_of(path))
+
+
+def _imports_of(path: Path) -> Iterator[tuple[str, str]]:
+    """Yield what `_imported_names` returns."""
     for node in nodes_of(path):
         if isinstance(node, ast.Import):
             yield from ((alias.asname or alias.name.split(".")[0], alias.name) for alias in node.names)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 from typing import Protocol
 
 from smallmines.core.errors import UserError
-from smallmines.core.files import only_file
 from smallmines.core.layout import UserFolder
 from smallmines.labels.samples import SUFFIXES, events_digest, samples_digest
 
@@ -39,6 +39,8 @@ class UserFiles:
     folder: str
     crs: str
     configfiles: tuple[str, ...] = ()
+    _samples: dict[Path, dict[str, list[str]]] = field(default_factory=dict, repr=False, compare=False)
+    """Sample files by block, by folder that was listed: a folder has a file for each block of a year and is read once for all of them."""
 
     def sample_path(self, wildcards: YearAndBlock) -> str:
         """Return the path of the sample file without its suffix."""
@@ -46,7 +48,16 @@ class UserFiles:
 
     def samples(self, wildcards: YearAndBlock) -> list[str]:
         """List the sample files that exist. Without any the workflow still plans, and the rule reports what is missing."""
-        return only_file(Path(self.sample_path(wildcards)).parent, wildcards.block, SUFFIXES)
+        return self._sample_files(UserFolder(Path(self.folder)).samples(wildcards.year, wildcards.block))
+
+    def _sample_files(self, sample: Path) -> list[str]:
+        """List the files with the path of a sample file, whatever their suffix, sorted; the folder is as it was when it was first read."""
+        if sample.parent not in self._samples:
+            files = self._samples.setdefault(sample.parent, defaultdict(list))
+            for path in sorted(sample.parent.iterdir()) if sample.parent.is_dir() else []:
+                if path.suffix.lower() in SUFFIXES:
+                    files[path.name.partition(".")[0]].append(str(path))
+        return list(self._samples[sample.parent].get(sample.name, []))
 
     def events(self, wildcards: YearAndBlock) -> list[str]:
         """List the event files that exist, sorted."""
@@ -76,8 +87,7 @@ class UserFiles:
         paths = [path for kind in self.quality_inputs(years, blocks).values() for path in kind]
         samples = UserFolder(Path(self.folder))
         for year, block in product(years, blocks):
-            sample = samples.samples(year, block)
-            paths += only_file(sample.parent, block, SUFFIXES)
+            paths += self._sample_files(samples.samples(year, block))
         if strange := [path for path in paths if not Path(path).is_file()]:
             more = f" and {len(strange) - 5} more" if len(strange) > 5 else ""
             do = "restore them, or move them away"

@@ -104,7 +104,7 @@ def config_text(region: Region, area: Area, target: Path) -> str:
         x=x,
         y=y,
         tiles=tiles,
-        blocks=min(99, max(1, round(tiles / TILES_PER_BLOCK))),
+        blocks=min(9999, max(1, round(tiles / TILES_PER_BLOCK))),
         hemisphere="southern" if zone.south else "northern",
         years="\n".join(years),
     )

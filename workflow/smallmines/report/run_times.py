@@ -31,8 +31,32 @@ def took(run: str, root: str | Path = ".") -> pd.DataFrame:
     """Return run time and memory by rule, in the order in which the rules first ended; of a job that ran again, the last run counts.
 
     Returns:
-        rule, jobs, seconds (wall time of all jobs), longest (seconds of the longest job), cpu (seconds of all jobs, without programs
-        that Snakemake's sampling misses), memory (MB, largest of all jobs, with the programs they started).
+        rule, jobs, seconds (wall time of all jobs), longest (seconds of the longest job), cpu (processor seconds of all jobs, with the
+        programs that they start), memory (MB, largest of all jobs, with the programs they started), start (seconds of all jobs that
+        Snakemake counts and the body of the job does not: starting the process and its imports; NaN where a job has no log).
+
+    Raises:
+        UserError: the run has no benchmark files.
+    """
+    table = jobs(run, root)
+    by_rule = table.assign(start=table["seconds"] - table["body"]).groupby("rule", sort=False)
+    return by_rule.agg(
+        jobs=("seconds", "size"),
+        seconds=("seconds", "sum"),
+        longest=("seconds", "max"),
+        cpu=("cpu", "sum"),
+        memory=("memory", "max"),
+        start=("start", lambda values: values.sum(skipna=False)),
+    ).reset_index()
+
+
+def jobs(run: str, root: str | Path = ".") -> pd.DataFrame:
+    """Return what each job of a run took, in the order in which they ended; of a job that ran again, the last run.
+
+    Returns:
+        benchmark (path from the folder of benchmarks), rule, seconds (wall time), body (seconds without starting the process), cpu
+        (processor seconds; of a log without them, those that Snakemake sampled), threads, memory (MB), ended (seconds since 1970).
+        Body and memory are NaN where the job has no log, threads where the log is of an earlier version, too.
 
     Raises:
         UserError: the run has no benchmark files.
@@ -49,19 +73,16 @@ def took(run: str, root: str | Path = ".") -> pd.DataFrame:
         table = pd.read_csv(path, sep="\t", na_values=["-", "NA"])
         rows.append(
             {
+                "benchmark": name.as_posix(),
                 "rule": name.parts[0].removesuffix(".tsv"),
                 "seconds": float(table["s"].iloc[-1]),
-                "cpu": float(table["cpu_time"].iloc[-1]),
+                "body": float(summary[1]) if summary else float("nan"),
+                "cpu": float(summary[3]) if summary and summary[3] else float(table["cpu_time"].iloc[-1]),
+                "threads": float(summary[4]) if summary and summary[4] else float("nan"),
                 "memory": float(summary[2]) if summary else float("nan"),
+                "ended": path.stat().st_mtime,
             }
         )
     if not rows:
         raise UserError(f"benchmark files in {folder}", "none", f"run the workflow first: snakemake --cores 2 --configfile … (run: {run})")
-    by_rule = pd.DataFrame(rows).groupby("rule", sort=False)
-    return by_rule.agg(
-        jobs=("seconds", "size"),
-        seconds=("seconds", "sum"),
-        longest=("seconds", "max"),
-        cpu=("cpu", "sum"),
-        memory=("memory", "max"),
-    ).reset_index()
+    return pd.DataFrame(rows)
