@@ -145,7 +145,8 @@ def _write_archive(config: Config, land: Land, layout: Layout, seed: int, layers
             return part
 
         for part in in_processes(write, range(len(scenes)), layers.jobs):
-            for item in catalogue.join(part):
+            items = catalogue.join(part)
+            for item in items if radar.DEM not in part.collections else []:
                 tell(item)
         catalogue.close()
     return catalogue.items
