@@ -159,6 +159,21 @@ def test_pixels_in_the_cache_count_as_done() -> None:
     assert rest.pixels == pytest.approx(whole.pixels * 8 / 11)
 
 
+def test_of_many_blocks_some_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = config_of()
+    write_lattice(config)
+    write_scenes(config, [1.0])
+    one = needed(config, [of_block("fetch", "1", sensor="s2")])
+    assert one is not None
+    looked: list[object] = []
+    true = disk._fetched
+    monkeypatch.setattr(disk, "_fetched", lambda *words: looked.append(words) or true(*words))
+    many = needed(config, [of_block("fetch", "1", sensor="s2")] * 120)
+    assert many is not None
+    assert many.pixels == pytest.approx(120 * one.pixels)
+    assert len(looked) == 40
+
+
 @pytest.mark.parametrize(
     ("start", "end", "passes"), [("2016-01-01", "2016-01-31", 3), ("2018-01-01", "2018-01-31", 6), ("2022-01-01", "2022-03-01", 5)]
 )

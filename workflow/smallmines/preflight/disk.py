@@ -11,7 +11,7 @@ import math
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +23,10 @@ from smallmines.core.rerun import FROZEN
 from smallmines.preflight.area import user_aoi
 
 if TYPE_CHECKING:
+    from odc.geo.geobox import GeoBox
+
     from smallmines.grid.lattice import Lattice
+    from smallmines.sensors.manifest import ManifestItem
 
 WINDOW: Mapping[str, float] = {"composite_s2": 11.0, "composite_s1": 6.6, "composite_dem": 2.7}
 """Bytes by rule per pixel of the block's rectangle."""
@@ -63,6 +66,9 @@ AT_EDGES = 1.1
 
 TWO_SATELLITES = ((dt.date(2016, 10, 1), dt.date(2021, 12, 23)), (dt.date(2025, 3, 26), dt.date.max))
 """Times in which two Sentinel-1 satellites pass every 6 days instead of one every 12."""
+
+LOOKED_AT = 50
+"""Blocks of a year and sensor, evenly taken, whose scenes are looked at; a country has hundreds."""
 
 NOTICEABLE = 100e6
 """Bytes below which nothing is said and nothing refused, as after an edit of labels; a job on a full disk reports it itself."""
@@ -163,7 +169,7 @@ def needed(config: Config, jobs: Sequence[Job], cores: int | None = None) -> Nee
     if sizes is None:
         return None
     searched = {(job.wildcards["year"], job.wildcards["sensor"]) for job in jobs if job.rule == "search"}
-    pixels = sum(_fetched(config, job, sizes, searched) for job in relevant if job.rule == "fetch")
+    pixels = _pixels(config, [job for job in relevant if job.rule == "fetch"], sizes, searched)
     results = sum(max(0.0, _product(config, job, sizes) - _there(job.outputs)) for job in relevant if job.rule != "fetch")
     return Need(pixels, results, _temporary([job for job in relevant if job.rule == "segment"], sizes, cores))
 
@@ -185,42 +191,57 @@ def _temporary(jobs: Sequence[Job], sizes: Sizes, cores: int | None) -> float:
     return SEGMENTING * sum(sorted((sizes.window[job.wildcards["block"]] for job in jobs), reverse=True)[:at_once])
 
 
-def _fetched(config: Config, job: Job, sizes: Sizes, searched: Iterable[tuple[str, str]]) -> float:
-    """Return the bytes that a job of `fetch` adds to the cache: by the chosen scenes, or a typical number before they are chosen."""
+def _pixels(config: Config, jobs: Iterable[Job], sizes: Sizes, searched: Collection[tuple[str, str]]) -> float:
+    """Return the bytes that jobs of `fetch` add to the cache: by the chosen scenes, or a typical number before they are chosen."""
+    from smallmines.sensors.manifest_files import read_manifest
+
+    groups: dict[tuple[str, str], list[Job]] = {}
+    for job in jobs:
+        groups.setdefault((job.wildcards["year"], job.wildcards["sensor"]), []).append(job)
+    total = 0.0
+    for (year, sensor), group in groups.items():
+        path = Layout(config.run).manifests / year / f"{sensor}.json"
+        if sizes.lattice is None or (year, sensor) in searched or not path.is_file():
+            total += _typical(config, year, sensor) * sum(sizes.window[job.wildcards["block"]] for job in group)
+        else:
+            items, some = read_manifest(path).chosen, group[:: -(-len(group) // LOOKED_AT)]
+            per_job = sum(_fetched(config, sensor, sizes.lattice.block(job.wildcards["block"]), items) for job in some) / len(some)
+            total += per_job * len(group)
+    return total
+
+
+def _fetched(config: Config, sensor: str, geobox: GeoBox, items: Sequence[ManifestItem]) -> float:
+    """Return the bytes of the files of a block that are not in the cache yet."""
     from smallmines.archive.fetch import Cache, files_of_block
     from smallmines.sensors.footprint import share_under
-    from smallmines.sensors.manifest_files import read_manifest
     from smallmines.settings.fetch import FETCH
     from smallmines.settings.parameters import settings_of
 
-    year, block, sensor = (job.wildcards[name] for name in ("year", "block", "sensor"))
     section = {"s2": config.sentinel2, "s1": config.sentinel1, "dem": config.elevation}[sensor]
-    path = Layout(config.run).manifests / year / f"{sensor}.json"
-    pixels = sizes.window[block] * (1.0 if sensor == "s2" else (config.grid.resolution / 10) ** 2)
-    if sizes.lattice is None or (year, sensor) in searched or not path.is_file():
-        return pixels * _typical(config, year, sensor)
-    geobox = sizes.lattice.block(block)
-    items = read_manifest(path).chosen
     files_by_item = files_of_block(items, sensor, geobox, Cache(PIXELS, FROZEN["fetch"]), settings_of(section, FETCH[sensor]))
     total = 0.0
     for item, files in zip(items, files_by_item, strict=True):
-        missing = [file for file in files if not file.path.is_file()]
-        if missing:
+        if missing := [file for file in files if not file.path.is_file()]:
             margin = 0 if sensor == "s2" else missing[0].margin
-            wider = math.prod((side + 2 * margin) / side for side in geobox.shape)
-            total += FETCHED[sensor] * share_under(item.geometry, geobox) * pixels * wider * len(missing) / len(files)
+            pixels = _on_source(config, sensor, math.prod(side + 2 * margin for side in geobox.shape))
+            total += FETCHED[sensor] * share_under(item.geometry, geobox) * pixels * len(missing) / len(files)
     return total
+
+
+def _on_source(config: Config, sensor: str, pixels: float) -> float:
+    """Return the pixels of 10 m of a number of pixels of the grid; Sentinel-2 is read onto the grid, the others are not."""
+    return pixels * (1.0 if sensor == "s2" else (config.grid.resolution / 10) ** 2)
 
 
 def _typical(config: Config, year: str, sensor: str) -> float:
     """Return the bytes per pixel of a block that the scenes of a year typically take."""
     if sensor == "dem":
-        return FETCHED["dem"]
+        return _on_source(config, sensor, FETCHED["dem"])
     if sensor == "s2":
         return TYPICAL_DATATAKE * config.sentinel2.max_datatakes
     epoch = config.years[int(year)]
     every = 6 if any(first <= epoch.end and epoch.start <= last for first, last in TWO_SATELLITES) else 12
-    return FETCHED["s1"] * math.ceil(((epoch.end - epoch.start).days + 1) / every)
+    return _on_source(config, sensor, FETCHED["s1"] * math.ceil(((epoch.end - epoch.start).days + 1) / every))
 
 
 def _sizes(config: Config, grid_is_planned: bool) -> Sizes | None:
