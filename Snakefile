@@ -94,7 +94,7 @@ if cfg.labels.source != "people":
 onstart:
     planned = [Job(job.rule.name, job.wildcards_dict, list(map(str, job.output)), job.threads) for job in workflow.dag.needrun_jobs()]
     check_before_run(cfg, {job.rule for job in planned})
-    check_space(cfg, planned, workflow.cores)
+    check_space(cfg, planned, workflow.resource_settings.cores, workflow.resource_settings.nodes)
 
 
 include: "workflow/rules/common.smk"

@@ -100,6 +100,9 @@ def test_temporary_files_are_those_of_the_segmentations_that_run_at_once() -> No
         need = needed(config, jobs, cores)
         assert need is not None
         assert need.temporary == SEGMENTING * pixels
+    elsewhere = needed(config, jobs, None, nodes=1)
+    assert elsewhere is not None
+    assert elsewhere.temporary == SEGMENTING * WINDOW_1
 
 
 def write_scenes(config: Config, shares: list[float]) -> None:

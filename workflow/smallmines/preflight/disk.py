@@ -123,13 +123,14 @@ class Sizes:
     lattice: Lattice | None = None
 
 
-def check_space(config: Config, jobs: Sequence[Job], cores: int | None = None) -> None:
+def check_space(config: Config, jobs: Sequence[Job], cores: int | None = None, nodes: int | None = None) -> None:
     """Print the estimate of the planned jobs on stderr; exit with status 1 and three lines where a disk has less space.
 
     Args:
-        cores: of this machine that jobs may use; None: jobs run elsewhere, all at once.
+        cores: of this machine that jobs may use; None: jobs run elsewhere.
+        nodes: number of jobs that may run elsewhere at once; None: all.
     """
-    need = needed(config, jobs, cores)
+    need = needed(config, jobs, cores, nodes)
     if need is None or need.pixels + need.results + need.temporary < NOTICEABLE:
         return
     folders = {PIXELS: need.pixels, Layout(config.run).results: need.results + need.temporary}
@@ -159,7 +160,7 @@ def require_space(folders: Mapping[Path, float]) -> None:
             )
 
 
-def needed(config: Config, jobs: Sequence[Job], cores: int | None = None) -> Need | None:
+def needed(config: Config, jobs: Sequence[Job], cores: int | None = None, nodes: int | None = None) -> Need | None:
     """Estimate what the planned jobs add to the disk; None where neither the grid nor its area is there yet.
 
     A product that exists counts with its size: it is removed before it is made again. So does a pixel file that is in the cache.
@@ -171,7 +172,7 @@ def needed(config: Config, jobs: Sequence[Job], cores: int | None = None) -> Nee
     searched = {(job.wildcards["year"], job.wildcards["sensor"]) for job in jobs if job.rule == "search"}
     pixels = _pixels(config, [job for job in relevant if job.rule == "fetch"], sizes, searched)
     results = sum(max(0.0, _product(config, job, sizes) - _there(job.outputs)) for job in relevant if job.rule != "fetch")
-    return Need(pixels, results, _temporary([job for job in relevant if job.rule == "segment"], sizes, cores))
+    return Need(pixels, results, _temporary([job for job in relevant if job.rule == "segment"], sizes, cores, nodes))
 
 
 def _product(config: Config, job: Job, sizes: Sizes) -> float:
@@ -183,11 +184,11 @@ def _product(config: Config, job: Job, sizes: Sizes) -> float:
     return WINDOW.get(job.rule, 0.0) * window + TILES.get(job.rule, 0.0) * tiles + EACH.get(job.rule, 0.0) + min(per_pixel * window, most)
 
 
-def _temporary(jobs: Sequence[Job], sizes: Sizes, cores: int | None) -> float:
+def _temporary(jobs: Sequence[Job], sizes: Sizes, cores: int | None, nodes: int | None) -> float:
     """Return the bytes of temporary files of the largest segmentations that can run at once."""
     if not jobs:
         return 0.0
-    at_once = len(jobs) if cores is None else max(1, cores // max(job.threads for job in jobs))
+    at_once = (nodes or len(jobs)) if cores is None else max(1, cores // max(job.threads for job in jobs))
     return SEGMENTING * sum(sorted((sizes.window[job.wildcards["block"]] for job in jobs), reverse=True)[:at_once])
 
 
