@@ -14,6 +14,7 @@ from smallmines.core.errors import UserError
 from smallmines.core.files import only_file
 from smallmines.core.rerun import FROZEN, code
 from smallmines.preflight.check import check_before_run
+from smallmines.preflight.disk import Job, check_space
 
 # Makes imports in jobs faster, see workflow/smallmines/__init__.py.
 os.environ.update(SMALLMINES_JOB="1")
@@ -91,7 +92,9 @@ if cfg.labels.source != "people":
 
 # Checks what the planned jobs need. A dry run does not call it.
 onstart:
-    check_before_run(cfg, {job.rule.name for job in workflow.dag.needrun_jobs()})
+    planned = [Job(job.rule.name, job.wildcards_dict, list(map(str, job.output)), job.threads) for job in workflow.dag.needrun_jobs()]
+    check_before_run(cfg, {job.rule for job in planned})
+    check_space(cfg, planned, workflow.resource_settings.cores, workflow.resource_settings.nodes)
 
 
 include: "workflow/rules/common.smk"

@@ -141,3 +141,18 @@ def test_a_raised_number_of_fetch_reads_again_and_taken_back_it_reads_nothing(cl
 def test_single_targets(clone: Workspace) -> None:
     assert set(clone.planned("masks_2016_2", "--forcerun", "mask")) == {"mask", "masks_2016_2"}
     assert clone.planned("composites_2022", "--forcerun", "composite_s2")["composite_s2"] == 2
+
+
+def test_removed_pixels_make_nothing_run_again_and_a_label_edit_needs_none(clone: Workspace) -> None:
+    software = clone.results / "software.json"
+    before = software.read_bytes()
+    [removed] = json.loads(clone.smallmines("pixels", "--remove", "--run", "small", "--json"))
+    assert removed["files"] > 300
+    assert (removed["gb"] > 0.03, removed["files_kept"]) == (True, 0)
+    cached = [path for path in (clone.folder / "resources/automatic/pixels").glob("*/*.tif")]
+    assert (cached, clone.planned()) == ([], {})
+    clone.snakemake("results/small/software.json", "--forcerun", "software")
+    assert software.read_bytes() == before, "the versions of removed pixels are known"
+    output = clone.snakemake("results/small/composites/2016/1/s1.tif", "--forcerun", "composite_s1", succeeds=False)
+    assert "missing, first resources/automatic/pixels/" in output
+    assert "delete results/small/fetched/2016/1/s1.json and run again" in output

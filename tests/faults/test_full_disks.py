@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from faults.people import EVENTS, acknowledged, checked_out, events
 from faults.world import Record, environment, snakemake, start, state, verb
@@ -139,3 +140,30 @@ def test_check_ins_on_a_full_disk(world: Workspace, record: Record) -> None:
     assert judge(runs, world, "resources/user/one") == []
     assert runs[-1]["status"] == 0
     assert runs[0]["status"] == 1
+
+
+def test_a_run_that_needs_more_than_a_disk_has_is_refused_before_its_first_job(repository: Path, tmp_path: Path) -> None:
+    import geopandas as gpd
+    import shapely
+
+    world = Workspace.make(repository, tmp_path, "large.yaml", "large")
+    archives = {"sentinel2": "earth_search", "sentinel1": "planetary_computer", "elevation": "aws"}
+    values = yaml.safe_load((repository / "config/demo.yaml").read_text(encoding="utf-8"))
+    (tmp_path / "large.yaml").write_text(
+        yaml.safe_dump(values | {"run": "large"} | {key: {"provider": name} for key, name in archives.items()})
+    )
+    world.user.mkdir(parents=True)
+    gpd.GeoDataFrame(geometry=[shapely.box(600_000, 690_000, 640_000, 730_000)], crs=32630).to_file(world.user / "aoi.gpkg")
+    (whole,) = runs_on(world, "results", (100_000,), snakemake(world))
+    assert whole["status"] == 1
+    said = re.search(r"expected  about ([\d.]+) GB of free disk space for results/large\nfound     0\.1 GB free of", whole["output"])
+    assert said is not None, whole["output"]
+    assert 1 < float(said[1]) < 5, "1024 tiles"
+    assert "do        free some space" in whole["output"]
+    assert "nothing was run" in whole["output"]
+    assert "Traceback" not in whole["output"]
+    assert not world.results.exists()
+    (grid,) = runs_on(world, "results", (100_000,), snakemake(world, "results/large/grid/grid.json"))
+    assert grid["status"] == 0, grid["output"]
+    assert "disk space" not in grid["output"], "a small job"
+    assert (world.results / "grid/grid.json").is_file()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +16,9 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help="The miniatur
 app.callback()(version_option)
 
 Seed = Annotated[int, typer.Option(min=0, help="Seed of the world.")]
+CACHE_MB = "64"
+"""GDAL's block cache in each process; whole blocks are written, so more serves nothing."""
+
 Tiles = Annotated[int, typer.Option(min=1, help="Number of tiles of 128 × 128 px.")]
 
 
@@ -28,6 +32,7 @@ def make(
         typer.Option("--aoi", help="Outline of the area, shrunk where it touches more tiles.", exists=True, dir_okay=False),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite people's files (AOI, samples) too.")] = False,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Number of processes; default: the number of processors.")] = None,
 ) -> None:
     """Make archive, truth, area of interest and samples of a run."""
     from rich.console import Console
@@ -35,13 +40,19 @@ def make(
 
     from miniature.make import expected_steps, make_world
 
+    os.environ.setdefault("GDAL_CACHEMAX", CACHE_MB)
     console = Console()
     with plain_errors():
         settings = read_config(config)
         columns = (TextColumn("{task.description:<62.62}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        with Progress(*columns, console=console, transient=True) as progress:
+        # a thread that draws the bar might hold a lock while a process is forked
+        with Progress(*columns, console=console, transient=True, auto_refresh=False) as progress:
             bar = progress.add_task("", total=expected_steps(settings))
-            world = make_world(settings, tiles, seed, force, tell=lambda what: progress.update(bar, description=what, advance=1), aoi=aoi)
+
+            def tell(what: str) -> None:
+                progress.update(bar, description=what, advance=1, refresh=True)
+
+            world = make_world(settings, tiles, seed, force, tell=tell, aoi=aoi, jobs=jobs)
     console.print(
         "Made:" if world.new else "Already there:", f"{world.tiles} tiles, {world.items} items in {world.layout.archive}/catalog.json"
     )

@@ -13,7 +13,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from miniature.layers import Layer, Scratch, Shapes, Window, bilinear, in_threads, windows
+from miniature.layers import Layer, Scratch, Shapes, Window, bilinear, windows
 from miniature.noise import Field, Noise, noise, rng_of
 from miniature.place import Place
 from miniature.rivers import COARSE, STREAM, Rivers, drained
@@ -51,6 +51,7 @@ CANOPY = {"forest": 16.0, "fallow": 5.0, "roof": 3.0, "regrowth": 2.0}
 """Height of the canopy or roof in m."""
 
 Index = slice | NDArray[np.intp]
+Parts = tuple[tuple[float, Noise], ...]
 
 
 @dataclass(frozen=True)
@@ -60,13 +61,13 @@ class Land:
     Attributes:
         elevation: height of the ground in m, float32.
         cover: class code by year (uint8); the highest bit is the truth, mining or not.
-        texture: variation within the classes by year: three fields of mean 0 and sd 1 (brightness, greenness, moisture).
+        texture: variation within the classes: three fields of mean 0 and sd 1 (brightness, greenness, moisture).
     """
 
     where: Place
     elevation: Layer
     cover: dict[str, Layer]
-    texture: dict[str, tuple[Texture, Texture, Texture]]
+    texture: tuple[Texture, ...]
 
     def classes(self, year: str, window: Window) -> NDArray[np.uint8]:
         """Return the class codes of a window, (row, column)."""
@@ -76,9 +77,9 @@ class Land:
         """Return where a window is mining, as people delineate it: without large islands of vegetation, with small ones."""
         return np.asarray(self.cover[year][window.at] > 127)
 
-    def canopy(self, year: str, window: Window) -> Field:
-        """Return the height of canopy and roofs in a window in m."""
-        return _TALL[self.classes(year, window)]
+    def height(self, year: str, window: Window, share: float) -> Field:
+        """Return the height of the ground and a share of the canopy and the roofs in a window in m, float32."""
+        return np.asarray(self.elevation[window.at] + np.float32(share) * _TALL[self.classes(year, window)], np.float32)
 
 
 _TALL = np.array([CANOPY.get(name, 0.0) for name in CLASSES], np.float32)
@@ -86,24 +87,44 @@ _TALL = np.array([CANOPY.get(name, 0.0) for name in CLASSES], np.float32)
 
 @dataclass(frozen=True)
 class Texture:
-    """Variation at several scales: stands of 400 m, plots of 80 m, groups of pixels; part of it is the same in all years."""
+    """Variation at several scales: stands of 400 m, plots of 80 m, groups of pixels; part of it is the same in all years.
 
-    parts: tuple[tuple[float, Noise], ...]
+    Attributes:
+        common: weights and fields of all years; own: of each year.
+    """
 
-    def __call__(self, window: Window) -> Field:
-        """Return the field in a window, mean 0 and sd 1."""
-        total = sum(weight * field(*window.at) for weight, field in self.parts)
-        return np.asarray(total / np.sqrt(sum(weight**2 for weight, _ in self.parts)), np.float32)
+    common: Parts
+    own: dict[str, Parts]
+
+    def __call__(self, window: Window) -> dict[str, Field]:
+        """Return the field of each year in a window, mean 0 and sd 1."""
+        common = _added(np.zeros(window.size, np.float32), self.common, window)
+        return {
+            year: np.asarray(_added(common, parts, window) / np.sqrt(sum(weight**2 for weight, _ in (*self.common, *parts))), np.float32)
+            for year, parts in self.own.items()
+        }
 
 
-def texture(shape: tuple[int, int], seed: int, number: int, index: int) -> Texture:
-    """Make one of the three textures of a year: weight 0.8 for the part common to all years, 0.6 for its own."""
-    parts = []
-    for share, keys in ((0.8, (20, index)), (0.6, (21, number, index))):
+def _added(total: Field, parts: Parts, window: Window) -> Field:
+    for weight, field in parts:
+        total = total + np.float32(weight) * field(*window.at)
+    return total
+
+
+def textures(shape: tuple[int, int], years: Sequence[str], seed: int) -> tuple[Texture, ...]:
+    """Make the three textures: weight 0.8 for the part common to all years, 0.6 for a year's own."""
+
+    def parts(share: float, *keys: int) -> Parts:
         rng = rng_of(seed, *keys)
-        for weight, scale, beta in ((0.6, 40.0, 3.0), (0.65, 6.0, 2.6), (0.4, 1.0, 2.6)):
-            parts.append((share * weight, noise(shape, rng, scale, beta)))
-    return Texture(tuple(parts))
+        return tuple((share * weight, noise(shape, rng, scale, beta)) for weight, scale, beta in _SCALES)
+
+    return tuple(
+        Texture(parts(0.8, 20, index), {year: parts(0.6, 21, number, index) for number, year in enumerate(years)}) for index in range(3)
+    )
+
+
+_SCALES = ((0.6, 40.0, 3.0), (0.65, 6.0, 2.6), (0.4, 1.0, 2.6))
+"""Weights of the parts of a texture, scales in pixels, exponents."""
 
 
 def make_land(where: Place, years: Sequence[str], seed: int, scratch: Scratch) -> Land:
@@ -138,11 +159,7 @@ def make_land(where: Place, years: Sequence[str], seed: int, scratch: Scratch) -
         clean, muddy = (Shapes(rivers.channels(water & kind)) for kind in (~turbid, turbid))
         before = mines[number - 1] if number else None
         cover[year] = scratch.filled(f"cover_{year}", np.uint8, partial(covered, mine=mine, before=before, clean=clean, muddy=muddy))
-    own = {
-        year: (texture(shape, seed, number, 0), texture(shape, seed, number, 1), texture(shape, seed, number, 2))
-        for number, year in enumerate(years)
-    }
-    return Land(where, elevation, cover, own)
+    return Land(where, elevation, cover, textures(shape, years, seed))
 
 
 def _sampled(shape: tuple[int, int]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -216,16 +233,12 @@ def _mines(where: Place, distance: Layer, years: int, seed: int, scratch: Scratc
 def _per_cell(mine: Layer, grid: tuple[int, int]) -> NDArray[np.float64]:
     """Count mined pixels in each cell of the drainage network, (row, column)."""
     counts = np.zeros(grid)
-
-    def count(window: Window) -> tuple[Window, NDArray[np.float64]]:
+    for window in windows((mine.shape[0], mine.shape[1])):
         rows, cols = (-(-size // COARSE) for size in window.size)
         padded = np.zeros((rows * COARSE, cols * COARSE), bool)
         padded[: window.size[0], : window.size[1]] = mine[window.at]
-        return window, padded.reshape(rows, COARSE, cols, COARSE).sum(axis=(1, 3)).astype(np.float64)
-
-    for window, counted in in_threads(count, windows((mine.shape[0], mine.shape[1]))):
         top, left = window.rows.start // COARSE, window.cols.start // COARSE
-        counts[top : top + counted.shape[0], left : left + counted.shape[1]] = counted
+        counts[top : top + rows, left : left + cols] = padded.reshape(rows, COARSE, cols, COARSE).sum(axis=(1, 3))
     return counts
 
 

@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-import os
-import warnings
-from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rasterio.errors import NotGeoreferencedWarning
 
-# rasterio suppresses this warning in rasterize, but not in several threads at once
-warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
+from miniature.processes import in_processes
 
 SIDE = 1024
 """Side of a window in pixels; a multiple of 256, so that windows consist of whole tiles of the files."""
 
 Array = NDArray[Any]
-T = TypeVar("T")
-R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -82,18 +74,6 @@ def windows(shape: tuple[int, int], rows: slice | None = None, cols: slice | Non
     ]
 
 
-def in_threads(work: Callable[[T], R], items: list[T]) -> Iterator[R]:
-    """Call `work` on each item in as many threads as there are processors; yield the results in order, holding few at a time."""
-    threads = len(os.sched_getaffinity(0))
-    with ThreadPoolExecutor(threads) as pool:
-        running = deque(pool.submit(work, item) for item in items[: threads + 1])
-        for item in items[threads + 1 :]:
-            yield running.popleft().result()
-            running.append(pool.submit(work, item))
-        while running:
-            yield running.popleft().result()
-
-
 @dataclass(frozen=True)
 class Layer:
     """An array of the whole world in a file, (row, column) or (band, row, column).
@@ -119,30 +99,41 @@ class Scratch:
 
     Attributes:
         shape: rows and columns of the world.
+        jobs: number of processes that fill a layer.
     """
 
     folder: Path
     shape: tuple[int, int]
+    jobs: int = 1
 
-    def filled(self, name: str, dtype: type, values: Callable[[Window], Array], bands: int | None = None) -> Layer:
-        """Return a new layer whose windows are computed by `values`, in threads."""
+    def empty(self, name: str, dtype: type, bands: int | None = None) -> Layer:
+        """Return a new layer of zeros, which takes no space until it is written."""
         layer = Layer(self.folder / f"{name}.npy", self.shape if bands is None else (bands, *self.shape))
         np.lib.format.open_memmap(layer.path, mode="w+", dtype=dtype, shape=layer.shape)
+        return layer
+
+    def filled(self, name: str, dtype: type, values: Callable[[Window], Array]) -> Layer:
+        """Return a new layer whose windows are computed by `values`."""
+        layer = self.empty(name, dtype)
 
         def fill(window: Window) -> None:
-            layer[(..., *window.at)] = values(window)
+            layer[window.at] = values(window)
 
-        for _ in in_threads(fill, windows(self.shape)):
-            pass
+        self.each_window(fill)
         return layer
+
+    def each_window(self, work: Callable[[Window], None]) -> None:
+        """Call a function on each window, in processes: what it changes in memory is lost, what it writes to layers stays."""
+        for _ in in_processes(work, windows(self.shape), self.jobs):
+            pass
 
 
 @contextmanager
-def scratch(beside: Path, shape: tuple[int, int]) -> Iterator[Scratch]:
+def scratch(beside: Path, shape: tuple[int, int], jobs: int = 1) -> Iterator[Scratch]:
     """Yield a scratch folder below `beside`, removed when the block ends."""
     beside.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".world-", dir=beside) as folder:
-        yield Scratch(Path(folder), shape)
+        yield Scratch(Path(folder), shape, jobs)
 
 
 class Shapes:

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,10 @@ from miniature import optical, people, radar
 from miniature.landscape import CLASSES, Land, make_land
 from miniature.layers import Scratch, scratch, windows
 from miniature.place import Epoch, place
-from miniature.spectra import backscatter, reflectance, surface
+from miniature.processes import available, in_processes
+from miniature.spectra import make_ground
 from miniature.stac import Catalogue
+from miniature.weather import datatakes
 from smallmines.config.sections import Config
 from smallmines.core import raster
 from smallmines.core.files import digest, read_json, sha256, write_json
@@ -55,8 +58,9 @@ def make_world(
     root: str | Path = ".",
     tell: Callable[[str], None] = lambda _: None,
     aoi: str | Path | None = None,
+    jobs: int | None = None,
 ) -> Made:
-    """Make the world of a config below `root`, window by window; memory does not grow with its size.
+    """Make the world of a config below `root`, window by window; memory hardly grows with its size.
 
     `resources/automatic/<run>/{archive,truth}` are kept if the same recipe made them, or an earlier version that makes the same world;
     else they are replaced as a whole, and the products of the old world, `results/<run>`, are removed. Existing files of people in
@@ -67,6 +71,7 @@ def make_world(
         force: overwrite people's files.
         tell: called with the name of each step, `expected_steps` times.
         aoi: vector file with the outline of the area, see `place`; None: made up.
+        jobs: number of processes; None: the number of processors. It changes no byte.
 
     Raises:
         UserError: fewer tiles than blocks; an unusable AOI.
@@ -80,7 +85,7 @@ def make_world(
     record = read_json(world) if world.is_file() else {}
     same = {recipe, *(recipe_of(config, tiles, seed, aoi, earlier.world) for earlier in earlier_versions() if earlier.world)}
     new = record.get("recipe") not in same or not (layout.archive / "catalog.json").is_file()
-    with scratch(layout.automatic, where.shape) as layers:
+    with scratch(layout.automatic, where.shape, jobs or available()) as layers:
         land = make_land(where, years, seed, layers)
         items = _write_archive(config, land, layout, seed, layers, tell) if new else record["items"]
         if new:
@@ -89,7 +94,7 @@ def make_world(
             if record:
                 _forget(layout)
         tell("area of interest and samples")
-        written, kept = people.write_people(layout.user, where, land, years, seed, force)
+        written, kept = people.write_people(layout.user, where, land, years, seed, force, layers.jobs)
     return Made(layout, new, len(where.cells), items, written, kept, forgotten=bool(record) and new)
 
 
@@ -119,25 +124,32 @@ def _forget(layout: Layout) -> None:
 
 
 def _write_archive(config: Config, land: Land, layout: Layout, seed: int, layers: Scratch, tell: Callable[[str], None]) -> int:
-    """Write all items; return their number."""
+    """Write all items, each overpass in a process; return their number."""
     years, geobox = config.year_names, land.where.geobox
-    items = 0
+    grounds = make_ground(land, years, seed, layers)
+    rough = partial(land.height, years[0], share=0.6)
+    optics, radars = [], []
+    for number, year in enumerate(years):
+        ground, epoch = grounds[year], Epoch(config.years[int(year)], number, len(years), geobox, seed)
+        for take in datatakes(epoch.dates, number, epoch.count):
+            optics.append(partial(optical.write_datatake, ground=ground, epoch=epoch, take=take))
+        for overpass in radar.passes(epoch.dates):
+            radars.append(partial(radar.write_pass, power=ground.power, elevation=land.elevation, epoch=epoch, overpass=overpass))
+    scenes = [*optics, *radars, partial(radar.write_elevation, height=rough, geobox=geobox, seed=seed)]
     with _replaced(layout.archive) as folder:
         catalogue = Catalogue(folder)
-        rough = surface(land, years[0], layers, 0.6)
-        for _ in radar.write_elevation(catalogue, rough, geobox, seed):
-            items += 1
-        for number, year in enumerate(years):
-            epoch = Epoch(config.years[int(year)], number, len(years), geobox, seed)
-            ground, lit = reflectance(land, year, seed, layers), surface(land, year, layers, 0.3)
-            for item in optical.write_year(catalogue, ground, lit, epoch):
+
+        def write(scene: int) -> Catalogue:
+            part = Catalogue(folder)
+            scenes[scene](part)
+            return part
+
+        for part in in_processes(write, range(len(scenes)), layers.jobs):
+            items = catalogue.join(part)
+            for item in items if radar.DEM not in part.collections else []:
                 tell(item)
-                items += 1
-            for item in radar.write_year(catalogue, backscatter(land, year, layers), land.elevation, epoch):
-                tell(item)
-                items += 1
         catalogue.close()
-    return items
+    return catalogue.items
 
 
 def expected_steps(config: Config) -> int:

@@ -7,7 +7,7 @@ coarse grid (a 64th of the world) and of the tile.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,11 +43,29 @@ class Noise:
 
     def __call__(self, rows: Index, cols: Index) -> Field:
         """Return the field at some rows and columns of the world (slices with start and stop, or indices ≥ 0), float32 (row, column)."""
-        y, x = _indices(rows), _indices(cols)
+        if isinstance(rows, slice) and isinstance(cols, slice):
+            return self._window(rows, cols)
+        y, x = indices(rows), indices(cols)
         out = self.tile[np.ix_(y % self.tile.shape[0], x % self.tile.shape[1])]
         if self.coarse is not None:
             out += _interpolated(self.coarse, y, x)
         return out
+
+    def _window(self, rows: slice, cols: slice) -> Field:
+        """Return the same numbers for whole rows and columns, in a fifth of the time."""
+        out = np.empty((rows.stop - rows.start, cols.stop - cols.start), np.float32)
+        for to_rows, of_rows in _laps(rows, self.tile.shape[0]):
+            for to_cols, of_cols in _laps(cols, self.tile.shape[1]):
+                out[to_rows, to_cols] = self.tile[of_rows, of_cols]
+        if self.coarse is not None:
+            out += _interpolated_window(self.coarse, rows, cols)
+        return out
+
+    def mapped(self, function: Callable[[Field], Field]) -> Noise:
+        """Return the field of `function` of each value, computed once for a field without long waves."""
+        if self.coarse is not None:
+            raise ValueError("a field with long waves does not repeat")
+        return Noise(function(self.tile), None)
 
 
 def noise(shape: tuple[int, int], rng: np.random.Generator, scale: float, beta: float = 3.0) -> Noise:
@@ -113,8 +131,18 @@ def _spectral(
     return np.ascontiguousarray(field, np.float32)
 
 
-def _indices(index: Index) -> NDArray[np.intp]:
+def indices(index: Index) -> NDArray[np.intp]:
+    """Return the rows or columns of a slice (with start and stop) as an array."""
     return np.arange(index.start, index.stop, index.step or 1, dtype=np.intp) if isinstance(index, slice) else index
+
+
+def _laps(part: slice, period: int) -> Iterator[tuple[slice, slice]]:
+    """Yield the pieces of a range that lie in one period: where each is in the range, and where in the period."""
+    at = part.start
+    while at < part.stop:
+        length = min(part.stop - at, period - at % period)
+        yield slice(at - part.start, at - part.start + length), slice(at % period, at % period + length)
+        at += length
 
 
 def _interpolated(coarse: Field, rows: NDArray[np.intp], cols: NDArray[np.intp]) -> Field:
@@ -129,6 +157,23 @@ def _interpolated(coarse: Field, rows: NDArray[np.intp], cols: NDArray[np.intp])
     for shift in range(4):
         out += col_weights[shift] * part[:, col - first + shift]
     return out
+
+
+def _interpolated_window(coarse: Field, rows: slice, cols: slice) -> Field:
+    """Do as `_interpolated` for whole rows and columns, with the same sums in the same order; columns of the same weights at once."""
+    row, row_weights = _weights(indices(rows))
+    first, last = cols.start // STEP, -(-cols.stop // STEP)
+    part = np.zeros((len(row), last - first + 3), np.float32)
+    for shift in range(4):
+        part += row_weights[shift][:, None] * coarse[row + shift, first + 1 : last + 4]
+    out = np.empty((len(row), last - first, STEP), np.float32)
+    _, col_weights = _weights(np.arange(STEP))
+    for phase in range(STEP):
+        total = col_weights[0][phase] * part[:, : last - first]
+        for shift in range(1, 4):
+            total += col_weights[shift][phase] * part[:, shift : shift + last - first]
+        out[:, :, phase] = total
+    return out.reshape(len(row), -1)[:, cols.start - first * STEP : cols.stop - first * STEP]
 
 
 def _weights(pixels: NDArray[np.intp]) -> tuple[NDArray[np.intp], list[Field]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio.windows import Window as RasterWindow
 
-from miniature.layers import Layer, Window, in_threads, windows
+from miniature.layers import Window, windows
 from miniature.noise import Field, Noise, noise, rng_of
 from miniature.place import Epoch
+from miniature.spectra import Ground
 from miniature.stac import Catalogue, Raster, cogs, corners, lonlat
-from miniature.weather import Datatake, Sky, Weather, datatakes, sunlight
+from miniature.weather import Datatake, Sky, Weather
 from smallmines.core.product import S2_BANDS
 
 COLLECTION = "sentinel-2-l2a"
@@ -37,8 +38,6 @@ class Overpass:
     """Image of one overpass, computed window by window.
 
     Attributes:
-        ground: uint16 (band, row, column), reflectance × 10000.
-        surface: lit surface in m, float32 (row, column).
         gain: gain of each band.
         lumps: variation of the brightness of clouds, standard normal.
         steady, fickle: laxity of the scene classification at 20 m, standard normal: common to all dates, and of this date.
@@ -46,8 +45,7 @@ class Overpass:
 
     take: Datatake
     weather: Weather
-    ground: Layer
-    surface: Layer
+    ground: Ground
     gain: Field
     lumps: Noise
     steady: Noise
@@ -63,19 +61,34 @@ class Overpass:
 
     def look(self, window: Window, above: Sky) -> dict[str, Field]:
         """Return reflectance × 10000 of each band, float32; the 20 m bands at half the size."""
-        light = sunlight(self.surface, self.take.azimuth, window)
+        light = self.ground.light[window.at]
         lumps = 1 + np.float32(0.12) * self.lumps(*window.at)
         fine = (above.cloud, above.shadow, above.haze, _THIN * above.cirrus, lumps)
-        coarse = tuple(halved(part) for part in fine)
+        skies = {True: _Air(*fine), False: _Air(*(halved(part) for part in fine))}
         seen = {}
         for band, name in enumerate(S2_BANDS):
-            value = self.ground[(band, *window.at)] * (light * self.gain[band])
-            if name not in FINE:
-                value = halved(value)
-            cloud, shadow, haze, thin, lump = fine if name in FINE else coarse
-            value = value * (1 - np.float32(SHADOW[band]) * shadow) + haze * np.float32(HAZE[band]) + thin
-            seen[name] = value * (1 - cloud) + cloud * lump * np.float32(CLOUD[band])
+            value = light * self.gain[band]
+            value *= self.ground.reflectance[(band, *window.at)]
+            seen[name] = skies[name in FINE].over(value if name in FINE else halved(value), band)
         return seen
+
+
+class _Air:
+    """What is between the ground and the sensor, in a window at 10 or 20 m."""
+
+    def __init__(self, cloud: Field, shadow: Field, haze: Field, thin: Field, lumps: Field) -> None:
+        self.shadow, self.haze, self.thin = shadow, haze, thin
+        self.clear, self.white = 1 - cloud, cloud * lumps
+
+    def over(self, value: Field, band: int) -> Field:
+        """Return the reflectance of a band as seen through the air, in the array of the ground's reflectance."""
+        part = np.float32(SHADOW[band]) * self.shadow
+        value *= np.subtract(1, part, out=part)
+        value += np.multiply(self.haze, np.float32(HAZE[band]), out=part)
+        value += self.thin
+        value *= self.clear
+        value += np.multiply(self.white, np.float32(CLOUD[band]), out=part)
+        return value
 
 
 CLEAN_AIR, THICKNESS = np.float32(80), np.float32(0.9)
@@ -86,9 +99,11 @@ _THIN = np.float32(190)
 
 
 def halved(array: Field) -> Field:
-    """Return means over 2 × 2 pixels, as a 20 m band has them."""
-    rows, cols = array.shape
-    return np.asarray(array.reshape(rows // 2, 2, cols // 2, 2).mean(axis=(1, 3)), np.float32)
+    """Return means over 2 × 2 pixels, as a 20 m band has them, float32; the sum of each row's two comes first."""
+    total = array[::2, ::2] + array[::2, 1::2]
+    total += array[1::2, ::2] + array[1::2, 1::2]
+    total *= np.float32(0.25)
+    return total
 
 
 def classify(bands: dict[str, Field], above: Sky, loose: Field) -> NDArray[np.uint8]:
@@ -139,30 +154,23 @@ class Product:
         return 1000 if tuple(map(int, self.baseline.split("."))) >= (4, 0) else 0
 
 
-def write_year(catalogue: Catalogue, ground: Layer, surface: Layer, epoch: Epoch) -> Iterator[str]:
-    """Write every Sentinel-2 product of a year, window by window; yield their ids.
-
-    Args:
-        ground: uint16 (band, row, column), reflectance × 10000 of the year.
-        surface: lit surface in m, float32 (row, column).
-    """
+def write_datatake(catalogue: Catalogue, ground: Ground, epoch: Epoch, take: Datatake) -> None:
+    """Write every Sentinel-2 product of an overpass, window by window."""
     shape, seed, number = (epoch.geobox.shape.y, epoch.geobox.shape.x), epoch.seed, epoch.number
     half = (shape[0] // 2, shape[1] // 2)
+    products = [
+        _product(catalogue, take, tile, baseline, index, shape)
+        for tile in TILES
+        for index, baseline in enumerate(take.baselines)
+        if not index or tile == "30NXN"
+    ]
+    weather = Weather(shape, take, number, seed)
+    rng = rng_of(seed, 71, number, take.number)
+    gain = np.asarray(1 + 0.015 * rng.standard_normal() + 0.01 * rng.standard_normal(len(S2_BANDS)), np.float32)
+    lumps, fickle = noise(shape, rng, 12, 3.0), noise(half, rng_of(seed, 72, number, take.number), 3, 2.5)
     steady = noise(half, rng_of(seed, 73), 3, 2.5)
-    for take in datatakes(epoch.dates, number, epoch.count):
-        products = [
-            _product(catalogue, take, tile, baseline, index, shape)
-            for tile in TILES
-            for index, baseline in enumerate(take.baselines)
-            if not index or tile == "30NXN"
-        ]
-        weather = Weather(shape, take, number, seed)
-        rng = rng_of(seed, 71, number, take.number)
-        gain = np.asarray(1 + 0.015 * rng.standard_normal() + 0.01 * rng.standard_normal(len(S2_BANDS)), np.float32)
-        lumps, fickle = noise(shape, rng, 12, 3.0), noise(half, rng_of(seed, 72, number, take.number), 3, 2.5)
-
-        overpass = Overpass(take, weather, ground, surface, gain, lumps, steady, fickle)
-        yield from _write_products(catalogue, products, in_threads(overpass, windows(shape)), weather, epoch.geobox, take)
+    overpass = Overpass(take, weather, ground, gain, lumps, steady, fickle)
+    _write_products(catalogue, products, map(overpass, windows(shape)), weather, epoch.geobox, take)
 
 
 def _product(catalogue: Catalogue, take: Datatake, tile: str, baseline: str, reprocessed: int, shape: tuple[int, int]) -> Product:
@@ -183,7 +191,7 @@ def _write_products(
     weather: Weather,
     geobox: GeoBox,
     take: Datatake,
-) -> Iterator[str]:
+) -> None:
     """Write the products of a datatake from the image of each window."""
     rasters = {}
     for product in products:
@@ -213,7 +221,6 @@ def _write_products(
     for product in products:
         if counts[product.item][1:].any():
             _describe(catalogue, product, counts[product.item], weather, geobox, take)
-            yield product.item
         else:
             shutil.rmtree(catalogue.folder(COLLECTION, product.item))
 
@@ -221,7 +228,8 @@ def _write_products(
 def _numbers(value: Field, above: Sky, fine: bool) -> NDArray[np.uint16]:
     """Return digital numbers without offset: 1 on detector edges, 0 outside the swath."""
     seen, edge = (above.seen, above.edge) if fine else (above.seen[::2, ::2], above.edge[::2, ::2])
-    numbers = np.clip(np.rint(value), 2, 20000).astype(np.uint16)
+    rounded = np.rint(value)
+    numbers = np.clip(rounded, 2, 20000, out=rounded).astype(np.uint16)
     numbers[edge] = 1
     numbers[~seen] = 0
     return numbers

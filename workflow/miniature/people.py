@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from miniature.landscape import CODE, MINING, Land
-from miniature.layers import Window, in_threads, windows
+from miniature.layers import Window, windows
 from miniature.noise import Noise, noise, rng_of
 from miniature.place import Place
+from miniature.processes import in_processes
 from smallmines.core.files import written
 from smallmines.core.layout import UserFolder
 
@@ -38,7 +39,9 @@ LABEL_ERROR = 0.015
 """Share of the samples with the wrong label."""
 
 
-def write_people(user: UserFolder, where: Place, land: Land, years: Sequence[str], seed: int, force: bool) -> tuple[list[Path], list[Path]]:
+def write_people(
+    user: UserFolder, where: Place, land: Land, years: Sequence[str], seed: int, force: bool, jobs: int = 1
+) -> tuple[list[Path], list[Path]]:
     """Write area of interest and samples; return the paths that were written and those that were kept as they were."""
     new: list[Path] = []
     kept: list[Path] = []
@@ -48,7 +51,7 @@ def write_people(user: UserFolder, where: Place, land: Land, years: Sequence[str
     for number, year in enumerate(years):
         blocks = sorted(where.cells["block"].unique(), key=int)
         wanted = [block for block in blocks if _free(user.samples(year, block), force, kept)]
-        drawn = draw_samples(where, land, year, number, seed) if wanted else {}
+        drawn = draw_samples(where, land, year, number, seed, jobs) if wanted else {}
         for block in wanted:
             path = user.samples(year, block).with_suffix(".gpkg")
             _write_layer(path, drawn[block], "samples")
@@ -79,7 +82,7 @@ def _write_layer(path: Path, table: gpd.GeoDataFrame, layer: str) -> None:
         pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": None})
 
 
-def draw_samples(where: Place, land: Land, year: str, number: int, seed: int) -> dict[str, gpd.GeoDataFrame]:
+def draw_samples(where: Place, land: Land, year: str, number: int, seed: int, jobs: int = 1) -> dict[str, gpd.GeoDataFrame]:
     """Draw sample points of each block as people set them: inside an object, away from its edge.
 
     Every pixel has a random number; of each kind and block the pixels with the lowest are taken, which works window by window.
@@ -94,9 +97,15 @@ def draw_samples(where: Place, land: Land, year: str, number: int, seed: int) ->
     lots = noise(where.shape, rng_of(seed, 100, number), 0)
     parts: list[pd.DataFrame] = []
     offered = np.zeros((len(blocks), len(KINDS)), np.int64)
-    for offers in in_threads(lambda window: _offers(where, land, year, window, block_of, lots), windows(where.shape)):
-        np.add.at(offered, (offers["block"], offers["kind"]), 1)
-        parts.append(_lowest(offers))
+
+    def offer(window: Window) -> tuple[NDArray[np.int64], pd.DataFrame]:
+        offers = _offers(where, land, year, window, block_of, lots)
+        group = offers["block"].to_numpy(np.intp) * len(KINDS) + offers["kind"]
+        return np.bincount(group, minlength=offered.size).reshape(offered.shape), _lowest(offers)
+
+    for counts, lowest in in_processes(offer, windows(where.shape), jobs):
+        offered += counts
+        parts.append(lowest)
     table = _lowest(pd.concat(parts, ignore_index=True))
     most = np.array([most for _, most in KINDS.values()])
     wanted = np.minimum(most, np.maximum(1, offered // 6))
@@ -138,7 +147,8 @@ def _offers(where: Place, land: Land, year: str, window: Window, block_of: NDArr
 def _lowest(offers: pd.DataFrame) -> pd.DataFrame:
     """Return the offers with the lowest lots of each block and kind, as many as any kind needs, in the order of their lots."""
     most = max(most for _, most in KINDS.values())
-    ordered = offers.sort_values(["block", "kind", "lot", "pixel"], ignore_index=True)
+    keys = [offers[name].to_numpy() for name in ("pixel", "lot", "kind", "block")]
+    ordered = offers.iloc[np.lexsort(keys)].reset_index(drop=True)
     return ordered[ordered.groupby(["block", "kind"]).cumcount() < most].reset_index(drop=True)
 
 

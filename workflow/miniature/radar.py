@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio.windows import Window as RasterWindow
 
-from miniature.layers import Layer, Window, in_threads, windows
+from miniature.layers import Layer, Window, windows
 from miniature.noise import Field, Noise, noise, rng_of
 from miniature.place import Epoch
 from miniature.stac import Catalogue, Raster, cogs, corners, lonlat, write_cog
@@ -72,8 +72,8 @@ def passes(year: Year) -> list[Pass]:
     return overpasses
 
 
-def write_year(catalogue: Catalogue, power: tuple[Layer, Layer], elevation: Layer, epoch: Epoch) -> Iterator[str]:
-    """Write every Sentinel-1 slice of a year, window by window; yield their ids.
+def write_pass(catalogue: Catalogue, power: tuple[Layer, Layer], elevation: Layer, epoch: Epoch, overpass: Pass) -> None:
+    """Write every Sentinel-1 slice of an overpass, window by window.
 
     In the first year the borders have fringes of zeros that are not flagged as nodata; in later years one slice has zeros inside,
     and one item's JSON has a wrong `proj:transform` (the file's header is right).
@@ -83,15 +83,14 @@ def write_year(catalogue: Catalogue, power: tuple[Layer, Layer], elevation: Laye
         elevation: float32 (row, column) in m.
     """
     shape, seed, number = (epoch.geobox.shape.y, epoch.geobox.shape.x), epoch.seed, epoch.number
-    for overpass in passes(epoch.dates):
-        rng = rng_of(seed, 80, number, overpass.number)
-        wander = noise(shape, rng, 60, 3.0)
-        speckle = (noise(shape, rng, *SPECKLE), noise(shape, rng, *SPECKLE))
-        for part in range(overpass.slices):
-            border = noise(shape, rng_of(seed, 81, number, overpass.number, part), 40, 3.0) if number == 0 else None
-            holes = noise(shape, rng_of(seed, 82, number), 25, 3.0) if number > 0 and (overpass.number, part) == (1, 0) else None
-            scene = Slice(overpass, part, Outline(shape, overpass, part), power, elevation, wander, speckle, border, holes)
-            yield _write_slice(catalogue, scene, epoch.geobox, number)
+    rng = rng_of(seed, 80, number, overpass.number)
+    wander = noise(shape, rng, 60, 3.0)
+    speckle = (noise(shape, rng, *SPECKLE).mapped(looks), noise(shape, rng, *SPECKLE).mapped(looks))
+    for part in range(overpass.slices):
+        border = noise(shape, rng_of(seed, 81, number, overpass.number, part), 40, 3.0) if number == 0 else None
+        holes = noise(shape, rng_of(seed, 82, number), 25, 3.0) if number > 0 and (overpass.number, part) == (1, 0) else None
+        scene = Slice(overpass, part, Outline(shape, overpass, part), power, elevation, wander, speckle, border, holes)
+        _write_slice(catalogue, scene, epoch.geobox, number)
 
 
 @dataclass(frozen=True)
@@ -101,7 +100,7 @@ class Slice:
     Attributes:
         part: 0 for the northern or only slice, 1 for the southern one.
         wander: variation of the level, standard normal.
-        speckle: speckle of VV and VH, standard normal.
+        speckle: factor of VV and VH.
         border: variation of the width of the fringe of zeros; None: no fringe.
         holes: field whose zero crossings become lines of zeros; None: none.
     """
@@ -127,7 +126,7 @@ class Slice:
         gain = np.power(10, level / 10).astype(np.float32)
         values = []
         for mean, grain in zip(self.power, self.speckle, strict=True):
-            seen = _on_own_grid(mean, window) * gain * looks(grain(*window.at))
+            seen = _on_own_grid(mean, window) * gain * grain(*window.at)
             values.append(np.where(zeros, np.float32(0), np.where(inside, seen, np.float32(NODATA))))
         return window, values
 
@@ -216,7 +215,7 @@ def _fringe(outline: Outline, window: Window, width: Noise) -> NDArray[np.bool_]
     return np.asarray(~inside[here] & (distance_transform_edt(~inside)[here] <= reach))
 
 
-def _write_slice(catalogue: Catalogue, scene: Slice, world: GeoBox, number: int) -> str:
+def _write_slice(catalogue: Catalogue, scene: Slice, world: GeoBox, number: int) -> None:
     overpass, part = scene.overpass, scene.part
     area = scene.outline.area(13 if scene.border is not None else 0)
     own = world[area]
@@ -227,7 +226,7 @@ def _write_slice(catalogue: Catalogue, scene: Slice, world: GeoBox, number: int)
     item = f"S1A_IW_GRDH_1SDV_{start:%Y%m%dT%H%M%S}_{end:%Y%m%dT%H%M%S}_{overpass.absolute_orbit:06d}_{datatake}_rtc"
     files = [catalogue.folder(S1, item) / f"{name}.tif" for name in ("vv", "vh")]
     with cogs({path: Raster(own, "float32", NODATA) for path in files}) as opened:
-        for window, values in in_threads(scene, windows(scene.outline.shape, *area)):
+        for window, values in map(scene, windows(scene.outline.shape, *area)):
             at = RasterWindow(window.cols.start - area[1].start, window.rows.start - area[0].start, window.size[1], window.size[0])
             for path, value in zip(files, values, strict=True):
                 opened[path].write(value, 1, window=at)
@@ -257,16 +256,15 @@ def _write_slice(catalogue: Catalogue, scene: Slice, world: GeoBox, number: int)
         },
         {"vv": {}, "vh": {}},
     )
-    return item
 
 
-def write_elevation(catalogue: Catalogue, surface: Layer, geobox: GeoBox, seed: int) -> Iterator[str]:
+def write_elevation(catalogue: Catalogue, height: Callable[[Window], Field], geobox: GeoBox, seed: int) -> None:
     """Write the DEM tiles of 1″ that the world touches, with the names of GLO-30 and cropped to the world.
 
     Tiles meet at whole degrees; pixel centres are at whole seconds.
 
     Args:
-        surface: ground and a part of the canopy in m, float32 (row, column).
+        height: of the ground and a part of the canopy in a window, in m.
     """
     ring = np.array(lonlat(corners(geobox), str(geobox.crs)))
     (west, south), (east, north) = ring.min(axis=0).tolist(), ring.max(axis=0).tolist()
@@ -278,7 +276,7 @@ def write_elevation(catalogue: Catalogue, surface: Layer, geobox: GeoBox, seed: 
             lons = lon + np.arange(first_col, last_col) * step
             lats = lat + 1 - np.arange(first_row, last_row) * step
             lines = np.array_split(lats, -(-len(lats) // 128))
-            heights = np.concatenate(list(in_threads(lambda part, lons=lons: _heights(surface, geobox, lons, part), lines)))  # type: ignore[misc]
+            heights = np.concatenate([_heights(height, geobox, lons, part) for part in lines])
             heights += 0.4 * rng_of(seed, 90, lat + 90, lon + 180).standard_normal(heights.shape)
             box = GeoBox(heights.shape, Affine(step, 0, lons[0] - step / 2, 0, -step, lats[0] + step / 2), "EPSG:4326")
             name = f"{'N' if lat >= 0 else 'S'}{abs(lat):02d}_00_{'E' if lon >= 0 else 'W'}{abs(lon):03d}_00"
@@ -298,17 +296,18 @@ def write_elevation(catalogue: Catalogue, surface: Layer, geobox: GeoBox, seed: 
                 },
                 {"data": {}},
             )
-            yield item
 
 
-def _heights(surface: Layer, geobox: GeoBox, lons: NDArray[np.float64], lats: NDArray[np.float64]) -> NDArray[np.float64]:
+def _heights(
+    height: Callable[[Window], Field], geobox: GeoBox, lons: NDArray[np.floating], lats: NDArray[np.floating]
+) -> NDArray[np.float64]:
     """Return the smoothed surface at some longitudes and latitudes, (latitude, longitude); edge values continue beyond the world."""
     from pyproj import Transformer
     from scipy.ndimage import gaussian_filter, map_coordinates
 
     to_world = Transformer.from_crs("EPSG:4326", str(geobox.crs), always_xy=True)
     col, row = ~geobox.transform @ to_world.transform(*np.meshgrid(lons, lats))
-    height, width = surface.shape
-    rows = slice(min(max(0, int(row.min()) - 8), height - 1), max(1, min(height, int(row.max()) + 9)))
-    smooth = gaussian_filter(surface[rows, slice(0, width)], 1.3)
+    last, width = geobox.shape
+    rows = slice(min(max(0, int(row.min()) - 8), last - 1), max(1, min(last, int(row.max()) + 9)))
+    smooth = gaussian_filter(height(Window(rows, slice(0, width), (last, width))), 1.3)
     return np.asarray(map_coordinates(smooth, [row - 0.5 - rows.start, col - 0.5], order=1, mode="nearest"))

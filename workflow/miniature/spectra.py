@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -9,7 +11,8 @@ from numpy.typing import NDArray
 
 from miniature.landscape import CLASSES, Land
 from miniature.layers import Layer, Scratch, Window
-from miniature.noise import Field, noise, rng_of
+from miniature.noise import Field, Noise, noise, rng_of
+from miniature.weather import sunlight
 from smallmines.core.product import S2_BANDS
 
 MEANS: dict[str, tuple[float, ...]] = {
@@ -79,59 +82,84 @@ GRAIN = (0.0, 3.0)
 """Scale in pixels and exponent of that noise."""
 
 
-def reflectance(land: Land, year: str, seed: int, scratch: Scratch) -> Layer:
-    """Return surface reflectance × 10000 of a year, uint16 (10, row, column) in the order of `S2_BANDS`, on flat ground without haze.
+@dataclass(frozen=True)
+class Ground:
+    """What sensors see of the ground in a year, without sky and speckle; layers of the world.
+
+    Attributes:
+        reflectance: × 10000 on flat ground, uint16 (10, row, column) in the order of `S2_BANDS`.
+        light: relative to flat ground, float32 (row, column).
+        power: mean γ0 of VV and VH, linear, float32 (row, column).
+    """
+
+    reflectance: Layer
+    light: Layer
+    power: tuple[Layer, Layer]
+
+
+def make_ground(land: Land, years: Sequence[str], seed: int, scratch: Scratch) -> dict[str, Ground]:
+    """Make the ground of all years, window by window; the textures of a window serve reflectance and backscatter."""
+    layers = {
+        year: Ground(
+            scratch.empty(f"ground_{year}", np.uint16, len(S2_BANDS)),
+            scratch.empty(f"light_{year}", np.float32),
+            (scratch.empty(f"vv_{year}", np.float32), scratch.empty(f"vh_{year}", np.float32)),
+        )
+        for year in years
+    }
+    grain = {year: [noise(land.where.shape, rng_of(seed, 60, int(year), band), *GRAIN) for band in range(len(S2_BANDS))] for year in years}
+
+    def fill(window: Window) -> None:
+        outer = window.wider(REACH)
+        varied = [texture(outer) for texture in land.texture]
+        for year, ground in layers.items():
+            classes, fields = land.classes(year, outer), [field[year] for field in varied]
+            ground.reflectance[(..., *window.at)] = _reflectance(classes, fields, grain[year], window)
+            ground.light[window.at] = sunlight(partial(land.height, year, share=0.3), window)
+            for pol, layer in enumerate(ground.power):
+                layer[window.at] = _backscatter(pol, classes, fields, window)
+
+    scratch.each_window(fill)
+    return layers
+
+
+def _reflectance(classes: NDArray[np.uint8], fields: Sequence[Field], grain: Sequence[Noise], window: Window) -> NDArray[np.uint16]:
+    """Return the reflectance of a window.
 
     Class means are varied by three fields (so that few components hold most of a class's covariance), blurred by the point-spread
     function (so that edges are mixed), and given independent noise per band.
+
+    Args:
+        classes, fields: class and textures, `REACH` pixels wider than the window.
     """
     from scipy.ndimage import gaussian_filter
 
-    means = np.array([MEANS[name] for name in CLASSES], np.float32)
-    varies = np.array([VARIATION[name] for name in CLASSES], np.float32)
-    grain = [noise(land.where.shape, rng_of(seed, 60, int(year), band), *GRAIN) for band in range(len(S2_BANDS))]
-
-    def ground(window: Window) -> NDArray[np.uint16]:
-        outer = window.wider(REACH)
-        inner = window.inside(outer)
-        classes = land.classes(year, outer)
-        light, green, wet = (varies[:, k][classes] * land.texture[year][k](outer) for k in range(3))
-        light = np.exp(light)
-        cube = np.empty((len(S2_BANDS), *window.size), np.uint16)
-        for band in range(len(S2_BANDS)):
-            mean = means[:, band][classes]
-            pure = mean * (light + np.float32(WET[band]) * wet) + np.float32(GREEN[band]) * green
-            seen = gaussian_filter(np.maximum(pure, 0.25 * mean), BLUR, truncate=REACH / BLUR)[inner]
-            seen += np.float32(NOISE) * mean[inner] * grain[band](*window.at)
-            cube[band] = np.clip(np.rint(seen), 20, 12000)
-        return cube
-
-    return scratch.filled(f"ground_{year}", np.uint16, ground, len(S2_BANDS))
+    inner = window.inside(window.wider(REACH))
+    light, green, wet = (_VARIES[k][classes] * fields[k] for k in range(3))
+    light = np.exp(light)
+    cube = np.empty((len(S2_BANDS), *window.size), np.uint16)
+    for band in range(len(S2_BANDS)):
+        mean = _MEANS[band][classes]
+        pure = mean * (light + np.float32(WET[band]) * wet) + np.float32(GREEN[band]) * green
+        seen = gaussian_filter(np.maximum(pure, 0.25 * mean), BLUR, truncate=REACH / BLUR)[inner]
+        seen += np.float32(NOISE) * mean[inner] * grain[band](*window.at)
+        cube[band] = np.clip(np.rint(seen), 20, 12000)
+    return cube
 
 
-def backscatter(land: Land, year: str, scratch: Scratch) -> tuple[Layer, Layer]:
-    """Return the mean γ0 of a year as linear power, float32 (VV, VH), without speckle."""
+def _backscatter(pol: int, classes: NDArray[np.uint8], fields: Sequence[Field], window: Window) -> Field:
+    """Return the mean γ0 of VV (0) or VH (1) in a window as linear power, without speckle; arguments as for `_reflectance`."""
     from scipy.ndimage import gaussian_filter
 
-    def power(window: Window, levels: Field) -> Field:
-        outer = window.wider(REACH)
-        rough, green = (land.texture[year][k](outer) for k in range(2))
-        varied = levels[land.classes(year, outer)] + 0.7 * rough + 0.5 * green
-        return np.asarray(gaussian_filter(np.power(10, varied / 10).astype(np.float32), 0.8, truncate=REACH / 0.8)[window.inside(outer)])
-
-    vv, vh = (
-        scratch.filled(
-            f"{name}_{year}", np.float32, partial(power, levels=np.array([BACKSCATTER[kind][pol] for kind in CLASSES], np.float32))
-        )
-        for pol, name in enumerate(("vv", "vh"))
-    )
-    return vv, vh
+    rough, green, _ = fields
+    varied = _LEVELS[pol][classes] + 0.7 * rough + 0.5 * green
+    power = gaussian_filter(np.power(10, varied / 10).astype(np.float32), 0.8, truncate=REACH / 0.8)
+    return np.asarray(power[window.inside(window.wider(REACH))])
 
 
-def surface(land: Land, year: str, scratch: Scratch, share: float) -> Layer:
-    """Return the height of the ground and a share of the canopy in m, float32."""
+def _by_class(numbers: Mapping[str, Sequence[float]]) -> Field:
+    """Return the columns of a table of classes, float32 (column, class)."""
+    return np.ascontiguousarray(np.array([numbers[name] for name in CLASSES], np.float32).T)
 
-    def height(window: Window) -> Field:
-        return np.asarray(land.elevation[window.at] + np.float32(share) * land.canopy(year, window), np.float32)
 
-    return scratch.filled(f"surface_{year}", np.float32, height)
+_MEANS, _VARIES, _LEVELS = _by_class(MEANS), _by_class(VARIATION), _by_class(BACKSCATTER)

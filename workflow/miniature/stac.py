@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio.io import DatasetWriter
 
-from miniature.layers import in_threads
 from smallmines.core.files import write_json
 
 VERSION = "1.0.0"
@@ -60,8 +59,8 @@ def cogs(files: Mapping[Path, Raster]) -> Iterator[dict[Path, DatasetWriter]]:
                     profile |= {"tiled": True, "blockxsize": 256, "blockysize": 256}
                 opened[path] = stack.enter_context(rasterio.open(plain[path], "w", **profile))
             yield opened
-        for _ in in_threads(lambda path: _to_cog(plain[path], path, files[path].continuous), list(files)):
-            pass
+        for path, file in files.items():
+            _to_cog(plain[path], path, file.continuous)
     finally:
         for path in plain.values():
             path.unlink(missing_ok=True)
@@ -154,6 +153,17 @@ class Catalogue:
         }
         write_json(self.folder(collection, item) / f"{item}.json", document)
         self.collections.setdefault(collection, {})[item] = {"bbox": bbox, "datetime": stamp}
+
+    @property
+    def items(self) -> int:
+        """Number of items."""
+        return sum(map(len, self.collections.values()))
+
+    def join(self, part: Catalogue) -> list[str]:
+        """Take over the items that another process has added; return their ids."""
+        for collection, items in part.collections.items():
+            self.collections.setdefault(collection, {}).update(items)
+        return [item for items in part.collections.values() for item in items]
 
     def close(self) -> None:
         """Write the collections and, last, catalog.json."""

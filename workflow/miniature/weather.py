@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from miniature.layers import Layer, Window
-from miniature.noise import Field, noise, rng_of
+from miniature.layers import Window
+from miniature.noise import Field, Index, indices, noise, rng_of
 from smallmines.config.sections import Year
+
+AZIMUTH, ZENITH = 138.0, 38.0
+"""Azimuth and zenith angle of the sun in degrees."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +28,6 @@ class Datatake:
         cover: share of the area under opaque cloud.
         haze: haze in DN of B02; SCL does not see it.
         baselines: processing baseline of each product; a second one stands for a reprocessed product of the same overpass.
-        azimuth: azimuth of the sun in degrees.
     """
 
     number: int
@@ -34,7 +37,6 @@ class Datatake:
     cover: float
     haze: float
     baselines: tuple[str, ...]
-    azimuth: float = 138.0
 
     @property
     def absolute_orbit(self) -> int:
@@ -100,31 +102,33 @@ class Weather:
         self.depth, self.dust = noise(shape, rng, 120, 3.2), noise(shape, rng, 300, 4.0)
         self.thin, self.edges = noise(shape, rng, 70, 4.0), noise(shape, rng, 0)
         away = int(rng.integers(14, 26))  # height of the clouds: 1 to 2 km
-        sun = np.radians(take.azimuth)
+        sun = np.radians(AZIMUTH)
         self.rows_off, self.cols_off = round(away * np.cos(sun)), round(-away * np.sin(sun))
         step = max(1, int(np.sqrt(shape[0] * shape[1] / 1_000_000)))
         sample = (np.arange(step // 2, size, step, dtype=np.intp) for size in shape)
         self.limit = np.float32(np.quantile(self._heights(*sample), 1 - take.cover))
 
-    def _heights(self, rows: NDArray[np.intp], cols: NDArray[np.intp]) -> Field:
+    def _heights(self, rows: Index, cols: Index) -> Field:
         heights = self.towers(rows, cols) + np.float32(0.12) * self.tufts(rows, cols)
         if self.bank:
-            side = min(self.shape)
-            away = np.hypot(rows[:, None] - 0.70 * self.shape[0], cols[None] - 0.66 * self.shape[1]) / (0.045 * side)
+            side, y, x = min(self.shape), indices(rows), indices(cols)
+            away = np.hypot(y[:, None] - 0.70 * self.shape[0], x[None] - 0.66 * self.shape[1]) / (0.045 * side)
             heights = np.maximum(heights, 5.0 - 3.0 * away.astype(np.float32) + np.float32(0.6) * heights)
         return np.asarray(heights, np.float32)
 
-    def cloud(self, rows: NDArray[np.intp], cols: NDArray[np.intp]) -> Field:
-        """Return the opacity of clouds, 0 to 1."""
-        opacity: Field = np.clip((self._heights(rows, cols) - self.limit) / np.float32(0.45) + np.float32(0.4), 0, 1)
-        return opacity
+    def clouds(self, rows: NDArray[np.intp], cols: NDArray[np.intp]) -> tuple[Field, Field]:
+        """Return the opacity of clouds, 0 to 1, at successive rows and columns, and that of the clouds whose shadow falls there."""
+        there = ((rows - self.rows_off).clip(0, self.shape[0] - 1), (cols - self.cols_off).clip(0, self.shape[1] - 1))
+        both = [slice(int(min(part[0], off[0])), int(max(part[-1], off[-1])) + 1) for part, off in zip((rows, cols), there, strict=True)]
+        opacity: Field = np.clip((self._heights(*both) - self.limit) / np.float32(0.45) + np.float32(0.4), 0, 1)
+        here, there = (np.ix_(*(part - whole.start for part, whole in zip(at, both, strict=True))) for at in ((rows, cols), there))
+        return opacity[here], opacity[there]
 
     def __call__(self, window: Window) -> Sky:
         """Return the sky over a window."""
         rows, cols = (np.arange(part.start, part.stop) for part in window.at)
-        cloud = self.cloud(rows, cols)
-        off = ((rows - self.rows_off).clip(0, self.shape[0] - 1), (cols - self.cols_off).clip(0, self.shape[1] - 1))
-        shadow = self.cloud(*off) * (1 - cloud)
+        cloud, shading = self.clouds(rows, cols)
+        shadow = shading * (1 - cloud)
         depth = 1 + np.float32(0.5) * self.depth(*window.at)
         if self.take.haze > 100:  # Harmattan dust over one half
             depth = depth + np.float32(1.4) * self.dust(*window.at)
@@ -137,13 +141,17 @@ class Weather:
         return Sky(cloud, shadow, haze, self.thin(*window.at) > 2.1, seen, edge)
 
 
-def sunlight(surface: Layer, azimuth: float, window: Window, zenith: float = 38.0) -> Field:
-    """Return the illumination relative to flat ground: cosine of incidence, damped for skylight."""
+def sunlight(height: Callable[[Window], Field], window: Window) -> Field:
+    """Return the illumination of a window relative to flat ground, float32: cosine of incidence, damped for skylight.
+
+    Args:
+        height: of the lit surface in a window, in m.
+    """
     from scipy.ndimage import gaussian_filter
 
     outer = window.wider(10)
-    down, right = (part[window.inside(outer)] for part in np.gradient(gaussian_filter(surface[outer.at], 2.0), 10.0))
-    sun, high = np.radians(azimuth), np.radians(zenith)
+    down, right = (part[window.inside(outer)] for part in np.gradient(gaussian_filter(height(outer), 2.0), 10.0))
+    sun, high = np.radians(AZIMUTH), np.radians(ZENITH)
     facing = -right * np.sin(sun) + down * np.cos(sun)
     incidence = (np.cos(high) + np.sin(high) * facing) / np.sqrt(1 + down**2 + right**2)
     light: Field = np.clip(1 + 0.65 * (incidence / np.cos(high) - 1), 0.35, 1.5).astype(np.float32)

@@ -314,3 +314,18 @@ def test_every_verb_refuses_a_wrong_configuration_in_three_lines(
 def test_a_configuration_that_is_no_file(tmp_path: Path) -> None:
     for path, reason in ((tmp_path / "no.yaml", "no file"), (tmp_path, "a folder")):
         assert f"found     {reason}\n" in call("config", "check", "--config", str(path), code=1)
+
+
+def test_pixels_lists_and_removes_what_no_run_asks_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = Path("resources/automatic/pixels/item/B02-1.tif")
+    path.parent.mkdir(parents=True)
+    path.write_bytes(bytes(5_000_000))
+    row = {"run": "(none)", "files": 1, "gb": 0.005, "removable_gb": 0.005, "composites_to_make": 0}
+    assert json.loads(call("pixels", "--json")) == [row]
+    assert json.loads(call("pixels", "--items", "--json")) == [{"item": "item", "files": 1, "gb": 0.005, "runs": ""}]
+    assert "--run together with --remove" in call("pixels", "--run", "made", code=1)
+    assert json.loads(call("pixels", "--remove", "--run", "made", "--json")) == [{"run": "made", "files": 0, "gb": 0, "files_kept": 0}]
+    assert path.is_file()
+    assert json.loads(call("pixels", "--remove", "--json")) == [{"run": "(none)", "files": 1, "gb": 0.005, "files_kept": 0}]
+    assert not path.exists()

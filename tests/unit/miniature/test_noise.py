@@ -22,6 +22,22 @@ def test_standard_and_the_same_by_windows(scale: float, beta: float) -> None:
     assert (fields[0](rows, cols) == whole[0][np.ix_(rows, cols)]).all()
 
 
+@pytest.mark.parametrize("scale", [6, 40])
+def test_whole_windows_have_the_bytes_of_single_pixels(scale: float) -> None:
+    field = noise((1500, 1300), rng_of(4, 1), scale)
+    for rows, cols in ((slice(3, 1203), slice(1, 64)), (slice(1021, 1500), slice(333, 1300)), (slice(77, 78), slice(0, 1300))):
+        pixels = field(np.arange(rows.start, rows.stop), np.arange(cols.start, cols.stop))
+        assert field(rows, cols).tobytes() == pixels.tobytes()
+
+
+def test_a_function_of_a_field_is_computed_once() -> None:
+    field = noise((1500, 1300), rng_of(4, 1), 3)
+    squares = field.mapped(np.square)
+    assert (squares(slice(5, 900), slice(7, 1300)) == field(slice(5, 900), slice(7, 1300)) ** 2).all()
+    with pytest.raises(ValueError, match="does not repeat"):
+        noise((1500, 1300), rng_of(4, 1), 40).mapped(np.square)
+
+
 def test_long_waves_and_short_ones_join_to_one_spectrum() -> None:
     """Mean squared differences over 1 to 128 px against those of the spectrum itself."""
     scale, beta, lags = 40.0, 3.0, (1, 4, 16, 64, 128)

@@ -42,7 +42,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     root = tmp_path_factory.mktemp("world")
     config = config_of(2016, 2022)
     told: list[str] = []
-    made = make_world(config, TILES, seed=3, root=root, tell=told.append)
+    made = make_world(config, TILES, seed=3, root=root, tell=told.append, jobs=3)
     return SimpleNamespace(root=root, config=config, made=made, told=told, archive=made.layout.archive)
 
 
@@ -186,13 +186,20 @@ def test_samples_lie_in_what_they_say_but_for_a_few(world: SimpleNamespace) -> N
     assert 0.965 < right / total < 0.998
 
 
+def digests(root: Path) -> dict[str, str]:
+    files = sorted(path for path in root.rglob("*") if path.is_file())
+    return {str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def test_one_process_and_several_write_the_same_bytes(world: SimpleNamespace, tmp_path: Path) -> None:
+    told: list[str] = []
+    made = make_world(world.config, TILES, seed=3, root=tmp_path, jobs=1, tell=told.append)
+    assert (made.items, sorted(told)) == (world.made.items, sorted(world.told))
+    assert digests(tmp_path) == digests(world.root)
+
+
 def test_same_arguments_same_bytes_and_peoples_files_are_kept(tmp_path: Path) -> None:
     config = config_of(2016, blocks=1)
-
-    def digests(root: Path) -> dict[str, str]:
-        files = sorted(path for path in root.rglob("*") if path.is_file())
-        return {str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
-
     made = make_world(config, 1, seed=5, root=tmp_path)
     assert (len(made.written), len(made.kept)) == (2, 0)
     first = digests(tmp_path)
