@@ -90,7 +90,7 @@ def make_results(
     lattice = make_grid(folder, side, cells, crs, west)
     results = Results(folder, lattice, side)
     for (_, block), files in results.files(year).items():
-        make_block(files, lattice, block, np.random.default_rng(int(block) + int(year)))
+        make_block(files, lattice, block, np.random.default_rng(int(block) + int(year) + int(west - 600000)))
     return results
 
 

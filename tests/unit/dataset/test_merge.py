@@ -23,12 +23,12 @@ from smallmines.core.errors import UserError
 from smallmines.core.files import read_json, sha256, write_json
 from smallmines.core.readable import read_parquet
 from smallmines.dataset.columns import columns_of
+from smallmines.dataset.frames import cells_in_one_frame
 from smallmines.dataset.merge import Merged, Statement, merge
 from smallmines.dataset.merge_checks import border, require_mergeable
 from smallmines.dataset.merge_parts import Part, read_parts, region_names
 from smallmines.dataset.merge_tables import merged_labels, merged_points, new_ids
 from smallmines.dataset.seal import SUMS, published, write_sums
-from smallmines.dataset.split_leakage import cells_in_one_frame
 from smallmines.loaders.folder import read_pairs
 from smallmines.settings.parameters import settings_of
 from smallmines.settings.publish import Documents

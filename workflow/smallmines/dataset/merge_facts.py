@@ -10,8 +10,8 @@ import pandas as pd
 
 from smallmines.core.crs import reproject
 from smallmines.dataset.facts import FactSources, gather, grid_facts
+from smallmines.dataset.frames import cells_in_one_frame
 from smallmines.dataset.merge_parts import Part
-from smallmines.dataset.split_leakage import cells_in_one_frame
 from smallmines.dataset.splits import described
 from smallmines.settings.publish import Documents
 

@@ -11,7 +11,8 @@ import pandas as pd
 
 from smallmines.core.finding import Family, Finding
 from smallmines.core.product import BUFFER, SPLITS
-from smallmines.dataset.split_leakage import Leakage, cells_in_one_frame, leakage
+from smallmines.dataset.frames import cells_in_one_frame
+from smallmines.dataset.split_leakage import Leakage, leakage
 from smallmines.doctor.folder import Folder, tile_names, tiles_of
 from smallmines.doctor.measure import Measured
 from smallmines.settings.doctor import Doctor
