@@ -19,9 +19,9 @@ import numpy as np
 
 from smallmines.core import raster
 from smallmines.core.errors import UserError
-from smallmines.core.files import sha256, write_json, written
+from smallmines.core.files import remove, sha256, write_json, written
 from smallmines.core.log import logger
-from smallmines.core.product import FORMATS, IMAGE, KINDS, patch_profile
+from smallmines.core.product import FORMATS, IMAGE, KINDS, PatchFormat, patch_profile
 from smallmines.dataset import merge_tables as tables
 from smallmines.dataset import stac
 from smallmines.dataset.documents import DOCUMENTS, write_documents
@@ -34,6 +34,9 @@ from smallmines.settings.publish import Documents
 
 if TYPE_CHECKING:
     import geopandas as gpd
+
+SCRATCH = ".patches"
+"""Folder in which patches are written before they get their place: writing looks through the folder for what killed jobs left."""
 
 TABLES = ("index.parquet", "splits.csv", "labels.json", "accuracy_points.csv")
 
@@ -170,6 +173,7 @@ def _place(
                 count.update(how for how, _ in results)
                 checksums[f"{column}_sha256"] = [checksum for _, checksum in results]
             placed.append(rows.assign(**checksums))
+    remove(folder / SCRATCH)
     return placed, dict(count)
 
 
@@ -182,7 +186,9 @@ def _patch_writer(part: Part, folder: Path) -> Callable[[str, str, str], tuple[s
     def place(source: str, name: str, tile_id: str) -> tuple[str, str]:
         if source == name:
             return _link(part.folder / source, folder / name), part.sums[source]
-        rewrite(part.folder / source, folder / name, tile_id)
+        beside = folder / SCRATCH / Path(name).name
+        rewrite(part.folder / source, beside, FORMATS[Path(name).parent.name], tile_id)
+        os.replace(beside, folder / name)
         return "rewritten", sha256(folder / name)
 
     return place
@@ -198,13 +204,12 @@ def _link(source: Path, target: Path) -> str:
     return "linked"
 
 
-def rewrite(source: Path, target: Path, tile_id: str) -> None:
+def rewrite(source: Path, target: Path, form: PatchFormat, tile_id: str) -> None:
     """Write a patch with the same pixels, form and tags, but with another tag TILE_ID; the old one becomes ORIGIN_TILE_ID.
 
     Raises:
         OSError: the pixels read back are others.
     """
-    form = FORMATS[target.parent.name]
     with raster.opened(source) as patch:
         array, geobox, units = patch.read(), raster.geobox_of(patch), tuple(text or "" for text in patch.units)
         tags = {key: value for key, value in patch.tags().items() if key != "AREA_OR_POINT"}

@@ -226,7 +226,7 @@ def write_items(
         for asset in item["assets"].values():
             asset["href"] = f"../../{asset['href']}"
         item["links"] = [{"rel": rel, "href": "../collection.json", "type": "application/json"} for rel in ("root", "parent", "collection")]
-        with written(path) as beside:
+        with written(path, sweep=False) as beside:  # what killed jobs left is no item, and goes below
             beside.write_text(json.dumps(item, ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n", encoding="utf-8")
         kept.add(path)
         boxes.append(item["bbox"])
