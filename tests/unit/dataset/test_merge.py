@@ -342,7 +342,7 @@ def test_a_region_of_released_masks_and_one_of_people(east: Path, tmp_path: Path
     assert "east: Mean-shift segments" in sheet
     assert "pasted: The masks of the release are placed" in sheet
     assert facts["regions"][1]["released"]["address"] == "release"
-    with pytest.raises(UserError, match=r"CC-BY-SA-4\.0, under which the masks of the release"):
+    with pytest.raises(UserError, match=r"CC-BY-SA-4\.0, under which east must be shared alike"):
         require_mergeable(read_parts([east, pasted]), "CC-BY-4.0")
 
 
@@ -394,6 +394,23 @@ def test_a_place_in_train_in_one_year_and_in_test_in_another_is_refused() -> Non
 def test_what_differs_is_named(change: Callable[[Part], Part], found: str) -> None:
     parts = [part_of(0, [("0001", 0, "train")]), change(part_of(1, [("0001", 5, "train")]))]
     assert refusal(lambda: require_mergeable(parts)) == found
+
+
+def test_a_licence_that_is_shared_alike_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("smallmines.dataset.merge_checks._require_form", lambda *_: None)
+    free, alike = part_of(0, [("0001", 0, "train")]), part_of(1, [("0001", 5, "train")], licence="CC-BY-SA-4.0")
+    assert require_mergeable([free, free_of(free)]) == "CC-BY-4.0"
+    assert require_mergeable([free, free_of(free)], "CC0-1.0") == "CC0-1.0"
+    assert require_mergeable([free, alike], "CC-BY-SA-4.0") == "CC-BY-SA-4.0"
+    assert refusal(lambda: require_mergeable([free, alike], "CC-BY-4.0")) == "CC-BY-4.0"
+    of_release = replace(free_of(free), facts={**free.facts, "released": {}})
+    with pytest.raises(UserError, match=r"CC-BY-SA-4\.0, under which the released masks in r1 must be shared alike"):
+        require_mergeable([free, of_release])
+
+
+def free_of(part: Part) -> Part:
+    """Return another region beside a part, under the same licence."""
+    return part_of(1, [("0001", 7, "train")], licence=part.licence)
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,9 @@ from smallmines.dataset.merge_parts import RESTORE, Part, Progress
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+SHARE_ALIKE = "-SA-"
+"""Part of the SPDX identifiers of Creative Commons' licences that bind what is made from a work to the same licence."""
+
 SHOWN = 5
 """Number of tiles that an error names."""
 
@@ -36,7 +39,8 @@ def require_mergeable(parts: Sequence[Part], licence: str | None = None, progres
 
     Raises:
         UserError: tile size, resolution, radiometry, form or classes differ; tiles share their ground in one year, or their ground and not
-            their split in two years; licences differ and none is given; another licence than that of a release whose masks are in a part.
+            their split in two years; licences differ and none is given; a share-alike licence of a part, or of a release whose masks are
+            in a part, would be left.
     """
     _require_equal(parts, "tiles of one size", lambda part: f"{part.tile_size} px of {part.facts['resolution_m']:g} m")
     _require_equal(
@@ -65,10 +69,13 @@ def _licence(parts: Sequence[Part], licence: str | None) -> str:
         found = "; ".join(f"{text} of {name}" for name, text in stated.items())
         raise UserError("one licence", found, "ask the authors which licence both may have, and give it with --license")
     chosen = licence or next(iter(stated.values()))
-    released = [part.name for part in parts if "released" in part.facts]
-    if released and chosen != LICENSE:
-        found = f"{chosen}, and masks of the release in {', '.join(released)}"
-        raise UserError(f"the licence {LICENSE}, under which the masks of the release are shared alike", found, f"--license {LICENSE}")
+    shared_alike = [(part.licence, part.name) for part in parts if SHARE_ALIKE in part.licence]
+    shared_alike += [(LICENSE, f"the released masks in {part.name}") for part in parts if "released" in part.facts]
+    for wanted, what in shared_alike:
+        if chosen != wanted:
+            raise UserError(
+                f"the licence {wanted}, under which {what} must be shared alike", chosen, f"--license {wanted}, or leave it out"
+            )
     return chosen
 
 
