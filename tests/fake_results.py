@@ -56,7 +56,9 @@ class Results:
         return [self.folder / "dataset" / YEAR / f"{kind}.sha256" for kind in ("IMAGE", "MASK")]
 
 
-def make_grid(folder: Path, side: int = SIDE, cells: list[tuple[str, int, int, str]] = CELLS) -> Lattice:
+def make_grid(
+    folder: Path, side: int = SIDE, cells: list[tuple[str, int, int, str]] = CELLS, crs: str = "EPSG:32630", west: float = 600000
+) -> Lattice:
     """Write `grid/`: grid.json, fishnet.parquet and blocks.parquet."""
     table = pd.DataFrame(cells, columns=["tile_id", "row", "col", "block"])
     rows, cols = int(table["row"].max()) + 1, int(table["col"].max()) + 1
@@ -64,24 +66,31 @@ def make_grid(folder: Path, side: int = SIDE, cells: list[tuple[str, int, int, s
     for name, own in table.groupby("block"):
         row, col = int(own["row"].min()), int(own["col"].min())
         windows[str(name)] = [row, col, int(own["row"].max()) + 1 - row, int(own["col"].max()) + 1 - col]
-    geobox = GeoBox((rows * side, cols * side), Affine(10, 0, 600000, 0, -10, 700000), "EPSG:32630")
-    grid = {"crs": "EPSG:32630", "transform": list(geobox.transform)[:6], "shape": list(geobox.shape), "tile_size": side}
+    geobox = GeoBox((rows * side, cols * side), Affine(10, 0, west, 0, -10, 700000), crs)
+    grid = {"crs": crs, "transform": list(geobox.transform)[:6], "shape": list(geobox.shape), "tile_size": side}
     write_json(folder / "grid" / "grid.json", {**grid, "windows": windows, "cells": table.values.tolist()})
     size = side * 10.0
-    left, top = 600000 + table["col"].to_numpy() * size, 700000 - table["row"].to_numpy() * size
-    fishnet = gpd.GeoDataFrame(table, geometry=shapely.normalize(shapely.box(left, top - size, left + size, top)), crs="EPSG:32630")
+    left, top = west + table["col"].to_numpy() * size, 700000 - table["row"].to_numpy() * size
+    fishnet = gpd.GeoDataFrame(table, geometry=shapely.normalize(shapely.box(left, top - size, left + size, top)), crs=crs)
     fishnet.insert(4, "released_id", pd.array([True] * len(table), "boolean"))
     fishnet.to_parquet(folder / "grid" / "fishnet.parquet", index=False)
     fishnet[["block", "geometry"]].dissolve("block").reset_index().to_parquet(folder / "grid" / "blocks.parquet", index=False)
     return read_lattice(folder / "grid" / "grid.json")
 
 
-def make_results(folder: Path, side: int = SIDE, cells: list[tuple[str, int, int, str]] = CELLS, year: str = YEAR) -> Results:
+def make_results(
+    folder: Path,
+    side: int = SIDE,
+    cells: list[tuple[str, int, int, str]] = CELLS,
+    year: str = YEAR,
+    crs: str = "EPSG:32630",
+    west: float = 600000,
+) -> Results:
     """Write the products of all stages up to the masks, block by block."""
-    lattice = make_grid(folder, side, cells)
+    lattice = make_grid(folder, side, cells, crs, west)
     results = Results(folder, lattice, side)
     for (_, block), files in results.files(year).items():
-        make_block(files, lattice, block, np.random.default_rng(int(block) + int(year)))
+        make_block(files, lattice, block, np.random.default_rng(int(block) + int(year) + int(west - 600000)))
     return results
 
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pandas as pd
-from pandera.errors import SchemaError
 import pytest
+from pandera.errors import SchemaError
 
 from smallmines.core.optional import pandera, text_column
 

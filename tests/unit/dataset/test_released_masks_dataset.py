@@ -53,13 +53,14 @@ def test_the_index_counts_what_the_release_says_and_where_it_has_no_image(result
 
 
 def test_columns_of_segments_are_not_there_and_the_others_are_explained(dataset: Path) -> None:
-    years = read_json(dataset / "facts.json")["years"]
+    facts = read_json(dataset / "facts.json")
+    years = facts["years"]
     columns = pq.read_schema(dataset / "index.parquet").names
     assert set(columns_left_out(years)) == set(SEGMENT_COLUMNS)
     assert not set(SEGMENT_COLUMNS) & set(columns)
-    assert set(columns) == set(columns_of(years))
+    assert set(columns) == set(columns_of(facts))
     assert set(RELEASED_COLUMNS) <= set(columns)
-    assert not any("forest" in column.meaning or "predicted" in column.meaning for column in columns_of(years).values())
+    assert not any("forest" in column.meaning or "predicted" in column.meaning for column in columns_of(facts).values())
     with_segments = {"2016": {"provenance": {"released": 0.5, "predicted": 0.5}, "released": {"held_out": {}}}}
     assert columns_left_out(with_segments) == ()
     assert columns_left_out({"2016": {"provenance": {"manual": 1.0}}}) == RELEASED_COLUMNS

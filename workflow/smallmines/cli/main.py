@@ -10,6 +10,7 @@ from smallmines.cli.bench import bench
 from smallmines.cli.compare import compare
 from smallmines.cli.doctor import doctor
 from smallmines.cli.loaders import terratorch
+from smallmines.cli.merge import merge
 from smallmines.cli.pixels import pixels
 from smallmines.cli.products import products
 from smallmines.cli.upgrade import upgrade
@@ -19,5 +20,5 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help="SmallMinesDS
 app.callback()(version_option)
 for name, verbs in (("labels", labels.app), ("splits", splits.app), ("segments", segments.app), ("config", config.app)):
     app.add_typer(verbs, name=name)
-for verb in (doctor, compare, terratorch, access, freeze, bench, products, pixels, upgrade):
+for verb in (doctor, compare, merge, terratorch, access, freeze, bench, products, pixels, upgrade):
     app.command(verb.__name__)(verb)

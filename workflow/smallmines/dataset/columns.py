@@ -121,6 +121,36 @@ RELEASED_MASKS: Mapping[str, Column] = MappingProxyType(
 """Columns of another meaning where the masks are those of a release."""
 
 
+ORIGIN: Mapping[str, Column] = MappingProxyType(
+    {
+        "origin_run": Column("text", "Region: the run whose dataset the patch comes from."),
+        "origin_tile_id": Column("text", "Id of the tile in that dataset."),
+        "origin_block": Column("text", "Block of the tile in that dataset; the tag BLOCK of image and mask names it, too."),
+    }
+)
+"""Columns of a merged index only."""
+
+MERGED: Mapping[str, Column] = MappingProxyType(
+    {
+        "collection": Column("text", "Name of the merged dataset, id of the STAC collection."),
+        "block": Column("text", "Region and geographic block; each has a forest of its own."),
+        "row": Column("integer", "Row of the tile in the fishnet of its region, from the north."),
+        "col": Column("integer", "Column of the tile in the fishnet of its region, from the west."),
+        "year_overall_accuracy": Column(
+            "number", "Estimated overall accuracy of the masks of region and year, 0 to 1; empty where not measured."
+        ),
+        "year_users_accuracy": Column(
+            "number", "Estimated user's accuracy of mining of region and year, 0 to 1; empty where not measured."
+        ),
+        "year_producers_accuracy": Column(
+            "number", "Estimated producer's accuracy of mining of region and year, 0 to 1; empty where not measured."
+        ),
+        "year_kappa": Column("number", "Lowest Cohen's κ of two people in region and year, −1 to 1; empty where not measured."),
+    }
+)
+"""Columns of another meaning in a merged index."""
+
+
 def masks_are_released(years: Mapping[str, Mapping[str, Any]]) -> bool:
     """Return whether the masks of a dataset are those of a release, with nothing segmented or predicted.
 
@@ -141,12 +171,17 @@ def columns_left_out(years: Mapping[str, Mapping[str, Any]]) -> Collection[str]:
     return () if any(RELEASED in year["provenance"] for year in years.values()) else RELEASED_COLUMNS
 
 
-def columns_of(years: Mapping[str, Mapping[str, Any]]) -> dict[str, Column]:
+def columns_of(facts: Mapping[str, Any]) -> dict[str, Column]:
     """Return the columns that the index of a dataset has, with their meaning.
 
     Args:
-        years: of `labels.json` or `facts.json`.
+        facts: as `facts.gather` returns them, or `merge_facts.merged_facts`.
     """
-    left_out = columns_left_out(years)
-    columns = {**COLUMNS, **(RELEASED_MASKS if masks_are_released(years) else {})}
+    if regions := facts.get("regions"):
+        present = set().union(*(columns_of(region) for region in regions))
+        columns = {name: column for name, column in {**COLUMNS, **MERGED}.items() if name in present}
+        geometry = columns.pop("geometry")
+        return {**columns, **ORIGIN, "geometry": geometry}
+    left_out = columns_left_out(facts["years"])
+    columns = {**COLUMNS, **(RELEASED_MASKS if masks_are_released(facts["years"]) else {})}
     return {name: column for name, column in columns.items() if name not in left_out}

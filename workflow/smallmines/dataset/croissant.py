@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +79,8 @@ def croissant(facts: Mapping[str, Any], about: Documents, licence: str, cite: st
         "geocr:bandConfiguration": _bands(),
         "geocr:spectralBandMetadata": _spectral(),
         "geocr:samplingStrategy": f"Every cell of a grid of {side} × {side} pixels that touches the area of interest; none is left out.",
-        "geocr:spatialBias": "One region and its dry season; classes are as imbalanced as on the ground.",
+        "geocr:spatialBias": f"{_regions(facts)} and {'their' if 'regions' in facts else 'its'} dry season; "
+        "classes are as imbalanced as on the ground.",
         **rai(facts),
         "distribution": [
             *(_table(Path(folder), *table) for table in TABLES),
@@ -94,9 +95,7 @@ def croissant(facts: Mapping[str, Any], about: Documents, licence: str, cite: st
                 "description": "One record per tile and year.",
                 "key": {"@id": "patches/id"},
                 "field": [
-                    _column(name, TYPES[column.kind], column.meaning)
-                    for name, column in columns_of(facts["years"]).items()
-                    if column.kind in TYPES
+                    _column(name, TYPES[column.kind], column.meaning) for name, column in columns_of(facts).items() if column.kind in TYPES
                 ],
             },
             _pictures("images", len(BANDS), {"geocr:bandConfiguration": _bands(), "geocr:spectralBandMetadata": _spectral()}, side),
@@ -129,10 +128,10 @@ def rai(facts: Mapping[str, Any]) -> dict[str, Any]:
             "Sentinel-1 RTC: 3 × 3 circular mean of linear power, then 10·log10.",
             "Copernicus DEM GLO-30 on the same grid.",
         ],
-        "rai:dataAnnotationProtocol": _protocol(facts),
+        "rai:dataAnnotationProtocol": " ".join(of_regions(facts, lambda region: [_protocol(region)])),
         "rai:dataAnnotationPlatform": ["QGIS"],
         "rai:machineAnnotationTools": tools,
-        "rai:dataAnnotationAnalysis": [*reviewed, *agreement, *_released(facts)],
+        "rai:dataAnnotationAnalysis": [*reviewed, *agreement, *of_regions(facts, _released)],
         "rai:dataManipulationProtocol": "None: the masks have 255 where the release has no class." if pasted else left_open,
         "rai:dataImputationProtocol": "None: pixels without data are nodata.",
         "rai:dataLimitations": [
@@ -140,13 +139,29 @@ def rai(facts: Mapping[str, Any]) -> dict[str, Any]:
             "Polluted water inside mines counts as mining.",
             "Sand winning and bright roofs look like mines.",
         ],
-        "rai:dataBiases": ["One region; mining is rare, so that most pixels are not mining."],
+        "rai:dataBiases": [f"{_regions(facts)}; mining is rare, so that most pixels are not mining."],
         "rai:dataUseCases": ["Training and testing of models that map artisanal mines", "Change of mining between the years"],
         "rai:personalSensitiveInformation": ["None: no person can be recognised at 10 m; annotators appear as codes."],
         "rai:dataSocialImpact": "Maps of mines can help land planning and restoration; they can also be used against people who live "
         "from mining.",
         "rai:dataReleaseMaintenancePlan": f"Version {facts['version']}; corrections of labels make a new version.",
     }
+
+
+def _regions(facts: Mapping[str, Any]) -> str:
+    """Return the number of regions in words, to begin a sentence with."""
+    return f"{len(facts['regions'])} regions, each with its own labels," if "regions" in facts else "One region"
+
+
+def of_regions(facts: Mapping[str, Any], texts: Callable[[Mapping[str, Any]], list[str]]) -> list[str]:
+    """Return texts on a dataset; on a merged one those on its regions, with their names in front where they differ."""
+    if "regions" not in facts:
+        return texts(facts)
+    of_region: dict[str, list[str]] = {region["name"]: texts(region) for region in facts["regions"]}
+    first = next(iter(of_region.values()))
+    if all(own == first for own in of_region.values()):
+        return first
+    return [f"{name}: {text}" for name, own in of_region.items() for text in own]
 
 
 def _protocol(facts: Mapping[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,24 +65,53 @@ def render(facts: Mapping[str, Any], about: Documents) -> dict[str, str]:
     loader = jinja2.FileSystemLoader(Path(__file__).with_name("templates"))
     environment = jinja2.Environment(loader=loader, undefined=jinja2.StrictUndefined, keep_trailing_newline=True, autoescape=False)
     environment.filters |= {"num": number, "interval": interval, "sentence": sentence}
-    years = facts["years"]
+    regions = facts.get("regions", ())
+    parts = [described(region, region["name"]) for region in regions] or [described(facts)]
     words = {
         "facts": facts,
         "about": about,
+        "regions": regions,
+        "country": "<country>" if len({region["country"] for region in regions}) > 1 else facts["country"],
         "bands": BANDS,
         "sensors": SENSORS,
-        "columns": columns_of(years),
-        "provenances": [name for name in PROVENANCES if any(year["provenance"].get(name) for year in years.values())],
-        "agreements": [(name, pair) for name, year in years.items() for pair in year["agreement"]],
-        "accuracies": [(name, year["accuracy"]) for name, year in years.items() if year["accuracy"]],
+        "columns": columns_of(facts),
+        "labels": parts,
+        "groups": alike(parts),
         "attributions": attributions(about, facts),
-        "release": release_name(facts["released"]) if "released" in facts else "",
-        "pasted": masks_are_released(years),
+        "pasted": all(part["pasted"] for part in parts),
         "licence": licence_address(about.license),
         "cite": cite(facts, about),
         "size_category": next((word for limit, word in _SIZES if facts["patches"] < limit), "n>1M"),
     }
     return {name: environment.get_template(template).render(words).rstrip("\n") + "\n" for name, template in TEMPLATES.items()}
+
+
+def described(facts: Mapping[str, Any], name: str = "") -> dict[str, Any]:
+    """Return what the documents say about the labels of a dataset.
+
+    Args:
+        name: of a region of a merged dataset.
+    """
+    years = facts["years"]
+    return {
+        "name": name,
+        "years": years,
+        "provenances": [name for name in PROVENANCES if any(year["provenance"].get(name) for year in years.values())],
+        "agreements": [(name, pair) for name, year in years.items() for pair in year["agreement"]],
+        "accuracies": [(name, year["accuracy"]) for name, year in years.items() if year["accuracy"]],
+        "release": release_name(facts["released"]) if "released" in facts else "",
+        "license": facts["released"]["license"] if "released" in facts else "",
+        "pasted": masks_are_released(years),
+        "looked_at": max(year["validated_percent"] for year in years.values()),
+    }
+
+
+def alike(parts: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return one of the parts for each way of making labels, with the names of all that were made so; no name where there is one way."""
+    ways: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+    for part in parts:
+        ways.setdefault((part["release"], part["pasted"], bool(part["looked_at"])), []).append(part)
+    return [{**own[0], "name": ", ".join(part["name"] for part in own) if len(ways) > 1 else ""} for own in ways.values()]
 
 
 def number(value: float | None, digits: int | None = None) -> str:

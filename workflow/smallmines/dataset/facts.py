@@ -36,6 +36,7 @@ class FactSources:
         software: versions used by the run, as `software.gathered` returns them.
         manifests: manifests by year ("static" for the elevation) and sensor.
         composite_findings: as the function of this name returns them.
+        grid: as `grid_facts` returns it; None: computed from the index.
     """
 
     index: gpd.GeoDataFrame
@@ -46,6 +47,7 @@ class FactSources:
     software: Mapping[str, Any]
     manifests: Mapping[tuple[str, str], Manifest]
     composite_findings: Sequence[str] = ()
+    grid: Mapping[str, Any] | None = None
 
 
 def composite_findings(statistics: Iterable[str | Path]) -> list[str]:
@@ -69,10 +71,8 @@ def gather(sources: FactSources, about: Documents, run: str, country: str) -> di
         about: the section `publish` of the configuration.
     """
     index, labels, windows = sources.index, sources.labels, sources.windows
-    side = index.attrs["tile_size"]
-    west, _, east, _ = index.geometry.iloc[0].bounds
-    size = (east - west) / side
-    crs = f"EPSG:{index.crs.to_epsg()}" if index.crs.to_epsg() else index.crs.name
+    grid = sources.grid or grid_facts(index)
+    side, size = grid["tile_size"], grid["resolution_m"]
     years = {year: _year(index[index["year"] == int(year)], labels["years"][year], windows[year], side, size) for year in sorted(windows)}
     statistics = {"all": [sources.statistics[year] for year in years], **{year: [sources.statistics[year]] for year in years}}
     return {
@@ -91,16 +91,12 @@ def gather(sources: FactSources, about: Documents, run: str, country: str) -> di
         "run": run,
         "country": country,
         "version": about.version,
-        "crs": crs,
-        "resolution_m": size,
-        "tile_size": side,
+        **grid,
         "radiometry": " ".join(sorted(set(index["radiometry"]))),
         "radiometry_verdicts": {name: int(number) for name in VERDICTS if (number := (index["radiometry_verdict"] == name).sum())},
         "tiles": int(index["tile_id"].nunique()),
         "patches": len(index),
         "area_km2": round(index["tile_id"].nunique() * side * side * size**2 / 1e6, 4),
-        "bounds": [float(value) for value in index.total_bounds],
-        "degrees": [round(float(value), 6) for value in reproject(index, "OGC:CRS84").total_bounds],
         "years": years,
         "composite_findings": list(sources.composite_findings),
         "bands": {name: merge_statistics(parts) for name, parts in statistics.items()},
@@ -112,6 +108,23 @@ def gather(sources: FactSources, about: Documents, run: str, country: str) -> di
         "software": dict(sources.software),
         "sources": image_sources(sources.manifests),
         **_released(labels),
+    }
+
+
+def grid_facts(index: gpd.GeoDataFrame) -> dict[str, Any]:
+    """Return the facts of the grid: crs, resolution_m, tile_size (px), bounds (in the CRS), degrees.
+
+    Args:
+        index: as `index.read_index` returns it.
+    """
+    side = index.attrs["tile_size"]
+    west, _, east, _ = index.geometry.iloc[0].bounds
+    return {
+        "crs": f"EPSG:{index.crs.to_epsg()}" if index.crs.to_epsg() else index.crs.name,
+        "resolution_m": (east - west) / side,
+        "tile_size": side,
+        "bounds": [float(value) for value in index.total_bounds],
+        "degrees": [round(float(value), 6) for value in reproject(index, "OGC:CRS84").total_bounds],
     }
 
 

@@ -161,6 +161,8 @@ def read_index(path: str | Path) -> gpd.GeoDataFrame:
         rows = table[columns].astype({"year": "int32", "row": "int64", "col": "int64", **numbers})
         west, south, east, north = np.array(table["proj:bbox"].tolist(), np.float64).reshape(-1, 4).T
         crs = table["proj:code"].iloc[0] or table["proj:wkt2"].iloc[0]
+        if len(others := set(table["proj:code"]) - {crs, None}):
+            raise ValueError(f"several CRS, {crs} and {', '.join(sorted(others))}: that of a merged dataset")
         squares = gpd.GeoDataFrame(rows, geometry=shapely.normalize(shapely.box(west, south, east, north)), crs=crs)
         return _on_grid(squares, int(table["proj:shape"].iloc[0][0]))
     except (OSError, ValueError, TypeError, AttributeError, LookupError, RuntimeError) as error:  # pyproj's errors are RuntimeErrors

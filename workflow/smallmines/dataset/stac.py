@@ -10,7 +10,7 @@ extensions are the last ones whose schemas allow both.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -209,17 +209,24 @@ def write_catalogue(
     Returns:
         Number of items.
     """
+    return write_items(items(index, windows, run), windows, run, about, facts, target)
+
+
+def write_items(
+    of_dataset: Iterable[dict[str, Any]], windows: Windows, run: str, about: Catalogue, facts: Mapping[str, Any], target: str | Path
+) -> int:
+    """Write a catalogue of items as `items` yields them, see `write_catalogue`."""
     target = Path(target)
     links: list[dict[str, Any]] = []
     kept: set[Path] = set()
     boxes = []
-    for item in items(index, windows, run):
+    for item in of_dataset:
         path = target.parent / str(item["properties"]["year"]) / f"{item['id']}.json"
         href = f"./{path.relative_to(target.parent).as_posix()}"
         for asset in item["assets"].values():
             asset["href"] = f"../../{asset['href']}"
         item["links"] = [{"rel": rel, "href": "../collection.json", "type": "application/json"} for rel in ("root", "parent", "collection")]
-        with written(path) as beside:
+        with written(path, sweep=False) as beside:  # what killed jobs left is no item, and goes below
             beside.write_text(json.dumps(item, ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n", encoding="utf-8")
         kept.add(path)
         boxes.append(item["bbox"])
@@ -257,7 +264,7 @@ def collection(
             "temporal": {"interval": [[min(start for start, _ in times), max(end for _, end in times)], *times]},
         },
         "summaries": {
-            "proj:code": [facts["crs"]],
+            "proj:code": list(dict.fromkeys(region["crs"] for region in facts.get("regions", [facts]))),
             "gsd": [facts["resolution_m"]],
             "ml-aoi:split": sorted({SPLIT[name] for name in facts["splits"] if name in SPLIT}),
             "radiometry": [facts["radiometry"]],

@@ -11,6 +11,7 @@ import pandas as pd
 
 from smallmines.core.finding import Family, Finding
 from smallmines.core.product import BUFFER, SPLITS
+from smallmines.dataset.frames import cells_in_one_frame
 from smallmines.dataset.split_leakage import Leakage, leakage
 from smallmines.doctor.folder import Folder, tile_names, tiles_of
 from smallmines.doctor.measure import Measured
@@ -32,8 +33,12 @@ def splits_table(folder: Folder, measured: Measured) -> pd.DataFrame | None:
     if not len(transforms):
         return None
     height, width = pairs["image_shape"].mode().iloc[0]
-    col = np.round(transforms[:, 2] / (transforms[:, 0] * width))
-    row = np.round(transforms[:, 5] / (transforms[:, 4] * height))
+    if folder.index is not None and "origin_run" in folder.index and pairs["image_crs"].map(bool).all():
+        side = float(transforms[0, 0] * width)
+        row, col = cells_in_one_frame(pairs["image_crs"].to_numpy(object), transforms[:, 2], transforms[:, 5], side)
+    else:
+        col = np.round(transforms[:, 2] / (transforms[:, 0] * width))
+        row = np.round(transforms[:, 5] / (transforms[:, 4] * height))
     share = 100 * pairs["mining"] / (pairs["mining"] + pairs["background"]).replace(0, np.nan)
     cells = pd.DataFrame({"tile_id": pairs["tile"], "year": pairs["year"].astype(int), "row": row.astype(int), "col": col.astype(int)})
     cells[["row", "col"]] -= cells[["row", "col"]].min()

@@ -30,13 +30,27 @@ def check(folder: Folder, measured: Measured) -> Iterator[Finding]:
             yield STRUCTURE.error("unreadable", f"{kind}s that can be read", found, "copy the files again", tiles_of(broken))
         readable = files[files[f"{kind}_error"] == ""]
         yield from _form(readable, kind, form)
-        yield from _place(readable, kind)
+        for own in regions(folder, readable):
+            yield from _place(own, kind)
     both = table[(table["image"].notna()) & (table["mask"].notna()) & (table["image_error"] == "") & (table["mask_error"] == "")]
     apart = both[[_grid_of(row, "image") != _grid_of(row, "mask") for row in both.to_dict("records")]]
     if len(apart):
         found = f"{len(apart)} pairs are not"
         yield STRUCTURE.error("mask elsewhere", "image and mask on the same pixels", found, "cut them again", tiles_of(apart))
     yield from _values(table)
+
+
+def regions(folder: Folder, rows: pd.DataFrame) -> list[pd.DataFrame]:
+    """Return the rows of each region of a merged dataset, which has a lattice and years of its own; of other datasets all rows.
+
+    Args:
+        rows: tile and year of each, and other columns.
+    """
+    if folder.index is None or "origin_run" not in folder.index:
+        return [rows]
+    index = folder.index.drop_duplicates(["tile_id", "year"]).set_index(["tile_id", "year"])["origin_run"]
+    region = index.reindex(pd.MultiIndex.from_frame(rows[["tile", "year"]])).fillna("").to_numpy()
+    return [rows[region == name] for name in sorted(set(region))]
 
 
 def _values(table: pd.DataFrame) -> Iterator[Finding]:
@@ -65,12 +79,13 @@ def _files(folder: Folder) -> Iterator[Finding]:
         found = f"{len(folder.strange)} others, e.g. {folder.strange[0]}"
         expected = "IMG_<country>_<tile>_<year>.tif and MASK_…"
         yield STRUCTURE.error("file names", expected, found, "rename or remove them", folder.strange)
-    by_year = pairs.groupby("year")["tile"].agg(set)
-    for year, tiles in by_year.items():
-        if missing := set().union(*by_year) - tiles:
-            found = f"{len(missing)} tiles of other years are not in {year}"
-            names = tile_names((tile, year) for tile in sorted(missing))
-            yield STRUCTURE.error("years differ", "the same tiles in every year", found, tiles=names)
+    for own in regions(folder, pairs):
+        by_year = own.groupby("year")["tile"].agg(set)
+        for year, tiles in by_year.items():
+            if missing := set().union(*by_year) - tiles:
+                found = f"{len(missing)} tiles of other years are not in {year}"
+                names = tile_names((tile, year) for tile in sorted(missing))
+                yield STRUCTURE.error("years differ", "the same tiles in every year", found, tiles=names)
     if folder.index is not None:
         indexed = set(zip(folder.index["tile_id"], folder.index["year"], strict=True))
         present = set(zip(pairs["tile"], pairs["year"].astype(int), strict=True))

@@ -86,7 +86,7 @@ def rgb(view: BlockView, target: str) -> None:
 def radar(view: BlockView, target: str) -> None:
     """Draw Sentinel-1: VV in red, VH in green, VV − VH in blue, all in dB."""
     power = view.backscatter
-    valid = np.isfinite(power).all(axis=0)
+    valid = np.asarray(np.isfinite(power).all(axis=0))
     bands = np.stack([power[0], power[1], power[0] - power[1]])
     colours = canvas.faded(canvas.stretched(np.nan_to_num(bands), valid), view.own(valid.shape))
     figure = canvas.map_figure(valid.shape)
