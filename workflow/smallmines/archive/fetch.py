@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import rasterio
 from odc.geo.geobox import GeoBox
 from rasterio.errors import RasterioError
@@ -24,7 +25,7 @@ from smallmines.archive.sources import Claim, is_plain, read_checked, read_numbe
 from smallmines.core.errors import UserError
 from smallmines.core.files import digest
 from smallmines.core.log import logger
-from smallmines.core.raster import created, geobox_of, strips, window_geobox
+from smallmines.core.raster import created, doubled, geobox_of, strips, window_geobox
 from smallmines.core.software import TAG, of_rasters
 from smallmines.grid.lattice import read_lattice
 from smallmines.sensors.footprint import touches
@@ -71,7 +72,8 @@ class PixelFile:
         item: id of the item.
         band: our name of the band.
         href: address of the source, unsigned.
-        grid: Sentinel-2: grid of the file; else grid of the block, under which the window of the source lies.
+        grid: Sentinel-2: grid of the file, which may have pixels of twice the side, see `_has_doubled_pixels`; else grid of the block,
+            under which the window of the source lies.
         margin: margin of the window in source pixels; of Sentinel-2 the margin of the file in pixels of the block's grid.
         path: where it lies.
     """
@@ -210,17 +212,26 @@ def _write_on_grid(file: PixelFile, source: Source, claim: Claim, settings: Fetc
     if file.band in FINE_BANDS and not source.crs.is_geographic and source.transform.a > 1.001 * finest:
         raise claim.contradiction(f"pixels of {FINE_PIXEL:g} m", f"pixels of {source.transform.a:g} m")
     dtype = "uint8" if file.band == SCL else "uint16"
-    with created(file.path, file.grid, dtype, 0, [file.band], tags) as target:
-        if settings.reader == "stackstac" and resampling == "nearest" and same_crs(source, file.grid) and is_plain(source, file.band):
+    grid = doubled(file.grid) if resampling == "nearest" and _has_doubled_pixels(source, file.grid) else file.grid
+    with created(file.path, grid, dtype, 0, [file.band], tags) as target:
+        if settings.reader == "stackstac" and resampling == "nearest" and same_crs(source, grid) and is_plain(source, file.band):
             from smallmines.archive.stackstac_reader import cube_of
 
-            cube = cube_of(source, file.grid)
-            for strip in strips(file.grid.shape, ROWS):
+            cube = cube_of(source, grid)
+            for strip in strips(grid.shape, ROWS):
                 rows = slice(strip.row_off, strip.row_off + strip.height)
                 target.write(cube[rows].compute(scheduler="synchronous").to_numpy(), 1, window=strip)
         else:
-            for strip in strips(file.grid.shape, ROWS):
-                target.write(read_numbers(source, window_geobox(file.grid, strip), resampling, claim), 1, window=strip)
+            for strip in strips(grid.shape, ROWS):
+                target.write(read_numbers(source, window_geobox(grid, strip), resampling, claim), 1, window=strip)
+
+
+def _has_doubled_pixels(source: Source, grid: GeoBox) -> bool:
+    """Return whether each pixel of a source is exactly two by two pixels of a grid: then the cache keeps a quarter of them."""
+    t, g = source.transform, grid.transform
+    corner = np.array([(g.c - t.c) / t.a, (g.f - t.f) / t.e])
+    even = grid.shape.x % 2 == 0 and grid.shape.y % 2 == 0 and bool((np.abs(corner - corner.round()) < 1e-6).all())
+    return even and same_crs(source, grid) and abs(t.a - 2 * g.a) < 1e-9 and abs(t.e - 2 * g.e) < 1e-9
 
 
 def _copy_window(file: PixelFile, source: Source, tags: dict[str, str]) -> bool:
@@ -243,7 +254,7 @@ def is_cached(file: PixelFile, sensor: str) -> bool:
     try:
         with rasterio.open(file.path) as source:
             source.read(1, window=Window(source.width - 1, source.height - 1, 1, 1))
-            return sensor != "s2" or geobox_of(source) == file.grid
+            return sensor != "s2" or geobox_of(source) in (file.grid, doubled(file.grid))
     except RasterioError:
         return False
 

@@ -41,7 +41,7 @@ from smallmines.core.errors import UserError
 from smallmines.core.files import write_json
 from smallmines.core.log import logger
 from smallmines.core.product import OFFSET, S2_BANDS
-from smallmines.core.raster import created, opened, require_grid, strips
+from smallmines.core.raster import created, doubled, opened, require_grid, strips
 from smallmines.core.software import TAG, of_rasters
 from smallmines.grid.lattice import read_lattice
 from smallmines.sensors.haze import LEAST_DATES
@@ -175,13 +175,13 @@ def _observations(
         parts, classes = [], []
         for entry in datatake:
             files = sources[entry.id]
-            dn = np.stack([read_cached(files[band], strip) for band in S2_BANDS])
+            dn = np.stack([_pixels(files[band], strip, geobox) for band in S2_BANDS])
             valid = dn.min(axis=0) > entry.offset
             scl = None
             if settings.clouds == "scl":
                 # The file is wider than the block by the margin on each side, and so is this window than the strip.
                 wide = Window(0, strip.row_off, strip.width + 2 * margin, strip.height + 2 * margin)
-                classes.append(read_cached(files[SCL], wide))
+                classes.append(_pixels(files[SCL], wide, geobox))
                 scl = classes[-1][margin : margin + strip.height, margin : margin + strip.width]
                 valid &= scl > 0  # class 0 is no data, whatever the bands hold
             evidence.add(entry, dn, valid, scl)
@@ -206,8 +206,19 @@ def _open(stack: ExitStack, item: FetchedItem[Sentinel2Entry], geobox: GeoBox, s
     files = {}
     for band in (*S2_BANDS, *((SCL,) if settings.clouds == "scl" else ())):
         files[band] = stack.enter_context(opened(item.files[band]))
-        require_grid(files[band], geobox.pad(margin) if band == SCL and margin else geobox)
+        grid = geobox.pad(margin) if band == SCL and margin else geobox
+        require_grid(files[band], grid if _repeat(files[band], geobox) == 1 else doubled(grid))
     return files
+
+
+def _repeat(source: rasterio.DatasetReader, geobox: GeoBox) -> int:
+    """Return the pixels of the grid per pixel of a cached file: 2 for 20 m bands that the cache keeps as they are."""
+    return 2 if source.transform.a == 2 * geobox.transform.a else 1
+
+
+def _pixels(source: rasterio.DatasetReader, window: Window, geobox: GeoBox) -> NDArray[Any]:
+    """Read a window of the block's grid from a cached file, (row, column)."""
+    return read_cached(source, window, _repeat(source, geobox))
 
 
 def _check_usable(entries: Sequence[Sentinel2Entry], settings: Sentinel2) -> None:

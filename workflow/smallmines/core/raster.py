@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import rasterio
+from affine import Affine
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio.enums import Interleaving
@@ -179,6 +180,11 @@ def window_geobox(geobox: GeoBox, window: Window) -> GeoBox:
     """Return the grid of a window of `geobox`."""
     row, col = int(window.row_off), int(window.col_off)
     return geobox[row : row + int(window.height), col : col + int(window.width)]
+
+
+def doubled(geobox: GeoBox) -> GeoBox:
+    """Return the grid with pixels of twice the side, from the same corner; of an odd number of pixels the last one is left out."""
+    return GeoBox((geobox.shape.y // 2, geobox.shape.x // 2), geobox.transform * Affine.scale(2), geobox.crs)
 
 
 def band_indices(source: rasterio.DatasetReader, names: Sequence[str]) -> list[int]:

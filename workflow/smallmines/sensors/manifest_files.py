@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
@@ -216,21 +217,31 @@ def read_fetched(path: str | Path, kind: type[E]) -> Fetched[E]:
     return fetched
 
 
-def read_cached(source: DatasetReader, window: Window) -> NDArray[Any]:
+def read_cached(source: DatasetReader, window: Window, repeat: int = 1) -> NDArray[Any]:
     """Read a window of the first band of an open cached file, (row, column).
+
+    Args:
+        window: in pixels of the block's grid.
+        repeat: pixels of the grid per pixel of the file, along rows and columns: 1 or 2.
 
     Raises:
         UserError: its pixels are damaged; names the file, also where many are open.
     """
     try:
-        pixels: NDArray[Any] = source.read(1, window=window)
+        row, col, height, width = (int(part) // repeat for part in (window.row_off, window.col_off, window.height, window.width))
+        pixels: NDArray[Any] = source.read(1, window=Window(col, row, width, height))
     except RasterioError as error:
         raise UserError(
             f"readable pixels in the cached file {source.name}",
             str(error.__cause__ or error).replace("\n", " "),
             "delete it and its list below results/<run>/fetched/, and run again: it is fetched anew",
         ) from error
-    return pixels
+    if repeat == 1:
+        return pixels
+    repeated = np.empty((2 * height, 2 * width), pixels.dtype)
+    repeated[::2, ::2] = repeated[::2, 1::2] = pixels
+    repeated[1::2] = repeated[::2]
+    return repeated
 
 
 def _differs(file: str, size: int) -> bool:
