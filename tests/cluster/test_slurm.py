@@ -17,12 +17,14 @@ SUBMISSIONS = {
     "labels": 4,
     "elevation": 1,
     "comparison": 1,
+    "measures": 1,
+    "contradictions": 2,
     "band_statistics": 2,
     "splits": 1,
     "label_quality": 1,
     "doctor": 1,
 }
-"""Of the miniature, which has two years of two blocks; the first four are groups, of which two take both blocks together."""
+"""Of the miniature, which has two years of two blocks; the first five are groups, of which three take several blocks together."""
 
 
 @pytest.fixture(scope="module")
