@@ -6,6 +6,6 @@ from smallmines.grid.lattice import read_lattice
 
 with job(snakemake.log[0]):
     source, wild = snakemake.input, snakemake.wildcards
-    names = ("masks", "s2", "s1", "dem", "source", "clear_mask", "segments", "labels")
-    files = BlockFiles(**{name: getattr(source, name) or None for name in names})
+    segments, labels = source.segments or None, source.labels or None
+    files = BlockFiles(source.masks, source.s2, source.s1, source.dem, source.source, source.clear_mask, segments, labels)
     write_rows(files, read_lattice(source.grid), wild.year, wild.block, snakemake.output[0])
