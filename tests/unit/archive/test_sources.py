@@ -58,12 +58,12 @@ WRONG: dict[str, tuple[str, dict[str, Any], str]] = {
     "s2 negative": (
         "s2",
         {"values": lambda a: -(a // 4).astype(np.int16)},
-        "digital numbers from 0 to 65535.*\nfound     4096 other values, such as -",
+        "digital numbers from 0 to 65535.*\nfound     1024 other values, such as -",
     ),
     "s2 one negative": (
         "s2",
         {"values": lambda a: np.where(np.indices(a.shape)[1] == 20, -5, a).astype(np.int16)},
-        "128 other values, such as -5",
+        "32 other values, such as -5",
     ),
     "s2 above 16 bits": ("s2", {"values": lambda a: a.astype(np.int32) + 70000}, "from 0 to 65535"),
     "s2 two bands": ("s2", {"values": lambda a: np.concatenate([a, a])}, "one band for .* B05\nfound     2 bands"),
@@ -135,7 +135,7 @@ def test_whole_numbers_of_other_types_are_converted_exactly(tmp_path: Path, name
     (item,) = made.fetch()["items"]
     with rasterio.open(item["files"]["B05"]) as cached, rasterio.open(item["files"]["SCL"]) as classes:
         b05 = on_the_area(BANDS | {"B05": expected(BANDS["B05"]) if expected else BANDS["B05"]})[3]
-        assert np.array_equal(cached.read(1), b05)
+        assert np.array_equal(cached.read(1).repeat(2, 0).repeat(2, 1), b05)
         assert (cached.dtypes, classes.dtypes) == (("uint16",), ("uint8",))
 
 

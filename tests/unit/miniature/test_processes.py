@@ -44,8 +44,9 @@ def test_an_error_is_raised_and_ends_the_others(jobs: int) -> None:
 
 
 SLEEPERS = """
-import time
+import signal, time
 from miniature.processes import in_processes
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's job in the background ignores Ctrl-C
 for number in in_processes(lambda number: time.sleep(60 * number) or number, [0, 1, 2, 3], 2):
     print(number, flush=True)  # all processes are started: Python ignores a Ctrl-C that meets the fork itself
 """

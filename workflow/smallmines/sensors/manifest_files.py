@@ -228,8 +228,10 @@ def read_cached(source: DatasetReader, window: Window, repeat: int = 1) -> NDArr
         UserError: its pixels are damaged; names the file, also where many are open.
     """
     try:
-        row, col, height, width = (int(part) // repeat for part in (window.row_off, window.col_off, window.height, window.width))
-        pixels: NDArray[Any] = source.read(1, window=Window(col, row, width, height))
+        (top, bottom), (left, right) = window.toranges()
+        row, col = top // repeat, left // repeat
+        part = Window(col, row, -(-right // repeat) - col, -(-bottom // repeat) - row)
+        pixels: NDArray[Any] = source.read(1, window=part)
     except RasterioError as error:
         raise UserError(
             f"readable pixels in the cached file {source.name}",
@@ -238,10 +240,10 @@ def read_cached(source: DatasetReader, window: Window, repeat: int = 1) -> NDArr
         ) from error
     if repeat == 1:
         return pixels
-    repeated = np.empty((2 * height, 2 * width), pixels.dtype)
+    repeated = np.empty((2 * pixels.shape[0], 2 * pixels.shape[1]), pixels.dtype)
     repeated[::2, ::2] = repeated[::2, 1::2] = pixels
     repeated[1::2] = repeated[::2]
-    return repeated
+    return repeated[top - 2 * row : bottom - 2 * row, left - 2 * col : right - 2 * col]
 
 
 def _differs(file: str, size: int) -> bool:
