@@ -96,7 +96,7 @@ def test_the_checks_of_verify_find_nothing(merged: Path) -> None:
         height, width = row["proj:shape"]
         geobox = GeoBox((int(height), int(width)), rasterio.Affine(*row["proj:transform"]), row["proj:code"])
         pair = Pair(row["tile_id"], str(row["year"]), row["image"], row["mask"], geobox, row)
-        assert check_pair(merged, pair) == []
+        assert check_pair(merged, pair, {}) == []
     assert check_seal(merged, sorted(merged.glob("*/*.sha256"))) == []
     assert check_splits(merged, index) == []
     assert all(sha256(merged / name) == checksum for name, checksum in read_sums(merged / SUMS).items())
