@@ -3,13 +3,12 @@ CORES ?= $(shell nproc)
 BIN := .venv/bin
 DEMO := config/demo.yaml
 BENCH := config/bench.yaml
-# The miniature's blocks are small: a thread for each, and as many at a time as there are cores.
 STAGES := logs/demo/stages.tsv
 # Notes when a stage of the demo begins, for `smallmines bench`.
 stage = @printf '%s\t%s\n' "$(1)" "$$(date +%s)" >>$(STAGES)
 # Some 200 short processes import the same modules: their bytecode is kept, though containers of Python often forbid it.
 unexport PYTHONDONTWRITEBYTECODE
-RUN_DEMO = $(BIN)/snakemake $(1) --cores $(CORES) --set-threads assistant=1 segment=1 --configfile $(DEMO)
+RUN_DEMO = $(BIN)/snakemake $(1) --cores $(CORES) --configfile $(DEMO)
 
 .PHONY: help setup demo demo-slurm demo-archives bench bench-chain bench-growth bench-planning test test-heavy test-loaders loaders-full faults exactness lint generated format report figures figures-qgis rounds otb-python docs-check clean
 

@@ -55,7 +55,7 @@ def test_another_batch_system_makes_the_same_bytes_after_an_interruption_and_a_w
     before = len(list(pbs.iterdir()))
     output = there.snakemake(target, *words, cores=None, succeeds=False)
     assert "samples" not in finished(output)
-    assert asked(pbs)[before:] == [words_of(*one) for one in ((1000, 30), (4000, 220), (4000, 130))]
+    assert asked(pbs)[before:] == [words_of(*limits) for limits in ((1000, 30), (4000, 220), (4000, 130))]
     segments = there.results / "segments/2016/1/segments.tif"
     made = segments.stat().st_mtime_ns
 
@@ -67,7 +67,7 @@ def test_another_batch_system_makes_the_same_bytes_after_an_interruption_and_a_w
         rule: planned[rule] for rule in ("assistant", "decisions", "labels", "mask", "mask_patches", target, "samples")
     }
     assert segments.stat().st_mtime_ns == made, "a wrong sample costs no segments"
-    local, cluster = (checksums(one.results / "patches/2016/1") for one in (miniature, there))
+    local, cluster = (checksums(run.results / "patches/2016/1") for run in (miniature, there))
     assert len(local) > 2 * 4
     assert local == cluster, compare(local, cluster)
 
@@ -159,5 +159,5 @@ def test_each_job_of_a_block_is_in_a_group_but_the_downloads(repository: Path) -
     profile = yaml.safe_load((repository / "profiles/slurm/profile.yaml").read_text())
     rules = "".join(path.read_text() for path in (repository / "workflow/rules").glob("*.smk"))
     of_a_block = re.findall(r'"<benchmarks>/(\w+)/[^"]*\{block\}', rules)
-    assert {one.split("=")[0] for one in profile["groups"]} == set(of_a_block) - {"fetch"}
+    assert {entry.split("=")[0] for entry in profile["groups"]} == set(of_a_block) - {"fetch"}
     assert "groups" not in yaml.safe_load((repository / "profiles/default/profile.yaml").read_text())

@@ -103,10 +103,10 @@ def kill_a_node(group: str, seconds: int = 600) -> Job:
     """
 
     def begun() -> Job | None:
-        return next((one for one in queue() if one.state == "RUNNING" and one.comment.startswith(f"rule_{group}_")), None)
+        return next((entry for entry in queue() if entry.state == "RUNNING" and entry.comment.startswith(f"rule_{group}_")), None)
 
     def in_state(state: str) -> Job | None:
-        return next((one for one in queue() if one.number == job.number and one.state == state), None)
+        return next((entry for entry in queue() if entry.number == job.number and entry.state == state), None)
 
     job = waited_for(f"a running job of {group}", begun, seconds)
     time.sleep(5)

@@ -113,8 +113,8 @@ def test_readers_take_it_as_any_other(west: Workspace, merged: Path, tmp_path: P
     items = list(pystac.Collection.from_file(str(merged / "stac/collection.json")).get_items())
     codes = {item.properties["origin_run"]: item.properties["proj:code"] for item in items}
     assert codes == {"small": "EPSG:32630", "west": "EPSG:32629"}
-    one = next(item for item in items if item.id == "CI_0013_2022")
-    loaded = odc.stac.load([one], bands=["B02"], crs="EPSG:32629", resolution=10)["B02"].values[0]
+    item = next(item for item in items if item.id == "CI_0013_2022")
+    loaded = odc.stac.load([item], bands=["B02"], crs="EPSG:32629", resolution=10)["B02"].values[0]
     with rasterio.open(merged / "2022/IMAGE/IMG_CI_0013_2022.tif") as source:
         assert loaded.tobytes() == source.read(1).tobytes()
     assert len(rustac.read_sync(str(merged / "index.parquet"))["features"]) == len(items)

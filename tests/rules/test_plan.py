@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import geopandas as gpd
@@ -54,6 +58,25 @@ def test_targets_of_a_block_become_rules_where_they_are_named(repository: Path, 
     planned = workspace.planned("patches_2022_3", "masks_2016_1")
     assert (planned["image_patches"], planned["mask_patches"], planned["mask"]) == (1, 1, 2)
     assert "patches_2022_5" in workspace.snakemake("-n", "patches_2022_5", succeeds=False)
+
+
+THREADS = """
+import json, pathlib, sys
+from smallmines.report import planned_jobs
+planned_jobs.MOST_CORES = int(sys.argv[1])
+print(json.dumps({job.rule: job.threads for job in planned_jobs._plan(pathlib.Path("config/demo.yaml"))}))
+"""
+
+
+@pytest.mark.parametrize(("cores", "threads"), [(2, 1), (20, 2)])
+def test_segmentations_of_all_blocks_and_years_share_the_cores(repository: Path, tmp_path: Path, cores: int, threads: int) -> None:
+    workspace = Workspace.make(repository, tmp_path, "config/demo.yaml", "demo")
+    write_area(workspace)
+    environment = os.environ | {"PYTHONPATH": str(tmp_path / "workflow")}
+    command = [sys.executable, "-c", THREADS, str(cores)]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    planned = json.loads(done.stdout.splitlines()[-1])
+    assert (planned["segment"], planned["assistant"], planned["describe"], planned["doctor"]) == (threads, threads, 1, 2)
 
 
 def test_released_masks_are_pasted_and_nothing_is_segmented_or_predicted(repository: Path, tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def test_the_image_has_the_locked_packages_their_python_and_otb(repository: Path
 
 @pytest.mark.parametrize("name", ["slurm", "generic"])
 def test_the_profiles_of_clusters_repeat_the_default_one(repository: Path, name: str) -> None:
-    default, cluster = (yaml.safe_load((repository / f"profiles/{one}/profile.yaml").read_text()) for one in ("default", name))
+    default, cluster = (yaml.safe_load((repository / f"profiles/{profile}/profile.yaml").read_text()) for profile in ("default", name))
     limits = {one.split("=")[0]: one for one in default.pop("resources")}
     assert cluster["resources"] == [limits["connections"]], "memory is the cluster's to limit"
     assert {key: cluster[key] for key in default} == default

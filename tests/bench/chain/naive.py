@@ -35,7 +35,7 @@ def stacked(case: Case, items: list[dict[str, Any]], assets: list[str]) -> Any:
 
 def save(cube: Any, path: Path, case: Case) -> None:
     """Write with rioxarray's defaults."""
-    import rioxarray  # noqa: F401
+    import rioxarray  # noqa: F401  (gives arrays the attribute `rio`)
 
     cube.rio.write_crs(case.crs).rio.to_raster(path)
 
@@ -62,10 +62,24 @@ def composite_dem(case: Case) -> None:
 def segment(case: Case) -> None:
     """One application from image to polygons."""
     subprocess.run(
-        ["otbcli_LargeScaleMeanShift", "-in", str(case.out / "s2.tif"), "-spatialr", str(SPATIAL_RADIUS), "-ranger", str(RANGE_RADIUS),
-         "-minsize", str(MIN_SIZE), "-mode", "vector", "-mode.vector.out", str(case.out / "segments.shp")],
-        check=True, stdout=subprocess.DEVNULL,
-    )  # fmt: skip
+        [
+            "otbcli_LargeScaleMeanShift",
+            "-in",
+            str(case.out / "s2.tif"),
+            "-spatialr",
+            str(SPATIAL_RADIUS),
+            "-ranger",
+            str(RANGE_RADIUS),
+            "-minsize",
+            str(MIN_SIZE),
+            "-mode",
+            "vector",
+            "-mode.vector.out",
+            str(case.out / "segments.shp"),
+        ],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
 
 
 def features(case: Case) -> None:

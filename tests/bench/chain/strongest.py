@@ -203,8 +203,18 @@ def merged(paths: list[str], geobox: Any, above: float = -np.inf) -> NDArray[np.
             np.copyto(mosaic, values, where=np.isnan(mosaic) & (values > above) & (values != source.nodata))
     values = np.full(tuple(geobox.shape), np.nan, np.float32)
     nan, onto = np.nan, geobox.transform
-    reproject(mosaic, values, src_transform=lattice * lattice.translation(left, top), src_crs=crs, src_nodata=nan, dst_transform=onto,
-              dst_crs=str(geobox.crs), dst_nodata=nan, resampling=Resampling.bilinear, num_threads=THREADS)  # fmt: skip
+    reproject(
+        mosaic,
+        values,
+        src_transform=lattice * lattice.translation(left, top),
+        src_crs=crs,
+        src_nodata=nan,
+        dst_transform=onto,
+        dst_crs=str(geobox.crs),
+        dst_nodata=nan,
+        resampling=Resampling.bilinear,
+        num_threads=THREADS,
+    )
     return values
 
 
@@ -216,12 +226,61 @@ def segment(case: Case) -> None:
     out = case.out
     radii = ["-spatialr", str(SPATIAL_RADIUS), "-ranger", str(RANGE_RADIUS)]
     smooth, position, split, segments = (str(out / f"{name}.tif") for name in ("smooth", "position", "split", "segments"))
-    otb("MeanShiftSmoothing", "-in", str(out / "s2.tif"), "-fout", smooth, "-foutpos", position, *radii, "-maxiter", "10", "-thres", "0.1",
-        "-modesearch", "false", "-ram", str(RAM_MB))  # fmt: skip
-    otb("LSMSSegmentation", "-in", smooth, "-inpos", position, "-out", split, "uint32", *radii, "-minsize", "0",
-        "-tilesizex", str(TILE_PX), "-tilesizey", str(TILE_PX), "-tmpdir", str(out))  # fmt: skip
-    otb("LSMSSmallRegionsMerging", "-in", smooth, "-inseg", split, "-out", segments, "uint32", "-minsize", str(MIN_SIZE),
-        "-tilesizex", str(MERGING_TILE_PX), "-tilesizey", str(MERGING_TILE_PX), "-ram", str(RAM_MB))  # fmt: skip
+    otb(
+        "MeanShiftSmoothing",
+        "-in",
+        str(out / "s2.tif"),
+        "-fout",
+        smooth,
+        "-foutpos",
+        position,
+        *radii,
+        "-maxiter",
+        "10",
+        "-thres",
+        "0.1",
+        "-modesearch",
+        "false",
+        "-ram",
+        str(RAM_MB),
+    )
+    otb(
+        "LSMSSegmentation",
+        "-in",
+        smooth,
+        "-inpos",
+        position,
+        "-out",
+        split,
+        "uint32",
+        *radii,
+        "-minsize",
+        "0",
+        "-tilesizex",
+        str(TILE_PX),
+        "-tilesizey",
+        str(TILE_PX),
+        "-tmpdir",
+        str(out),
+    )
+    otb(
+        "LSMSSmallRegionsMerging",
+        "-in",
+        smooth,
+        "-inseg",
+        split,
+        "-out",
+        segments,
+        "uint32",
+        "-minsize",
+        str(MIN_SIZE),
+        "-tilesizex",
+        str(MERGING_TILE_PX),
+        "-tilesizey",
+        str(MERGING_TILE_PX),
+        "-ram",
+        str(RAM_MB),
+    )
     for path in (smooth, position, split):
         Path(path).unlink()
 
@@ -324,9 +383,21 @@ def patches(case: Case) -> None:
         for kind, values, nodata in (("IMG", image, -9999.0), ("MASK", mining[window], 255)):
             predictor = 3 if kind == "IMG" else 2
             with rasterio.open(
-                case.patch(kind, tile), "w", driver="GTiff", count=len(values), height=128, width=128, dtype=values.dtype, nodata=nodata,
-                crs=case.crs, transform=transform, compress="deflate", predictor=predictor, interleave="band", blockysize=128,
-            ) as target:  # fmt: skip
+                case.patch(kind, tile),
+                "w",
+                driver="GTiff",
+                count=len(values),
+                height=128,
+                width=128,
+                dtype=values.dtype,
+                nodata=nodata,
+                crs=case.crs,
+                transform=transform,
+                compress="deflate",
+                predictor=predictor,
+                interleave="band",
+                blockysize=128,
+            ) as target:
                 target.write(values)
 
     for kind in ("IMG", "MASK"):

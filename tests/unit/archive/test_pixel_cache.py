@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 import rasterio
 from odc.geo.geobox import GeoBox
 
-from smallmines.archive.pixel_cache import cached_files, files_or_stubs, removable, remove, stub_of
+from smallmines.archive.pixel_cache import CachedFile, cached_files, files_or_stubs, removable, remove, stub_of
 from smallmines.core import raster
 from smallmines.core.errors import UserError
 from smallmines.core.software import gathered
@@ -46,8 +47,8 @@ def listed(run: str, block: str, *files: str, composed: bool = True) -> Path:
     return path
 
 
-def names(files: object) -> list[str]:
-    return [file.path.stem for file in files]  # type: ignore[attr-defined]
+def names(files: Iterable[CachedFile]) -> list[str]:
+    return [file.path.stem for file in files]
 
 
 def test_files_of_no_run_of_one_and_of_several() -> None:

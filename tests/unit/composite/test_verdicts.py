@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from smallmines.composite.seams import SEVERAL
-from smallmines.composite.verdicts import OffsetEvidence
+from smallmines.composite.verdicts import ENOUGH, OffsetEvidence
 from smallmines.core.errors import UserError
 from smallmines.sensors.manifest import Sentinel2Entry
 
@@ -48,6 +48,18 @@ def evidence(items: list[tuple[Sentinel2Entry, np.ndarray]], composite: np.ndarr
             collected.add(one, dn[strip], (dn[strip] > 0).all(axis=0), None)
         collected.add_composite(composite[strip])
     return collected
+
+
+def test_of_large_blocks_every_second_row_and_column_is_evidence() -> None:
+    item, dn = entry(1, True), ground(1000, water=True)
+    whole, half = OffsetEvidence([item]), OffsetEvidence([item], ENOUGH)
+    for collected in (whole, half):
+        collected.add(item, dn, np.ones(dn.shape[1:], bool), None)
+        collected.add_composite(dn)
+    assert (whole.pixels[item.id].valid, half.pixels[item.id].valid) == (128 * 128, 64 * 64)
+    assert half.composite.valid == 64 * 64
+    verdicts = [collected.judge(used(1), "dn_plus1000", "stop") for collected in (whole, half)]
+    assert [judged.block["verdict"] for judged in verdicts] == ["proved", "proved"]
 
 
 def used(*numbers: int) -> np.ndarray:

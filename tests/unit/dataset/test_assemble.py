@@ -87,7 +87,7 @@ def test_copies_where_links_are_impossible(results: Results, monkeypatch: pytest
     def refuse(*_: object) -> None:
         raise OSError(18, "Invalid cross-device link")
 
-    monkeypatch.setattr(module.os, "link", refuse)
+    monkeypatch.setattr("smallmines.core.files.os.link", refuse)
     assert run(results)["copied"] == 6
     before = inodes(results)
     assert run(results)["kept"] == 6

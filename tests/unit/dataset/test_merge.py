@@ -9,54 +9,25 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import geopandas as gpd
 import numpy as np
 import pandas as pd
 import pytest
 import rasterio
-import shapely
 
-from fake_results import SIDE, make_results, publish, release_masks, worth
+from regions import SIZE, STATEMENT, finished, part_of, sealed
 from smallmines.config.doctor import Doctor
-from smallmines.config.sections import Publish
 from smallmines.core.errors import UserError
-from smallmines.core.files import read_json, sha256, write_json
+from smallmines.core.files import read_json, sha256
 from smallmines.core.readable import read_parquet
 from smallmines.dataset.columns import columns_of
-from smallmines.dataset.frames import cells_in_one_frame
-from smallmines.dataset.merge import Merged, Statement, merge
-from smallmines.dataset.merge_checks import border, require_mergeable
-from smallmines.dataset.merge_parts import Part, read_parts, region_names
-from smallmines.dataset.merge_tables import merged_labels, merged_points, new_ids
-from smallmines.dataset.seal import SUMS, published, write_sums
+from smallmines.dataset.merge import Merged, merge
+from smallmines.dataset.merge_checks import require_mergeable
+from smallmines.dataset.merge_parts import Part, read_parts
+from smallmines.dataset.seal import SUMS, published
 from smallmines.loaders.folder import read_pairs
 from smallmines.settings.parameters import settings_of
-from smallmines.settings.publish import Documents
 
-POINTS = "year,block,x,y,stratum,pixels,inclusion,mapped,reference,who\n"
-SIZE = SIDE * 10.0
-STATEMENT = Statement("both", settings_of(Publish(title="Both"), Documents), None, Doctor().location_r2)
 WEST_OF_GREENWICH = {"crs": "EPSG:32629", "west": 700000.0}
-
-
-def finished(folder: Path, run: str, country: str = "GH", year: str = "2016", released: bool = False, **grid: Any) -> Path:
-    """Make a small finished dataset of a run."""
-    results = make_results(folder, year=year, **grid)
-    dataset = publish(results, country, year, release_masks(results, year) if released else None)
-    (dataset / "accuracy_points.csv").write_text(POINTS)
-    labels = read_json(dataset / "labels.json")
-    labels["years"][year] |= {"accuracy": None, "accuracy_lacks": "no sample"}
-    write_json(dataset / "labels.json", labels)
-    write_json(dataset / "facts.json", {**read_json(dataset / "facts.json"), "run": run})
-    return sealed(dataset)
-
-
-def sealed(dataset: Path) -> Path:
-    """Seal a dataset again after a change."""
-    lists = sorted(dataset.glob("*/*.sha256"))
-    others = [dataset / name for name in published(dataset) if not name.endswith((".tif", ".sha256")) and not name.startswith("stac/2")]
-    write_sums(dataset, lists, others)
-    return dataset
 
 
 @pytest.fixture(scope="module")
@@ -164,9 +135,9 @@ def test_facts_are_of_the_whole_and_of_each_region(merged: tuple[Path, Merged], 
     assert facts["splits"] == {"test": 4, "train": 4, "val": 4}
     for band in ("B02", "VV", "DEM"):
         own = [part["bands"]["all"][band] for part in parts]
-        assert facts["bands"]["all"][band]["count"] == sum(one["count"] for one in own)
+        assert facts["bands"]["all"][band]["count"] == sum(region["count"] for region in own)
         assert facts["bands"]["all"][band]["mean"] == pytest.approx(
-            np.average([one["mean"] for one in own], weights=[one["count"] for one in own]), abs=1e-3
+            np.average([region["mean"] for region in own], weights=[region["count"] for region in own]), abs=1e-3
         )
     assert [region["seal"] for region in facts["regions"]] == [sha256(part / SUMS) for part in (east, west)]
     assert facts["regions"][1]["years"] == parts[1]["years"]
@@ -208,126 +179,6 @@ def test_labels_are_pooled_by_area_and_kept_by_region(merged: tuple[Path, Merged
     assert year["accuracy"] is None
     assert year["accuracy_lacks"] == "east: no sample; west: no sample"
     assert labels["regions"]["east"] == read_json(east / "labels.json")
-
-
-def part_of(number: int, tiles: list[tuple[str, float, str]], year: int = 2016, crs: str = "EPSG:32630", **more: Any) -> Part:
-    """Return a part in memory with tiles (id, left in tiles, split) in a row."""
-    left = np.array([600000 + SIZE * at for _, at, _ in tiles])
-    index = gpd.GeoDataFrame(
-        {
-            "tile_id": [tile for tile, _, _ in tiles],
-            "year": year,
-            "split": [split for _, _, split in tiles],
-            "image_nodata_percent": 0.0,
-            "radiometry": "dn_plus1000",
-            "image": "",
-            "mask": "",
-        },
-        geometry=shapely.box(left, 700000, left + SIZE, 700000 + SIZE),
-        crs=crs,
-    )
-    index.attrs["tile_size"] = SIDE
-    facts = {"resolution_m": 10.0, "country": "GH", "crs": crs, "years": {}}
-    labels = {"years": {str(year): worth(str(year))["years"][str(year)]}}  # type: ignore[index]
-    points = pd.read_csv(pd.io.common.StringIO(POINTS))
-    part = Part(f"r{number}", Path(f"r{number}"), index, pd.DataFrame(), points, labels, facts, "CC-BY-4.0", (), (), {}, "")
-    return replace(part, **more)
-
-
-def test_ids_stay_where_none_collide() -> None:
-    parts = [part_of(0, [("0001", 0, "train")]), part_of(1, [("0007", 5, "train"), ("0009", 6, "test")])]
-    assert new_ids(parts) == [{"0001": "0001"}, {"0007": "0007", "0009": "0009"}]
-
-
-def test_colliding_ids_are_numbered_in_the_order_of_the_parts() -> None:
-    parts = [part_of(0, [("0002", 0, "train"), ("0005", 1, "train")]), part_of(1, [("0003", 5, "train"), ("0002", 6, "test")])]
-    assert new_ids(parts) == [{"0002": "0001", "0005": "0002"}, {"0002": "0003", "0003": "0004"}]
-
-
-def test_a_place_has_one_id_in_all_years_and_parts() -> None:
-    one, other = part_of(0, [("0001", 0, "train"), ("0002", 1, "test")]), part_of(1, [("0002", 0, "train"), ("0001", 9, "train")], 2022)
-    assert new_ids([one, other]) == [{"0001": "0001", "0002": "0002"}, {"0001": "0003", "0002": "0001"}]
-    assert new_ids([one, part_of(1, [("0001", 0, "train")], 2022)])[1] == {"0001": "0001"}
-
-
-def test_more_than_9999_tiles_have_five_digits() -> None:
-    parts = [part_of(n, [(f"{number:04d}", 6000 * n + number, "train") for number in range(1, 5001)]) for n in range(2)]
-    ids = new_ids(parts)
-    assert (ids[0]["0001"], ids[1]["5000"]) == ("00001", "10000")
-
-
-def test_two_runs_of_one_name_are_told_apart() -> None:
-    assert region_names(["mine", "mine", "other", "mine"]) == ["mine", "mine-2", "other", "mine-3"]
-
-
-def test_shares_are_weighted_by_area() -> None:
-    """Three tiles with 0.1 looked at and one with 0.5: 0.2."""
-    parts = [part_of(0, [(f"000{n}", n, "train") for n in range(3)]), part_of(1, [("0009", 9, "train")])]
-    for part in parts:
-        part.labels["years"]["2016"] |= {"accuracy": None}
-    parts[1].labels["years"]["2016"] |= {"validated_share": 0.5, "provenance": {"manual": {"segments": 4, "area_share": 1.0}}}
-    year = merged_labels(parts, merged_points(parts))["years"]["2016"]
-    assert year["validated_share"] == pytest.approx(0.2)
-    assert year["provenance"]["manual"] == {"segments": 14, "area_share": pytest.approx(0.325)}
-    assert year["provenance"]["predicted"] == {"segments": 90, "area_share": pytest.approx(0.675)}
-
-
-def test_accuracy_is_estimated_from_the_points_of_all_regions() -> None:
-    """One stratum a region: 3 of 4 right on 100 px and 2 of 2 right on 300 px are (75 + 300) / 400 of the ground."""
-
-    def points(right: int, wrong: int, pixels: int) -> pd.DataFrame:
-        rows = {
-            "year": "2016",
-            "block": "1",
-            "x": 0.0,
-            "y": 0.0,
-            "stratum": "1/0",
-            "pixels": pixels,
-            "inclusion": 0.1,
-            "mapped": 1,
-            "who": "A01",
-        }
-        return pd.DataFrame([{**rows, "reference": reference} for reference in [1] * right + [0] * wrong])
-
-    parts = [
-        part_of(0, [("0001", 0, "train")], points=points(3, 1, 100)),
-        part_of(1, [("0002", 5, "train")], points=points(2, 0, 300), crs="EPSG:32630"),
-    ]
-    table = merged_points(parts)
-    assert table["stratum"].unique().tolist() == ["r0-1/0", "r1-1/0"]
-    year = merged_labels(parts, table)["years"]["2016"]
-    assert year["accuracy"]["overall"]["value"] == pytest.approx(0.9375)
-    assert (year["accuracy"]["points"], year["accuracy"]["settled"]) == (400, 6)
-    assert year["accuracy"]["blocks"] == ["r0-1", "r1-1"]
-
-
-def test_tiles_near_each_other_across_regions_are_counted() -> None:
-    one = part_of(0, [("0001", 0, "train"), ("0002", 1, "train")])
-    touching = part_of(1, [("0001", 2, "test"), ("0002", 3, "test")])
-    assert border([one, touching]) == {"touching": 1, "overlapping": 0, "test_tiles": 1}
-    shifted = part_of(1, [("0001", 1.5, "val"), ("0002", 9, "test")])
-    assert border([one, shifted]) == {"touching": 1, "overlapping": 1, "test_tiles": 0}
-    assert border([one, part_of(1, [("0001", 2.2, "test")])]) == {"touching": 0, "overlapping": 0, "test_tiles": 0}
-
-
-def test_tiles_of_two_zones_get_places_beside_each_other() -> None:
-    """The border of the zones 29 and 30 at 6° W: the last tile of one and the first of the other are neighbours on the ground."""
-    from smallmines.core.crs import transformer
-
-    x29, y29 = transformer("EPSG:4326", "EPSG:32629").transform(-6.0, 6.0)
-    x30, y30 = transformer("EPSG:4326", "EPSG:32630").transform(-6.0, 6.0)
-    left = np.array([x29 - 1280 * 3, x29 - 1280 * 2, x29 - 1280, x30, x30 + 1280])
-    top = np.array([y29, y29, y29, y30, y30])
-    row, col = cells_in_one_frame(np.array(["EPSG:32629"] * 3 + ["EPSG:32630"] * 2, object), left, top, 1280.0)
-    assert row.tolist() == [0] * 5
-    assert col.tolist() == [0, 1, 2, 3, 4]
-
-
-def test_regions_far_apart_take_no_room() -> None:
-    row, col = cells_in_one_frame(
-        np.array(["EPSG:32630", "EPSG:32719"], object), np.array([600000.0, 350000.0]), np.array([700000.0, 8560000.0]), 1280.0
-    )
-    assert (row.tolist(), col.tolist()) == ([0, 50], [50, 0])
 
 
 def test_a_region_of_released_masks_and_one_of_people(east: Path, tmp_path: Path) -> None:
@@ -376,8 +227,8 @@ def test_tiles_of_the_same_ground_and_year_are_named(east: Path, tmp_path: Path)
 
 
 def test_a_place_in_train_in_one_year_and_in_test_in_another_is_refused() -> None:
-    one, other = part_of(0, [("0001", 0, "train")]), part_of(1, [("0001", 0, "test")], 2022)
-    assert refusal(lambda: require_mergeable([one, other])) == (
+    first, second = part_of(0, [("0001", 0, "train")]), part_of(1, [("0001", 0, "test")], 2022)
+    assert refusal(lambda: require_mergeable([first, second])) == (
         "1 whose years are in train and in val or test: r0 0001 of 2016 in train and r1 0001 of 2022 in test"
     )
 
@@ -490,7 +341,7 @@ def test_where_no_links_can_be_files_are_copied(
     def refused(*_: object) -> None:
         raise OSError(18, "Invalid cross-device link")
 
-    monkeypatch.setattr("smallmines.dataset.merge.os.link", refused)
+    monkeypatch.setattr("smallmines.core.files.os.link", refused)
     result = merge([east, west], tmp_path / "both", STATEMENT)
     assert result.files == {"linked": 0, "copied": 12, "rewritten": 12}
     assert sha256(tmp_path / "both" / SUMS) == sha256(merged[0] / SUMS)

@@ -135,7 +135,7 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
     "a missing mask": lambda folder: (folder / MASK).unlink(),
     "a side-car file": lambda folder: (folder / f"{MASK}.aux.xml").write_text(SIDE_CAR),
     "an image twice": lambda folder: shutil.copyfile(folder / IMAGE, folder / IMAGE.replace("0004", "0005")),
-}  # fmt: skip
+}
 
 
 @pytest.fixture

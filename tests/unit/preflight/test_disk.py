@@ -166,14 +166,14 @@ def test_of_many_blocks_some_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> N
     config = config_of()
     write_lattice(config)
     write_scenes(config, [1.0])
-    one = needed(config, [of_block("fetch", "1", sensor="s2")])
-    assert one is not None
+    single = needed(config, [of_block("fetch", "1", sensor="s2")])
+    assert single is not None
     looked: list[object] = []
     true = disk._fetched
     monkeypatch.setattr(disk, "_fetched", lambda *words: looked.append(words) or true(*words))
     many = needed(config, [of_block("fetch", "1", sensor="s2")] * 120)
     assert many is not None
-    assert many.pixels == pytest.approx(120 * one.pixels)
+    assert many.pixels == pytest.approx(120 * single.pixels)
     assert len(looked) == 40
 
 

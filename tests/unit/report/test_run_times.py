@@ -23,12 +23,12 @@ def test_a_job_tells_its_time_and_the_memory_of_its_programs_too(tmp_path: Path)
     began = time.process_time()
     with job(tmp_path / "a.log"):
         subprocess.run([sys.executable, "-c", busy], check=True)
-    told = TOOK.search((tmp_path / "a.log").read_text())
-    assert told is not None
-    assert 1 <= float(told[1]) < 30
-    assert int(told[2]) > 400
-    assert float(told[3]) >= began + 0.65  # of this process since its start, and of the program
-    assert told[4] == "1"
+    summary = TOOK.search((tmp_path / "a.log").read_text())
+    assert summary is not None
+    assert 1 <= float(summary[1]) < 30
+    assert int(summary[2]) > 400
+    assert float(summary[3]) >= began + 0.65  # of this process since its start, and of the program
+    assert summary[4] == "1"
     with job(tmp_path / "b.log"):
         block = np.ones(50 * 2**20, np.uint8)  # gone before the watcher's next look, but the kernel knows
         del block

@@ -129,6 +129,16 @@ def _host() -> str:
     return re.sub(r"[^A-Za-z0-9-]", "-", platform.node())[:40] or "unknown"
 
 
+def link_or_copy(source: Path, target: Path) -> str:
+    """Hard-link a file to a target that does not exist, or copy it where links cannot be; return linked or copied."""
+    try:
+        os.link(source, target)
+    except OSError:  # another file system, or one without hard links
+        shutil.copyfile(source, target)
+        return "copied"
+    return "linked"
+
+
 def sync(path: str | Path) -> None:
     """Force a file, or the names in a folder, to the disk.
 

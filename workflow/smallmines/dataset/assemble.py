@@ -6,14 +6,12 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from smallmines.core.errors import UserError
-from smallmines.core.files import sha256, written
+from smallmines.core.files import link_or_copy, sha256, written
 from smallmines.core.log import logger
 from smallmines.core.product import FORMATS, patch_name
 from smallmines.core.readable import unreadable
@@ -54,8 +52,8 @@ def assemble(
     folder.mkdir(parents=True, exist_ok=True)
     patches = find_patches(folders, lattice, year, kind, country)
     checksums = {name: sha256(source) for name, source in sorted(patches.items())}
-    known = measured_checksums(measured)
-    _refuse_broken({name: source for name, source in patches.items() if checksums[name] not in known}, year, kind)
+    decoded = measured_checksums(measured)
+    _refuse_broken({name: source for name, source in patches.items() if checksums[name] not in decoded}, year, kind)
     count: Counter[str] = Counter(linked=0, copied=0, kept=0, removed=0, strange=0)
     lines = []
     for name, checksum in checksums.items():
@@ -124,12 +122,7 @@ def _place(source: Path, target: Path, checksum: str) -> str:
         raise UserError(f"a file or nothing at {target}", "a folder", "move the folder elsewhere")
     with written(target, sweep=False) as beside:  # `_clear` sweeps the whole folder once
         beside.unlink(missing_ok=True)
-        try:
-            os.link(source, beside)
-        except OSError:  # another file system, or one without hard links
-            shutil.copyfile(source, beside)
-            return "copied"
-    return "linked"
+        return link_or_copy(source, beside)
 
 
 def _clear(path: Path, kind: str) -> str:

@@ -75,7 +75,7 @@ def hashed(root: Path, names: Sequence[str], threads: int = 1) -> dict[str, str]
             return None
 
     with ThreadPoolExecutor(threads) as pool:
-        return {name: found for name, found in zip(names, pool.map(checksum, names), strict=True) if found is not None}
+        return {name: digest for name, digest in zip(names, pool.map(checksum, names), strict=True) if digest is not None}
 
 
 def lone(root: Path, names: Iterable[str]) -> set[str]:
@@ -156,15 +156,15 @@ def measured_checksums(paths: Iterable[str | Path]) -> set[str]:
     """Return the checksums of the patches that tables of measurements have, see `read_measured`."""
     import pyarrow.parquet as pq
 
-    known: set[str] = set()
+    checksums: set[str] = set()
     for path in paths:
         try:
             table = pq.read_table(path, columns=["key"], partitioning=None)
         except (OSError, ValueError, KeyError) as error:
             raise UserError(f"measurements of patches in {path}", innermost(error), remedy(path)) from error
         if (table.schema.metadata or {}).get(b"measured") == str(VERSION).encode():
-            known |= set(table["key"].to_pylist())
-    return known - {""}
+            checksums |= set(table["key"].to_pylist())
+    return checksums - {""}
 
 
 def _take(row: Mapping[str, Any], measured: Measured) -> None:

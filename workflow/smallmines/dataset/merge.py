@@ -7,7 +7,6 @@ the tile. All tables, documents, the catalogue and the seal are made anew.
 from __future__ import annotations
 
 import os
-import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +18,7 @@ import numpy as np
 
 from smallmines.core import raster
 from smallmines.core.errors import UserError
-from smallmines.core.files import remove, sha256, write_json, written
+from smallmines.core.files import link_or_copy, remove, sha256, write_json, written
 from smallmines.core.log import logger
 from smallmines.core.product import FORMATS, IMAGE, KINDS, PatchFormat, patch_profile
 from smallmines.dataset import merge_tables as tables
@@ -185,23 +184,13 @@ def _patch_writer(part: Part, folder: Path) -> Callable[[str, str, str], tuple[s
 
     def place(source: str, name: str, tile_id: str) -> tuple[str, str]:
         if source == name:
-            return _link(part.folder / source, folder / name), part.sums[source]
+            return link_or_copy(part.folder / source, folder / name), part.sums[source]
         beside = folder / SCRATCH / Path(name).name
         rewrite(part.folder / source, beside, FORMATS[Path(name).parent.name], tile_id)
         os.replace(beside, folder / name)
         return "rewritten", sha256(folder / name)
 
     return place
-
-
-def _link(source: Path, target: Path) -> str:
-    """Link a file, or copy it where links cannot be; return linked or copied."""
-    try:
-        os.link(source, target)
-    except OSError:  # another file system, or one without hard links
-        shutil.copyfile(source, target)
-        return "copied"
-    return "linked"
 
 
 def rewrite(source: Path, target: Path, form: PatchFormat, tile_id: str) -> None:
@@ -227,6 +216,6 @@ def _write_lists(regions: Sequence[gpd.GeoDataFrame], folder: Path) -> None:
             for name, checksum in zip(rows[column], rows[f"{column}_sha256"], strict=True):
                 year, kind, file = name.split("/")
                 lines.setdefault(folder / year / f"{kind}.sha256", []).append(f"{checksum}  {kind}/{file}\n")
-    for path, own in lines.items():
+    for path, listed in lines.items():
         with written(path) as beside:
-            beside.write_text("".join(sorted(own, key=lambda line: line.partition("  ")[2])), encoding="ascii")
+            beside.write_text("".join(sorted(listed, key=lambda line: line.partition("  ")[2])), encoding="ascii")

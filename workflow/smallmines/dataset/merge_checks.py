@@ -189,10 +189,10 @@ def border(parts: Sequence[Part]) -> dict[str, int]:
         of_tile = part.index.groupby("tile_id")["split"].agg(set)
         splits += [of_tile[tile] for tile in by_tile["tile_id"]]
     squares, region, pixel = np.concatenate(shapes), np.array(regions), float(parts[0].facts["resolution_m"])
-    one, other = shapely.STRtree(squares).query(squares, predicate="dwithin", distance=pixel)
-    across = region[one] < region[other]
-    one, other = one[across], other[across]
-    shared = shapely.area(shapely.intersection(squares[one], squares[other])) > pixel**2
-    pairs = [*zip(one, other, strict=True), *zip(other, one, strict=True)]
+    first, second = shapely.STRtree(squares).query(squares, predicate="dwithin", distance=pixel)
+    across = region[first] < region[second]
+    first, second = first[across], second[across]
+    shared = shapely.area(shapely.intersection(squares[first], squares[second])) > pixel**2
+    pairs = [*zip(first, second, strict=True), *zip(second, first, strict=True)]
     test = {at for at, near in pairs if "test" in splits[at] and "train" in splits[near]}
-    return asdict(Border(len(one), int(shared.sum()), len(test)))
+    return asdict(Border(len(first), int(shared.sum()), len(test)))

@@ -51,7 +51,7 @@ def merged_facts(
         "advice": "",
     }
     sources = FactSources(
-        table,  # type: ignore[arg-type]
+        table,
         labels,
         splits,
         statistics,

@@ -105,7 +105,7 @@ def verify(files: VerifiedFiles, expected: Expected, gates: Mapping[str, float |
             f"a sound dataset in {folder}",
             f"{len(findings)} problems ({kinds}):\n          {first}{more}",
             f"move away files that are not the dataset's; then run {run} again with --forcerun assemble where patches are missing, "
-            "with --forcerun image_patches mask_patches where they are altered; where a gate is missed, see docs/quality.md",
+            "with --forcerun image_patches mask_patches where they are altered; where a gate is missed, see docs/label_quality.md",
         )
     write_json(target, {"findings": 0, "tiles": len(expected.lattice.cells), "years": list(expected.years), "rows": len(table), **checked})
     logger.info("no findings in %s", ", ".join(f"{number} {name}" for name, number in checked.items()))

@@ -31,7 +31,8 @@ CLEAR = 0.5
 
 def schema(name: Name) -> Any:
     """Return the schema of a table: its columns in order with types and ranges; no other columns, one row per segment."""
-    from smallmines.core.optional import pandera, text_column
+    from smallmines.core.optional import pandera
+    from smallmines.core.schemas import text_column
 
     pa = pandera()
 

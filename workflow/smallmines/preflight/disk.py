@@ -39,6 +39,7 @@ TILES: Mapping[str, float] = {
     "mask": 0.1,
     "image_patches": 23.0,
     "mask_patches": 0.2,
+    "measure_images": 0.3,
     "package": 24.0,
 }
 """Bytes by rule per pixel of the tiles: of the block, or where the rule has no block of the run in all years."""
@@ -46,14 +47,15 @@ TILES: Mapping[str, float] = {
 PICTURES: Mapping[str, tuple[float, float]] = {"pictures": (20.0, 11e6), "label_pictures": (5.0, 3e6)}
 """Bytes by rule per pixel of the block's rectangle, and at most for a job: pictures of large blocks are reduced."""
 
-EACH: Mapping[str, float] = {"assistant": 1e6, "doctor": 2e6, "page": 2e6}
+EACH: Mapping[str, float] = {"measure_images": 9e5, "assistant": 1e6, "doctor": 2e6, "page": 2e6}
 """Bytes by rule per job besides."""
 
 SEGMENTING = 60.0
 """Bytes of temporary files per pixel of the block's rectangle while the rule `segment` runs: ten smoothed bands and two positions."""
 
 FETCHED: Mapping[str, float] = {"s2": 11.0, "s1": 8.2, "dem": 0.4}
-"""Bytes in the pixel cache by sensor, per pixel of the block's rectangle that an item covers; on a grid of 10 m."""
+"""Bytes in the pixel cache by sensor, per pixel of the block's rectangle that an item covers; on a grid of 10 m. Of Sentinel-2 with all bands
+read onto the grid, as of items in other zones; in the block's own zone the cache keeps 20 m bands as they are and takes 8.4."""
 
 TYPICAL_DATATAKE = 10.0
 """The same for a Sentinel-2 datatake with all its items, before the scenes are chosen."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,10 +28,10 @@ def draw(panels: Mapping[str, tuple[Sequence[Job], int]], critical: Sequence[str
     import matplotlib as mpl
     from matplotlib.patches import Patch
 
-    seconds: Counter[str] = Counter()
+    seconds: defaultdict[str, float] = defaultdict(float)
     for job in next(iter(panels.values()))[0]:
-        seconds[job.planned.rule] += job.seconds * job.threads  # type: ignore[assignment]
-    colours = dict(zip([rule for rule, _ in seconds.most_common(len(canvas.MORE))], canvas.MORE, strict=False))
+        seconds[job.planned.rule] += job.seconds * job.threads
+    colours = dict(zip(sorted(seconds, key=lambda rule: -seconds[rule]), canvas.MORE, strict=False))
     placed = [lanes(jobs, cores) for jobs, cores in panels.values()]
     rows = [max(lane for _, lane in panel) + 1 for panel in placed]
     with mpl.rc_context(canvas.STYLE):

@@ -185,7 +185,8 @@ def features_schema() -> Any:
     segment: id, 1..n. area: in pixels. B02…B12: mean of the band. DEM: mean height in m, null without a height. x, y: interior point
     in the grid's CRS. key: content key. tile_id: tile of the interior point. clear_share: share of the pixels seen clearly.
     """
-    from smallmines.core.optional import pandera, text_column
+    from smallmines.core.optional import pandera
+    from smallmines.core.schemas import text_column
 
     pa = pandera()
 

@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 from pandera.errors import SchemaError
 
-from smallmines.core.optional import pandera, text_column
+from smallmines.core.optional import pandera
+from smallmines.core.schemas import text_column
 
 
 def schema():
