@@ -14,7 +14,6 @@ from odc.geo.geobox import GeoBox
 from fake_results import CELLS, SIDE, Results, make_grid
 from smallmines.core import raster
 from smallmines.core.errors import UserError
-from smallmines.dataset import assemble as module
 from smallmines.dataset.assemble import assemble, read_list
 from smallmines.dataset.seal import write_sums
 

@@ -54,8 +54,8 @@ SEGMENTING = 60.0
 """Bytes of temporary files per pixel of the block's rectangle while the rule `segment` runs: ten smoothed bands and two positions."""
 
 FETCHED: Mapping[str, float] = {"s2": 11.0, "s1": 8.2, "dem": 0.4}
-"""Bytes in the pixel cache by sensor, per pixel of the block's rectangle that an item covers; on a grid of 10 m. Of Sentinel-2 with all bands
-read onto the grid, as of items in other zones; in the block's own zone the cache keeps 20 m bands as they are and takes 8.4."""
+"""Bytes in the pixel cache by sensor, per pixel of the block's rectangle that an item covers; on a grid of 10 m. Those of Sentinel-2 are
+of items that are read onto the grid, as from other zones; in the run's zone the cache keeps 20 m bands as they are and takes 8.4."""
 
 TYPICAL_DATATAKE = 10.0
 """The same for a Sentinel-2 datatake with all its items, before the scenes are chosen."""
