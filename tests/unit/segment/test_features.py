@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,7 @@ from smallmines.core.errors import UserError
 from smallmines.core.files import write_json
 from smallmines.core.product import S2_BANDS
 from smallmines.grid.lattice import Cell, Lattice
+from smallmines.segment import features
 from smallmines.segment.features import content_keys, describe, interior_points, read_features, splitmix64, squared_distances
 from smallmines.segment.segmentation import pieces
 
@@ -44,10 +46,13 @@ def outline(labels: np.ndarray, label: int) -> shapely.Geometry:
     return shapely.union_all(shapely.box(cols, rows, cols + 1, rows + 1)).boundary
 
 
-@given(images)
+@pytest.mark.parametrize("aside", [1, features.ASIDE])
+@given(labels=images)
 @settings(max_examples=60, deadline=None)
-def test_distances_to_the_outline_are_exact(labels: np.ndarray) -> None:
-    found = squared_distances(labels)
+def test_distances_to_the_outline_are_exact(labels: np.ndarray, aside: int) -> None:
+    with patch.object(features, "ASIDE", aside):  # segments that are wider get a distance transform
+        found = squared_distances(labels)
+    assert not found[labels == 0].any()
     for label in np.unique(labels[labels > 0]):
         rows, cols = np.nonzero(labels == label)
         expected = shapely.distance(shapely.points(cols + 0.5, rows + 0.5), outline(labels, label))

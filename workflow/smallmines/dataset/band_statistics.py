@@ -57,7 +57,7 @@ def band_statistics(images: Sequence[str | Path], kept: Measured | None = None) 
         if moments is None or left[member]:
             array = read_bands(name)
         if array is not None and left[member]:
-            histogram += histograms(array)
+            add_histograms(array, histogram)
             left[member] -= 1
         for band, (number, image_mean, image_square, least, most) in enumerate(moments or _moments(array)):
             if not number:
@@ -108,14 +108,12 @@ def _moments(array: NDArray[Any] | None) -> list[list[float]]:
     return moments
 
 
-def histograms(array: NDArray[Any]) -> NDArray[np.int64]:
-    """Count the valid values of an image, (band, row, column), by bin: (band, 65536)."""
-    counts = np.zeros((len(array), 1 << 16), np.int64)
+def add_histograms(array: NDArray[Any], counts: NDArray[np.int64]) -> None:
+    """Add the valid values of an image, (band, row, column), to counts by bin, (band, 65536)."""
     for band, values in enumerate(array.reshape(len(array), -1)):
         valid = values[values != IMAGE_NODATA].astype(np.float64)
-        bins = np.clip((valid - START[band]) / STEP[band], 0, counts.shape[1] - 1).astype(np.int64)
-        counts[band] = np.bincount(bins, minlength=counts.shape[1])
-    return counts
+        part = np.bincount(np.clip((valid - START[band]) / STEP[band], 0, counts.shape[1] - 1).astype(np.int64))
+        counts[band, : len(part)] += part
 
 
 def _rounded(count: int, mean: float, square: float, low: float, high: float) -> dict[str, float | int | None]:

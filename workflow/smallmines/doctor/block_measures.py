@@ -91,7 +91,7 @@ def measure_images(folder: str | Path, before: str | Path | None, scene_of: Mapp
         for kind in OF_IMAGE:
             running.setdefault((kind, scene), _Running()).add(checksum, spectra.get(kind))
         if image is not None:
-            counts += band_statistics.histograms(image)
+            band_statistics.add_histograms(image, counts)
             members.append(checksum)
         if tile in earlier and image is not None:
             former, member = _red_near(earlier[tile]), f"{sha256(earlier[tile])} {checksum}"

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import rasterio
 from numpy.typing import NDArray
 from rasterio.enums import Resampling
 
@@ -26,6 +27,10 @@ PNG_LEVEL = 4
 
 LIMIT = 1200
 """Longest side of a thumbnail in pixels; larger rasters are read decimated."""
+
+CACHE = 512 << 20
+"""Bytes of GDAL's cache for a thumbnail. A decimated read goes band by band: without a block's tiles in the cache, which hold all bands,
+they are decoded again for each."""
 
 MINING = (0.90, 0.25, 0.05)
 """Red-orange, distinct from green and blue with any kind of colour blindness."""
@@ -82,7 +87,8 @@ def thumbnail(path: str | Path, bands: Sequence[int] | None = None, categories: 
         shape = small((source.height, source.width))
         numbers = list(bands or source.indexes)
         resampling = Resampling.nearest if categories else Resampling.average
-        array: NDArray[Any] = source.read(numbers, out_shape=(len(numbers), *shape), resampling=resampling)
+        with rasterio.Env(GDAL_CACHEMAX=CACHE):
+            array: NDArray[Any] = source.read(numbers, out_shape=(len(numbers), *shape), resampling=resampling)
         return array
 
 

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 Labels = NDArray[np.uint32]
 
+ASIDE = 12
+"""Columns on each side that are searched for the outline of a segment, pixel by pixel."""
+
 
 def describe(
     labels_path: str | Path,
@@ -109,10 +112,7 @@ def strip_sums(labels: Labels, count: int, s2: DatasetReader, clear: DatasetRead
 def interior_points(labels: Labels, count: int) -> NDArray[np.int64]:
     """Return the row-major index of each segment's pixel whose centre is farthest from the segment's edge; of equals the first, (count,).
 
-    The edge is the outline of the segment's pixels, the raster's frame included. From a pixel's centre, the nearest point of such an
-    outline is the middle or the end of a pixel side. These lie, like the centres, on the points of a raster of half pixels, so the
-    Euclidean distance transform of its outline points gives the exact squared distance, an integer in half pixels. The outline of
-    other segments does not matter: a straight line to it leaves the own segment first.
+    The edge is the outline of the segment's pixels, the raster's frame included.
     """
     distance = squared_distances(labels).ravel()
     flat = labels.ravel()
@@ -129,23 +129,59 @@ def first_index(flat: NDArray[Any], indices: NDArray[np.int64], count: int) -> N
 
 
 def squared_distances(labels: Labels) -> NDArray[np.int32]:
-    """Return the squared distance of each pixel's centre to the nearest outline of a segment, in half pixels, (row, column)."""
+    """Return the squared distance of each pixel's centre to the outline of its segment, in half pixels, (row, column); 0 outside segments.
+
+    The nearest point of an outline is the middle or the end of a pixel side, so squares are whole numbers. Each column tells how far its
+    own outline is above or below; then columns farther and farther aside are asked, for those pixels alone that may still find a nearer
+    point. What is not decided within `ASIDE` columns lies in wide segments, which get a distance transform each. The outline of other
+    segments does not matter: a straight line to it leaves the own segment first.
+    """
+    height, width = labels.shape
+    segment = np.zeros((height, width + 1), np.uint32)  # the last column stands beside the first one, too
+    segment[:, :-1] = labels
+    flat, vertical = segment.ravel(), (_rows_inside(segment) ** 2).ravel()
+    squared = np.where(flat > 0, vertical, 0)
+    pixel = np.flatnonzero(squared > 1)
+    own, nearest = flat[pixel], squared[pixel]
+    for aside in range(1, ASIDE + 1):
+        for other in (pixel - aside, pixel + aside):
+            np.minimum(nearest, np.where(flat[other] == own, vertical[other], 0) + (2 * aside - 1) ** 2, out=nearest)
+        squared[pixel] = nearest
+        undecided = nearest > (2 * aside + 1) ** 2
+        pixel, own, nearest = pixel[undecided], own[undecided], nearest[undecided]
+    result = squared.reshape(segment.shape)[:, :-1]
+    if pixel.size:
+        _measure_wide(labels, np.unique(own), result)
+    return result
+
+
+def _rows_inside(segment: Labels) -> NDArray[np.int32]:
+    """Return the distance of each pixel's centre to the nearest change of segment in its column, or the frame, in half pixels."""
+    distance = np.ones(segment.shape, np.int32)
+    for row in range(1, len(segment)):
+        np.copyto(distance[row], distance[row - 1] + 2, where=segment[row] == segment[row - 1])
+    distance[-1] = 1
+    below = distance[-1]
+    for row in range(len(segment) - 2, -1, -1):
+        below = np.where(segment[row] == segment[row + 1], below + 2, 1)
+        np.minimum(distance[row], below, out=distance[row])
+    return distance
+
+
+def _measure_wide(labels: Labels, wide: Labels, squared: NDArray[np.int32]) -> None:
+    """Put the squared distances in some segments into `squared`, by the distance transform of a raster of half pixels."""
     from scipy import ndimage
 
-    height, width = labels.shape
-    free = np.ones((2 * height + 1, 2 * width + 1), bool)
-    free[[0, -1]] = False
-    free[:, [0, -1]] = False
-    beside = labels[:, 1:] == labels[:, :-1]
-    below = labels[1:] == labels[:-1]
-    free[1::2, 2:-1:2] = beside
-    free[2:-1:2, 1::2] = below
-    free[2:-1:2, 2:-1:2] = beside[1:] & beside[:-1] & below[:, 1:] & below[:, :-1]
-    nearest = ndimage.distance_transform_edt(free, return_distances=False, return_indices=True)
-    down = nearest[0, 1::2, 1::2] - np.arange(1, 2 * height, 2, dtype=np.int32)[:, np.newaxis]
-    right = nearest[1, 1::2, 1::2] - np.arange(1, 2 * width, 2, dtype=np.int32)
-    distance: NDArray[np.int32] = down * down + right * right
-    return distance
+    number = np.zeros(int(labels.max()) + 1, np.int32)
+    number[wide] = np.arange(1, len(wide) + 1)
+    numbers = number[labels]
+    for position, window in enumerate(ndimage.find_objects(numbers), 1):
+        inside = numbers[window] == position
+        doubled = np.pad(inside, 1).repeat(2, 0).repeat(2, 1)
+        tall = doubled[1:-2] & doubled[2:-1]
+        free = tall[:, 1:-2] & tall[:, 2:-1]  # points of half a pixel that touch nothing but the segment
+        distance = ndimage.distance_transform_edt(free)[1::2, 1::2]
+        squared[window][inside] = np.rint(distance[inside] ** 2)
 
 
 def content_keys(labels: Labels, count: int, lattice: Lattice, block: str) -> NDArray[np.uint64]:

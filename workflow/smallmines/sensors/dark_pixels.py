@@ -116,10 +116,10 @@ class DarkPixels:
             part = np.s_[top : top + rows]
             pixels = dn[:, part].reshape(len(dn), -1) if valid[part].all() else dn[:, part][:, valid[part]]
             for counts, band in zip(self.counts, pixels, strict=True):
-                counts += np.bincount(band, minlength=65536)
+                _count(band, counts)
             self.valid += pixels.shape[1]
             targets = dark_targets(pixels, None if scl is None else scl[part][valid[part]])
-            self.targets += np.bincount(pixels[:, targets].min(axis=0), minlength=65536)
+            _count(pixels[:, targets].min(axis=0), self.targets)
         self.counts[:, :2] = 0
 
     def evidence(self) -> Evidence:
@@ -128,6 +128,12 @@ class DarkPixels:
         number = int(self.targets.sum())
         level = quantile_of(self.targets, TARGET_QUANTILE) if number >= max(LEAST_TARGETS, QUANTILE * self.valid) else None
         return Evidence(offset_of(minimum, level), minimum, level, round(number / self.valid, 6) if self.valid else 0.0)
+
+
+def _count(values: NDArray[np.uint16], counts: NDArray[np.int64]) -> None:
+    """Add the values to counts by value, which few of them need as far as the last."""
+    part = np.bincount(values)
+    counts[: len(part)] += part
 
 
 def dark_targets(pixels: NDArray[Any], scl: NDArray[np.uint8] | None = None) -> NDArray[np.bool_]:

@@ -167,10 +167,11 @@ def to_radiometry(dn: NDArray[np.uint16], offset_present: bool, radiometry: Radi
     if radiometry == "native" or offset_present == (radiometry == "dn_plus1000"):
         return dn
     if offset_present:
-        shifted = np.where(dn > OFFSET, dn - np.uint16(OFFSET), np.uint16(1))
+        shifted = np.maximum(dn, np.uint16(OFFSET + 1)) - np.uint16(OFFSET)
     else:
         shifted = np.minimum(dn, np.uint16(65535 - OFFSET)) + np.uint16(OFFSET)
-    return np.where(dn == 0, np.uint16(0), shifted).astype(np.uint16)
+    shifted *= dn != 0
+    return shifted
 
 
 def require_one_offset(offsets: Mapping[str, bool]) -> None:
