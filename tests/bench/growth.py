@@ -163,7 +163,8 @@ def draw(lines: list[dict[str, Any]], target: Path) -> None:
             axes.set_ylim(0)
             axes.set_xlabel("tiles")
             axes.grid()
-            axes.legend()
+            axes.legend(loc="upper left")
+        memory.set_ylim(0, 1.5 * lines[-1]["memory"])  # room for the legend
         target.parent.mkdir(parents=True, exist_ok=True)
         canvas.save(figure, target)
 
