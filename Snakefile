@@ -12,9 +12,12 @@ sys.path.insert(0, f"{workflow.basedir}/workflow")
 from smallmines.config.parse import parse_config, read_values
 from smallmines.core.errors import UserError
 from smallmines.core.files import only_file
+from smallmines.core.lost_products import rerun_lost_products
 from smallmines.core.rerun import FROZEN, code
 from smallmines.preflight.check import check_before_run
 from smallmines.preflight.disk import Job, check_space
+
+rerun_lost_products()
 
 # Makes imports in jobs faster, see workflow/smallmines/__init__.py.
 os.environ.update(SMALLMINES_JOB="1")

@@ -159,3 +159,17 @@ def test_removed_pixels_make_nothing_run_again_and_a_label_edit_needs_none(clone
     output = clone.snakemake("results/small/composites/2016/1/s1.tif", "--forcerun", "composite_s1", succeeds=False)
     assert "missing, first resources/automatic/pixels/" in output
     assert "delete results/small/fetched/2016/1/s1.json and run again" in output
+
+
+def test_what_a_failed_job_removed_is_made_again_with_all_that_follows(clone: Workspace) -> None:
+    samples = clone.user / "samples/2016/2.gpkg"
+    table = gpd.read_file(samples)
+    samples.unlink()
+    table.assign(label=["mime", *table["label"].iloc[1:]]).to_file(samples, engine="pyogrio")
+    assert "'mime'" in clone.snakemake(succeeds=False)
+    assert not (clone.results / "people/2016/2/samples.parquet").exists()
+    (clone.results / "masks/2016/1.tif").unlink()  # by hand
+    planned = clone.planned()
+    assert [planned[rule] for rule in ("samples", "assistant", "mask", "mask_patches", "doctor")] == [1, 1, 2, 2, 1]
+    assert "segment" not in planned
+    assert "'mime'" in clone.snakemake(succeeds=False), "the same refusal, not nothing to be done"
