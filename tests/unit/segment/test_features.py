@@ -46,11 +46,11 @@ def outline(labels: np.ndarray, label: int) -> shapely.Geometry:
     return shapely.union_all(shapely.box(cols, rows, cols + 1, rows + 1)).boundary
 
 
-@pytest.mark.parametrize("aside", [1, features.ASIDE])
+@pytest.mark.parametrize("aside", [1, features.COLUMNS_ASIDE])
 @given(labels=images)
 @settings(max_examples=60, deadline=None)
 def test_distances_to_the_outline_are_exact(labels: np.ndarray, aside: int) -> None:
-    with patch.object(features, "ASIDE", aside):  # segments that are wider get a distance transform
+    with patch.object(features, "COLUMNS_ASIDE", aside):  # segments that are wider get a distance transform
         found = squared_distances(labels)
     assert not found[labels == 0].any()
     for label in np.unique(labels[labels > 0]):

@@ -17,14 +17,15 @@ def rerun_lost_products() -> None:
 
     Outputs without a record are unknown to it: then their job runs where something needs them, as always.
     """
-    own: Any = PersistenceBase.incomplete
-    if getattr(own, "finds_lost", False):
+    persistence: Any = PersistenceBase
+    of_snakemake = persistence.incomplete
+    if getattr(of_snakemake, "finds_lost", False):  # the Snakefile was read before in this process
         return
 
     async def incomplete(self: Any, job: Any) -> list[Any]:
-        found: list[Any] = await own(self, job)
+        found: list[Any] = await of_snakemake(self, job)
         missing = [file for file in job.output if not await file.exists()]
         return found + [file for file in missing if self.metadata(file) is not None]
 
-    incomplete.finds_lost = True  # type: ignore[attr-defined]
-    PersistenceBase.incomplete = incomplete  # type: ignore[method-assign]
+    persistence.incomplete = incomplete
+    persistence.incomplete.finds_lost = True

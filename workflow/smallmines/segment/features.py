@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 Labels = NDArray[np.uint32]
 
-ASIDE = 12
+COLUMNS_ASIDE = 12
 """Columns on each side that are searched for the outline of a segment, pixel by pixel."""
 
 
@@ -133,17 +133,17 @@ def squared_distances(labels: Labels) -> NDArray[np.int32]:
 
     The nearest point of an outline is the middle or the end of a pixel side, so squares are whole numbers. Each column tells how far its
     own outline is above or below; then columns farther and farther aside are asked, for those pixels alone that may still find a nearer
-    point. What is not decided within `ASIDE` columns lies in wide segments, which get a distance transform each. The outline of other
+    point. What is not decided within `COLUMNS_ASIDE` lies in wide segments, which get a distance transform each. The outline of other
     segments does not matter: a straight line to it leaves the own segment first.
     """
     height, width = labels.shape
     segment = np.zeros((height, width + 1), np.uint32)  # the last column stands beside the first one, too
     segment[:, :-1] = labels
-    flat, vertical = segment.ravel(), (_rows_inside(segment) ** 2).ravel()
+    flat, vertical = segment.ravel(), (_vertical_distances(segment) ** 2).ravel()
     squared = np.where(flat > 0, vertical, 0)
     pixel = np.flatnonzero(squared > 1)
     own, nearest = flat[pixel], squared[pixel]
-    for aside in range(1, ASIDE + 1):
+    for aside in range(1, COLUMNS_ASIDE + 1):
         for other in (pixel - aside, pixel + aside):
             np.minimum(nearest, np.where(flat[other] == own, vertical[other], 0) + (2 * aside - 1) ** 2, out=nearest)
         squared[pixel] = nearest
@@ -155,7 +155,7 @@ def squared_distances(labels: Labels) -> NDArray[np.int32]:
     return result
 
 
-def _rows_inside(segment: Labels) -> NDArray[np.int32]:
+def _vertical_distances(segment: Labels) -> NDArray[np.int32]:
     """Return the distance of each pixel's centre to the nearest change of segment in its column, or the frame, in half pixels."""
     distance = np.ones(segment.shape, np.int32)
     for row in range(1, len(segment)):

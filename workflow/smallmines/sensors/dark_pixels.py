@@ -131,7 +131,7 @@ class DarkPixels:
 
 
 def _count(values: NDArray[np.uint16], counts: NDArray[np.int64]) -> None:
-    """Add the values to counts by value, which few of them need as far as the last."""
+    """Add how often each value occurs to `counts`, up to the greatest value that does: most of the 65536 do not."""
     part = np.bincount(values)
     counts[: len(part)] += part
 
