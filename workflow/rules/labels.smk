@@ -72,6 +72,10 @@ rule assistant:
             "<results>/segments/{{year}}/{name}/features.parquet",
             name=TRAINING_BLOCKS[wildcards.block],
         ),
+        context=lambda wildcards: expand(
+            "<results>/segments/{{year}}/{name}/context.parquet",
+            name=TRAINING_BLOCKS[wildcards.block] if cfg.assistant.features == "context" else [],
+        ),
         samples=lambda wildcards: expand(
             "<results>/people/{{year}}/{name}/samples.parquet",
             name=TRAINING_BLOCKS[wildcards.block],

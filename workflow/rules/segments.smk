@@ -1,4 +1,4 @@
-# Mean-shift segments of each block and year, and a table of their features.
+# Mean-shift segments of each block and year, a table of their features, and one of their surroundings (assistant.features: context).
 
 
 rule segment:
@@ -52,3 +52,30 @@ rule describe:
         "Describing the segments of block {wildcards.block} of {wildcards.year}"
     script:
         "../scripts/describe.py"
+
+
+rule context:
+    input:
+        segments="<results>/segments/{year}/{block}/segments.tif",
+        features="<results>/segments/{year}/{block}/features.parquet",
+        s2="<results>/composites/{year}/{block}/s2.tif",
+        s1="<results>/composites/{year}/{block}/s1.tif",
+        grid="<results>/grid/grid.json",
+    output:
+        "<results>/segments/{year}/{block}/context.parquet",
+    log:
+        "<logs>/context/{year}-{block}.log",
+    benchmark:
+        "<benchmarks>/context/{year}-{block}.tsv"
+    conda:
+        "../../envs/smallmines.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=20,
+    params:
+        *code("context"),
+    message:
+        "Describing the surroundings of the segments of block {wildcards.block} of {wildcards.year}"
+    script:
+        "../scripts/context.py"

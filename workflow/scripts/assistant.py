@@ -1,17 +1,17 @@
 """Train the random forest of a block and year and predict every segment."""
 
 from smallmines.core.job import job
-from smallmines.labels.assistant import Outputs, assist
+from smallmines.labels.assistant import Inputs, Outputs, assist
 from smallmines.settings.assistant import Assistant
 
 with job(snakemake.log[0]):
     blocks, outputs = snakemake.params.blocks, snakemake.output
     features = dict(zip(blocks, snakemake.input.features, strict=True))
+    context = dict(zip(blocks, snakemake.input.context, strict=bool(snakemake.input.context)))
     samples = dict(zip(blocks, snakemake.input.samples, strict=True))
     assist(
         snakemake.wildcards.block,
-        features,
-        samples,
+        Inputs(features, context, samples),
         Assistant(**snakemake.params.config),
         snakemake.threads,
         Outputs(outputs.probabilities, outputs.metrics, outputs.model),

@@ -13,7 +13,9 @@ from block_of_segments import make_block
 from sections import Assistant
 from smallmines.core.errors import UserError
 from smallmines.core.files import read_json
-from smallmines.labels import assistant, forest, prevalence, tables
+from smallmines.core.product import S2_BANDS
+from smallmines.labels import assistant, feature_table, forest, prevalence, tables
+from smallmines.segment.context import CONTEXT, RADAR
 
 SETTINGS = Assistant(trees=(30,), max_depth=(8,), min_samples_split=(5,))
 
@@ -31,8 +33,11 @@ def balanced(block, each, seed=0):
 def run(folder, blocks, settings=SETTINGS, threads=2, block="1"):
     assistant.assist(
         block,
-        {name: str(made.folder / "features.parquet") for name, made in blocks.items()},
-        {name: str(made.folder / "samples.parquet") for name, made in blocks.items()},
+        assistant.Inputs(
+            {name: str(made.folder / "features.parquet") for name, made in blocks.items()},
+            {name: str(made.folder / "context.parquet") for name, made in blocks.items() if settings.features == "context"},
+            {name: str(made.folder / "samples.parquet") for name, made in blocks.items()},
+        ),
         settings,
         threads,
         assistant.Outputs(folder / "probabilities.parquet", folder / "metrics.json", folder / "model.joblib"),
@@ -56,14 +61,14 @@ def test_the_predicted_share_meets_the_prevalence_where_half_over_predicts(block
     assert abs(at - metrics["prevalence"]["share"]) < 0.01
     assert at == pytest.approx((probabilities["probability"].astype(float).round(4) >= metrics["threshold"]).mean(), abs=1e-6)
     assert metrics["samples"]["mining"]["segments"] == 60
-    assert metrics["segments_without_dem"] == 1
+    assert metrics["segments_without"] == {"DEM": 1}
     assert "NOT map accuracy" in metrics["out_of_fold"]["as_drawn"]["note"]
     drawn, weighted = (metrics["out_of_fold"][name]["0.5"] for name in ("as_drawn", "at_class_shares_of_the_area"))
     assert weighted["precision"] < drawn["precision"]
     assert weighted["recall"] == pytest.approx(drawn["recall"], abs=1e-6)
     model = joblib.load(tmp_path / "model.joblib")
     assert model["versions"] == metrics["versions"]
-    assert model["features"] == forest.FEATURES
+    assert model["features"] == feature_table.PAPER
 
 
 def test_the_same_bytes_from_any_number_of_threads(block, tmp_path, monkeypatch):
@@ -185,11 +190,58 @@ def test_a_forest_of_two_classes_is_the_same_in_either_order():
     assert (one == other[:, ::-1]).all()
 
 
-def test_heights_that_are_missing_become_the_median():
+def test_values_that_are_missing_become_the_median():
     table = pd.DataFrame(
-        {band: np.full(3, 1000, np.float32) for band in forest.S2_BANDS} | {"DEM": np.array([100, np.nan, 300], np.float32)}
+        {band: np.full(3, 1000, np.float32) for band in S2_BANDS}
+        | {
+            "DEM": np.array([100, np.nan, 300], np.float32),
+            "VV": np.array([-8, np.nan, -12], np.float32),
+            "VH_9": np.full(3, np.nan, np.float32),
+        }
     )
-    x, missing = forest.matrix(table)
-    assert missing == 1
-    assert x[:, -1].tolist() == pytest.approx([0.2, 0.4, 0.6])
+    names = (*feature_table.PAPER, "VV", "VH_9")
+    x = feature_table.matrix(table, names)
+    assert feature_table.missing(table, names) == {"DEM": 1, "VV": 1, "VH_9": 3}
+    assert x[:, 10].tolist() == pytest.approx([0.2, 0.4, 0.6])
+    assert x[:, 11].tolist() == pytest.approx([-0.4, -0.5, -0.6])
+    assert x[:, 12].tolist() == [0, 0, 0]
     assert x[0, 0] == pytest.approx(0.1)
+
+
+# --- context --------------------------------------------------------------------------------------------------------------
+
+
+def with_context(made, seed=0, **columns):
+    """Write context features of a block: NDVI in the window of 9 px tells the class, the others are noise."""
+    rng = np.random.default_rng(seed)
+    count = len(made.features)
+    table = pd.DataFrame({"segment": made.features["segment"]} | {name: rng.normal(size=count).astype(np.float32) for name in CONTEXT})
+    table["NDVI_9"] = (made.truth + rng.normal(0, 0.2, count)).astype(np.float32)
+    table.assign(**columns).to_parquet(made.folder / "context.parquet", index=False)
+
+
+def test_context_features_are_used(block, tmp_path):
+    with_context(block)
+    probabilities, metrics = run(tmp_path / "context", {"1": block}, replace(SETTINGS, features="context"))
+    paper, _ = run(tmp_path / "paper", {"1": block})
+    assert metrics["features"] == [*feature_table.PAPER, *CONTEXT]
+    assert max(metrics["importances"], key=metrics["importances"].get) == "NDVI_9"
+    error, before = (np.mean((table["probability"] - block.truth) ** 2) for table in (probabilities, paper))
+    assert error < 0.5 * before
+
+
+def test_a_block_without_radar_is_predicted_by_the_other_features(block, tmp_path, caplog):
+    radar = [name for name in CONTEXT if name.startswith(RADAR)]
+    with_context(block, **dict.fromkeys(radar, np.float32(np.nan)))
+    _, metrics = run(tmp_path, {"1": block}, replace(SETTINGS, features="context"))
+    assert metrics["segments_without"] == {"DEM": 1} | dict.fromkeys(radar, len(block.features))
+    assert all(metrics["importances"][name] == 0 for name in radar)
+    assert sum("no segment has VV_21" in text for text in caplog.messages) == 1
+
+
+def test_context_of_another_segmentation_is_refused(block, tmp_path):
+    with_context(block)
+    table = pd.read_parquet(block.folder / "context.parquet")
+    table.iloc[1:].to_parquet(block.folder / "context.parquet", index=False)
+    with pytest.raises(UserError, match=f"{len(block.features) - 1} other segments"):
+        run(tmp_path, {"1": block}, replace(SETTINGS, features="context"))

@@ -19,6 +19,7 @@ from smallmines.core.json_products import ForestThreshold, read_product
 from smallmines.core.layout import Layout
 from smallmines.grid.lattice import Lattice, read_lattice
 from smallmines.labels import decide, event_files
+from smallmines.labels.feature_table import read_table as read_feature_table
 from smallmines.labels.tables import read as read_table
 from smallmines.labels.user_files import UserFiles
 from smallmines.segment.features import read_features
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 OF_SEGMENTS = (
     Layout.segments,
     Layout.features,
+    Layout.context,
     Layout.samples,
     Layout.decisions,
     Layout.review,
@@ -129,6 +131,11 @@ class BlockYear:
     def features(self) -> pd.DataFrame:
         """Read the table of features."""
         return read_features(self.product(Layout.features))
+
+    def forest_features(self) -> pd.DataFrame:
+        """Read the table of features with all those that the forest uses."""
+        context = self.product(Layout.context) if self.config.assistant.features == "context" else None
+        return read_feature_table(self.product(Layout.features), context)
 
     def review(self) -> pd.DataFrame:
         """Read the segments whose decisions need another look: segment, why.

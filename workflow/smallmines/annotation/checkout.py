@@ -207,7 +207,8 @@ def _queue(block_year: BlockYear, table: pd.DataFrame, size: int | None) -> pd.D
 
 def _other_forests(block_year: BlockYear, table: pd.DataFrame) -> NDArray[np.float64] | None:
     """Return the mean probability of mining by the forests of the other blocks, for `PREDICTED` segments; None: no other block."""
-    from smallmines.labels.forest import matrix, predict
+    from smallmines.labels.feature_table import feature_names, matrix
+    from smallmines.labels.forest import predict
 
     paths = [block_year.layout.forest(block_year.year, block) for block in block_year.config.blocks if block != block_year.block]
     paths = [path for path in paths if path.is_file()]
@@ -215,7 +216,7 @@ def _other_forests(block_year: BlockYear, table: pd.DataFrame) -> NDArray[np.flo
         return None
     waiting = np.flatnonzero((table["provenance"] == "predicted").to_numpy())
     chosen = np.sort(np.random.default_rng(block_year.config.labels.seed).permutation(waiting)[:PREDICTED])
-    x = matrix(table.iloc[chosen])[0]
+    x = matrix(block_year.forest_features().iloc[chosen], feature_names(block_year.config.assistant.features))
     probability = np.full(len(table), np.nan)
     if len(chosen):
         probability[chosen] = np.mean(

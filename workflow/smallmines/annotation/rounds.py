@@ -15,7 +15,8 @@ from smallmines.core.layout import Layout
 from smallmines.labels import tables
 from smallmines.labels.agreement import agreements, read_overlap
 from smallmines.labels.event_files import LABELS, RANKS, WITHDRAWN, Event
-from smallmines.labels.forest import Training, fit, folds_of, matrix, predict
+from smallmines.labels.feature_table import feature_names, matrix
+from smallmines.labels.forest import Training, fit, folds_of, predict
 from smallmines.labels.transfer import NO_DECISION
 from smallmines.settings.assistant import Assistant
 from smallmines.settings.parameters import settings_of
@@ -73,12 +74,12 @@ def progress(block_year: BlockYear, threads: int = 1) -> list[Round]:
     Raises:
         UserError: there are no samples, segments or metrics yet.
     """
-    features = block_year.features()
+    features = block_year.forest_features()
     samples = tables.read(block_year.product(Layout.samples), "samples")
     params = read_product(block_year.product(Layout.forest_metrics), ForestParameters)["forest"]
     settings = settings_of(block_year.config.assistant, Assistant)
     events = rounds_of(block_year.events()).merge(features[["key", "segment"]], on="key")
-    x = matrix(features)[0]
+    x = matrix(features, feature_names(settings.features))
     tile = features["tile_id"].to_numpy(object)
     label = np.full(len(features), -1, np.int64)
     own = samples["segment"].to_numpy(np.int64) - 1

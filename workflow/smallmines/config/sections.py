@@ -151,6 +151,11 @@ class Segmentation(Section):
 class Assistant(Section):
     """Random forest that predicts the label of each segment."""
 
+    features: Literal["paper", "context"] = Field(
+        "paper",
+        description="Features of a segment. `paper`: means of the ten Sentinel-2 bands and of the DEM. `context`: also radar (VV, VH) "
+        "and spectral indices (NDVI, MNDWI, bare soil), of the segment and in windows of 9 and 21 px around it; see docs/assistant.md.",
+    )
     folds: int = Field(3, ge=2, description="Folds of the cross-validation, grouped by tile.")
     trees: tuple[Annotated[int, Field(ge=1, le=10_000)], ...] = Field((300,), min_length=1, description="Numbers of trees to try.")
     max_depth: tuple[Annotated[int, Field(ge=1, le=1000)], ...] = Field((8, 15), min_length=1, description="Maximum depths to try.")

@@ -205,6 +205,10 @@ class Layout:
         """Features of the segments."""
         return self.results / "segments" / year / block / "features.parquet"
 
+    def context(self, year: str, block: str) -> Path:
+        """Context features of the segments."""
+        return self.results / "segments" / year / block / "context.parquet"
+
     def samples(self, year: str, block: str) -> Path:
         """Segments that samples label."""
         return self.results / "people" / year / block / "samples.parquet"

@@ -19,23 +19,19 @@ from smallmines.core.files import write_json, written
 from smallmines.core.log import logger
 from smallmines.core.product import CLASSES
 from smallmines.labels import tables
+from smallmines.labels.feature_table import feature_names, matrix, medians, missing, read_table, scales
 from smallmines.labels.forest import (
-    FEATURES,
-    SCALES,
     Params,
     Training,
     Tuned,
     cross_predict,
-    dem_median,
     fit,
-    matrix,
     pooled,
     predict,
     training_of,
     tune,
 )
 from smallmines.labels.prevalence import estimate, types_of
-from smallmines.segment.features import read_features
 from smallmines.settings.assistant import Assistant
 
 if TYPE_CHECKING:
@@ -44,6 +40,15 @@ if TYPE_CHECKING:
 
 ENOUGH = 100_000
 """Segments from which the prevalence is estimated, at even steps through the block: more change nothing and take minutes."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Paths of the tables of features, of context features and of samples, by block; no context features for those of the paper."""
+
+    features: Mapping[str, str]
+    context: Mapping[str, str]
+    samples: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -108,7 +113,9 @@ class Result:
 
     Attributes:
         trained_on: blocks whose samples were used.
-        segments: number of segments of the block; without_dem: of these, those without a height.
+        segments: number of segments of the block.
+        features: names of the features.
+        missing: of features that some segments lack, the number of these segments.
         clear_area_share: share of the block's area in `ClearSegments`.
     """
 
@@ -118,33 +125,34 @@ class Result:
     tuned: Tuned
     model: RandomForestClassifier
     segments: int
-    without_dem: int
+    features: Sequence[str]
+    missing: Mapping[str, int]
     clear_area_share: float
     prevalence: Prevalence
     threshold: Threshold
 
 
-def assist(
-    block: str, features: Mapping[str, str], samples: Mapping[str, str], settings: Assistant, threads: int, outputs: Outputs
-) -> None:
+def assist(block: str, inputs: Inputs, settings: Assistant, threads: int, outputs: Outputs) -> None:
     """Train a forest, choose the threshold and predict every segment of a block; write probabilities, metrics and model.
 
     Args:
         block: the block that is predicted.
-        features, samples: paths of the tables by block; other blocks are used only when this block lacks a class
-            and `settings.on_missing_class` is `pooled_model`.
+        inputs: other blocks are used only when this block lacks a class and `settings.on_missing_class` is `pooled_model`.
 
     Raises:
         UserError: a class has samples in fewer tiles than there are folds.
     """
-    samples_by_block = read_samples(block, samples, settings)
-    table = read_features(features[block])
-    segments = {name: table if name == block else read_features(features[name]) for name in samples_by_block}
-    training = training_of(samples_by_block, segments)
+    names = feature_names(settings.features)
+    samples_by_block = read_samples(block, inputs.samples, settings)
+    segments = {name: read_table(inputs.features[name], inputs.context.get(name)) for name in (block, *samples_by_block)}
+    table = segments[block]
+    training = training_of(samples_by_block, segments, names)
     tuned = tune(training, settings, threads)
     logger.info("best of %d forests: %s", len(tuned.tried), tuned.params)
     model = fit(training.x, training.y, tuned.params, settings.seed, threads, oob=True)
-    x, without_dem = matrix(table)
+    x, lacking = matrix(table, names), missing(table, names)
+    for name in (name for name, number in lacking.items() if number == len(table)):
+        logger.warning("block %s: no segment has %s; the forest cannot use it", block, name)
     probabilities = predict(model, x, [0, 1], threads)
 
     clear = clear_segments(table, x, probabilities)
@@ -154,7 +162,7 @@ def assist(
     prevalence = find_prevalence(training, tuned.params, clear, sampled_share, settings, threads)
     threshold = find_threshold(clear, prevalence, settings)
     clear_share = float(clear.area.sum() / area.sum())
-    result = Result(block, list(segments), training, tuned, model, len(table), without_dem, clear_share, prevalence, threshold)
+    result = Result(block, list(samples_by_block), training, tuned, model, len(table), names, lacking, clear_share, prevalence, threshold)
 
     write_json(outputs.metrics, metrics(result, settings))
     predicted = table[["segment"]].assign(probability=probabilities[:, 1].astype(np.float32), entropy=entropy(probabilities[:, 1]))
@@ -163,11 +171,11 @@ def assist(
         outputs.model,
         {
             "model": model,
-            "features": FEATURES,
-            "scales": SCALES,
+            "features": names,
+            "scales": scales(names),
             "threshold": threshold.value,
             "versions": library_versions(),
-            "dem_fill": dem_median(table),
+            "fill": medians(table, names),
         },
     )
 
@@ -299,14 +307,14 @@ def metrics(result: Result, settings: Assistant) -> dict[str, Any]:
         {
             "block": result.block,
             "trained_on_blocks": list(result.trained_on),
-            "features": list(FEATURES),
+            "features": list(result.features),
             "samples": {
                 name: {"segments": int((training.y == value).sum()), "tiles": len(set(training.groups[training.y == value].tolist()))}
                 for value, name in enumerate(CLASSES)
             },
             "segments": result.segments,
-            "segments_without_dem": result.without_dem,
-            "missing_dem": "median of the block",
+            "segments_without": dict(result.missing),
+            "without_a_value": "median of the block",
             "clear_area_share": result.clear_area_share,
             "forest": result.tuned.params,
             "folds": settings.folds,
@@ -322,7 +330,7 @@ def metrics(result: Result, settings: Assistant) -> dict[str, Any]:
                     **scores_at(share),
                 },
             },
-            "importances": dict(zip(FEATURES, result.model.feature_importances_.tolist(), strict=True)),
+            "importances": dict(zip(result.features, result.model.feature_importances_.tolist(), strict=True)),
             "versions": library_versions(),
         }
     )

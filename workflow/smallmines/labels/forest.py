@@ -1,6 +1,5 @@
-"""The random forest of the label assistant: features, training samples, fitting, prediction, choice of parameters.
+"""The random forest of the label assistant: training samples, fitting, prediction, choice of parameters.
 
-Features as in the authors' working code: segment means of the ten Sentinel-2 bands / 10000 and of the DEM / 500.
 Fitting uses all threads; its result does not depend on their number. Prediction uses one thread per chunk of segments and
 rounds to four decimals before anything is compared, so that the probabilities are the same on every machine.
 """
@@ -16,17 +15,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from smallmines.core.product import S2_BANDS
+from smallmines.labels.feature_table import matrix
 from smallmines.settings.assistant import Assistant
 
 if TYPE_CHECKING:
     import pandas as pd
     from sklearn.ensemble import RandomForestClassifier
 
-
-FEATURES = (*S2_BANDS, "DEM")
-SCALES = np.array([10000.0] * len(S2_BANDS) + [500.0])
-"""Divisors of the features: digital numbers to reflectance, metres to about 1."""
 
 CHUNK = 50_000
 """Segments predicted at a time by one thread."""
@@ -68,14 +63,15 @@ class Tuned:
     out_of_fold: NDArray[np.float64]
 
 
-def training_of(samples: Mapping[str, pd.DataFrame], segments: Mapping[str, pd.DataFrame]) -> Training:
+def training_of(samples: Mapping[str, pd.DataFrame], segments: Mapping[str, pd.DataFrame], names: Sequence[str]) -> Training:
     """Join samples to the features of their segments, in block and segment order.
 
     Args:
         samples: tables `samples` by block.
         segments: tables of features by block.
+        names: features of the forest.
     """
-    parts = [matrix(segments[block])[0][samples[block]["segment"].to_numpy(np.int64) - 1] for block in sorted(samples)]
+    parts = [matrix(segments[block], names)[samples[block]["segment"].to_numpy(np.int64) - 1] for block in sorted(samples)]
     table = pooled(samples)
     return Training(
         np.concatenate(parts), table["label"].to_numpy(np.int8), table["subclass"].to_numpy(object), table["tile_id"].to_numpy(object)
@@ -87,21 +83,6 @@ def pooled(samples: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     import pandas as pd
 
     return pd.concat([samples[block] for block in sorted(samples)], ignore_index=True)
-
-
-def matrix(features: pd.DataFrame) -> tuple[NDArray[np.float32], int]:
-    """Return scaled features (segment, feature) float32, and the number of segments without a height, which get the block's median."""
-    values = features[list(FEATURES)].to_numpy(np.float64)
-    missing = ~np.isfinite(values[:, -1])
-    values[missing, -1] = dem_median(features)
-    return (values / SCALES).astype(np.float32), int(missing.sum())
-
-
-def dem_median(features: pd.DataFrame) -> float:
-    """Return the median height in m of the segments that have one; 0 where none has."""
-    heights = features["DEM"].to_numpy(np.float64)
-    heights = heights[np.isfinite(heights)]
-    return float(np.median(heights)) if len(heights) else 0.0
 
 
 def fit(x: NDArray[np.float32], y: NDArray[Any], params: Params, seed: int, threads: int, oob: bool = False) -> RandomForestClassifier:

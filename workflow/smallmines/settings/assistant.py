@@ -10,6 +10,7 @@ from typing import Literal
 class Assistant:
     """Keys of `assistant` that the rule `assistant` reads."""
 
+    features: Literal["paper", "context"]
     folds: int
     trees: tuple[int, ...]
     max_depth: tuple[int, ...]

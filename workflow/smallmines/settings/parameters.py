@@ -35,11 +35,11 @@ CONTENT = {
     "sentinel1": ("border_erosion_px", "kernel", "orbit_state", "relative_orbit"),
     "elevation": ("asset", "resampling"),
     "segmentation": ("bands", "convergence", "max_iterations", "min_size", "range_radius", "spatial_radius"),
-    "assistant": ("folds", "max_depth", "min_samples_split", "on_missing_class", "prevalence", "seed", "threshold", "trees"),
+    "assistant": ("features", "folds", "max_depth", "min_samples_split", "on_missing_class", "prevalence", "seed", "threshold", "trees"),
 }
 """Keys by section that the digests in tags cover."""
 
-ADDED: Mapping[str, Mapping[str, Any]] = {"sentinel2": {"haze": "auto"}}
+ADDED: Mapping[str, Mapping[str, Any]] = {"sentinel2": {"haze": "auto"}, "assistant": {"features": "paper"}}
 """Keys of `CONTENT` that came later, with the value that gives the earlier products: with it they are left out of the digests."""
 
 NOT_CONTENT = {
