@@ -14,8 +14,12 @@ case $1-$2 in
 pbs-submit) # OpenPBS, PBS Professional
   qsub -V -N smallmines -j oe -o "$logs/" -l "select=1:ncpus=$3:mem=$4mb" -l "walltime=$(($5 * 60))" "$6"
   ;;
-pbs-status)
-  job=$(qstat -x -f "$3")
+pbs-status) # a server that is busy does not answer each time
+  for wait in 5 10 20 40 end; do
+    job=$(qstat -x -f "$3") && break
+    [ "$wait" != end ] || exit 1
+    sleep "$wait"
+  done
   case $job in
   *"job_state = F"*) grep -q "Exit_status = 0$" <<<"$job" && echo success || echo failed ;;
   *) echo running ;;
@@ -24,11 +28,11 @@ pbs-status)
 sge-submit) # Grid Engine; memory is asked for each slot
   qsub -terse -V -cwd -N smallmines -j y -o "$logs/" -pe smp "$3" -l "h_vmem=$(($4 / $3))M" -l "h_rt=$(($5 * 60))" "$6"
   ;;
-sge-status) # a job is in qstat until it ends, and some seconds later in qacct
+sge-status) # a job is in qstat until it ends, and some seconds later in qacct, after records of a try before or of an older job of its number
   if qstat -j "$3" >/dev/null 2>&1; then
     echo running
   else
-    job=$(qacct -j "$3" 2>/dev/null) || job=
+    job=$(qacct -j "$3" 2>/dev/null | awk '/^=+$/ { last = "" } { last = last $0 "\n" } END { printf "%s", last }') || job=
     case $job in
     "") echo running ;;
     *) grep -qE "^failed +0( |$)" <<<"$job" && grep -qE "^exit_status +0( |$)" <<<"$job" && echo success || echo failed ;;

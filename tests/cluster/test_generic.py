@@ -108,6 +108,14 @@ CALLS = {
     "sge": "qsub -terse -V -cwd -N smallmines -j y -o logs/cluster/ -pe smp 2 -l h_vmem=1500M -l h_rt=5400 job.sh",
     "lsf": "bsub -J smallmines -oo logs/cluster/%J.log -n 2 -R span[hosts=1] -M 3000MB -W 90",
 }
+
+
+def qacct(*records: tuple[int, int]) -> str:
+    """What `qacct -j` prints of several records of one number: requeued, or used again after the counter went round."""
+    line = "=" * 62
+    return "".join(f"{line}\njobnumber    7\nfailed       {failed}\nexit_status  {status}\n" for failed, status in records)
+
+
 ANSWERS = [
     ("pbs", {"qstat": "    job_state = Q\n"}, "running"),
     ("pbs", {"qstat": "    job_state = F\n    Exit_status = 0\n"}, "success"),
@@ -118,6 +126,9 @@ ANSWERS = [
     ("sge", {"qacct": "failed       0    \nexit_status  0    \n"}, "success"),
     ("sge", {"qacct": "failed       0    \nexit_status  1    \n"}, "failed"),
     ("sge", {"qacct": "failed       100 : assumedly after job\nexit_status  0    \n"}, "failed"),
+    ("sge", {"qacct": qacct((100, 137), (0, 0))}, "success"),
+    ("sge", {"qacct": qacct((0, 0), (0, 1))}, "failed"),
+    ("sge", {"qacct": qacct((0, 0), (100, 0))}, "failed"),
     ("lsf", {"bjobs": "PEND\n"}, "running"),
     ("lsf", {"bjobs": "DONE\n"}, "success"),
     ("lsf", {"bjobs": "EXIT\n"}, "failed"),
@@ -147,6 +158,24 @@ def test_what_a_batch_system_is_asked(repository: Path, tmp_path: Path, system: 
 @pytest.mark.parametrize(("system", "answers", "state"), ANSWERS)
 def test_how_a_job_stands(repository: Path, tmp_path: Path, system: str, answers: dict[str, str], state: str) -> None:
     assert call(repository, tmp_path, system, "status", "7", answers=answers) == state
+
+
+@pytest.mark.parametrize("fails", [3, 9])
+def test_a_busy_server_is_asked_again(repository: Path, tmp_path: Path, fails: int) -> None:
+    refuse = '{ echo "cannot connect to server" >&2; exit 1; }'
+    commands = {
+        "sleep": 'echo "sleep $1" >> slept',
+        "qstat": f'echo x >> asked; [ $(wc -l < asked) -gt {fails} ] || {refuse}; echo "job_state = R"',
+    }
+    for name, body in commands.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{body}\n")
+        (tmp_path / name).chmod(0o755)
+    environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    command = [repository / "profiles/generic/jobs.sh", "pbs", "status", "7"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, text=True, capture_output=True, check=False)
+    assert (done.returncode, done.stdout) == ((0, "running\n") if fails == 3 else (1, ""))
+    assert done.stderr.count("cannot connect") == min(fails, 5)
+    assert (tmp_path / "slept").read_text().split()[1::2] == ["5", "10", "20", "40"][:fails]
 
 
 def test_both_cluster_profiles_submit_the_same_groups(repository: Path) -> None:

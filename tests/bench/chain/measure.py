@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -58,7 +60,7 @@ def measure(
     timeout: float | None = None,
     part_of: Callable[[psutil.Process], str | None] = lambda _: None,
 ) -> Measured:
-    """Run a command; its output goes to `log`.
+    """Run a command in a session of its own; its output goes to `log`. Whatever interrupts this call ends the command, too.
 
     Args:
         timeout: seconds of wall time after which the process tree is ended.
@@ -70,21 +72,25 @@ def measure(
     peak, status = 0, None
     with log.open("w", encoding="utf-8") as output:
         began = time.monotonic()
-        process = subprocess.Popen(command, cwd=cwd, env=dict(environment), stdout=output, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(command, cwd=cwd, env=dict(environment), stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
         root = psutil.Process(process.pid)
-        while True:
-            ended, code, usage = os.wait4(process.pid, os.WNOHANG)
-            if ended:
-                process.returncode = status = os.waitstatus_to_exitcode(code)
-                break
-            now = time.monotonic() - began
-            peak = max(peak, _sample(root, names, parts, part_of))
-            if timeout is not None and now > timeout:
-                _end(root)
-                _, _, usage = os.wait4(process.pid, 0)
-                process.returncode = -9
-                break
-            time.sleep(SAMPLED_EVERY)
+        try:
+            while True:
+                ended, code, usage = os.wait4(process.pid, os.WNOHANG)
+                if ended:
+                    process.returncode = status = os.waitstatus_to_exitcode(code)
+                    break
+                now = time.monotonic() - began
+                peak = max(peak, _sample(root, names, parts, part_of))
+                if timeout is not None and now > timeout:
+                    _end(root)
+                    _, _, usage = os.wait4(process.pid, 0)
+                    process.returncode = -9
+                    break
+                time.sleep(SAMPLED_EVERY)
+        except BaseException:  # Ctrl-C, and SIGTERM by `exit_when_terminated`
+            _end(root)
+            raise
         wall = time.monotonic() - began
     return Measured(wall, usage.ru_utime + usage.ru_stime, peak // 2**20, status, parts)
 
@@ -116,9 +122,16 @@ def cpu_of(part: Part) -> float:
     return max(part.cpu.values(), default=0.0)
 
 
+def exit_when_terminated() -> None:
+    """Let SIGTERM end this process as Ctrl-C does, so that `measure` ends what it runs."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+
+
 def _end(root: psutil.Process) -> None:
-    """Kill a process and all its children."""
+    """Kill a process, its children and all others of its session's first group."""
     with suppress(psutil.Error):
         for process in (*root.children(recursive=True), root):
             with suppress(psutil.Error):
                 process.kill()
+    with suppress(ProcessLookupError):
+        os.killpg(root.pid, signal.SIGKILL)

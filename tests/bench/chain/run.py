@@ -22,7 +22,7 @@ from pathlib import Path
 
 from bench.chain import naive
 from bench.chain.case import STAGES, read_case, write_case
-from bench.chain.measure import Measured, measure
+from bench.chain.measure import Measured, exit_when_terminated, measure
 from bench.chain.plot import draw
 from bench.chain.records import Record, append, code_of, key_of, read_records
 from bench.chain.table import document, insert
@@ -180,6 +180,7 @@ def main() -> int:
     parser.add_argument("--plot", type=Path, default=REPOSITORY / "docs/images/chain.png")
     parser.add_argument("--again", action="store_true", help="measure everything anew")
     options = parser.parse_args()
+    exit_when_terminated()
     bench = Bench(options.work.resolve(), options.timeout, options.rasterstats)
     if options.again:
         bench.path.unlink(missing_ok=True)

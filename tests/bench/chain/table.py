@@ -71,11 +71,11 @@ def estimated(records: Sequence[Record], size: int, stage: str) -> dict[str, flo
     return {"mb": record["mb"]} | {key: record[key] * record["total"] / record["done"] for key in ("wall", "cpu")}
 
 
-def each_time(records: Sequence[Record], size: int, chain: str) -> list[float]:
-    """Return the wall seconds of a whole chain in each repetition that has all of its stages."""
+def each_time(records: Sequence[Record], size: int, chain: str) -> list[dict[str, float]]:
+    """Return the figures of a whole chain in each repetition that has all of its stages, see `total_of`."""
     repetitions = sorted({record["repetition"] for record in records if (record["size"], record["chain"]) == (size, chain)})
     totals = [total_of([record for record in records if record["repetition"] == each], size, chain) for each in repetitions]
-    return [total["wall"] for total in totals if total]
+    return [total for total in totals if total]
 
 
 def number(value: float | None, digits: int = 1) -> str:
@@ -106,7 +106,7 @@ def whole(records: Sequence[Record]) -> list[str]:
             cells = [cell(totals[size, chain], key, digits) for chain in CHAINS]
             lines.append(row([f"{size} tiles, {unit}", *cells]))
             if key == "wall" and any(len(each_time(records, size, chain)) > 1 for chain in CHAINS):
-                cells = [", ".join(number(seconds) for seconds in each_time(records, size, chain)) or "–" for chain in CHAINS]
+                cells = [", ".join(cell(total, key, digits) for total in each_time(records, size, chain)) or "–" for chain in CHAINS]
                 lines.append(row([f"{size} tiles, s, each time", *cells]))
     if len(sizes) > 1:
         growth: dict[str, float | None] = {}

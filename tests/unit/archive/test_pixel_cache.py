@@ -122,3 +122,16 @@ def test_nothing_is_removed_while_a_run_goes_on() -> None:
     lock.unlink()
     remove(cached_files())
     assert not Path("resources/automatic/pixels/item").exists(), "an empty folder goes too"
+
+
+def test_files_that_cannot_be_read_are_removed_without_a_stub() -> None:
+    files = [pixels(name) for name in ("VV", "VH", "empty")]
+    path = listed("a", "1", *files)
+    os.truncate(files[0], 60)
+    os.truncate(files[2], 0)
+    broken = remove(removable(cached_files(), "a"))
+    assert sorted(names(broken)) == ["VV", "empty"]
+    assert cached_files() == []
+    assert [stub_of(Path(file)).is_file() for file in files] == [False, True, False]
+    with pytest.raises(UserError, match=f"delete {path} and run again"):
+        files_or_stubs(path)

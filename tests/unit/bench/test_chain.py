@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from bench.chain import compare, strongest, table
@@ -110,6 +115,34 @@ def test_measure_ends_what_takes_too_long(tmp_path: Path) -> None:
     assert measured.wall < 30
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_bench_that_is_stopped_ends_its_stage(tmp_path: Path, number: signal.Signals) -> None:
+    grandchild = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import time; time.sleep(120)'])"
+    stage = f"import os, subprocess, sys; print(os.getpid(), flush=True); subprocess.run([sys.executable, '-c', {grandchild!r}])"
+    bench = (
+        "import os, signal, sys; from pathlib import Path; from bench.chain.measure import exit_when_terminated, measure; "
+        "signal.signal(signal.SIGINT, signal.default_int_handler); exit_when_terminated(); "
+        f"measure([sys.executable, '-c', {stage!r}], Path('.'), os.environ, Path('log'))"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    process = subprocess.Popen([sys.executable, "-c", bench], cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL)
+    tree: list[psutil.Process] = []
+    until = time.monotonic() + 60
+    while len(tree) < 3 and time.monotonic() < until:
+        time.sleep(0.1)
+        tree = psutil.Process(process.pid).children(recursive=True)
+    try:
+        assert len(tree) == 3, "stage, its child, and the child of that"
+        assert (tmp_path / "log").read_text() == f"{tree[0].pid}\n"
+        process.send_signal(number)
+        assert process.wait(30) == (143 if number == signal.SIGTERM else -signal.SIGINT)
+        assert psutil.wait_procs(tree, 10)[1] == []
+    finally:
+        for left in (process, *tree):
+            with suppress(psutil.NoSuchProcess):
+                left.kill()
+
+
 @pytest.mark.parametrize(
     ("rule", "detail", "stage"),
     [
@@ -181,6 +214,8 @@ def test_a_stage_that_was_measured_in_part_is_marked() -> None:
     assert table.total_of(records, 100, "naive") is None
     records.append(record(100, "naive", "features", 10.0, status=1, done=2, total=20))
     assert table.whole(records)[2] == "| 100 tiles, s | – | about 135.0 | – | – |"
+    records += [record(100, "workflow", "all", 40.0), record(100, "workflow", "all", 50.0, repetition=2)]
+    assert "| 100 tiles, s, each time | 40.0, 50.0 | about 135.0 | – | – |" in table.whole(records)
     assert table.unfinished(records) == [
         "- naive, 100 tiles, `features`: 2 of 20 chunks of rasterstats took 10 s (20 CPU s), so all take about 100 s (200 CPU s)"
     ]

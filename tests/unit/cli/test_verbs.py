@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +27,8 @@ from smallmines.cli.main import app
 from smallmines.core import raster
 from smallmines.core.files import write_json
 from smallmines.labels import tables
+from smallmines.report import planned_jobs
+from smallmines.report.planned_jobs import PlannedJob
 
 
 @pytest.fixture
@@ -316,6 +319,24 @@ def test_a_configuration_that_is_no_file(tmp_path: Path) -> None:
         assert f"found     {reason}\n" in call("config", "check", "--config", str(path), code=1)
 
 
+def test_the_plan_says_where_its_picture_is_and_what_makes_missing_jobs_run(block_year: BlockYear, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = [PlannedJob(f"{rule}/1", rule, (), 1, 0, {}) for rule in ("mask", "labels", "mask")]
+    monkeypatch.setattr(planned_jobs, "planned_jobs", lambda config: plan[:1])
+    path = Path("benchmarks/made/mask/1.tsv")
+    path.parent.mkdir(parents=True)
+    path.write_text("s\tcpu_time\n2.0\t1.5\n")
+    printed = call("bench", "--config", "made.yaml", "--plan", "--picture", "plan.png")
+    assert "critical path 2 s, all jobs 2 s" in printed
+    assert printed.splitlines()[-1] == "written: plan.png"
+    assert Path("plan.png").stat().st_size > 1000
+    monkeypatch.setattr(planned_jobs, "planned_jobs", lambda config: [*plan, PlannedJob("labels/2", "labels", (), 1, 0, {})])
+    refused = call("bench", "--config", "made.yaml", "--plan", code=1)
+    assert refused.splitlines()[-2:] == [
+        "found     no benchmark file of 2 of 4 jobs, first labels/1",
+        "do        let snakemake finish it; where it has nothing to do, add --forcerun labels",
+    ]
+
+
 def test_pixels_lists_and_removes_what_no_run_asks_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     path = Path("resources/automatic/pixels/item/B02-1.tif")
@@ -325,7 +346,17 @@ def test_pixels_lists_and_removes_what_no_run_asks_for(tmp_path: Path, monkeypat
     assert json.loads(call("pixels", "--json")) == [row]
     assert json.loads(call("pixels", "--items", "--json")) == [{"item": "item", "files": 1, "gb": 0.005, "runs": ""}]
     assert "--run together with --remove" in call("pixels", "--run", "made", code=1)
+    for runs, remedy in (((), "leave --run out"), (("made", "other"), "name one of: made, other")):
+        for run in runs:
+            Path(f"results/{run}/fetched").mkdir(parents=True)
+        refused = call("pixels", "--remove", "--run", "nosuch", code=1)
+        assert refused.splitlines()[1:3] == ["found     nosuch", f"do        {remedy}"]
     assert json.loads(call("pixels", "--remove", "--run", "made", "--json")) == [{"run": "made", "files": 0, "gb": 0, "files_kept": 0}]
     assert path.is_file()
+    assert call("pixels").splitlines()[0] == "Cached pixels: 5.0 MB"
+    for size, text in ((0, "0.0 kB"), (2_340, "2.3 kB"), (2_340_000_000, "2.3 GB")):
+        os.truncate(path, size)
+        assert call("pixels").splitlines()[0] == f"Cached pixels: {text}"
+    os.truncate(path, 5_000_000)
     assert json.loads(call("pixels", "--remove", "--json")) == [{"run": "(none)", "files": 1, "gb": 0.005, "files_kept": 0}]
     assert not path.exists()

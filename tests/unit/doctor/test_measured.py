@@ -134,6 +134,8 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
     "a byte more": lambda folder: (folder / MASK).write_bytes((folder / MASK).read_bytes() + b"x"),
     "a missing mask": lambda folder: (folder / MASK).unlink(),
     "a side-car file": lambda folder: (folder / f"{MASK}.aux.xml").write_text(SIDE_CAR),
+    "an image over a mask": lambda folder: shutil.copyfile(folder / IMAGE, folder / MASK),
+    "a mask over an image": lambda folder: shutil.copyfile(folder / MASK, folder / IMAGE),
     "an image twice": lambda folder: shutil.copyfile(folder / IMAGE, folder / IMAGE.replace("0004", "0005")),
 }
 
@@ -253,6 +255,84 @@ def test_a_table_of_another_version_counts_as_empty_and_a_broken_one_is_named(
         read_measured([path])
     monkeypatch.setattr(measured, "VERSION", 2)
     assert read_measured(made.tables).patches == {}
+
+
+def test_a_flipped_bit_of_a_table_gives_no_other_measurement(made: Made, tmp_path: Path) -> None:
+    table = next(table for table in made.tables if table.name == "IMAGE.parquet")
+    content, path = table.read_bytes(), tmp_path / "IMAGE.parquet"
+    footer = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
+    whole, named = texts(read_measured([table])), list[str]()
+    for place in np.random.default_rng(0).integers(4, footer, 60).tolist():
+        flipped = bytearray(content)
+        flipped[place] ^= 1
+        path.write_bytes(flipped)
+        try:
+            assert texts(read_measured([path])) == whole, f"byte {place}"
+        except UserError as error:
+            named.append(error.expected)
+    assert set(named) == {f"measurements of patches in {path}"}
+    assert len(named) > 40, "most bytes are of pages"
+
+
+def texts(kept: Measured) -> dict[str, tuple[str, bytes]]:
+    """All that is in a table, by patch or sum."""
+    patches = {
+        key: (json.dumps([own.values, repr(own.form)]), own.sample.tobytes() + own.planes.tobytes()) for key, own in kept.patches.items()
+    }
+    return patches | {f"{own.what} {' '.join(own.members)}": (json.dumps(own.values), own.array.tobytes()) for own in kept.sums}
+
+
+def test_labels_are_compared_where_a_mask_has_the_bytes_of_an_image(made: Made, tmp_path: Path) -> None:
+    lists = [tmp_path / f"{kind}.sha256" for kind in ("IMAGE", "MASK")]
+    for path in lists:
+        shutil.copyfile(made.dataset / "2022" / path.name, path)
+    digests = (sha256(made.dataset / MASK), sha256(made.dataset / IMAGE))
+    lists[1].write_text(lists[1].read_text().replace(*digests))
+    write_contradictions(lists, made.tables[:-1], 1, tmp_path / "contradictions.parquet")
+    assert len(read_measured([tmp_path / "contradictions.parquet"]).sums) == 1
+
+
+def test_images_with_values_that_are_not_finite_are_measured_and_named(made: Made, spoilt: Path, tmp_path: Path) -> None:
+    def spoil(image: np.ndarray) -> np.ndarray:
+        image = image.copy()
+        image[0, 0, :3] = np.nan, np.inf, -np.inf
+        image[12, 5, 5] = np.nan
+        return image
+
+    rewritten(spoilt / IMAGE, spoil)
+    measure_images(spoilt / "2022/IMAGE", spoilt / "2016/IMAGE", {}, tmp_path / "IMAGE.parquet")
+    kept = read_measured([tmp_path / "IMAGE.parquet"])
+    assert kept.patches[sha256(spoilt / IMAGE)].values["nonfinite"] == 4
+    images = sorted((spoilt / "2022/IMAGE").glob("*.tif"))
+    statistics = band_statistics.band_statistics(images)
+    before = band_statistics.band_statistics(sorted((made.dataset / "2022/IMAGE").glob("*.tif")))
+    assert band_statistics.band_statistics(images, kept) == statistics
+    assert {name: before[name]["count"] - statistics[name]["count"] for name in PATCH_BANDS if before[name] != statistics[name]} == {
+        "B02": 3,
+        "DEM": 1,
+    }
+    assert all(np.isfinite(value) for own in statistics.values() for value in (own["mean"], own["sd"], *own["quantiles"]))
+    found = [finding for finding in examine(spoilt, LIMITS, kept=kept).findings if finding.check == "not finite"]
+    assert [(finding.severity, finding.found) for finding in found] == [("error", "NaN or infinity in 1 images")]
+    index = read_index(spoilt / "index.parquet")
+    problems, _ = verify_dataset(spoilt, index, Expected(made.results.lattice, ["2022"], "GH"), 1, kept)
+    assert [problem.tiles for problem in problems if problem.found == "NaN or infinite values"] == [(IMAGE,)]
+
+
+def test_a_patch_with_a_side_car_file_is_not_kept(spoilt: Path, tmp_path: Path) -> None:
+    """What GDAL reads together with the patch may be gone when its bytes are looked up."""
+    for path, tag in ((IMAGE, "A"), (MASK, "B")):
+        (spoilt / f"{path}.aux.xml").write_text(SIDE_CAR.replace("'A'", f"'{tag}'"))
+    tables = [tmp_path / "IMAGE.parquet", tmp_path / "MASK.parquet"]
+    measure_images(spoilt / "2022/IMAGE", spoilt / "2016/IMAGE", {}, tables[0])
+    measure_masks(spoilt / "2022/MASK", spoilt / "2022/IMAGE", tables[0], tables[1])
+    kept = read_measured(tables)
+    left = {sha256(path) for path in (spoilt / "2022").glob("*/*.tif")} - set(kept.patches)
+    assert left == {sha256(spoilt / IMAGE), sha256(spoilt / MASK)}
+    assert not {member for own in kept.sums for members in own.members for member in members.split()} & left
+    for path in (IMAGE, MASK):
+        (spoilt / f"{path}.aux.xml").unlink()
+    assert summary(examine(spoilt, LIMITS, kept=kept)) == summary(examine(spoilt, LIMITS))
 
 
 def test_a_sum_counts_only_with_all_its_members() -> None:

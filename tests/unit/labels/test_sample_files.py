@@ -142,7 +142,7 @@ def test_further_layers_with_labels_are_refused_and_others_are_not(tmp_path):
     POINTS.to_file(path, layer="b")
     refused(path, "layers a, b")
     POINTS.to_file(path, layer="samples")
-    refused(path, "an attribute `label` in a, b too")
+    refused(path, "an attribute `label` in the layers a, b too")
     path.unlink()
     POINTS.to_file(path, layer="samples")
     POINTS.drop(columns="label").to_file(path, layer="tracks")

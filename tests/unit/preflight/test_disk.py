@@ -246,3 +246,37 @@ def test_the_estimate_is_printed_where_it_is_noticeable(capsys: pytest.CaptureFi
         check_space(config_of(years=BOTH, sentinel2={"max_datatakes": 100}), jobs, 2)
     assert "disk space: about 0.3 GB to come (pixels 0.3 GB, products 0.0 GB, temporary files 0.0 GB)" in capsys.readouterr().err
     assert str(stopped.value).splitlines()[-1] == "nothing was run"
+
+
+def test_blocks_that_the_grid_lacks_are_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    config = config_of()
+    write_lattice(config)
+    write_scenes(config, [1.0])
+    rules = ("segment", "composite_s2", "pictures")
+    jobs = [*(of_block(rule, "1") for rule in rules), of_block("fetch", "1", sensor="s2")]
+    raised = [*(of_block(rule, block) for rule in rules for block in "34"), of_block("fetch", "3", sensor="s2")]
+    expected = needed(config, jobs, 2)
+    assert capsys.readouterr().err == ""
+    assert needed(config, [*jobs, *raised], 2) == expected
+    assert capsys.readouterr().err == "disk space: blocks that the grid lacks are not in the estimate: 3, 4\n"
+    check_space(config, raised, 2)
+    assert capsys.readouterr().err.startswith("disk space: blocks that the grid lacks are not in the estimate: 3, 4\n")
+
+
+def test_what_cannot_be_estimated_stops_no_run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    config = config_of()
+    write_lattice(config)
+    write_scenes(config, [1.0])
+    manifest = Path("results/mine/manifests/2016/s2.json")
+    manifest.write_text(manifest.read_text()[:100])
+    check_space(config, [of_block("fetch", "1", sensor="s2")], 2)
+    line = capsys.readouterr().err
+    assert line.startswith(f"disk space: not estimated (expected a manifest, a JSON file, at {manifest}; found ")
+    assert line.count("\n") == 1
+
+    def wrong(*_: object) -> None:
+        raise KeyError("3")
+
+    monkeypatch.setattr(disk, "needed", wrong)
+    check_space(config, [], 2)
+    assert capsys.readouterr().err == "disk space: not estimated (KeyError: '3')\n"

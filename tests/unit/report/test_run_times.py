@@ -59,6 +59,21 @@ def test_the_table_sums_jobs_of_a_rule(tmp_path: Path) -> None:
     assert threads.fillna(0).to_dict() == {"mask/2016-1.tsv": 1, "mask/2016-2.tsv": 4, "grid.tsv": 0, "seal.tsv": 0}
 
 
+def test_an_empty_benchmark_file_is_left_out_and_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = tmp_path / "benchmarks/demo/mask"
+    folder.mkdir(parents=True)
+    whole = f"{HEADER}2.0\t0:00:02\t9\t9\t9\t9\t0\t0\t50\t1.5\n"
+    for name, text in (("1", whole), ("2", ""), ("3", HEADER), ("4", whole[:20]), ("5", "\0" * 40)):
+        (folder / f"{name}.tsv").write_text(text)
+    assert jobs("demo", tmp_path)[["benchmark", "seconds", "cpu"]].to_numpy().tolist() == [["mask/1.tsv", 2.0, 1.5]]
+    assert [record.getMessage().split(" is left out: no benchmark file of Snakemake (")[0] for record in caplog.records] == [
+        str(folder / f"{name}.tsv") for name in "2345"
+    ]
+    (folder / "1.tsv").unlink()
+    with pytest.raises(UserError, match="run the workflow first"):
+        took("demo", tmp_path)
+
+
 def test_no_benchmarks_is_said(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="run the workflow first"):
         took("demo", tmp_path)

@@ -7,7 +7,7 @@ files, so a removal makes it plan nothing. A composite that is to be made again 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,20 +76,30 @@ def removable(files: Iterable[CachedFile], run: str | None) -> list[CachedFile]:
     return [file for file in files if file.runs == (run,) and not file.waiting]
 
 
-def remove(files: Iterable[CachedFile], root: Path = Path()) -> None:
+def remove(files: Iterable[CachedFile], root: Path = Path()) -> list[CachedFile]:
     """Remove files of the cache; of those that a run lists, a stub with their tags stays.
+
+    Returns:
+        The files that a run lists and that cannot be read: they are removed without a stub, and their list must be made again.
 
     Raises:
         UserError: a run is going on.
     """
     if any((root / ".snakemake/locks").glob("*")):
         raise UserError("no run that is going on", f"locks in {root}/.snakemake/locks", "wait until it ends, or snakemake --unlock")
+    broken = []
     for file in files:
-        if file.runs:
-            _write_stub(file.path)
+        if file.runs and not _write_stub(file.path):
+            broken.append(file)
         file.path.unlink()
         if not any(file.path.parent.iterdir()):
             file.path.parent.rmdir()
+    return broken
+
+
+def runs_of(root: Path = Path()) -> list[str]:
+    """Return the runs that have lists of fetched files, sorted."""
+    return sorted({path.parent.name for path in root.glob("results/*/fetched")})
 
 
 def files_or_stubs(path: str | Path) -> list[Path]:
@@ -120,16 +130,21 @@ def _listed(path: str | Path) -> Iterator[str]:
         yield from item.files.values()
 
 
-def _write_stub(file: Path) -> None:
-    """Write one pixel of nodata with the tags of a file."""
+def _write_stub(file: Path) -> bool:
+    """Write one pixel of nodata with the tags of a file; return False where the file cannot be read."""
     import numpy as np
     import rasterio
+    from rasterio.errors import RasterioError
 
     from smallmines.core.raster import created, geobox_of
 
-    with rasterio.open(file) as source:
-        tags: Mapping[str, str] = source.tags()
-        tags = {key: value for key, value in tags.items() if key != "AREA_OR_POINT"}
-        nodata = 0 if source.nodata is None else source.nodata
-        with created(stub_of(file), geobox_of(source)[:1, :1], source.dtypes[0], nodata, list(source.descriptions), tags) as target:
-            target.write(np.full((1, 1), nodata, source.dtypes[0]), 1)
+    try:
+        with rasterio.open(file) as source:
+            tags = {key: value for key, value in source.tags().items() if key != "AREA_OR_POINT"}
+            nodata = 0 if source.nodata is None else source.nodata
+            dtype, box, bands = source.dtypes[0], geobox_of(source)[:1, :1], list(source.descriptions)
+    except (RasterioError, ValueError):
+        return False
+    with created(stub_of(file), box, dtype, nodata, bands, tags) as target:
+        target.write(np.full((1, 1), nodata, dtype), 1)
+    return True

@@ -33,11 +33,12 @@ def bench(
 
     with plain_errors(), output(json) as out:
         settings = read_config(config)
-        _rules(run_times.took(settings.run), settings.run, out)
+        took = run_times.jobs(settings.run)
+        _rules(run_times.by_rule(took), settings.run, out)
         if stages:
             out.table("Stages, wall time", list(run_times.stages(stages)), "stages", decimals=0)
         if plan or picture:
-            _plan(config, run_times.jobs(settings.run), cores or os.cpu_count() or 1, picture, out)
+            _plan(config, took, cores or os.cpu_count() or 1, picture, out)
 
 
 def _rules(table: pd.DataFrame, run: str, out: Output) -> None:
@@ -81,6 +82,7 @@ def _plan(config: Path, took: pd.DataFrame, cores: int, picture: Path | None, ou
     )
     if picture:
         gantt.draw(runs, [job.name for job in path], picture)
+        out.message(f"written: {picture}")
 
 
 def _row(kind: str, cores: int, memory: int | None, jobs: list[Job]) -> dict[str, str | int | float | None]:

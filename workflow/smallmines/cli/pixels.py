@@ -28,18 +28,26 @@ def pixels(run: Run = None, remove: Remove = False, items: Items = False, json: 
     with plain_errors():
         if run is not None and not remove:
             raise UserError("--run together with --remove", "--run alone", "add --remove, or leave --run out")
+        if run is not None and run not in (runs := pixel_cache.runs_of()):
+            raise UserError(
+                "--run with a run in this folder that fetched pixels", run, f"name one of: {', '.join(runs)}" if runs else "leave --run out"
+            )
         files = pixel_cache.cached_files()
         chosen = pixel_cache.removable(files, run)
-        if remove:
-            pixel_cache.remove(chosen)
+        broken = pixel_cache.remove(chosen) if remove else []
     with output(json) as out:
         if not remove:
-            out.table(f"Cached pixels: {_gb(files):.1f} GB", _by_item(files) if items else _by_run(files))
+            out.table(f"Cached pixels: {_size(files)}", _by_item(files) if items else _by_run(files))
             return
         kept = [file for file in files if run in file.runs and file not in chosen]
         out.table("Removed", [{"run": run or "(none)", "files": len(chosen), "gb": _gb(chosen), "files_kept": len(kept)}])
         if kept:
             out.message(f"{len(kept)} files stay: other runs list them too, or composites are still to be made from them")
+        if broken:
+            first = broken[0].path
+            out.message(
+                f"{len(broken)} files could not be read, first {first}: no stub with their tags stays, and a run may ask for them again"
+            )
 
 
 def _by_item(files: Sequence[CachedFile]) -> list[dict[str, Any]]:
@@ -67,3 +75,10 @@ def _by_run(files: Sequence[CachedFile]) -> list[dict[str, Any]]:
 
 def _gb(files: Iterable[CachedFile]) -> float:
     return sum(file.size for file in files) / 1e9
+
+
+def _size(files: Iterable[CachedFile]) -> str:
+    """Return the size of files in the unit that fits."""
+    size = sum(file.size for file in files)
+    number, unit = next((number, unit) for number, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")) if size >= number or unit == "kB")
+    return f"{size / number:.1f} {unit}"

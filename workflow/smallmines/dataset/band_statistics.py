@@ -31,6 +31,8 @@ _KEYS = ("n", "mean", "square", "min", "max")
 def band_statistics(images: Sequence[str | Path], kept: Measured | None = None) -> dict[str, dict[str, Any]]:
     """Return number, mean, standard deviation, minimum, maximum and quantiles of the valid pixels of each band over many images.
 
+    Values that are not finite are left out here; `verify` and the doctor name the images that have them.
+
     Sums are float64 and in the order of the images, so that the result depends on nothing else. Deviations are taken from each
     image's own mean and merged (Chan, Golub & LeVeque 1983).
 
@@ -88,9 +90,9 @@ def read_bands(path: str | Path) -> NDArray[Any]:
 
 
 def _kept_moments(kept: Measured, checksum: str) -> list[list[float]] | None:
-    """Return the moments of the bands of a measured image; None without, and for images with values that are not finite."""
-    patch = kept.patches.get(checksum)
-    if patch is None or patch.form is None or patch.form.dtypes != (IMAGE.dtype,) or patch.values.get("nonfinite", 1):
+    """Return the moments of the bands of a measured image; None without."""
+    patch = kept.patch(checksum, "image")
+    if patch is None or patch.form is None or patch.form.dtypes != (IMAGE.dtype,):
         return None
     return [[patch.values.get(f"{key}_{name}", 0.0) for key in _KEYS] for name in PATCH_BANDS]
 
@@ -99,7 +101,7 @@ def _moments(array: NDArray[Any] | None) -> list[list[float]]:
     """Return number, mean, sum of squared deviations, minimum and maximum of each band of an image; 0 without a value."""
     moments = []
     for values in () if array is None else array.reshape(len(array), -1):
-        valid = values[values != IMAGE_NODATA].astype(np.float64)
+        valid = _valid(values)
         if valid.size:
             mean = valid.mean()
             moments.append([valid.size, mean, ((valid - mean) ** 2).sum(), valid.min(), valid.max()])
@@ -108,11 +110,16 @@ def _moments(array: NDArray[Any] | None) -> list[list[float]]:
     return moments
 
 
+def _valid(values: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the values that are finite and not nodata."""
+    valid: NDArray[np.float64] = values[(values != IMAGE_NODATA) & np.isfinite(values)].astype(np.float64)
+    return valid
+
+
 def add_histograms(array: NDArray[Any], counts: NDArray[np.int64]) -> None:
     """Add the valid values of an image, (band, row, column), to counts by bin, (band, 65536)."""
     for band, values in enumerate(array.reshape(len(array), -1)):
-        valid = values[values != IMAGE_NODATA].astype(np.float64)
-        part = np.bincount(np.clip((valid - START[band]) / STEP[band], 0, counts.shape[1] - 1).astype(np.int64))
+        part = np.bincount(np.clip((_valid(values) - START[band]) / STEP[band], 0, counts.shape[1] - 1).astype(np.int64))
         counts[band, : len(part)] += part
 
 

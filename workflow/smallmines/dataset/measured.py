@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from smallmines.core.errors import UserError
 from smallmines.core.files import remedy, sha256, written
 from smallmines.core.readable import innermost
-from smallmines.dataset.patch_measures import PatchMeasures, form_as_json, form_of_json
+from smallmines.dataset.patch_measures import PLANES, PatchMeasures, form_as_json, form_of_json
 
 VERSION = 1
 """Version of the tables. One of another version counts as empty."""
@@ -54,6 +54,11 @@ class Measured:
 
     patches: dict[str, PatchMeasures] = field(default_factory=dict)
     sums: list[Sum] = field(default_factory=list)
+
+    def patch(self, checksum: str, kind: str) -> PatchMeasures | None:
+        """Return the measurements of an `image` or a `mask`; None without, and where the bytes were measured as another kind."""
+        patch = self.patches.get(checksum)
+        return patch if patch is not None and len(patch.planes) == PLANES[kind] else None
 
     def usable(self, what: str, members: Iterable[str]) -> tuple[list[Sum], Counter[str]]:
         """Return sums whose members are all among some patches, each used once, and the patches that are left."""
@@ -106,7 +111,7 @@ def write_measured(measured: Measured, target: str | Path) -> None:
     rows += [_sum_row(own) for own in measured.sums]
     types = [pa.string(), pa.string(), pa.list_(pa.string()), pa.string(), pa.string(), pa.binary()]
     schema = pa.schema(list(zip(COLUMNS, types, strict=True)), metadata={"measured": str(VERSION)})
-    with written(target) as beside, pq.ParquetWriter(beside, schema, compression="zstd") as file:
+    with written(target) as beside, pq.ParquetWriter(beside, schema, compression="zstd", write_page_checksum=True) as file:
         for _, own in groupby(rows, key=lambda row: row["what"]):  # a reader skips groups of what it does not want
             file.write_table(pa.Table.from_pylist(list(own), schema=schema), row_group_size=64)
 
@@ -139,7 +144,7 @@ def read_measured(paths: Iterable[str | Path], what: Sequence[str] | None = None
     measured = Measured()
     for path in paths:
         try:
-            with pq.ParquetFile(path) as file:
+            with pq.ParquetFile(path, page_checksum_verification=True) as file:
                 if (file.schema_arrow.metadata or {}).get(b"measured") != str(VERSION).encode():
                     continue
                 for group in range(file.num_row_groups):
@@ -159,7 +164,7 @@ def measured_checksums(paths: Iterable[str | Path]) -> set[str]:
     checksums: set[str] = set()
     for path in paths:
         try:
-            table = pq.read_table(path, columns=["key"], partitioning=None)
+            table = pq.read_table(path, columns=["key"], partitioning=None, page_checksum_verification=True)
         except (OSError, ValueError, KeyError) as error:
             raise UserError(f"measurements of patches in {path}", innermost(error), remedy(path)) from error
         if (table.schema.metadata or {}).get(b"measured") == str(VERSION).encode():

@@ -72,6 +72,9 @@ NO_PLANES = np.empty((0, 0), np.uint8)
 MINING, BACKGROUND, UNLABELLED = range(3)
 """Planes of a mask."""
 
+PLANES: Mapping[str, int] = {"image": 1, "mask": 3}
+"""Number of planes by kind of patch."""
+
 
 def measured(path: Path, kind: str) -> tuple[PatchMeasures, NDArray[Any] | None]:
     """Read and measure a patch, `image` or `mask`; return its (band, row, column) array, too, None unless it was measured."""

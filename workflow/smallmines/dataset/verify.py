@@ -147,7 +147,9 @@ def verify_dataset(
     findings += [_problem("altered", name, "its content is not what the checksum list says") for name in altered]
     pairs = list(pairs_of(index, expected))
     alone = lone(folder, checksums)
-    patches = {} if kept is None else {name: kept.patches[sha] for name, sha in checksums.items() if name in alone and sha in kept.patches}
+    measurable = [(name, kind) for pair in pairs for name, kind in ((pair.image, "image"), (pair.mask, "mask")) if name in alone]
+    at_hand = {} if kept is None else {name: kept.patch(checksums[name], kind) for name, kind in measurable}
+    patches = {name: patch for name, patch in at_hand.items() if patch is not None}
     logger.info("%d of %d files need not be read again", len(patches), len(present))
     with ThreadPoolExecutor(threads) as pool:
         for of_pair in pool.map(lambda pair: check_pair(folder, pair, patches), pairs):

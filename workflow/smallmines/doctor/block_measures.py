@@ -12,11 +12,10 @@ import rasterio
 from numpy.typing import NDArray
 
 from smallmines.core import raster
-from smallmines.core.files import sha256
 from smallmines.core.log import logger
 from smallmines.core.product import PATCH_BANDS, parse_patch_name
 from smallmines.dataset import band_statistics
-from smallmines.dataset.measured import Measured, Sum, read_measured, write_measured
+from smallmines.dataset.measured import Measured, Sum, checksums_of, read_measured, write_measured
 from smallmines.dataset.patch_measures import MINING, measured
 from smallmines.dataset.scenes import histograms, scene_tags, scenes
 from smallmines.doctor import correlations
@@ -54,10 +53,15 @@ class _Running:
         return [Sum(kind, tuple(self.members), {"count": count, "alike": self.alike}, array)]
 
 
-def _patches(folder: str | Path) -> dict[str, Path]:
-    """Return the patches of a folder by tile, sorted."""
-    paths = {parts.tile_id: path for path in Path(folder).glob("*.tif") if (parts := parse_patch_name(path.name)) is not None}
-    return dict(sorted(paths.items()))
+def _patches(folder: str | Path) -> dict[str, tuple[Path, str]]:
+    """Return path and checksum of the patches of a folder by tile, sorted. Those with side-car files, see `lone`, are left out."""
+    names = {parts.tile_id: path.name for path in Path(folder).glob("*.tif") if (parts := parse_patch_name(path.name)) is not None}
+    checksums = checksums_of(Path(folder), list(names.values()))
+    if left := [name for name in names.values() if name not in checksums]:
+        logger.warning(
+            "%d patches of %s have side-car files or cannot be read, and are not measured; first %s", len(left), folder, min(left)
+        )
+    return {tile: (Path(folder) / name, checksums[name]) for tile, name in sorted(names.items()) if name in checksums}
 
 
 def first_scenes(source: str | Path, s2: str | Path, lattice: Lattice, block: str) -> dict[str, str]:
@@ -84,8 +88,8 @@ def measure_images(folder: str | Path, before: str | Path | None, scene_of: Mapp
     whole, running = Measured(), dict[tuple[str, str], _Running]()
     earlier = {} if before is None else _patches(before)
     counts, members = np.zeros((len(PATCH_BANDS), 1 << 16), np.int64), []
-    for tile, path in _patches(folder).items():
-        checksum, scene = sha256(path), scene_of.get(tile, "")
+    for tile, (path, checksum) in _patches(folder).items():
+        scene = scene_of.get(tile, "")
         whole.patches[checksum], image = measured(path, "image")
         spectra = {} if image is None else correlations.of_image(image, correlations.covered(image))
         for kind in OF_IMAGE:
@@ -94,7 +98,7 @@ def measure_images(folder: str | Path, before: str | Path | None, scene_of: Mapp
             band_statistics.add_histograms(image, counts)
             members.append(checksum)
         if tile in earlier and image is not None:
-            former, member = _red_near(earlier[tile]), f"{sha256(earlier[tile])} {checksum}"
+            former, member = _red_near(earlier[tile][0]), f"{earlier[tile][1]} {checksum}"
             years = running.setdefault(("years", scene), _Running())
             years.add(member, correlations.of_years(former, image[[B04, B08]]))
             years.alike[member] = correlations.alike(former, image[[B04, B08]])
@@ -115,13 +119,15 @@ def measure_masks(folder: str | Path, images: str | Path, image_measures: str | 
     kept = read_measured([image_measures], ["patch", OF_IMAGE[0]])
     groups = {member: number for number, own in enumerate(kept.sums) for member in own.members}
     beside = _patches(images)
-    for tile, path in _patches(folder).items():
-        checksum = sha256(path)
+    for tile, (path, checksum) in _patches(folder).items():
         whole.patches[checksum], mask = measured(path, "mask")
-        if tile not in beside or mask is None or (image := kept.patches.get(of_image := sha256(beside[tile]))) is None or not image.values:
+        if tile not in beside or mask is None:
+            continue
+        image_path, of_image = beside[tile]
+        if (image := kept.patch(of_image, "image")) is None:
             continue
         mining = whole.patches[checksum].plane(MINING)
-        cross = correlations.of_mask(_red_near(beside[tile]), image.values["covered"], mining)
+        cross = correlations.of_mask(_red_near(image_path), image.values["covered"], mining)
         running.setdefault(groups.get(of_image, -1), _Running()).add(f"{of_image} {checksum}", cross)
     whole.sums = [own for _, total in sorted(running.items()) for own in total.total("mask")]
     write_measured(whole, target)

@@ -159,13 +159,14 @@ def write_contradictions(lists: Sequence[str | Path], measured: Sequence[str | P
         lists: checksum lists of the year's images and masks.
         measured: tables of measurements of the year's patches.
     """
-    patches = read_measured(measured, ["patch"]).patches
+    kept = read_measured(measured, ["patch"])
     tiles: dict[str, dict[str, PatchMeasures]] = {}
     for path in lists:
         for name, checksum in read_list(path).items():
             parts = parse_patch_name(Path(name).name)
-            if parts is not None and checksum in patches:
-                tiles.setdefault(parts.tile_id, {})[parts.prefix] = patches[checksum]
+            kind = "image" if parts is not None and parts.prefix == IMAGE.prefix else "mask"
+            if parts is not None and (patch := kept.patch(checksum, kind)) is not None:
+                tiles.setdefault(parts.tile_id, {})[parts.prefix] = patch
     pairs = [(tile, 0, own.get(IMAGE.prefix), own.get(MASK.prefix)) for tile, own in sorted(tiles.items())]
     write_measured(Kept(sums=[contradictions_of_year(_labelled(pixels_of(pairs)), threads)]), target)
 

@@ -58,9 +58,9 @@ class AtHand:
     kept: Kept = field(default_factory=Kept)
     checksums: Mapping[str, str] = field(default_factory=dict)
 
-    def of(self, name: str | None) -> PatchMeasures | None:
-        """Return the measurements of a file, None where there are none."""
-        return self.kept.patches.get(self.checksums.get(name, "")) if name is not None else None
+    def of(self, name: str, kind: str) -> PatchMeasures | None:
+        """Return the measurements of an `image` or a `mask`; None without, as where an image was copied over a mask."""
+        return self.kept.patch(self.checksums.get(name, ""), kind)
 
     def member(self, *names: str) -> str:
         """Return what stands for a patch, or for two, among the members of a sum."""
@@ -149,7 +149,7 @@ def _take(tiles: Sequence[tuple[str, list[Epoch]]], at_hand: AtHand, whole: Part
     for tile, epochs in tiles:
         for before, epoch in zip([None, *epochs], epochs, strict=False):
             for kind, name in (("image", epoch.image), ("mask", epoch.mask)):
-                if name is not None and (kept := at_hand.of(name)) is not None:
+                if name is not None and (kept := at_hand.of(name, kind)) is not None:
                     whole.measures[name] = kept
                 elif name is not None:
                     epoch.wanted.add(f"measure {kind}")

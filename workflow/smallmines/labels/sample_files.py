@@ -125,7 +125,7 @@ def _layer(path: Path, fields: dict[str, list[str]]) -> tuple[str, list[str]]:
     if others := [name for name in fields if name != layer and "label" in fields[name]]:
         raise UserError(
             f"labels in the layer `{LAYER}` only, in {path}",
-            f"an attribute `label` in {', '.join(others)} too, which would not be read",
+            f"an attribute `label` in the layer{'s' * (len(others) > 1)} {', '.join(others)} too, which would not be read",
             f"copy the labels of these layers to `{LAYER}`, or remove the layers",
         )
     if "label" not in fields[layer]:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from smallmines.config.sections import Config
 from smallmines.core.errors import UserError
+from smallmines.core.files import flat
 from smallmines.core.layout import PIXELS, Layout
 from smallmines.core.rerun import FROZEN
 from smallmines.preflight.area import user_aoi
@@ -128,11 +129,18 @@ class Sizes:
 def check_space(config: Config, jobs: Sequence[Job], cores: int | None = None, nodes: int | None = None) -> None:
     """Print the estimate of the planned jobs on stderr; exit with status 1 and three lines where a disk has less space.
 
+    What cannot be estimated stops no run: a line says so, and the rule that reads a broken file names it.
+
     Args:
         cores: of this machine that jobs may use; None: jobs run elsewhere.
         nodes: number of jobs that may run elsewhere at once; None: all.
     """
-    need = needed(config, jobs, cores, nodes)
+    try:
+        need = needed(config, jobs, cores, nodes)
+    except Exception as error:
+        reason = f"expected {error.expected}; found {error.found}" if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        print(f"disk space: not estimated ({flat(reason)})", file=sys.stderr)
+        return
     if need is None or need.pixels + need.results + need.temporary < NOTICEABLE:
         return
     folders = {PIXELS: need.pixels, Layout(config.run).results: need.results + need.temporary}
@@ -165,12 +173,16 @@ def require_space(folders: Mapping[Path, float]) -> None:
 def needed(config: Config, jobs: Sequence[Job], cores: int | None = None, nodes: int | None = None) -> Need | None:
     """Estimate what the planned jobs add to the disk; None where neither the grid nor its area is there yet.
 
-    A product that exists counts with its size: it is removed before it is made again. So does a pixel file that is in the cache.
+    A product that exists counts with its size: it is removed before it is made again. So does a pixel file that is in the cache. Blocks
+    that the grid lacks, as when it was not made again after `blocks` was raised, are left out with a line on stderr.
     """
     relevant = [job for job in jobs if job.rule == "fetch" or job.rule in {*WINDOW, *TILES, *PICTURES, *EACH}]
     sizes = _sizes(config, any(job.rule == "grid" for job in jobs)) if relevant else None
     if sizes is None:
         return None
+    if unknown := {block for job in relevant if (block := job.wildcards.get("block")) is not None and block not in sizes.window}:
+        print(f"disk space: blocks that the grid lacks are not in the estimate: {', '.join(sorted(unknown)[:9])}", file=sys.stderr)
+        relevant = [job for job in relevant if job.wildcards.get("block") not in unknown]
     searched = {(job.wildcards["year"], job.wildcards["sensor"]) for job in jobs if job.rule == "search"}
     pixels = _pixels(config, [job for job in relevant if job.rule == "fetch"], sizes, searched)
     results = sum(max(0.0, _product(config, job, sizes) - _there(job.outputs)) for job in relevant if job.rule != "fetch")

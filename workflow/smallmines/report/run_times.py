@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from smallmines.core.errors import UserError
+from smallmines.core.files import flat
 from smallmines.core.job import TOOK
 from smallmines.core.layout import Layout
+from smallmines.core.log import logger
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,19 +30,24 @@ def stages(path: str | Path) -> list[dict[str, str | int]]:
 
 
 def took(run: str, root: str | Path = ".") -> pd.DataFrame:
-    """Return run time and memory by rule, in the order in which the rules first ended; of a job that ran again, the last run counts.
+    """Return run time and memory by rule, see `by_rule`.
+
+    Raises:
+        UserError: the run has no benchmark files.
+    """
+    return by_rule(jobs(run, root))
+
+
+def by_rule(table: pd.DataFrame) -> pd.DataFrame:
+    """Return run time and memory by rule, in the order in which the rules first ended, of what `jobs` returns.
 
     Returns:
         rule, jobs, seconds (wall time of all jobs), longest (seconds of the longest job), cpu (processor seconds of all jobs, with the
         programs that they start), memory (MB, largest of all jobs, with the programs they started), start (seconds of all jobs that
         Snakemake counts and the body of the job does not: starting the process and its imports; NaN where a job has no log).
-
-    Raises:
-        UserError: the run has no benchmark files.
     """
-    table = jobs(run, root)
-    by_rule = table.assign(start=table["seconds"] - table["body"]).groupby("rule", sort=False)
-    return by_rule.agg(
+    groups = table.assign(start=table["seconds"] - table["body"]).groupby("rule", sort=False)
+    return groups.agg(
         jobs=("seconds", "size"),
         seconds=("seconds", "sum"),
         longest=("seconds", "max"),
@@ -56,7 +63,8 @@ def jobs(run: str, root: str | Path = ".") -> pd.DataFrame:
     Returns:
         benchmark (path from the folder of benchmarks), rule, seconds (wall time), body (seconds without starting the process), cpu
         (processor seconds; of a log without them, those that Snakemake sampled), threads, memory (MB), ended (seconds since 1970).
-        Body and memory are NaN where the job has no log, threads where the log is of an earlier version, too.
+        Body and memory are NaN where the job has no log, threads where the log is of an earlier version, too. Benchmark files that are
+        empty or cut are left out with a warning.
 
     Raises:
         UserError: the run has no benchmark files.
@@ -70,14 +78,19 @@ def jobs(run: str, root: str | Path = ".") -> pd.DataFrame:
         name = path.relative_to(folder)
         log = (logs / name).with_suffix(".log")
         summary = TOOK.search(log.read_text(encoding="utf-8")) if log.is_file() else None
-        table = pd.read_csv(path, sep="\t", na_values=["-", "NA"])
+        try:
+            table = pd.read_csv(path, sep="\t", na_values=["-", "NA"])
+            seconds, sampled = float(table["s"].iloc[-1]), float(table["cpu_time"].iloc[-1])
+        except (ValueError, LookupError) as error:  # empty, or cut short
+            logger.warning("%s is left out: no benchmark file of Snakemake (%s)", path, flat(error))
+            continue
         rows.append(
             {
                 "benchmark": name.as_posix(),
                 "rule": name.parts[0].removesuffix(".tsv"),
-                "seconds": float(table["s"].iloc[-1]),
+                "seconds": seconds,
                 "body": float(summary[1]) if summary else float("nan"),
-                "cpu": float(summary[3]) if summary and summary[3] else float(table["cpu_time"].iloc[-1]),
+                "cpu": float(summary[3]) if summary and summary[3] else sampled,
                 "threads": float(summary[4]) if summary and summary[4] else float("nan"),
                 "memory": float(summary[2]) if summary else float("nan"),
                 "ended": path.stat().st_mtime,

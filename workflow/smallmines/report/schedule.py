@@ -76,10 +76,11 @@ def finished(planned: Sequence[PlannedJob], took: pd.DataFrame, cores: int) -> l
     """
     rows = {str(row["benchmark"]).removesuffix(".tsv"): row for row in took.to_dict("records")}
     plan = [job for job in planned if job.measured]
-    missing = [job.name for job in plan if job.name not in rows]
+    missing = [job for job in plan if job.name not in rows]
     if missing:
-        found = f"no benchmark file of {len(missing)} of {len(plan)} jobs, first {missing[0]}"
-        raise UserError("a finished run", found, "let snakemake finish it")
+        found = f"no benchmark file of {len(missing)} of {len(plan)} jobs, first {missing[0].name}"
+        rules = " ".join(dict.fromkeys(job.rule for job in missing))
+        raise UserError("a finished run", found, f"let snakemake finish it; where it has nothing to do, add --forcerun {rules}")
     first = min(rows[job.name]["ended"] - rows[job.name]["seconds"] for job in plan)
     jobs = []
     for job in plan:
