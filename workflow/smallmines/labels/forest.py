@@ -26,6 +26,12 @@ if TYPE_CHECKING:
 CHUNK = 50_000
 """Segments predicted at a time by one thread."""
 
+CHUNK_OF_SOME = 10_000
+"""Segments predicted at a time by one thread where each is predicted by some trees."""
+
+OUT_OF_BAG = 94
+"""Of 256: the share of trees that do not see a sample, 1 / e."""
+
 Params = dict[str, int]
 Folds = Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]]
 """Rows to train on and rows to test on, for each fold."""
@@ -40,12 +46,14 @@ class Training:
         y: (sample,) int8, 1 mining, 0 not.
         subclass: (sample,) text.
         groups: (sample,) tile of each sample; folds never split a tile.
+        area: (sample,) float64, pixels of its segment.
     """
 
     x: NDArray[np.float32]
     y: NDArray[np.int8]
     subclass: NDArray[np.object_]
     groups: NDArray[np.object_]
+    area: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -71,10 +79,14 @@ def training_of(samples: Mapping[str, pd.DataFrame], segments: Mapping[str, pd.D
         segments: tables of features by block.
         names: features of the forest.
     """
-    parts = [matrix(segments[block], names)[samples[block]["segment"].to_numpy(np.int64) - 1] for block in sorted(samples)]
+    rows = {block: samples[block]["segment"].to_numpy(np.int64) - 1 for block in sorted(samples)}
     table = pooled(samples)
     return Training(
-        np.concatenate(parts), table["label"].to_numpy(np.int8), table["subclass"].to_numpy(object), table["tile_id"].to_numpy(object)
+        np.concatenate([matrix(segments[block], names)[own] for block, own in rows.items()]),
+        table["label"].to_numpy(np.int8),
+        table["subclass"].to_numpy(object),
+        table["tile_id"].to_numpy(object),
+        np.concatenate([segments[block]["area"].to_numpy(np.float64)[own] for block, own in rows.items()]),
     )
 
 
@@ -107,6 +119,22 @@ def predict(model: RandomForestClassifier, x: NDArray[np.float32], classes: Sequ
     if predicted:
         result[:, columns] = np.concatenate(predicted).round(4)
     return result
+
+
+def predict_by_some(model: RandomForestClassifier, x: NDArray[np.float32], seed: int, threads: int) -> NDArray[np.float64]:
+    """Return probabilities (row, class) as out-of-bag ones are: each row by a random 37 % of the trees, rounded to four decimals."""
+    kept = np.random.default_rng(seed).integers(0, 256, (len(x), len(model.estimators_)), np.uint8) < OUT_OF_BAG
+
+    def part(start: int) -> NDArray[np.float64]:
+        rows, own = x[start : start + CHUNK_OF_SOME], kept[start : start + CHUNK_OF_SOME]
+        total = np.zeros((len(rows), len(model.classes_)))
+        for tree, chosen in zip(model.estimators_, own.T, strict=True):
+            total[chosen] += tree.predict_proba(rows[chosen], check_input=False) if chosen.any() else 0
+        return total / np.maximum(total.sum(axis=1, keepdims=True), 1e-9)
+
+    with ThreadPoolExecutor(max(threads, 1)) as pool:
+        parts = list(pool.map(part, range(0, len(x), CHUNK_OF_SOME)))
+    return np.concatenate(parts).round(4)
 
 
 def folds_of(training: Training, settings: Assistant) -> Folds:
