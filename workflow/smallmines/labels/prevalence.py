@@ -228,8 +228,9 @@ def shares_of(samples: Described, code: NDArray[np.int64], land: Described, seed
     Args:
         code: (sample,) type.
     """
+    drawn_as = np.bincount(code) / len(code)
     calibrated = calibrate(samples, code, np.ones(len(code)))
-    shares = maximise(calibrated.predict_proba(land.log), land.area)
+    shares = maximise(calibrated.predict_proba(land.log) / drawn_as, land.area)
     rng = np.random.default_rng(seed)
     some = np.sort(rng.choice(len(land.area), min(ENOUGH_FOR_REPLICATES, len(land.area)), replace=False))
     start = np.maximum(shares, 1e-4)
@@ -239,12 +240,12 @@ def shares_of(samples: Described, code: NDArray[np.int64], land: Described, seed
         for own in (np.flatnonzero(code == kind) for kind in range(len(shares))):
             times[own] = np.bincount(rng.integers(0, len(own), len(own)), minlength=len(own))
         posterior = calibrate(samples, code, times).predict_proba(land.log[some])
-        drawn.append(maximise(posterior, land.area[some], start)[0])
+        drawn.append(maximise(posterior / drawn_as, land.area[some], start)[0])
     return shares, float(np.std(drawn))
 
 
 def calibrate(samples: Described, code: NDArray[np.int64], times: NDArray[np.float64]) -> LogisticRegression:
-    """Fit the calibration at equal shares of the types.
+    """Fit the calibration at the types' shares of the samples; within a type samples count by their area.
 
     Args:
         times: (sample,) how often each counts.
@@ -252,8 +253,8 @@ def calibrate(samples: Described, code: NDArray[np.int64], times: NDArray[np.flo
     from sklearn.linear_model import LogisticRegression
 
     weight = samples.area * times
-    weight = weight / np.bincount(code, weight)[code] * len(code) / (code.max() + 1)
-    return LogisticRegression(C=1.0, max_iter=300, tol=1e-3).fit(samples.log, code, weight)
+    weight *= (np.bincount(code) / np.bincount(code, weight))[code]
+    return LogisticRegression(C=1.0, solver="newton-cholesky").fit(samples.log, code, weight)
 
 
 def maximise(
@@ -262,7 +263,7 @@ def maximise(
     """Return the shares of the types in the area by expectation maximisation (Saerens et al. 2002), (type,).
 
     Args:
-        likelihood: (segment, type), up to a factor for each segment: calibrated probabilities at equal shares.
+        likelihood: (segment, type), up to a factor for each segment: calibrated probabilities over the shares of the samples.
         area: (segment,).
         start: shares to begin with; equal ones where None.
         tolerance: iteration stops when no share changes by more.

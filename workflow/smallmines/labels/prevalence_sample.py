@@ -24,8 +24,8 @@ STRATA = 5
 LEAST_DOUBT = 0.02
 """Least share of mining assumed in any range when its bounds are set: forests are overconfident."""
 
-PRIOR = 1.0
-"""Positive pixels assumed beforehand for the interval, spread over the strata by area: 0.5 covers too seldom where few are found."""
+NONE = 1e-9
+"""Stands for no pixel where a beta distribution needs a positive parameter."""
 
 DRAWS = 4000
 """Random shares of each stratum from which the interval is read."""
@@ -117,10 +117,21 @@ def estimate_from_sample(
     slope = float(np.clip(factor @ (inner_x * inner_y) / spread, 0, 1)) if spread > 0 else 0.0
     shift = slope * (float(np.average(calibrated, weights=area)) - float(weight @ mean_x))
     share = float(weight @ mean_y)
-    rng = np.random.default_rng(seed)
-    shares = rng.beta(positive + PRIOR * weight, n - positive + PRIOR, (DRAWS, len(names))) @ weight
-    low, high = (float(value) for value in np.quantile(shares, [0.025, 0.975]))
-    if not positive.sum():
-        low = 0.0
     value = float(np.clip(share + shift, 0, 1))
-    return Estimate(value, min(value, max(0.0, low + shift)), max(value, min(1.0, high + shift)))
+    low, high = (end + shift for end in _ends(positive, n, weight, seed))
+    return Estimate(value, min(value, max(0.0, low)), max(value, min(1.0, high)))
+
+
+def _ends(positive: NDArray[np.float64], n: NDArray[np.float64], weight: NDArray[np.float64], seed: int) -> tuple[float, float]:
+    """Return the ends of the interval of a stratified share.
+
+    As Clopper and Pearson's, the low end has one more negative, the high end one more positive pixel than were found; in the strata's
+    shares of the area, so that the strata do not add up to five more.
+
+    Args:
+        positive, n, weight: positive pixels, pixels and share of the area of each stratum.
+    """
+    rng, shape = np.random.default_rng(seed), (DRAWS, len(n))
+    lowest = rng.beta(positive + NONE, n - positive + weight, shape) @ weight
+    highest = rng.beta(positive + weight, n - positive + NONE, shape) @ weight
+    return float(np.quantile(lowest, 0.025)), float(np.quantile(highest, 0.975))
