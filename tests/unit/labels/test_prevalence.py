@@ -191,7 +191,9 @@ def test_a_block_never_seen_clearly_and_samples_of_one_tile_only(tmp_path, defec
         features["clear_share"] = np.float32(0)
         label = np.full(len(features), -1, np.int8)
         label[samples["segment"].to_numpy(np.int64) - 1] = samples["label"]
-        clear = assistant.clear_segments(features, feature_table.matrix(features, feature_table.PAPER), np.zeros((len(features), 2)), samples)
+        clear = assistant.clear_segments(
+            features, feature_table.matrix(features, feature_table.PAPER), np.zeros((len(features), 2)), samples
+        )
         assert len(clear.area) == len(features)
         assert (clear.label == label).all()
     else:
