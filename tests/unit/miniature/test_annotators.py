@@ -82,3 +82,14 @@ def test_the_accuracy_sample_is_looked_at_once(block_year):
 def test_without_labels_there_is_nothing_to_correct(block_year):
     with pytest.raises(UserError, match="no such file"):
         annotators.correct(block_year.config, root=block_year.root)  # 2022 has not been run
+
+
+def test_the_prevalence_sample_is_looked_at_once(block_year):
+    (found,) = annotators.look_at_sample(block_year, "prevalence")
+    assert found.counts["reference"] == len(block_year.references("prevalence")) == 200
+    truth = read_truth(block_year)
+    for event in block_year.references("prevalence"):
+        col, row = ~block_year.lattice.block("1").transform @ (event.x, event.y)
+        assert (event.label == "mining") == truth[int(row), int(col)]
+    assert annotators.look_at_sample(block_year, "prevalence") == []
+    assert block_year.references() == block_year.events() == []
