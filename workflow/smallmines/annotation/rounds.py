@@ -86,7 +86,8 @@ def progress(block_year: BlockYear, threads: int = 1) -> list[Round]:
     final[own] = samples["label"]
     decided = _latest(events)
     final[decided["segment"].to_numpy(np.int64) - 1] = decided["label"]
-    training = Training(x[own], final[own].astype(np.int8), samples["subclass"].to_numpy(object), tile[own])
+    area = features["area"].to_numpy(np.float64)[own]
+    training = Training(x[own], final[own].astype(np.int8), samples["subclass"].to_numpy(object), tile[own], area)
     folds = folds_of(training, settings)
     rounds = []
     for number in range(int(events["round"].max() if len(events) else 0) + 1):
