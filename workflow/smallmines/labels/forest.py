@@ -130,7 +130,7 @@ def predict_by_some(model: RandomForestClassifier, x: NDArray[np.float32], seed:
         total = np.zeros((len(rows), len(model.classes_)))
         for tree, chosen in zip(model.estimators_, own.T, strict=True):
             total[chosen] += tree.predict_proba(rows[chosen], check_input=False) if chosen.any() else 0
-        return total / np.maximum(total.sum(axis=1, keepdims=True), 1e-9)
+        return np.asarray(total / np.maximum(total.sum(axis=1, keepdims=True), 1e-9))
 
     with ThreadPoolExecutor(max(threads, 1)) as pool:
         parts = list(pool.map(part, range(0, len(x), CHUNK_OF_SOME)))

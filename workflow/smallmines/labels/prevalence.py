@@ -67,10 +67,17 @@ UNSEEN = (2.0, 0.5)
 WIDEST = 9.0
 """Ratio of the interval's ends above which the share is not identifiable."""
 
-MISFIT = (0.06, 0.45)
-"""Largest misfit of samples that are typical: a constant, and a factor of one over the root of their number."""
+MISFIT = (0.05, 0.45)
+"""Largest misfit of samples that are typical: a constant, and a factor of the chance in samples and land (see `misfit`)."""
 
 REMEDY = "set assistant.prevalence to a known share, or to `sample` and label the prevalence sample"
+
+
+class Misfit(NamedTuple):
+    """How far the samples are from the land, 0 to 0.5, and how far typical ones can be."""
+
+    value: float
+    limit: float
 
 
 class Types(NamedTuple):
@@ -147,12 +154,10 @@ def estimate(training: Training, params: Params, clear: ClearSegments, seed: int
     rest = rest[:: -(-len(rest) // ENOUGH)]
     types = types_of(training.x, training.y, training.subclass, seed)
     model = fit(training.x, types.code, params, seed, threads, oob=True)
-    out_of_bag: NDArray[np.float64] = model.oob_decision_function_.round(4)
-    seen = np.isfinite(out_of_bag).all(axis=1)  # with few trees a sample can be in all bags
-    for code in range(types.number + 1):
-        if not seen[types.code == code].any():
-            seen[types.code == code] = True
-    log = np.log(np.nan_to_num(out_of_bag[seen], nan=1 / (types.number + 1)) + FLOOR)
+    out_of_bag: NDArray[np.float64] = np.nan_to_num(model.oob_decision_function_.round(4))
+    out_once = out_of_bag.sum(axis=1) > 0  # with few trees a sample can be in all bags; a type needs one sample
+    seen = out_once | ~np.isin(types.code, types.code[out_once])
+    log = np.log(out_of_bag[seen] + FLOOR)
     samples = Described(log, training.area[seen], training.x[seen])
     land = Described(np.log(predict_by_some(model, clear.x[rest], seed, threads) + FLOOR), clear.area[rest], clear.x[rest])
     with threadpool_limits(1):  # sums of several threads differ in the last bits
@@ -160,25 +165,29 @@ def estimate(training: Training, params: Params, clear: ClearSegments, seed: int
         off = misfit(samples, types.code[seen], land, shares)
     share = known + rest_share * float(shares[0])
     low, high = interval(share, rest_share * spread, known, int((training.y == 0).sum()))
-    return judged(share, (low, high), off, len(training.y), types, known)
+    return judged(share, (low, high), off, types, known)
 
 
-def judged(share: float, ends: tuple[float, float], off: float, samples: int, types: Types, known: float) -> Prevalence:
+def judged(share: float, ends: tuple[float, float], off: Misfit, types: Types, known: float) -> Prevalence:
     """Return the estimate with a judgement whether it is identifiable.
 
     Args:
-        off: misfit; samples: their number; known: share of the area that was sampled as mining.
+        ends: of the interval; known: share of the area that was sampled as mining.
     """
     low, high = ends
-    limit = MISFIT[0] + MISFIT[1] / np.sqrt(samples)
     why = ""
-    if off > limit:
-        why = f"the samples are not typical of the land (misfit {off:.3f}, at most {limit:.3f})"
+    if off.value > off.limit:
+        why = f"the samples are not typical of the land (misfit {off.value:.3f}, at most {off.limit:.3f})"
         low, high = known, min(1.0, 2 * high)
     elif high > WIDEST * low:
         why = "the samples of the two classes are too few or too alike"
     low, share, high = (round(float(value), 4) for value in (low, share, high))
-    details: dict[str, Any] = {"sampled_share": round(known, 4), "misfit": round(off, 4), "types_from": types.source, "types": types.number}
+    details: dict[str, Any] = {
+        "sampled_share": round(known, 4),
+        "misfit": round(off.value, 4),
+        "types_from": types.source,
+        "types": types.number,
+    }
     return Prevalence(share, low, high, "estimate", not why, REMEDY if why else "", details | ({"why": why} if why else {}))
 
 
@@ -281,11 +290,12 @@ def maximise(
     return share
 
 
-def misfit(samples: Described, code: NDArray[np.int64], land: Described, shares: NDArray[np.float64]) -> float:
+def misfit(samples: Described, code: NDArray[np.int64], land: Described, shares: NDArray[np.float64]) -> Misfit:
     """Return how far the samples, weighted by the shares of their types, are from the land: the largest over the features.
 
     For each feature the difference from one half of the probability that a random part of the samples lies below one of the land (ties
-    half): 0 where they are alike, 0.5 where all samples lie on one side.
+    half): 0 where they are alike, 0.5 where all samples lie on one side. Chance goes with the root of 1 / n of samples and land, n being
+    their effective number (Kish's): few large segments tell little.
     """
     weight = samples.area / np.bincount(code, samples.area)[code] * shares[code]
     differences = []
@@ -294,4 +304,5 @@ def misfit(samples: Described, code: NDArray[np.int64], land: Described, shares:
         ranks = np.concatenate([[0.0], np.cumsum(land.area[order])]) / land.area.sum()
         below, upto = (ranks[np.searchsorted(other[order], own, side=side)] for side in ("left", "right"))
         differences.append(abs(float(weight @ (below + upto) / 2) - 0.5))
-    return max(differences)
+    chance = np.sum(weight**2) + np.sum(land.area**2) / land.area.sum() ** 2
+    return Misfit(max(differences), float(MISFIT[0] + MISFIT[1] * np.sqrt(chance)))

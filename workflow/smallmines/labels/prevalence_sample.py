@@ -109,7 +109,7 @@ def estimate_from_sample(
     weight = size / size.sum()
     own, y = code[settled], reference[settled].astype(np.float64)
     x = calibrated[points["segment"].to_numpy()[settled]]
-    positive = np.bincount(own, y, minlength=len(names))
+    positive = np.bincount(own, y, minlength=len(names)).astype(np.float64)
     mean_y, mean_x = positive / n, np.bincount(own, x, minlength=len(names)) / n
     inner_x, inner_y = x - mean_x[own], y - mean_y[own]
     factor = (weight / n)[own] * weight[own] / n[own]
