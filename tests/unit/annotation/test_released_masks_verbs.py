@@ -48,6 +48,7 @@ def test_what_needs_segments_refuses_in_three_lines_that_name_the_key(block_year
     for verb in (
         lambda: checkout(block_year, "A01"),
         lambda: checkout_disputed(block_year, "J01"),
+        lambda: checkout_pixel_sample(block_year, "A01", "prevalence"),
         lambda: import_masks(block_year, [block_year.layout.mask("2016", "1")], (), 10),
         lambda: progress(block_year, 1),
         lambda: transferred(block_year.config, "2016", "1", Transfer(0.5, 0.8), block_year.root),

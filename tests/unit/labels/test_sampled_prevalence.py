@@ -19,7 +19,7 @@ from smallmines.annotation.status import prevalence_samples_of
 from smallmines.config import sections
 from smallmines.core import raster
 from smallmines.core.errors import UserError
-from smallmines.core.files import read_json
+from smallmines.core.files import read_json, write_json
 from smallmines.core.layout import Layout
 from smallmines.labels import assistant, decisions, tables
 from smallmines.labels.event_files import write_events
@@ -30,6 +30,7 @@ from smallmines.labels.prevalence_sample import estimate_from_sample
 from smallmines.labels.sampled_prevalence import SampleFiles, prevalence_by_sample, read_points
 from smallmines.labels.threshold import ClearSegments
 from smallmines.labels.user_files import UserFiles
+from smallmines.report.tables import unknown_prevalences
 
 PLACE = SimpleNamespace(year="2016", block="1")
 ESTIMATE = Prevalence(0.11, 0.05, 0.2, "estimate", True, "", {"misfit": 0.01})
@@ -328,6 +329,13 @@ def test_the_assistant_meets_the_share_of_the_sample(block_year, tmp_path):
     before, after = documents["before"], documents["after"]
     assert before["prevalence"]["source"] == "estimate"
     assert before["prevalence"]["remedy"].startswith("label the prevalence sample")
+    paths = [tmp_path / name / "2016/1/metrics.json" for name in documents]
+    for path, document in zip(paths, documents.values(), strict=True):
+        path.parent.mkdir(parents=True)
+        write_json(path, document)
+    (told,) = unknown_prevalences(paths)
+    assert told["where"] == "block 1, 2016"
+    assert told["remedy"] == before["prevalence"]["remedy"]
     assert after["prevalence"]["source"] == "sample"
     assert after["prevalence"]["points"] == after["prevalence"]["settled"] == 100
     assert after["prevalence"]["low"] <= ids.mean() <= after["prevalence"]["high"]

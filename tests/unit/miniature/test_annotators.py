@@ -93,3 +93,14 @@ def test_the_prevalence_sample_is_looked_at_once(block_year):
         assert (event.label == "mining") == truth[int(row), int(col)]
     assert annotators.look_at_sample(block_year, "prevalence") == []
     assert block_year.references() == block_year.events() == []
+
+
+@pytest.mark.parametrize(("prevalence", "kinds"), [("sample", ["prevalence", "accuracy"]), ("estimate", ["accuracy"])])
+def test_a_round_begins_with_the_prevalence_sample(tmp_path, monkeypatch, prevalence, kinds):
+    calls = []
+    monkeypatch.setattr(annotators, "settle_disputes", lambda _: [])
+    monkeypatch.setattr(annotators, "label", lambda *_: calls.append("review") or [])
+    monkeypatch.setattr(annotators, "look_at_sample", lambda _, kind="accuracy": calls.append(kind) or [])
+    config = make_place(tmp_path, assistant={"prevalence": prevalence}).config
+    assert annotators.correct(config, root=tmp_path) == []
+    assert calls == [*kinds[:-1], "review", kinds[-1]] * 4
