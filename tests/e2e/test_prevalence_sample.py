@@ -16,7 +16,7 @@ from workspace import Workspace
 
 pytestmark = [pytest.mark.e2e, pytest.mark.heavy]
 
-FOLLOWING = {"assistant", "labels", "mask", "mask_patches"}
+FOLLOWING = {"assistant", "labels", "mask", "masks_2016_1"}
 
 
 def test_the_threshold_follows_from_the_prevalence_sample(clone: Workspace) -> None:
