@@ -135,6 +135,7 @@ rule labels:
 rule candidates:
     input:
         features="<results>/segments/{year}/{block}/features.parquet",
+        context=["<results>/segments/{year}/{block}/context.parquet"] if cfg.assistant.features == "context" else [],
         grid="<results>/grid/grid.json",
     output:
         "<results>/candidates/{year}/{block}.gpkg",
