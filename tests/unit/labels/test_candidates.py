@@ -35,7 +35,7 @@ def test_a_draw_is_stratified_and_spread_over_tiles(block):
 
 
 def test_rare_surfaces_get_more_than_their_share(tmp_path):
-    block = make_block(tmp_path, share=0.05, contrast=2500)
+    block = make_block(tmp_path, share=0.05, contrast=2500.0)
     drawn = candidates.draw(block.features, PAPER, Candidates(candidates=120, clusters=10))
     assert block.truth[drawn["segment"] - 1].mean() > 1.5 * block.truth.mean()
 
