@@ -80,6 +80,7 @@ rule assistant:
             "<results>/people/{{year}}/{name}/samples.parquet",
             name=TRAINING_BLOCKS[wildcards.block],
         ),
+        grid="<results>/grid/grid.json",
     output:
         probabilities="<results>/assistant/{year}/{block}/probabilities.parquet",
         metrics="<results>/assistant/{year}/{block}/metrics.json",

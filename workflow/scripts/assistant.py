@@ -11,7 +11,7 @@ with job(snakemake.log[0]):
     samples = dict(zip(blocks, snakemake.input.samples, strict=True))
     assist(
         snakemake.wildcards.block,
-        Inputs(features, context, samples),
+        Inputs(features, context, samples, snakemake.input.grid),
         Assistant(**snakemake.params.config),
         snakemake.threads,
         Outputs(outputs.probabilities, outputs.metrics, outputs.model),

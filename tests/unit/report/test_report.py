@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
 from defects import DEFECTS
+from smallmines.core.files import write_json
 from smallmines.labels.accuracy import accuracy
 from smallmines.report.checks import CHECKS, check_of, passed
-from smallmines.report.tables import LeftOut, acquisitions, confusion, degrees, left_out, split_shares
+from smallmines.report.html import environment
+from smallmines.report.tables import LeftOut, acquisitions, confusion, degrees, left_out, split_shares, unknown_prevalences
 
 POINTS = pd.DataFrame(
     [
@@ -110,3 +113,18 @@ def test_a_check_that_was_not_possible_has_not_passed() -> None:
 
 def test_coordinates_have_a_letter() -> None:
     assert [degrees(value, "EW") for value in (-2.05, 0.0, 1.5)] == ["2.05° W", "0°", "1.5° E"]
+
+
+def test_blocks_whose_samples_do_not_tell_the_share_are_named(tmp_path: Path) -> None:
+    told = {"share": 0.1, "low": 0.1, "high": 0.1, "source": "configuration", "identifiable": True}
+    not_told = {"share": 0.06, "low": 0.01, "high": 0.3, "source": "estimate", "identifiable": False, "remedy": "set it", "why": "too few"}
+    paths = []
+    for block, prevalence in (("1", told), ("2", not_told)):
+        paths.append(tmp_path / "assistant" / "2016" / block / "metrics.json")
+        paths[-1].parent.mkdir(parents=True)
+        write_json(paths[-1], {"threshold": 0.5, "prevalence": prevalence})
+    (found,) = unknown_prevalences(paths)
+    assert found == {"where": "block 2, 2016", "share": 0.06, "low": 0.01, "high": 0.3, "why": "too few", "remedy": "set it"}
+    text = environment().get_template("forests.html.j2").render(prevalences=[found])
+    assert "not known in block 2, 2016" in text
+    assert "Used: 6.0 %, it may be 1.0 to 30.0 %. To correct it: set it." in text

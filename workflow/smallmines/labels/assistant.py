@@ -18,37 +18,40 @@ from smallmines.core.errors import UserError
 from smallmines.core.files import write_json, written
 from smallmines.core.log import logger
 from smallmines.core.product import CLASSES
+from smallmines.grid.lattice import read_lattice
 from smallmines.labels import tables
-from smallmines.labels.feature_table import feature_names, matrix, medians, missing, read_table, scales
+from smallmines.labels.feature_table import feature_names, matrix, medians, missing, read_table, scales, window_size
 from smallmines.labels.forest import (
-    Params,
     Training,
     Tuned,
-    cross_predict,
     fit,
     pooled,
     predict,
     training_of,
     tune,
 )
-from smallmines.labels.prevalence import estimate, types_of
+from smallmines.labels.prevalence import Prevalence, find_prevalence
+from smallmines.labels.threshold import ClearSegments, Threshold, find_threshold
 from smallmines.settings.assistant import Assistant
 
 if TYPE_CHECKING:
     import pandas as pd
     from sklearn.ensemble import RandomForestClassifier
 
-ENOUGH = 100_000
-"""Segments from which the prevalence is estimated, at even steps through the block: more change nothing and take minutes."""
-
 
 @dataclass(frozen=True)
 class Inputs:
-    """Paths of the tables of features, of context features and of samples, by block; no context features for those of the paper."""
+    """Files that the assistant reads.
+
+    Attributes:
+        features, context, samples: paths of tables by block; no context for the features of the paper.
+        grid: `grid.json`.
+    """
 
     features: Mapping[str, str]
     context: Mapping[str, str]
     samples: Mapping[str, str]
+    grid: str | Path
 
 
 @dataclass(frozen=True)
@@ -58,53 +61,6 @@ class Outputs:
     probabilities: str | Path
     metrics: str | Path
     model: str | Path
-
-
-@dataclass(frozen=True)
-class ClearSegments:
-    """Segments of a block that count in shares of the area: those seen clearly (`tables.CLEAR`), or all where none is.
-
-    Attributes:
-        x: (segment, feature) float32, scaled.
-        area: (segment,) float64, pixels.
-        probabilities: (segment, class 0 and 1) float64, by the forest of all samples.
-    """
-
-    x: NDArray[np.float32]
-    area: NDArray[np.float64]
-    probabilities: NDArray[np.float64]
-
-    def predicted_share(self, threshold: float) -> float:
-        """Return the share of the area at or above a probability of mining."""
-        return float(self.area[self.probabilities[:, 1] >= threshold].sum() / self.area.sum())
-
-
-@dataclass(frozen=True)
-class Prevalence:
-    """Share of the area that is mining, and how it was found.
-
-    Attributes:
-        share: 0 to 1.
-        details: `source`, and the figures behind an estimate.
-    """
-
-    share: float
-    details: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Threshold:
-    """The probability from which a segment is predicted mining.
-
-    Attributes:
-        value: 0 to 1, or 1.0001 where nothing is.
-        rule: `match_prevalence`, or `number` where the configuration gives the value.
-        predicted_share: share of the clear area that is predicted mining, at this threshold and at 0.5.
-    """
-
-    value: float
-    rule: str
-    predicted_share: dict[float, float]
 
 
 @dataclass(frozen=True)
@@ -144,10 +100,11 @@ def assist(block: str, inputs: Inputs, settings: Assistant, threads: int, output
     """
     names = feature_names(settings.features)
     samples_by_block = read_samples(block, inputs.samples, settings)
-    segments = {name: read_table(inputs.features[name], inputs.context.get(name)) for name in (block, *samples_by_block)}
+    segments = {name: read_table(inputs.features[name], inputs.context.get(name)) for name in {block: None, **samples_by_block}}
     table = segments[block]
     training = training_of(samples_by_block, segments, names)
-    tuned = tune(training, settings, threads)
+    apart = window_size(read_lattice(inputs.grid).geobox) if settings.features == "context" else 0.0
+    tuned = tune(training, settings, threads, apart)
     logger.info("best of %d forests: %s", len(tuned.tried), tuned.params)
     model = fit(training.x, training.y, tuned.params, settings.seed, threads, oob=True)
     x, lacking = matrix(table, names), missing(table, names)
@@ -155,13 +112,10 @@ def assist(block: str, inputs: Inputs, settings: Assistant, threads: int, output
         logger.warning("block %s: no segment has %s; the forest cannot use it", block, name)
     probabilities = predict(model, x, [0, 1], threads)
 
-    clear = clear_segments(table, x, probabilities)
-    area, own = table["area"].to_numpy(np.float64), samples_by_block[block]
-    sampled = np.isin(table["segment"], own.loc[own["label"] == 1, "segment"])
-    sampled_share = round(float(area[sampled].sum() / area.sum()), 4)
-    prevalence = find_prevalence(training, tuned.params, clear, sampled_share, settings, threads)
-    threshold = find_threshold(clear, prevalence, settings)
-    clear_share = float(clear.area.sum() / area.sum())
+    clear = clear_segments(table, x, probabilities, samples_by_block[block])
+    prevalence = find_prevalence(training, tuned.params, clear, settings, threads)
+    threshold = find_threshold(clear, prevalence.share, settings)
+    clear_share = float(clear.area.sum() / table["area"].sum())
     result = Result(block, list(samples_by_block), training, tuned, model, len(table), names, lacking, clear_share, prevalence, threshold)
 
     write_json(outputs.metrics, metrics(result, settings))
@@ -180,12 +134,14 @@ def assist(block: str, inputs: Inputs, settings: Assistant, threads: int, output
     )
 
 
-def clear_segments(table: pd.DataFrame, x: NDArray[np.float32], probabilities: NDArray[np.float64]) -> ClearSegments:
+def clear_segments(table: pd.DataFrame, x: NDArray[np.float32], probabilities: NDArray[np.float64], samples: pd.DataFrame) -> ClearSegments:
     """Select the segments of a block that count in shares of the area; see `ClearSegments`."""
+    label = np.full(len(table), -1, np.int8)
+    label[samples["segment"].to_numpy(np.int64) - 1] = samples["label"].to_numpy(np.int8)
     clear = table["clear_share"].to_numpy() >= tables.CLEAR
     if not clear.any():
         clear[:] = True
-    return ClearSegments(x[clear], table["area"].to_numpy(np.float64)[clear], probabilities[clear])
+    return ClearSegments(x[clear], table["area"].to_numpy(np.float64)[clear], probabilities[clear], label[clear])
 
 
 def read_samples(block: str, paths: Mapping[str, str], settings: Assistant) -> dict[str, pd.DataFrame]:
@@ -208,88 +164,6 @@ def read_samples(block: str, paths: Mapping[str, str], settings: Assistant) -> d
         logger.warning("block %s has %s: the forest is trained on blocks %s together", block, tables.counts(own), ", ".join(samples))
     logger.info("training on %s", tables.counts(together))
     return samples
-
-
-# --- prevalence and threshold ---------------------------------------------------------------------------------------------
-
-
-def find_prevalence(
-    training: Training, params: Params, clear: ClearSegments, sampled_share: float, settings: Assistant, threads: int
-) -> Prevalence:
-    """Return the prevalence of the configuration, or estimate it.
-
-    The estimate is the geometric mean of the expectation maximisation and of the share predicted at 0.5. Where it is below
-    `sampled_share`, the share of the area that was sampled as mining, it has failed (look-alikes explain all of the mining) and
-    `sampled_share` is used.
-    """
-    if settings.prevalence == "estimate":
-        estimated = estimate_prevalence(training, params, clear, settings, threads)
-        predicted_at_half = round(clear.predicted_share(0.5), 4)
-        share = round(float(np.sqrt(estimated.share * predicted_at_half)), 4)
-        details = {**estimated.details, "predicted_at_half": predicted_at_half}
-        if share < sampled_share:
-            logger.warning(
-                "estimated prevalence %.4f is below the %.4f sampled as mining, which is used; better set assistant.prevalence",
-                share,
-                sampled_share,
-            )
-            share, details = sampled_share, {**details, "source": "area of the mining samples", "estimate": share}
-    else:
-        share, details = settings.prevalence, {"source": "configuration"}
-    logger.info("prevalence %.4f (%s)", share, details["source"])
-    return Prevalence(share, details)
-
-
-def estimate_prevalence(training: Training, params: Params, clear: ClearSegments, settings: Assistant, threads: int) -> Prevalence:
-    """Estimate the share of mining in the area by expectation maximisation; see `smallmines.labels.prevalence`.
-
-    The larger of two estimates counts, by types of non-mining land and by two classes: each fails towards 0, where the other
-    classes can explain everything. The folds split tiles, unlike those of the metrics: the forest is used on the very tiles that
-    were sampled.
-
-    `clear.probabilities` serve the estimate by two classes: a forest of the two classes in the other order is the same to the last
-    digit (Gini's sums of two terms), so none is trained.
-    """
-    from sklearn.model_selection import StratifiedKFold
-
-    types = types_of(training.x, training.y, training.subclass, settings.seed)
-    some = slice(None, None, -(-len(clear.x) // ENOUGH))
-    shares = {}
-    for name, code in (("of_types", types.code), ("of_two_classes", 1 - training.y.astype(np.int64))):
-        folds = list(StratifiedKFold(settings.folds, shuffle=True, random_state=settings.seed).split(training.x, code))
-        out_of_fold = cross_predict(training.x, code, folds, params, settings.seed, threads)
-        if name == "of_two_classes":
-            everywhere = clear.probabilities[some, ::-1]
-        else:
-            model = fit(training.x, code, params, settings.seed, threads)
-            everywhere = predict(model, clear.x[some], list(range(int(code.max()) + 1)), threads)
-        shares[name] = round(estimate(out_of_fold, code, everywhere, clear.area[some]), 4)
-    return Prevalence(max(shares.values()), {"source": "estimate", **shares, "types_from": types.source, "types": types.number})
-
-
-def find_threshold(clear: ClearSegments, prevalence: Prevalence, settings: Assistant) -> Threshold:
-    """Return the threshold of the configuration, or the one at which the predicted share of the area matches the prevalence."""
-    if settings.threshold == "match_prevalence":
-        value = matching_threshold(clear.probabilities[:, 1], clear.area, prevalence.share)
-    else:
-        value = settings.threshold
-    predicted = {level: clear.predicted_share(level) for level in sorted({value, 0.5})}
-    logger.info("threshold %.4f: %.4f of the area is predicted mining (%.4f at 0.5)", value, predicted[value], predicted[0.5])
-    return Threshold(value, settings.threshold if isinstance(settings.threshold, str) else "number", predicted)
-
-
-def matching_threshold(probability: NDArray[np.float64], area: NDArray[np.float64], share: float) -> float:
-    """Return the probability at which the predicted share of the area is nearest to `share`; of equally near ones the highest.
-
-    At least 0.0001: a segment with probability 0 is never mining.
-    """
-    levels, place = np.unique(probability, return_inverse=True)
-    above = np.cumsum(np.bincount(place, weights=area)[::-1])[::-1] / area.sum()
-    levels, above = np.append(levels, 1.0001), np.append(above, 0.0)
-    usable = levels > 0
-    levels, above = levels[usable], above[usable]
-    distance = np.abs(above - share).round(12)
-    return float(levels[np.flatnonzero(distance == distance.min())[-1]].round(4))
 
 
 # --- metrics and files ----------------------------------------------------------------------------------------------------
@@ -320,7 +194,7 @@ def metrics(result: Result, settings: Assistant) -> dict[str, Any]:
             "folds": settings.folds,
             "brier_score_of_folds": result.tuned.tried,
             "out_of_bag_accuracy": float(result.model.oob_score_),
-            "prevalence": {"share": share, **result.prevalence.details},
+            "prevalence": result.prevalence.document(),
             "threshold_rule": threshold.rule,
             "predicted_share_of_clear_area": {f"{level:g}": value for level, value in threshold.predicted_share.items()},
             "out_of_fold": {

@@ -18,7 +18,7 @@ from smallmines.labels.tables import PROVENANCES
 from smallmines.report.checks import passed
 from smallmines.report.figures import CAPTIONS_OF_RELEASED_MASKS, FIGURES, Described, alternative_text
 from smallmines.report.html import environment
-from smallmines.report.tables import CLASSES, acquisitions, confusion, forest_ious, left_out, split_shares
+from smallmines.report.tables import CLASSES, acquisitions, confusion, forest_ious, left_out, split_shares, unknown_prevalences
 from smallmines.settings.publish import Page
 
 
@@ -91,6 +91,7 @@ def write_page(sources: Sources, about: Page, target: str | Path) -> None:
             matrices=confusion(pd.read_csv(sources.points, dtype={"year": str}), assessed) if assessed else [],
             classes=list(CLASSES.values()),
             forests=described.ious,
+            prevalences=unknown_prevalences(sources.metrics),
             masks=[facts["years"][year]["accuracy"]["iou"]["value"] for year in assessed],
             families=passed(doctor, agreement),
             provenances=[name for name in PROVENANCES if any(year["provenance"].get(name) for year in facts["years"].values())],

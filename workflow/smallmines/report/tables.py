@@ -207,6 +207,21 @@ def forest_ious(metrics: Iterable[str | Path]) -> list[float]:
     return ious
 
 
+def unknown_prevalences(metrics: Iterable[str | Path]) -> list[dict[str, Any]]:
+    """List the blocks whose forests could not tell the share of mining from the samples: where, share, low, high, why, remedy.
+
+    Args:
+        metrics: `assistant/<year>/<block>/metrics.json`.
+    """
+    unknown = []
+    for path in metrics:
+        found = read_product(path, dict[str, Any]).get("prevalence", {})
+        if not found.get("identifiable", True):
+            year, block = Path(path).parts[-3:-1]
+            unknown.append({"where": f"block {block}, {year}", **{key: found[key] for key in ("share", "low", "high", "why", "remedy")}})
+    return unknown
+
+
 def most_mining(index: pd.DataFrame) -> pd.DataFrame:
     """The rows of `EXAMPLES` tiles with most mining, each tile in its year with most."""
     ordered = index.sort_values(["mining_percent", "tile_id", "year"], ascending=[False, True, True])
