@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from smallmines.core.log import logger
 from smallmines.core.product import CLASSES
 from smallmines.grid.lattice import read_lattice
 from smallmines.labels import tables
+from smallmines.labels.calibration import Calibration, calibrate
 from smallmines.labels.feature_table import feature_names, matrix, medians, missing, read_table, scales, window_size
 from smallmines.labels.forest import (
     Training,
@@ -86,6 +87,7 @@ class Result:
     clear_area_share: float
     prevalence: Prevalence
     threshold: Threshold
+    calibration: Calibration
 
 
 def assist(block: str, inputs: Inputs, settings: Assistant, threads: int, outputs: Outputs) -> None:
@@ -116,10 +118,17 @@ def assist(block: str, inputs: Inputs, settings: Assistant, threads: int, output
     prevalence = find_prevalence(training, tuned.params, clear, settings, threads)
     threshold = find_threshold(clear, prevalence.share, settings)
     clear_share = float(clear.area.sum() / table["area"].sum())
-    result = Result(block, list(samples_by_block), training, tuned, model, len(table), names, lacking, clear_share, prevalence, threshold)
+    out_of_bag = np.asarray(model.oob_decision_function_[:, 1], np.float64)
+    calibration = calibrate(out_of_bag, training.y, clear, prevalence.share)
+    result = Result(
+        block, list(samples_by_block), training, tuned, model, len(table), names, lacking, clear_share, prevalence, threshold, calibration
+    )
 
     write_json(outputs.metrics, metrics(result, settings))
-    predicted = table[["segment"]].assign(probability=probabilities[:, 1].astype(np.float32), entropy=entropy(probabilities[:, 1]))
+    votes = probabilities[:, 1]
+    predicted = table[["segment"]].assign(
+        probability=votes.astype(np.float32), entropy=entropy(votes), calibrated=calibration.probability(votes).astype(np.float32)
+    )
     tables.write(outputs.probabilities, predicted, "probabilities")
     save(
         outputs.model,
@@ -196,6 +205,7 @@ def metrics(result: Result, settings: Assistant) -> dict[str, Any]:
             "out_of_bag_accuracy": float(result.model.oob_score_),
             "prevalence": result.prevalence.document(),
             "threshold_rule": threshold.rule,
+            "calibration": asdict(result.calibration),
             "predicted_share_of_clear_area": {f"{level:g}": value for level, value in threshold.predicted_share.items()},
             "out_of_fold": {
                 "as_drawn": {"note": "at the samples' class shares: NOT map accuracy", **scores_at(None)},
