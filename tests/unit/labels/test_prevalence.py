@@ -163,11 +163,12 @@ def test_misfit_by_hand():
     x = np.array([[1.0], [2], [3]], np.float32)
     same = prevalence.Described(np.zeros((3, 2)), np.ones(3), x)
     code = np.array([0, 1, 1])
-    assert prevalence.misfit(same, code, same, np.array([1 / 3, 2 / 3])) == pytest.approx(0)
+    assert prevalence.misfit(same, code, same, np.array([1 / 3, 2 / 3])).value == pytest.approx(0)
     above = prevalence.Described(np.zeros((3, 2)), np.ones(3), x + 10)
-    assert prevalence.misfit(above, code, same, np.array([0.5, 0.5])) == pytest.approx(0.5)
+    assert prevalence.misfit(above, code, same, np.array([0.5, 0.5])).value == pytest.approx(0.5)
     heavy = prevalence.Described(np.zeros((3, 2)), np.array([1.0, 0, 0]), x)
-    assert prevalence.misfit(same, code, heavy, np.array([1.0, 0.0])) == pytest.approx(0)
+    few = prevalence.misfit(same, code, heavy, np.array([1.0, 0.0]))
+    assert few == (pytest.approx(0), pytest.approx(0.05 + 0.45 * np.sqrt(2)))  # one sample and one segment count
 
 
 def test_types_are_subclasses_or_clusters():
@@ -211,7 +212,7 @@ def test_the_file_says_what_to_do(tmp_path, monkeypatch):
     table = made.features.iloc[rows][["segment", "tile_id"]].reset_index(drop=True)
     samples = table.assign(label=made.truth[rows], subclass="", who="")[["segment", "label", "subclass", "tile_id", "who"]]
     tables.write(tmp_path / "samples.parquet", samples, "samples")
-    monkeypatch.setattr(prevalence, "misfit", lambda *_: 0.4)
+    monkeypatch.setattr(prevalence, "misfit", lambda *_: prevalence.Misfit(0.4, 0.1))
     outputs = assistant.Outputs(tmp_path / "probabilities.parquet", tmp_path / "metrics.json", tmp_path / "model.joblib")
     paths = {"1": str(tmp_path / "features.parquet")}, {}, {"1": str(tmp_path / "samples.parquet")}
     assistant.assist("1", assistant.Inputs(*paths, tmp_path / "grid.json"), SETTINGS, 1, outputs)

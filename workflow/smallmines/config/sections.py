@@ -168,7 +168,7 @@ class Assistant(Section):
         "the area meets the prevalence.",
     )
     prevalence: Literal["estimate"] | Annotated[float, Field(gt=0, lt=1)] = Field(
-        "estimate", description="Share of mining for `match_prevalence`: `estimate` it from the forest, or a known number."
+        "estimate", description="Share of mining for `match_prevalence`: `estimate` it from the samples, or a known number."
     )
     on_missing_class: Literal["error", "pooled_model"] = Field(
         "error",
