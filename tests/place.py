@@ -24,13 +24,14 @@ from smallmines.segment.features import content_keys
 YEARS = ("2016", "2022")
 
 
-def make_place(root: Path, year: str = "2016", **labels: object) -> BlockYear:
+def make_place(root: Path, year: str = "2016", assistant: dict[str, object] | None = None, **labels: object) -> BlockYear:
     """Make one block and year: segments of 4 × 4 px, probabilities near the truth, no labels of people."""
     config = parse_config(
         {
             "run": "made",
             "grid": {"blocks": 2, "crs": CRS, "tile_size": 32},
             "years": {name: {"start": f"{name}-01-01", "end": f"{name}-01-31"} for name in YEARS},
+            "assistant": assistant or {},
             "labels": {"queue": {"size": 100}, "overlap": 20, **labels},
         }
     )

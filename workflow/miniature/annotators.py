@@ -17,11 +17,12 @@ from miniature.noise import rng_of
 from miniature.place import window_in
 from smallmines.annotation.block_year import BlockYear
 from smallmines.annotation.checkin import CheckedIn, checkin
-from smallmines.annotation.checkout import checkout, checkout_accuracy_sample, checkout_disputed
+from smallmines.annotation.checkout import checkout, checkout_disputed
+from smallmines.annotation.checkout_pixels import checkout_pixel_sample
 from smallmines.config.sections import Config
 from smallmines.core import raster
-from smallmines.core.layout import Layout
-from smallmines.labels.accuracy import read_design
+from smallmines.core.layout import Layout, PixelSample
+from smallmines.labels.pixel_samples import read_design
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,7 +51,8 @@ class Errors:
 def correct(config: Config, share: float = 0.1, seed: int = 0, root: str | Path = ".") -> list[Path]:
     """Run one round of corrections in every year and block: settle the disputes of the last round, then let each annotator label.
 
-    The first annotator also interprets the accuracy sample, once, without error.
+    The first annotator also interprets the accuracy sample, once, without error; where `assistant.prevalence` is `sample`, the
+    prevalence sample first.
 
     Args:
         share: share of the segments with a predicted label that each annotator gets.
@@ -65,7 +67,12 @@ def correct(config: Config, share: float = 0.1, seed: int = 0, root: str | Path 
     return [
         checked_in.file
         for block_year in block_years
-        for checked_in in (*settle_disputes(block_year), *label(block_year, share, seed), *look_at_sample(block_year))
+        for checked_in in (
+            *(look_at_sample(block_year, "prevalence") if config.assistant.prevalence == "sample" else []),
+            *settle_disputes(block_year),
+            *label(block_year, share, seed),
+            *look_at_sample(block_year),
+        )
         if checked_in.file
     ]
 
@@ -88,12 +95,13 @@ def label(block_year: BlockYear, share: float, seed: int, errors: Errors = Error
     return [checkin(block_year.user, copy) for copy in copies]
 
 
-def look_at_sample(block_year: BlockYear) -> list[CheckedIn]:
-    """Let the first annotator label every pixel of the accuracy sample, without error; does nothing if that was done before."""
-    if block_year.user_files()["references"]:
+def look_at_sample(block_year: BlockYear, kind: PixelSample = "accuracy") -> list[CheckedIn]:
+    """Let the first annotator label every pixel of a sample, without error; does nothing if that was done before."""
+    if block_year.references(kind):
         return []
-    copy = checkout_accuracy_sample(block_year, block_year.config.labels.annotators[0]).path
-    points = read_design(block_year.user_files()["design"][0]).set_index("key").loc[read_segments(copy)["key"].astype(np.uint64).tolist()]
+    copy = checkout_pixel_sample(block_year, block_year.config.labels.annotators[0], kind).path
+    design = read_design(block_year.layout.user.pixel_sample(kind, block_year.year, block_year.block), kind)
+    points = design.set_index("key").loc[read_segments(copy)["key"].astype(np.uint64).tolist()]
     with raster.opened(truth_path(block_year.config, block_year.year, block_year.root)) as source:
         mined = np.array([value[0] == 1 for value in source.sample(zip(points["x"], points["y"], strict=True))])
     write_labels(block_year, copy, np.where(mined, "mining", "not_mining"))

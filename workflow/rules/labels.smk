@@ -4,6 +4,9 @@ include: "common.smk"
 
 TRAINING_BLOCKS = {block: cfg.blocks if cfg.assistant.on_missing_class == "pooled_model" else [block] for block in cfg.blocks}
 
+# Whether the threshold follows from pixels that people look at.
+BY_SAMPLE = cfg.assistant.prevalence == "sample"
+
 
 rule samples:
     input:
@@ -81,6 +84,8 @@ rule assistant:
             name=TRAINING_BLOCKS[wildcards.block],
         ),
         grid="<results>/grid/grid.json",
+        sample=ancient(PEOPLE.prevalence_sample) if BY_SAMPLE else [],
+        segments="<results>/segments/{year}/{block}/segments.tif" if BY_SAMPLE else [],
     output:
         probabilities="<results>/assistant/{year}/{block}/probabilities.parquet",
         metrics="<results>/assistant/{year}/{block}/metrics.json",
@@ -97,6 +102,7 @@ rule assistant:
         runtime=60,
     params:
         *code("assistant"),
+        *([PEOPLE.prevalence_digest] if BY_SAMPLE else []),
         config=parameters(cfg.assistant, Assistant),
         blocks=lambda wildcards: TRAINING_BLOCKS[wildcards.block],
     message:

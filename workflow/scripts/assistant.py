@@ -2,6 +2,7 @@
 
 from smallmines.core.job import job
 from smallmines.labels.assistant import Inputs, Outputs, assist
+from smallmines.labels.sampled_prevalence import SampleFiles
 from smallmines.settings.assistant import Assistant
 
 with job(snakemake.log[0]):
@@ -9,9 +10,11 @@ with job(snakemake.log[0]):
     features = dict(zip(blocks, snakemake.input.features, strict=True))
     context = dict(zip(blocks, snakemake.input.context, strict=bool(snakemake.input.context)))
     samples = dict(zip(blocks, snakemake.input.samples, strict=True))
+    files, segments = snakemake.input.sample, snakemake.input.segments
+    sample = SampleFiles(snakemake.wildcards.year, snakemake.wildcards.block, list(files), str(segments)) if segments else None
     assist(
         snakemake.wildcards.block,
-        Inputs(features, context, samples, snakemake.input.grid),
+        Inputs(features, context, samples, snakemake.input.grid, sample),
         Assistant(**snakemake.params.config),
         snakemake.threads,
         Outputs(outputs.probabilities, outputs.metrics, outputs.model),

@@ -14,7 +14,8 @@ import pytest
 from place import edit, make_place, read, read_truth
 from smallmines.annotation.block_year import BlockYear
 from smallmines.annotation.checkin import checkin
-from smallmines.annotation.checkout import checkout, checkout_accuracy_sample, checkout_disputed
+from smallmines.annotation.checkout import checkout, checkout_disputed
+from smallmines.annotation.checkout_pixels import checkout_pixel_sample
 from smallmines.annotation.released_masks import import_masks
 from smallmines.annotation.rounds import progress
 from smallmines.annotation.status import labels_of, quality_of, transferred
@@ -22,8 +23,9 @@ from smallmines.config.sections import Config
 from smallmines.core import raster
 from smallmines.core.errors import UserError
 from smallmines.core.layout import Layout
-from smallmines.labels.accuracy import EDGE, read_design, strata_of_mask
+from smallmines.labels.accuracy import EDGE, strata_of_mask
 from smallmines.labels.label_quality import by_place, quality
+from smallmines.labels.pixel_samples import read_design
 from smallmines.settings.transfer import Transfer
 
 
@@ -46,6 +48,7 @@ def test_what_needs_segments_refuses_in_three_lines_that_name_the_key(block_year
     for verb in (
         lambda: checkout(block_year, "A01"),
         lambda: checkout_disputed(block_year, "J01"),
+        lambda: checkout_pixel_sample(block_year, "A01", "prevalence"),
         lambda: import_masks(block_year, [block_year.layout.mask("2016", "1")], (), 10),
         lambda: progress(block_year, 1),
         lambda: transferred(block_year.config, "2016", "1", Transfer(0.5, 0.8), block_year.root),
@@ -75,8 +78,8 @@ def test_strata_are_classes_near_and_far_from_edges() -> None:
 def test_the_accuracy_sample_from_draw_to_figures(block_year: BlockYear) -> None:
     mask = raster.read(block_year.product(Layout.mask))[0]
     truth = read_truth(replace(block_year, config=make_people(block_year)))
-    copy = checkout_accuracy_sample(block_year, "A01")
-    design = read_design(block_year.layout.user.accuracy_sample("2016", "1"))
+    copy = checkout_pixel_sample(block_year, "A01", "accuracy")
+    design = read_design(block_year.layout.user.pixel_sample("accuracy", "2016", "1"))
     assert len(read(copy.path)) == len(design) >= 150
     strata = strata_of_mask(mask)
     assert (strata[pixel(block_year, design)] == design["stratum"]).all()
@@ -101,7 +104,7 @@ def test_the_accuracy_sample_from_draw_to_figures(block_year: BlockYear) -> None
     assert accuracy["overall"]["low"] - 0.01 <= right <= accuracy["overall"]["high"] + 0.01
     assert accuracy["overall"]["value"] < 1
     with pytest.raises(UserError, match="A01 has labelled all"):
-        checkout_accuracy_sample(block_year, "A01")
+        checkout_pixel_sample(block_year, "A01", "accuracy")
 
 
 def make_people(block_year: BlockYear) -> Config:

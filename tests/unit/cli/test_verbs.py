@@ -85,6 +85,32 @@ def test_sample_check_in_and_accuracy(block_year: BlockYear) -> None:
     assert "annotators" in call("labels", "sample", *where[:-1], "B77", code=1)
 
 
+def test_the_prevalence_sample_is_asked_for_first(block_year: BlockYear) -> None:
+    where = ("--config", "made.yaml", "--year", "2016", "--block", "1", "--annotator", "A01")
+    assert "FIRST" not in call("labels", "checkout", *where)
+    assert "assistant.prevalence is estimate: set it to sample" in call("labels", "sample", "--for", "prevalence", "--dry-run", *where)
+    assert "Prevalence samples" not in call("labels", "status", "--config", "made.yaml")
+    config = yaml.safe_load(Path("made.yaml").read_text()) | {"assistant": {"prevalence": "sample", "prevalence_points": 50}}
+    Path("made.yaml").write_text(yaml.safe_dump(config))
+    told = call("labels", "checkout", *where)
+    first = "FIRST label the prevalence sample of 2016, block 1 (it has not been drawn), and run the workflow"
+    assert told.count(first) == 2
+    assert told.startswith(first)
+    assert "labels sample --for prevalence --config … --year 2016 --block 1" in told
+    assert first in call("labels", "status", "--config", "made.yaml")
+    told = call("labels", "sample", "--for", "prevalence", *where)
+    assert "50 segments in" in told
+    assert "assistant.prevalence is" not in told
+    copy = block_year.user / "work/A01/2016-1-prevalence.gpkg"
+    edit(copy, "UPDATE segments SET label = 'not_mining', evidence = 'x', evidence_date = '2016-01-01'")
+    call("labels", "checkin", "--config", "made.yaml", "--no-plan", str(copy))
+    assert "FIRST" not in call("labels", "checkout", *where)
+    done = CliRunner().invoke(app, ["labels", "status", "--config", "made.yaml", "--json"])
+    assert json.loads(done.stdout)["prevalence_samples"] == [{"year": 2016, "block": "1", "drawn": 50, "looked_at": 50, "settled": 50}]
+    assert "none: A01 has labelled all" in call("labels", "sample", "--for", "prevalence", *where, code=1)
+    assert "'area'" in call("labels", "sample", "--for", "area", *where, code=2)
+
+
 def test_rounds(block_year: BlockYear) -> None:
     assert "no round yet" in call("labels", "rounds", "--config", "made.yaml")
     call("labels", "checkout", "--config", "made.yaml", "--year", "2016", "--block", "1", "--annotator", "A01")

@@ -94,12 +94,21 @@ def test_every_key_is_described_and_the_readme_says_the_same(repository: Path) -
         (("labels", "annotators"), ["A01", "a01"], "labels.annotators: the code stands twice: A01, a01"),
         (("sentinel2", "masked_classes"), [], "sentinel2.masked_classes: no class is masked"),
         (("sentinel2", "max_cloud_cover"), 0.8, "sentinel2.max_cloud_cover: a percentage: write 80 for a share of 0.8"),
+        (("assistant", "prevalence"), "pixels", "assistant.prevalence"),
+        (("assistant", "prevalence_points"), 9, "assistant.prevalence_points"),
+        (
+            ("labels", "source"),
+            "released_masks",
+            "assistant.prevalence sample: with labels.source released_masks there is no forest",
+        ),
         (("aoi", "country"), "../..", "aoi.country"),
         (("publish",), "a text", "publish: Input should be"),
     ],
 )
 def test_refusals_name_the_key(path: tuple[Any, ...], value: Any, message: str) -> None:
     values: dict[str, Any] = yaml.safe_load(yaml.safe_dump(MINIMAL))
+    if value == "released_masks":
+        values["assistant"] = {"prevalence": "sample"}
     section = values
     for part in path[:-1]:
         section = section.setdefault(part, {})

@@ -46,4 +46,5 @@ def test_products_of_the_run_are_outputs_of_rules(path: Path) -> None:
 def test_people_have_a_folder_per_run() -> None:
     assert LAYOUT.user == UserFolder(Path("root/resources/user/small"))
     assert LAYOUT.user.samples("2016", "1") == Path("root/resources/user/small/samples/2016/1")
-    assert LAYOUT.user.references("2016", "1") == LAYOUT.user.accuracy_sample("2016", "1").with_suffix("")
+    for kind in ("accuracy", "prevalence"):
+        assert LAYOUT.user.references(kind, "2016", "1") == LAYOUT.user.pixel_sample(kind, "2016", "1").with_suffix("")

@@ -12,16 +12,16 @@ import pytest
 
 from place import decide_again, edit, make_place, read, read_truth
 from smallmines.annotation.checkin import checkin
-from smallmines.annotation.checkout import checkout_accuracy_sample
+from smallmines.annotation.checkout_pixels import checkout_pixel_sample
 from smallmines.core import raster
 from smallmines.core.errors import UserError
 from smallmines.core.layout import Layout
 from smallmines.labels import accuracy as measure
 from smallmines.labels import decisions
-from smallmines.labels.accuracy import interpreted, read_design
 from smallmines.labels.agreement import read_overlap
 from smallmines.labels.event_files import Event, read_events, write_events
 from smallmines.labels.label_quality import PeopleFiles, by_place, looks, write_quality
+from smallmines.labels.pixel_samples import interpreted, read_design
 
 
 def points(rows):
@@ -149,7 +149,7 @@ def redraw(block_year):
 
 
 def interpret(block_year, annotator, says="not_mining"):
-    given = checkout_accuracy_sample(block_year, annotator)
+    given = checkout_pixel_sample(block_year, annotator, "accuracy")
     edit(given.path, "UPDATE segments SET label = ?, evidence = 'Google Earth', evidence_date = '2016-02-01'", says)
     return given, checkin(block_year.user, given.path)
 
@@ -165,9 +165,9 @@ def files_of(block_year):
 
 def test_a_sample_is_blind_drawn_once_and_never_a_label(block_year):
     before = block_year.product(Layout.labels).read_bytes()
-    given = checkout_accuracy_sample(block_year, "A01")
+    given = checkout_pixel_sample(block_year, "A01", "accuracy")
     copy = read(given.path)
-    assert len(copy) == len(measure.read_design(block_year.user / "accuracy/2016/1.csv")) >= 120
+    assert len(copy) == len(read_design(block_year.user / "accuracy/2016/1.csv")) >= 120
     assert set(copy["prediction"].fillna("")) | set(copy["previous"].fillna("")) | set(copy["opinions"].fillna("")) == {""}
     assert copy["probability"].isna().all()
     assert copy["entropy"].isna().all()
@@ -180,14 +180,14 @@ def test_a_sample_is_blind_drawn_once_and_never_a_label(block_year):
     decide_again(block_year)
     assert block_year.product(Layout.labels).read_bytes() == before
     with pytest.raises(UserError, match="A01 has labelled all"):
-        checkout_accuracy_sample(block_year, "A01")
-    assert len(read(checkout_accuracy_sample(block_year, "A02").path)) == len(copy)
+        checkout_pixel_sample(block_year, "A01", "accuracy")
+    assert len(read(checkout_pixel_sample(block_year, "A02", "accuracy").path)) == len(copy)
 
 
 def test_a_correction_without_evidence_is_refused_and_a_dry_run_draws_nothing(block_year):
-    assert checkout_accuracy_sample(block_year, "A01", dry=True).segments >= 120
+    assert checkout_pixel_sample(block_year, "A01", "accuracy", dry=True).segments >= 120
     assert not (block_year.user / "accuracy").exists()
-    given = checkout_accuracy_sample(block_year, "A01")
+    given = checkout_pixel_sample(block_year, "A01", "accuracy")
     edit(given.path, "UPDATE segments SET label = 'mining'")
     with pytest.raises(UserError, match="without evidence"):
         checkin(block_year.user, given.path)
@@ -205,7 +205,7 @@ def test_references_among_the_events_are_refused(block_year):
 
 @pytest.mark.heavy
 def test_the_figures_are_those_of_people_who_know_the_truth(block_year, tmp_path):
-    given = checkout_accuracy_sample(block_year, "A01")
+    given = checkout_pixel_sample(block_year, "A01", "accuracy")
     truth = read_truth(block_year)
     base = pd.read_parquet(next((block_year.user / "bases/2016/1").glob("*.parquet")))
     mined = truth[tuple(pixel(block_year, base["x"], base["y"]))]

@@ -82,3 +82,25 @@ def test_the_accuracy_sample_is_looked_at_once(block_year):
 def test_without_labels_there_is_nothing_to_correct(block_year):
     with pytest.raises(UserError, match="no such file"):
         annotators.correct(block_year.config, root=block_year.root)  # 2022 has not been run
+
+
+def test_the_prevalence_sample_is_looked_at_once(block_year):
+    (found,) = annotators.look_at_sample(block_year, "prevalence")
+    assert found.counts["reference"] == len(block_year.references("prevalence")) == 200
+    truth = read_truth(block_year)
+    for event in block_year.references("prevalence"):
+        col, row = ~block_year.lattice.block("1").transform @ (event.x, event.y)
+        assert (event.label == "mining") == truth[int(row), int(col)]
+    assert annotators.look_at_sample(block_year, "prevalence") == []
+    assert block_year.references() == block_year.events() == []
+
+
+@pytest.mark.parametrize(("prevalence", "kinds"), [("sample", ["prevalence", "accuracy"]), ("estimate", ["accuracy"])])
+def test_a_round_begins_with_the_prevalence_sample(tmp_path, monkeypatch, prevalence, kinds):
+    calls = []
+    monkeypatch.setattr(annotators, "settle_disputes", lambda _: [])
+    monkeypatch.setattr(annotators, "label", lambda *_: calls.append("review") or [])
+    monkeypatch.setattr(annotators, "look_at_sample", lambda _, kind="accuracy": calls.append(kind) or [])
+    config = make_place(tmp_path, assistant={"prevalence": prevalence}).config
+    assert annotators.correct(config, root=tmp_path) == []
+    assert calls == [*kinds[:-1], "review", kinds[-1]] * 4

@@ -16,7 +16,7 @@ from smallmines.core import raster
 from smallmines.core.errors import UserError
 from smallmines.core.files import flat, remedy
 from smallmines.core.json_products import ForestThreshold, read_product
-from smallmines.core.layout import Layout
+from smallmines.core.layout import Layout, PixelSample
 from smallmines.grid.lattice import Lattice, read_lattice
 from smallmines.labels import decide, event_files
 from smallmines.labels.feature_table import read_table as read_feature_table
@@ -107,9 +107,9 @@ class BlockYear:
         """List the files that people made for the block and year, by kind, see `UserFiles.quality_inputs`."""
         return UserFiles(str(self.user), self.config.grid.crs).quality_inputs([self.year], [self.block])
 
-    def references(self) -> list[event_files.Event]:
-        """Read all events about the accuracy sample of the block and year."""
-        return event_files.read_events(self.user_files()["references"])
+    def references(self, kind: PixelSample = "accuracy") -> list[event_files.Event]:
+        """Read all events about a sample of pixels of the block and year."""
+        return event_files.read_events(sorted(self.layout.user.references(kind, self.year, self.block).glob("*.jsonl")))
 
     def segments(self) -> NDArray[np.uint32]:
         """Read the label raster (row, column)."""

@@ -36,7 +36,7 @@ class CheckedIn:
     Attributes:
         events: the new events.
         file, kept: the event file and the kept copy; None where there is nothing new, or in a dry run.
-        counts: new events by decision (corrected, confirmed, unsure, adjudicated, reference, withdrawn).
+        counts: new events by decision (corrected, confirmed, unsure, adjudicated, reference: about a sample of pixels, withdrawn).
         checked_in_before: decisions of the copy that were checked in before.
         stale: segments of the copy that the present segmentation lacks; their decisions are transferred by overlap.
         open_elsewhere: a program has the file open; what it has not saved is not read.
@@ -103,11 +103,12 @@ def _checkin(user: Path, path: Path, present: Keys | None, dry: bool, run: str) 
                 with written(kept, durable=True) as beside:
                     os.replace(copy, beside)
             file = event_files.write_events(home, read.new)
-    counts = dict.fromkeys(("corrected", "confirmed", "unsure", "adjudicated", event_files.REFERENCE, event_files.WITHDRAWN), 0)
+    counts = dict.fromkeys(("corrected", "confirmed", "unsure", "adjudicated", "reference", event_files.WITHDRAWN), 0)
     for event in read.new:
-        counts[event.label if event.label in ("unsure", event_files.WITHDRAWN) else event.provenance] += 1
+        decided = "reference" if about.kind in event_files.PROVENANCE_OF else event.provenance
+        counts[event.label if event.label in ("unsure", event_files.WITHDRAWN) else decided] += 1
     keys = present(about.year, about.block) if present else None
-    stale = 0 if keys is None or about.kind == "accuracy" else sum(event.key not in keys for event in read.new)
+    stale = 0 if keys is None or about.kind in event_files.PROVENANCE_OF else sum(event.key not in keys for event in read.new)
     wal = path.with_name(path.name + "-wal")
     open_elsewhere = wal.is_file() and wal.stat().st_size > 0
     return CheckedIn(about, read.new, file, kept, counts, read.checked_in_before, stale, open_elsewhere, read.warnings)

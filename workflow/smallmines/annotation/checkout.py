@@ -11,17 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smallmines.annotation.block_year import BlockYear
-from smallmines.annotation.checkout_files import CheckedOut, write_checkout
+from smallmines.annotation.checkout_files import CheckedOut, require_annotator, write_checkout
 from smallmines.annotation.queue import draw_overlap, near_features, review_queue
 from smallmines.core import raster
 from smallmines.core.errors import UserError
 from smallmines.core.files import digest, remedy, written
 from smallmines.core.layout import Layout
 from smallmines.core.readable import innermost
-from smallmines.labels import accuracy
 from smallmines.labels.agreement import read_overlap
 from smallmines.labels.event_files import standing
-from smallmines.segment.features import splitmix64, tiles_at
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,7 +46,7 @@ def checkout(
     """
     import pandas as pd
 
-    people = _require_annotator(block_year, annotator)
+    people = require_annotator(block_year, annotator)
     table = block_year.table()
     if unknown := sorted(set(tiles) - set(table["tile_id"])):
         raise UserError(f"tiles of block {block_year.block}", ", ".join(unknown), "see grid/fishnet.parquet for the tiles of each block")
@@ -111,70 +109,6 @@ def checkout_disputed(block_year: BlockYear, annotator: str, dry: bool = False) 
     return write_checkout(
         block_year, _shown(table, rows.assign(blind=False, inclusion=1.0)), block_year.segments, annotator, "adjudication", dry
     )
-
-
-def checkout_accuracy_sample(block_year: BlockYear, annotator: str, dry: bool = False) -> CheckedOut:
-    """Check out the pixels of the accuracy sample that the person has not labelled; nothing shows the map's class.
-
-    The sample is drawn once, from the masks of that day, and kept in `accuracy/<year>/<block>.csv`: with a second draw one could
-    choose the sample with the better figures.
-
-    Raises:
-        UserError: an unknown annotator, no masks yet, no pixel left, or a working copy with edits that are not checked in.
-    """
-    import pandas as pd
-
-    _require_annotator(block_year, annotator)
-    block_year.product(Layout.mask)  # raises for a year or block that the run lacks, and for a run without masks
-    geobox = block_year.lattice.block(block_year.block)
-    path = block_year.layout.user.accuracy_sample(block_year.year, block_year.block)
-    design = accuracy.read_design(path) if path.is_file() else _draw_sample(block_year, path, dry)
-    col, row = (np.floor(axis).astype(np.int64) for axis in ~geobox.transform @ (design["x"].to_numpy(), design["y"].to_numpy()))
-    inside = (row >= 0) & (row < geobox.shape.y) & (col >= 0) & (col < geobox.shape.x)
-    labelled = {event.key for event in standing(block_year.references()) if event.annotator == annotator}
-    left = np.flatnonzero(inside & ~design["key"].isin(labelled).to_numpy())
-    if not len(left):
-        raise UserError("pixels to label", f"none: {annotator} has labelled all of {path}", "see smallmines labels accuracy")
-    pixels = np.zeros(geobox.shape, np.uint32)
-    pixels[row[left], col[left]] = np.arange(1, len(left) + 1)
-    rows = design.iloc[left][["key", "tile_id", "x", "y", "inclusion"]].reset_index(drop=True)
-    rows = rows.assign(segment=np.arange(1, len(left) + 1), rank=np.arange(1, len(left) + 1), why="accuracy", blind=True)
-    rows = rows.assign(probability=np.nan, entropy=np.nan, **dict.fromkeys(("prediction", "previous", "opinions"), ""))
-    return write_checkout(block_year, pd.DataFrame(rows), lambda: pixels, annotator, "accuracy", dry)
-
-
-def _draw_sample(block_year: BlockYear, path: Path, dry: bool) -> pd.DataFrame:
-    """Draw the accuracy sample of a block and year and write its design."""
-    mask = raster.read(block_year.product(Layout.mask))[0]
-    if block_year.segmented:
-        probability = np.concatenate([[0.0], block_year.table()["probability"].to_numpy(np.float64)])
-        segments = block_year.segments()
-        stratum = accuracy.strata(mask, segments, probability)
-        risk = accuracy.risk_of(stratum, segments, probability)
-    else:
-        stratum, risk = accuracy.strata_of_mask(mask), np.zeros(8)
-    seed = block_year.config.labels.seed + 1000 * int(block_year.year) + int(block_year.block)
-    points = accuracy.draw(stratum, risk, block_year.config.labels.accuracy, seed)
-    row, col = points["row"].to_numpy(), points["col"].to_numpy()
-    top, left = block_year.lattice.offset(block_year.block)
-    x, y = block_year.lattice.block(block_year.block).transform @ (col + 0.5, row + 0.5)
-    index = (row + top).astype(np.uint64) * np.uint64(block_year.lattice.geobox.shape.x) + (col + left).astype(np.uint64)
-    design = points[["stratum", "pixels", "inclusion"]].assign(key=splitmix64(index), x=x, y=y)
-    design = design.assign(tile_id=tiles_at(block_year.lattice, block_year.block, row, col), mapped=mask[row, col])
-    if not dry:
-        with written(path) as beside:
-            design[accuracy.COLUMNS].to_csv(beside, index=False, lineterminator="\n")
-    return design[accuracy.COLUMNS]
-
-
-def _require_annotator(block_year: BlockYear, annotator: str) -> Sequence[str]:
-    """Return the annotators of the run; refuse others."""
-    people = block_year.config.labels.annotators
-    if annotator not in people:
-        raise UserError(
-            f"one of labels.annotators ({', '.join(people)})", annotator, "use one of them, or add the code to the configuration"
-        )
-    return people
 
 
 def _shown(table: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,6 +41,16 @@ class CheckedOut:
     tasks: int
     reasons: dict[str, int]
     megabytes: float
+
+
+def require_annotator(block_year: BlockYear, annotator: str) -> Sequence[str]:
+    """Return the annotators of the run; refuse others."""
+    people = block_year.config.labels.annotators
+    if annotator not in people:
+        raise UserError(
+            f"one of labels.annotators ({', '.join(people)})", annotator, "use one of them, or add the code to the configuration"
+        )
+    return people
 
 
 def write_checkout(
@@ -95,7 +105,7 @@ def write_checkout(
     text = dict.fromkeys([*empty, "key", "tile_id", "why", "prediction", "previous", "opinions"], "string")
     frame = frame.astype({**text, "edited": "Int64", "rank": "int32"})
     tasks = _tasks(lattice, block_year.block, base, crs)
-    earlier = block_year.references() if kind == "accuracy" else block_year.events()
+    earlier = block_year.events() if kind == "review" or kind == "adjudication" else block_year.references(kind)
     write_copy(target, about, frame, tasks, max((event.time for event in earlier if event.annotator == annotator), default=""))
     _project(block_year, target, lattice, tasks)
     shutil.rmtree(_tasks_folder(target), ignore_errors=True)  # of the previous copy

@@ -14,7 +14,7 @@ import numpy as np
 
 from smallmines.annotation.copy_content import Edited
 from smallmines.annotation.working_copy import About, shapes
-from smallmines.labels.event_files import CONFIDENCES, LABELS, REFERENCE, WITHDRAWN, Event, day_of, standing
+from smallmines.labels.event_files import CONFIDENCES, LABELS, PROVENANCE_OF, WITHDRAWN, Event, day_of, standing
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -162,8 +162,8 @@ def _provenance(row: Mapping[Hashable, Any], about: About) -> str:
     """Return the provenance of a decision."""
     if about.kind == "adjudication":
         return "adjudicated"
-    if about.kind == "accuracy":
-        return REFERENCE
+    if about.kind != "review":
+        return PROVENANCE_OF[about.kind]
     return "confirmed" if row["label"] == row["prediction"] else "corrected"
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from smallmines.annotation.block_year import BlockYear
 from smallmines.annotation.checkin import pending
+from smallmines.annotation.checkout_pixels import asked_first, prevalence_progress
 from smallmines.config.sections import Config
 from smallmines.core import raster
 from smallmines.core.layout import Layout
@@ -46,6 +48,19 @@ def labels_of(config: Config, root: Path = Path()) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def prevalence_samples_of(config: Config, root: Path = Path()) -> tuple[list[dict[str, Any]], list[str]]:
+    """Count the pixels of the prevalence sample of each year and block, and say which are to be labelled first; nothing with another mode.
+
+    Raises:
+        UserError: a design is damaged.
+    """
+    if config.assistant.prevalence != "sample":
+        return [], []
+    places = [BlockYear(config, year, block, root) for year in config.year_names for block in config.blocks]
+    rows = [{"year": int(place.year), "block": place.block, **asdict(prevalence_progress(place))} for place in places]
+    return [{name: row[name] for name in row if name != "lacks"} for row in rows], [text for text in map(asked_first, places) if text]
 
 
 def copies_of(config: Config, root: Path = Path()) -> list[dict[str, Any]]:

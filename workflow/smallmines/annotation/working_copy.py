@@ -19,7 +19,7 @@ from odc.geo.geobox import GeoBox
 
 from smallmines.annotation import qgis
 from smallmines.core.files import digest, written
-from smallmines.core.layout import UserFolder
+from smallmines.core.layout import PixelSample, UserFolder
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -59,7 +59,7 @@ TASK_TIP = f'<b>tile {_shown("tile_id")}</b>: {_shown("status")}<br>[% "segments
 AT_ONCE = 50_000
 """Segments that are vectorised at a time: the coordinates of all of a large block would take gigabytes."""
 
-Kind = Literal["review", "adjudication", "accuracy"]
+Kind = PixelSample | Literal["review", "adjudication"]
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class About:
 
     Attributes:
         base: id of the base; empty until it is written.
-        kind: `review`; `adjudication` of disputed segments; `accuracy`: pixels of the accuracy sample.
+        kind: `review`; `adjudication` of disputed segments; `accuracy`, `prevalence`: pixels of a sample.
     """
 
     run: str
@@ -81,14 +81,14 @@ class About:
 
 def copy_path(user: Path, about: About) -> Path:
     """Return the path of a working copy."""
-    name = f"{about.year}-{about.block}" + {"review": "", "adjudication": "-disputes", "accuracy": "-accuracy"}[about.kind]
+    name = f"{about.year}-{about.block}" + {"review": "", "adjudication": "-disputes"}.get(about.kind, f"-{about.kind}")
     return UserFolder(user).work / about.annotator / f"{name}.gpkg"
 
 
 def events_folder(user: Path, about: About) -> Path:
     """Return the folder of the events of a copy."""
-    folder = UserFolder(user)
-    return (folder.references if about.kind == "accuracy" else folder.events)(str(about.year), about.block)
+    folder, place = UserFolder(user), (str(about.year), about.block)
+    return folder.events(*place) if about.kind == "review" or about.kind == "adjudication" else folder.references(about.kind, *place)
 
 
 def base_path(user: Path, about: About) -> Path:

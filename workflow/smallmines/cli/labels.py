@@ -16,7 +16,7 @@ from smallmines.cli.console import ConfigPath, plain_errors, read_config
 from smallmines.cli.output import STDOUT, Json, JsonFile, Output, output, print_json
 from smallmines.core.errors import UserError
 from smallmines.core.failures import explained
-from smallmines.core.layout import Layout
+from smallmines.core.layout import Layout, PixelSample
 from smallmines.core.readable import read_parquet
 
 if TYPE_CHECKING:
@@ -57,10 +57,18 @@ def checkout(
     """Check out a working copy: GeoPackage, QGIS project, and a file per tile for Google Earth."""
     from smallmines.annotation.block_year import BlockYear
     from smallmines.annotation.checkout import checkout as check_out
+    from smallmines.annotation.checkout_pixels import asked_first
 
     with plain_errors(), output(json) as out:
         names = [name.strip() for name in tiles.split(",") if name.strip()]
-        _report(check_out(BlockYear(read_config(config), year, block), annotator, size, names, everything, dry), dry, out)
+        block_year = BlockYear(read_config(config), year, block)
+        copy = check_out(block_year, annotator, size, names, everything, dry)
+        first = asked_first(block_year)
+        if first:
+            out.message(f"{first}\n")
+        _report(copy, dry, out)
+        if first:
+            out.message(f"\n{first}")  # beside the path that people open, too
 
 
 @app.command("adjudicate")
@@ -81,13 +89,27 @@ def adjudicate(
 
 
 @app.command("sample")
-def sample(config: ConfigPath, year: Year, block: Block, annotator: Annotator, dry: Dry = False, json: Json = False) -> None:
-    """Check out the pixels of the accuracy sample, drawn once by chance; decisions about them never become labels."""
+def sample(
+    config: ConfigPath,
+    year: Year,
+    block: Block,
+    annotator: Annotator,
+    kind: Annotated[
+        PixelSample,
+        typer.Option("--for", help="accuracy: of the masks. prevalence: the share of mining, with assistant.prevalence sample."),
+    ] = "accuracy",
+    dry: Dry = False,
+    json: Json = False,
+) -> None:
+    """Check out the pixels of a sample, drawn once by chance; decisions about them never become labels."""
     from smallmines.annotation.block_year import BlockYear
-    from smallmines.annotation.checkout import checkout_accuracy_sample
+    from smallmines.annotation.checkout_pixels import checkout_pixel_sample
 
     with plain_errors(), output(json) as out:
-        _report(checkout_accuracy_sample(BlockYear(read_config(config), year, block), annotator, dry), dry, out)
+        settings = read_config(config)
+        _report(checkout_pixel_sample(BlockYear(settings, year, block), annotator, kind, dry), dry, out)
+        if kind == "prevalence" and settings.assistant.prevalence != "sample":
+            out.message(f"assistant.prevalence is {settings.assistant.prevalence}: set it to sample, else nothing uses this sample")
 
 
 def _report(copy: CheckedOut, dry: bool, out: Output) -> None:
@@ -179,8 +201,8 @@ def _plan(config: Path, run: str, out: Output) -> None:
 
 @app.command("status")
 def status(config: ConfigPath, json: Json = False) -> None:
-    """Count labels by provenance, open labels, the validated area, and edits that are not checked in."""
-    from smallmines.annotation.status import copies_of, labels_of
+    """Count labels by provenance, open labels, the validated area, pixels of prevalence samples, and edits that are not checked in."""
+    from smallmines.annotation.status import copies_of, labels_of, prevalence_samples_of
 
     with plain_errors(), output(json) as out:
         settings = read_config(config)
@@ -190,8 +212,13 @@ def status(config: ConfigPath, json: Json = False) -> None:
             out.table(f"Run {settings.run}: {title}", labels_of(settings) if segmented else [], "labels")
         if not segmented:
             out.message(f"Run {settings.run}: the masks are those of the release (labels.source released_masks); there are no segments")
+        samples, waiting = prevalence_samples_of(settings)
+        if samples:
+            out.table("Prevalence samples (pixels; they set the threshold of mining)", samples, "prevalence_samples")
         if (copies := copies_of(settings)) or json:
             out.table("Working copies (not checked in: edits)", copies, "copies")
+        for text in waiting:
+            out.message(text)
 
 
 @app.command("rounds")

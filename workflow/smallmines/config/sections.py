@@ -167,9 +167,12 @@ class Assistant(Section):
         description="Probability from which a segment is mining. `match_prevalence`: such that the predicted share of "
         "the area meets the prevalence.",
     )
-    prevalence: Literal["estimate"] | Annotated[float, Field(gt=0, lt=1)] = Field(
-        "estimate", description="Share of mining for `match_prevalence`: `estimate` it from the samples, or a known number."
+    prevalence: Literal["estimate", "sample"] | Annotated[float, Field(gt=0, lt=1)] = Field(
+        "estimate",
+        description="Share of mining for `match_prevalence`. `estimate`: from the samples and the forest. `sample`: from pixels drawn by "
+        "chance that people look at (`smallmines labels sample --for prevalence`). Or a known number.",
     )
+    prevalence_points: int = Field(200, ge=10, description="Pixels per block and year of the prevalence sample.")
     on_missing_class: Literal["error", "pooled_model"] = Field(
         "error",
         description="For a block without samples of a class. `error`: stop. `pooled_model`: use a forest trained on "
@@ -363,6 +366,15 @@ class Config(Section):
         if twice := sorted(number for number, year in value.items() if dates.count((year.start, year.end)) > 1):
             raise ValueError(f"the years {', '.join(map(str, twice))} have the same dates")
         return value
+
+    @model_validator(mode="after")
+    def _sample_needs_a_forest(self) -> Self:
+        if self.labels.source == "released_masks" and self.assistant.prevalence == "sample":
+            raise ValueError(
+                "assistant.prevalence sample: with labels.source released_masks there is no forest whose threshold it could set; "
+                "leave assistant.prevalence out"
+            )
+        return self
 
     @model_validator(mode="after")
     def _license_of_the_release(self) -> Self:

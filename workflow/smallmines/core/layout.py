@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
+
+PixelSample = Literal["accuracy", "prevalence"]
+"""Kinds of samples of single pixels, and the folders of their files, see `labels.pixel_samples`."""
 
 # Pixels read from the archives, shared by all runs.
 PIXELS = Path("resources/automatic/pixels")
@@ -74,13 +78,13 @@ class UserFolder:
         """Folder of the segments for blind double labelling, `<block>-<hash>.csv`."""
         return self.path / "overlap" / year
 
-    def accuracy_sample(self, year: str, block: str) -> Path:
-        """Points of the accuracy sample."""
-        return self.path / "accuracy" / year / f"{block}.csv"
+    def pixel_sample(self, kind: PixelSample, year: str, block: str) -> Path:
+        """Points of a sample of pixels."""
+        return self.path / kind / year / f"{block}.csv"
 
-    def references(self, year: str, block: str) -> Path:
-        """Folder of the event files with the reference labels of the accuracy sample."""
-        return self.path / "accuracy" / year / block
+    def references(self, kind: PixelSample, year: str, block: str) -> Path:
+        """Folder of the event files with the reference labels of a sample of pixels."""
+        return self.path / kind / year / block
 
     def import_record(self, year: str, block: str) -> Path:
         """Masks that `import-masks` read and tiles that it held out."""

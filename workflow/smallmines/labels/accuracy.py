@@ -7,17 +7,13 @@ longer the map's classes, and the estimators are Stehman's for that case (2014, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from smallmines.core.errors import UserError
-from smallmines.core.files import flat
-from smallmines.labels.event_files import LABELS, Event, standing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,31 +36,6 @@ overconfident."""
 
 Z = 1.959963984540054
 """Quantile of the normal distribution for a 95 % interval."""
-
-
-COLUMNS = ["key", "x", "y", "tile_id", "stratum", "pixels", "inclusion", "mapped"]
-"""Columns of a design: content key and centre of a pixel, its tile, its stratum and the number of pixels in it, inclusion probability,
-value of the mask on the day of the draw."""
-
-
-def read_design(path: str | Path) -> pd.DataFrame:
-    """Read the design: the pixels that were drawn in a year and block.
-
-    Raises:
-        UserError: the file is not a design.
-    """
-    import pandas as pd
-
-    try:
-        if not Path(path).is_file():  # a pipe would be waited for
-            raise OSError("no file")
-        table = pd.read_csv(path, dtype={"key": np.uint64, "tile_id": str})
-        missing = sorted(set(COLUMNS) - set(table.columns))
-    except (OSError, ValueError) as error:
-        table, missing = pd.DataFrame(), [flat(error)]
-    if missing:
-        raise UserError(f"the design of an accuracy sample in {path}", f"without {', '.join(missing)}", "restore the file")
-    return table[COLUMNS]
 
 
 def strata(mask: NDArray[np.uint8], segments: NDArray[np.uint32], probability: NDArray[np.float64]) -> NDArray[np.int8]:
@@ -158,36 +129,6 @@ def draw(stratum: NDArray[np.int8], risk: NDArray[np.float64], number: int, seed
     return points.iloc[rng.permutation(len(points))].reset_index(drop=True)
 
 
-def interpreted(design: pd.DataFrame, events: Sequence[Event]) -> pd.DataFrame:
-    """Add people's interpretation to the drawn pixels.
-
-    Args:
-        design: key and further columns of each pixel.
-        events: of each person the latest about a pixel counts, unless it is withdrawn.
-
-    Returns:
-        `design` with reference: 1 mining, 0 not, -1 unsure or labelled differently by two people, -2 not interpreted; and who.
-    """
-    import pandas as pd
-
-    counting = standing(events)
-    latest = pd.DataFrame(
-        {
-            "key": np.array([event.key for event in counting], np.uint64),
-            "person": [event.annotator for event in counting],
-            "label": np.array([LABELS[event.label] for event in counting], np.int64),
-        }
-    )
-    # a person who is unsure does not contradict one who is sure
-    sure = latest[latest["label"] >= 0].groupby("key")["label"].agg(["min", "max"])
-    who = latest.groupby("key")["person"].agg(lambda people: "|".join(sorted(people)))
-    labels = sure.reindex(design["key"])
-    agreed = (labels["min"] == labels["max"]).to_numpy()
-    has_event = design["key"].isin(latest["key"]).to_numpy()
-    reference = np.where(agreed, labels["min"].fillna(-1).to_numpy(), np.where(has_event, -1, -2)).astype(np.int64)
-    return design.assign(reference=reference, who=who.reindex(design["key"]).fillna("").to_numpy())
-
-
 @dataclass(frozen=True)
 class Estimate:
     """An estimate with its 95 % interval; NaN where it cannot be made."""
@@ -224,7 +165,8 @@ def accuracy(points: pd.DataFrame, pixel_ha: float) -> Accuracy:
     """Estimate accuracy and area from interpreted points.
 
     Args:
-        points: stratum (any name), pixels (in the stratum), reference (see `interpreted`), mapped (1, 0; other values: no class).
+        points: stratum (any name), pixels (in the stratum), reference (see `pixel_samples.interpreted`), mapped (1, 0; other values:
+            no class).
         pixel_ha: area of a pixel in ha.
 
     Raises:

@@ -32,6 +32,7 @@ from smallmines.labels.forest import (
     tune,
 )
 from smallmines.labels.prevalence import Prevalence, find_prevalence
+from smallmines.labels.sampled_prevalence import SampleFiles, prevalence_by_sample
 from smallmines.labels.threshold import ClearSegments, Threshold, find_threshold
 from smallmines.settings.assistant import Assistant
 
@@ -47,12 +48,14 @@ class Inputs:
     Attributes:
         features, context, samples: paths of tables by block; no context for the features of the paper.
         grid: `grid.json`.
+        sample: the prevalence sample, where `assistant.prevalence` is `sample`.
     """
 
     features: Mapping[str, str]
     context: Mapping[str, str]
     samples: Mapping[str, str]
     grid: str | Path
+    sample: SampleFiles | None = None
 
 
 @dataclass(frozen=True)
@@ -115,7 +118,14 @@ def assist(block: str, inputs: Inputs, settings: Assistant, threads: int, output
     probabilities = predict(model, x, [0, 1], threads)
 
     clear = clear_segments(table, x, probabilities, samples_by_block[block])
-    prevalence = find_prevalence(training, tuned.params, clear, settings, threads)
+
+    def by_samples() -> Prevalence:
+        return find_prevalence(training, tuned.params, clear, settings, threads)
+
+    if inputs.sample is None:
+        prevalence = by_samples()
+    else:
+        prevalence = prevalence_by_sample(inputs.sample, table, probabilities[:, 1], clear, by_samples, settings.seed)
     threshold = find_threshold(clear, prevalence.share, settings)
     clear_share = float(clear.area.sum() / table["area"].sum())
     out_of_bag = np.asarray(model.oob_decision_function_[:, 1], np.float64)
@@ -147,9 +157,7 @@ def clear_segments(table: pd.DataFrame, x: NDArray[np.float32], probabilities: N
     """Select the segments of a block that count in shares of the area; see `ClearSegments`."""
     label = np.full(len(table), -1, np.int8)
     label[samples["segment"].to_numpy(np.int64) - 1] = samples["label"].to_numpy(np.int8)
-    clear = table["clear_share"].to_numpy() >= tables.CLEAR
-    if not clear.any():
-        clear[:] = True
+    clear = tables.is_clear(table)
     return ClearSegments(x[clear], table["area"].to_numpy(np.float64)[clear], probabilities[clear], label[clear])
 
 

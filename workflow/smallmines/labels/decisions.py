@@ -50,17 +50,18 @@ def check_events(
 
 
 def require_home(events: Sequence[event_files.Event], year: int, block: str) -> None:
-    """Refuse events of another year or block, and events about the accuracy sample: used as labels, these would judge themselves.
+    """Refuse events of another year or block, and events about samples of pixels: used as labels, these would judge themselves.
 
     Raises:
         UserError: there are such events.
     """
-    if reference := [event for event in events if event.provenance == event_files.REFERENCE]:
-        raise UserError(
-            "events about segments",
-            f"{len(reference)} about pixels of the accuracy sample, the first by {reference[0].annotator} at {reference[0].time}",
-            f"move their files back to accuracy/{year}/{block}",
-        )
+    for kind, provenance in event_files.PROVENANCE_OF.items():
+        if reference := [event for event in events if event.provenance == provenance]:
+            raise UserError(
+                "events about segments",
+                f"{len(reference)} about pixels of the {kind} sample, the first by {reference[0].annotator} at {reference[0].time}",
+                f"move their files back to {kind}/{year}/{block}",
+            )
     strays = [event for event in events if (event.year, event.block) != (year, block)]
     if strays:
         raise UserError(

@@ -20,7 +20,7 @@ from typing import Any
 
 from smallmines.core.errors import UserError
 from smallmines.core.files import digest, flat, sync
-from smallmines.core.layout import UserFolder
+from smallmines.core.layout import PixelSample, UserFolder
 
 VERSION = 2
 """Version of the events that are written. Version 1 has no fields version, tool, look, edited and revision, and no label withdrawn."""
@@ -34,8 +34,8 @@ WITHDRAWN = "withdrawn"
 RANKS = {"imported": 0, "confirmed": 1, "corrected": 1, "adjudicated": 2}
 """Provenances of events; a higher rank wins, whatever the time."""
 
-REFERENCE = "reference"
-"""Provenance of decisions about pixels of the accuracy sample. They never become labels and lie in `accuracy/`, not in `events/`."""
+PROVENANCE_OF: dict[PixelSample, str] = {"accuracy": "reference", "prevalence": "prevalence"}
+"""Provenances of decisions about pixels of a sample. They never become labels and lie in `accuracy/` or `prevalence/`, not in `events/`."""
 
 CONFIDENCES = ("", "sure", "likely", "guess")
 """Confidence of a person in a decision."""
@@ -69,8 +69,8 @@ class Event:
         key: content key of the segment (uint64).
         x, y: interior point of the segment in the grid's CRS, in m.
         label: mining | not_mining | unsure; withdrawn takes the person's decision back.
-        provenance: corrected | confirmed | adjudicated | imported; reference in the accuracy sample. Of `withdrawn`: that of the
-            decision that is taken back.
+        provenance: corrected | confirmed | adjudicated | imported; reference in the accuracy sample, prevalence in the prevalence
+            sample. Of `withdrawn`: that of the decision that is taken back.
         annotator: code of the person; letters, digits and `_.-`.
         time: of the decision, ISO 8601 with UTC offset zero. The times of one person's events in a block differ.
         reason, evidence, note: free text.
@@ -144,8 +144,8 @@ class Event:
         for name, values in (("confidence", CONFIDENCES), ("tool", TOOLS), ("look", LOOKS)):
             if getattr(self, name) not in values:
                 yield f"{name} is {getattr(self, name)!r}, not one of {', '.join(values[1:])}, or empty"
-        if self.provenance not in (*RANKS, REFERENCE):
-            yield f"provenance is {self.provenance!r}, not one of {', '.join((*RANKS, REFERENCE))}"
+        if self.provenance not in (allowed := (*RANKS, *PROVENANCE_OF.values())):
+            yield f"provenance is {self.provenance!r}, not one of {', '.join(allowed)}"
         if not ANNOTATOR.fullmatch(self.annotator):
             yield f"annotator is {self.annotator!r}; at most 40 letters, digits and _ . - only"
         for name in ("time", "edited") if self.edited else ("time",):

@@ -16,9 +16,10 @@ from smallmines.core.files import write_json, written
 from smallmines.core.log import logger
 from smallmines.grid.lattice import Lattice, read_lattice
 from smallmines.labels import event_files, tables
-from smallmines.labels.accuracy import accuracy, interpreted, read_design
+from smallmines.labels.accuracy import accuracy
 from smallmines.labels.agreement import agreements, read_overlap
 from smallmines.labels.decisions import require_home
+from smallmines.labels.pixel_samples import interpreted, read_design, require_about, rows_and_columns
 from smallmines.labels.released import released_shares
 from smallmines.labels.released_agreement import ReleaseFiles, add_released
 from smallmines.segment.features import read_features
@@ -222,17 +223,11 @@ def _references(files: PeopleFiles, year: int, block: str) -> pd.DataFrame:
         return pd.DataFrame({name: [] for name in POINTS}).astype({"reference": np.int64, "mapped": np.int64}).assign(pixel_ha=[])
     design = read_design(files.design[0])
     events = event_files.read_events(files.references)
-    if strays := [event for event in events if event.provenance != event_files.REFERENCE or (event.year, event.block) != (year, block)]:
-        raise UserError(
-            f"events about the accuracy sample of {year}, block {block}",
-            f"{len(strays)} events of another kind or place, the first by {strays[0].annotator} at {strays[0].time}",
-            "move their files to the folder of their kind, year and block",
-        )
+    require_about(events, "accuracy", year, block)
     sample = interpreted(design, events)
     with raster.opened(files.mask) as source:
         geobox, mask = raster.geobox_of(source), source.read(1)
-    col, row = (np.floor(axis).astype(np.int64) for axis in ~geobox.transform @ (sample["x"].to_numpy(), sample["y"].to_numpy()))
-    inside = (row >= 0) & (row < mask.shape[0]) & (col >= 0) & (col < mask.shape[1])
+    row, col, inside = rows_and_columns(sample, geobox)
     mapped = np.full(len(sample), 255, np.int64)
     mapped[inside] = mask[row[inside], col[inside]]
     pixel = abs(geobox.transform.a * geobox.transform.e) / 10_000

@@ -84,7 +84,7 @@ WIDEST = 9.0
 MISFIT = (0.05, 0.45)
 """Largest misfit of samples that are typical: a constant, and a factor of the chance in samples and land (see `misfit`)."""
 
-REMEDY = "set assistant.prevalence to a known share, or to the share in a random sample of pixels that people looked at"
+REMEDY = "set assistant.prevalence to a known share, or to `sample` and label the prevalence sample"
 
 
 class Misfit(NamedTuple):
@@ -122,8 +122,8 @@ class Prevalence:
     """Share of the area that is mining, and how it was found.
 
     Attributes:
-        share, low, high: 0 to 1; the ends of the interval are the share itself where the configuration gives it.
-        source: `configuration` or `estimate`.
+        share, low, high: 0 to 1; ends of a 90 % interval (of a sample: 95 %), the share itself where the configuration gives it.
+        source: `configuration`, `estimate` or `sample`.
         identifiable: whether the samples tell the share.
         remedy: what to do where they do not, else "".
         details: the figures behind an estimate.
@@ -144,8 +144,8 @@ class Prevalence:
 
 
 def find_prevalence(training: Training, params: Params, clear: ClearSegments, settings: Assistant, threads: int) -> Prevalence:
-    """Return the prevalence of the configuration, or estimate it; a warning where it is not identifiable."""
-    if settings.prevalence == "estimate":
+    """Return the prevalence of the configuration, or estimate it from the samples; a warning where it is not identifiable."""
+    if isinstance(settings.prevalence, str):  # `sample` before it is labelled, too
         found = estimate(training, params, clear, settings.seed, threads)
     else:
         found = Prevalence(settings.prevalence, settings.prevalence, settings.prevalence, "configuration", True, "", {})

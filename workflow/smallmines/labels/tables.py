@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from smallmines.core.errors import UserError
 from smallmines.core.files import written
 from smallmines.core.product import CLASSES
@@ -94,3 +97,9 @@ def counts(samples: pd.DataFrame) -> str:
 def lacking(samples: pd.DataFrame, folds: int) -> list[str]:
     """List the classes whose samples lie in fewer tiles than there are folds."""
     return [name for value, name in enumerate(CLASSES) if samples.loc[samples["label"] == value, "tile_id"].nunique() < folds]
+
+
+def is_clear(features: pd.DataFrame) -> NDArray[np.bool_]:
+    """Return which segments count in shares of the area: those seen clearly (`CLEAR`), or all where none is."""
+    clear: NDArray[np.bool_] = features["clear_share"].to_numpy() >= CLEAR
+    return clear if clear.any() else ~clear

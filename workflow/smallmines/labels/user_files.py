@@ -10,8 +10,14 @@ from pathlib import Path
 from typing import Protocol
 
 from smallmines.core.errors import UserError
-from smallmines.core.layout import UserFolder
+from smallmines.core.layout import PixelSample, UserFolder
 from smallmines.labels.samples import SUFFIXES, events_digest, samples_digest
+
+
+def _of_sample(folder: UserFolder, kind: PixelSample, year: str, block: str) -> dict[str, list[Path]]:
+    """List the files of a sample of pixels: design (one or none) and references, decisions about it."""
+    design = folder.pixel_sample(kind, year, block)
+    return {"design": [design] if design.exists() else [], "references": list(folder.references(kind, year, block).glob("*.jsonl"))}
 
 
 class YearAndBlock(Protocol):
@@ -71,12 +77,23 @@ class UserFiles:
         folder = UserFolder(Path(self.folder))
         files: dict[str, list[Path]] = {"events": [], "overlap": [], "design": [], "references": []}
         for year, block in product(years, blocks):
-            design = folder.accuracy_sample(year, block)
             files["events"] += folder.events(year, block).glob("*.jsonl")
             files["overlap"] += folder.overlap(year).glob(f"{block}-*.csv")
-            files["design"] += [design] if design.exists() else []
-            files["references"] += folder.references(year, block).glob("*.jsonl")
+            for kind, paths in _of_sample(folder, "accuracy", year, block).items():
+                files[kind] += paths
         return {kind: sorted(map(str, paths)) for kind, paths in files.items()}
+
+    def prevalence_sample(self, wildcards: YearAndBlock) -> list[str]:
+        """List the files of a prevalence sample: the design and the check-ins; none before the first check-in.
+
+        So a draw alone trains no forest again.
+        """
+        files = _of_sample(UserFolder(Path(self.folder)), "prevalence", wildcards.year, wildcards.block)
+        return [str(path) for path in (*files["design"], *sorted(files["references"]))] if files["references"] else []
+
+    def prevalence_digest(self, wildcards: YearAndBlock) -> str:
+        """Digest the content of the prevalence sample."""
+        return events_digest(self.prevalence_sample(wildcards))
 
     def require_files(self, years: Iterable[str], blocks: Iterable[str]) -> None:
         """Refuse what is no file in the place of people's files: planning would wait for a pipe, and pass over a link that leads nowhere.
@@ -88,6 +105,7 @@ class UserFiles:
         samples = UserFolder(Path(self.folder))
         for year, block in product(years, blocks):
             paths += self._sample_files(samples.samples(year, block))
+            paths += [str(path) for kind in _of_sample(samples, "prevalence", year, block).values() for path in kind]
         if strange := [path for path in paths if not Path(path).is_file()]:
             more = f" and {len(strange) - 5} more" if len(strange) > 5 else ""
             do = "restore them, or move them away"

@@ -16,6 +16,6 @@ class Assistant:
     max_depth: tuple[int, ...]
     min_samples_split: tuple[int, ...]
     threshold: Literal["match_prevalence"] | float
-    prevalence: Literal["estimate"] | float
+    prevalence: Literal["estimate", "sample"] | float
     on_missing_class: str
     seed: int

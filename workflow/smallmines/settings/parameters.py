@@ -48,8 +48,10 @@ NOT_CONTENT = {
     "sentinel1": ("catalogue", "exclude_items", "fallbacks", "provider"),
     "elevation": ("catalogue", "exclude_items", "fallbacks", "project", "provider"),
     "segmentation": ("backend",),
+    "assistant": ("prevalence_points",),
 }
-"""Keys by section that change no pixel: sources of pixels (tags list the item ids instead) and values that are only reported."""
+"""Keys by section that change no pixel: sources of pixels (tags list the item ids instead), values that are only reported, and the
+size of a sample that is drawn once."""
 
 
 def parameters(section: BaseModel, kind: type) -> dict[str, Any]:

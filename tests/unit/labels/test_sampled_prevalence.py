@@ -1,0 +1,352 @@
+"""The prevalence sample from the draw to the threshold: kept apart from labels and accuracy sample, used once it is labelled."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from place import correct, decide_again, edit, make_place, read, read_truth
+from sections import Assistant
+from smallmines.annotation.checkin import checkin
+from smallmines.annotation.checkout import checkout
+from smallmines.annotation.checkout_pixels import _pixels_of, asked_first, checkout_pixel_sample, prevalence_progress
+from smallmines.annotation.status import prevalence_samples_of
+from smallmines.config import sections
+from smallmines.core import raster
+from smallmines.core.errors import UserError
+from smallmines.core.files import read_json, write_json
+from smallmines.core.layout import Layout
+from smallmines.labels import assistant, decisions, tables
+from smallmines.labels.event_files import write_events
+from smallmines.labels.label_quality import PeopleFiles, write_quality
+from smallmines.labels.pixel_samples import Progress, progress, read_design
+from smallmines.labels.prevalence import Prevalence
+from smallmines.labels.prevalence_sample import estimate_from_sample
+from smallmines.labels.sampled_prevalence import SampleFiles, prevalence_by_sample, read_points
+from smallmines.labels.threshold import ClearSegments
+from smallmines.labels.user_files import UserFiles
+from smallmines.report.tables import unknown_prevalences
+
+PLACE = SimpleNamespace(year="2016", block="1")
+ESTIMATE = Prevalence(0.11, 0.05, 0.2, "estimate", True, "", {"misfit": 0.01})
+
+
+@pytest.fixture
+def block_year(tmp_path):
+    return make_place(tmp_path, assistant={"prevalence": "sample", "prevalence_points": 100})
+
+
+def design_of(block_year):
+    return block_year.user / "prevalence/2016/1.csv"
+
+
+def label(block_year, chosen=slice(None), annotator="A01", says=None):
+    """Label some pixels of the sample by the truth and check them in."""
+    copy = checkout_pixel_sample(block_year, annotator, "prevalence").path
+    design, truth = read_design(design_of(block_year), "prevalence").set_index("key"), read_truth(block_year)
+    for fid, key in list(read(copy)["key"].astype(np.uint64).items())[chosen]:
+        col, row = ~block_year.lattice.block("1").transform @ tuple(design.loc[key, ["x", "y"]])
+        correct(copy, fid, says or ("mining" if truth[int(row), int(col)] else "not_mining"))
+    return checkin(block_year.user, copy)
+
+
+def sample_of(block_year):
+    files = UserFiles(str(block_year.user), "EPSG:32630").prevalence_sample(PLACE)
+    return SampleFiles("2016", "1", files, block_year.product(Layout.segments))
+
+
+def by_sample(block_year, sampled=(), clear=None):
+    """Return the prevalence by the sample; `sampled`: rows of segments that were sampled as mining."""
+    table = block_year.features()
+    probability = tables.read(block_year.product(Layout.probabilities), "probabilities")["probability"].to_numpy(np.float64)
+    if clear is not None:
+        table["clear_share"] = clear.astype(np.float32)
+    known = np.full(len(table), -1, np.int8)
+    known[list(sampled)] = 1
+    own = tables.is_clear(table)
+    area = table["area"].to_numpy(np.float64)[own]
+    segments = ClearSegments(np.zeros((own.sum(), 1), np.float32), area, np.column_stack([1 - probability, probability])[own], known[own])
+    return prevalence_by_sample(sample_of(block_year), table, probability, segments, lambda: ESTIMATE, 0)
+
+
+# --- draw and check-out ---------------------------------------------------------------------------------------------------
+
+
+def test_pixels_are_counted_in_row_major_order():
+    segments = np.array([[0, 2, 2], [1, 1, 2], [3, 2, 1]], np.uint32)
+    row, col = _pixels_of(segments, np.array([2, 1, 2, 3]), np.array([3, 2, 0, 0]))
+    assert list(zip(row.tolist(), col.tolist(), strict=True)) == [(2, 1), (2, 2), (0, 1), (2, 0)]
+
+
+def test_the_sample_is_drawn_once_from_clear_land_and_shows_nothing(block_year):
+    features = block_year.features()
+    clear = np.arange(len(features)) % 3 > 0
+    features["clear_share"] = clear.astype(np.float32)
+    features.to_parquet(block_year.product(Layout.features), index=False)
+    assert checkout_pixel_sample(block_year, "A01", "prevalence", dry=True).segments == 100
+    assert not (block_year.user / "prevalence").exists()
+    given = checkout_pixel_sample(block_year, "A01", "prevalence")
+    assert given.path == block_year.user / "work/A01/2016-1-prevalence.gpkg"
+    copy, design = read(given.path), read_design(design_of(block_year), "prevalence")
+    assert len(copy) == len(design) == 100
+    assert design["stratum"].value_counts().to_dict() == dict.fromkeys(range(5), 20)
+    assert set(copy["prediction"].fillna("")) | set(copy["previous"].fillna("")) == {""}
+    assert copy["probability"].isna().all()
+    assert set(copy["why"]) == {"prevalence"}
+    col, row = ~block_year.lattice.block("1").transform @ (design["x"].to_numpy(), design["y"].to_numpy())
+    segments = block_year.segments()
+    ids = segments[row.astype(int), col.astype(int)].astype(int)
+    probability = tables.read(block_year.product(Layout.probabilities), "probabilities")["probability"].to_numpy()
+    assert clear[ids - 1].all()
+    assert design["probability"].to_numpy() == pytest.approx(probability[ids - 1], abs=1e-4)
+    assert design.groupby("stratum")["pixels"].first().sum() == np.isin(segments, 1 + np.flatnonzero(clear)).sum()
+    before = design_of(block_year).read_bytes()
+    edit(given.path, "UPDATE segments SET label = NULL")
+    assert checkout_pixel_sample(block_year, "A02", "prevalence").segments == 100
+    assert design_of(block_year).read_bytes() == before
+
+
+def test_it_is_a_draw_of_its_own(block_year):
+    labels = decide_again(block_year)
+    lut = np.r_[255, labels["label"].to_numpy(int) % 256].astype(np.uint8)
+    raster.write(block_year.results / "masks/2016/1.tif", lut[block_year.segments()], block_year.lattice.block("1"), 255, ["mining"])
+    checkout_pixel_sample(block_year, "A01", "prevalence")
+    checkout_pixel_sample(block_year, "A01", "accuracy")
+    keys = [set(read_design(block_year.user / f"{kind}/2016/1.csv", kind)["key"]) for kind in ("accuracy", "prevalence")]
+    assert len(keys[0] & keys[1]) < 0.1 * len(keys[1])
+    with pytest.raises(UserError, match=r"a prevalence sample in .*\n.*without probability"):
+        read_design(block_year.user / "accuracy/2016/1.csv", "prevalence")
+
+
+def test_it_is_asked_for_first_until_every_pixel_is_looked_at(block_year):
+    command = "smallmines labels sample --for prevalence --config … --year 2016 --block 1"
+    assert "it has not been drawn" in asked_first(block_year)
+    assert command in asked_first(block_year)
+    label(block_year, slice(0, 30))
+    assert "FIRST label the prevalence sample of 2016, block 1 (70 of 100 pixels are left)" in asked_first(block_year)
+    label(block_year, says="unsure")
+    assert prevalence_progress(block_year) == Progress(100, 100, 30, 0)
+    assert asked_first(block_year) == ""
+    rows, waiting = prevalence_samples_of(block_year.config, block_year.root)
+    assert rows[0] == {"year": 2016, "block": "1", "drawn": 100, "looked_at": 100, "settled": 30}
+    assert rows[1] == {"year": 2016, "block": "2", "drawn": 0, "looked_at": 0, "settled": 0}
+    assert len(waiting) == 3  # the other block and both of the other year
+    other = replace(block_year, config=block_year.config.model_copy(update={"assistant": sections.Assistant()}))
+    assert asked_first(other) == ""
+    assert prevalence_samples_of(other.config, other.root) == ([], [])
+    with pytest.raises(UserError, match="A01 has labelled all"):
+        checkout_pixel_sample(block_year, "A01", "prevalence")
+
+
+# --- apart from labels and the accuracy sample ----------------------------------------------------------------------------
+
+
+def test_what_is_said_of_it_is_no_label_and_in_no_other_sample(block_year, tmp_path):
+    before = block_year.product(Layout.labels).read_bytes()
+    told = label(block_year)
+    assert told.counts["reference"] == 100
+    events = block_year.references("prevalence")
+    assert {event.provenance for event in events} == {"prevalence"}
+    assert block_year.events() == block_year.references() == []
+    decide_again(block_year)
+    assert block_year.product(Layout.labels).read_bytes() == before
+    with pytest.raises(UserError, match=r"100 about pixels of the prevalence sample.*\n.*move their files back to prevalence/2016/1"):
+        decisions.require_home(events, 2016, "1")
+    strange = write_events(tmp_path / "user/accuracy/2016/1", events)
+    quality = PeopleFiles(None, None, "", [], [], [str(accuracy_design(block_year))], [str(strange)])
+    with pytest.raises(UserError, match="events about the accuracy sample of 2016, block 1"):
+        write_quality({("2016", "1"): quality}, 0, tmp_path / "labels.json", tmp_path / "points.csv")
+
+
+def accuracy_design(block_year):
+    path = block_year.root / "accuracy.csv"
+    read_design(design_of(block_year), "prevalence").assign(mapped=0).to_csv(path, index=False)
+    return path
+
+
+def test_events_about_the_accuracy_sample_are_refused(block_year):
+    label(block_year, slice(0, 5))
+    (first, *_) = block_year.references("prevalence")
+    write_events(block_year.user / "prevalence/2016/1", [replace(first, provenance="reference", annotator="A02")])
+    with pytest.raises(UserError, match=r"events about the prevalence sample of 2016, block 1\n.*1 events of another kind or place.*A02"):
+        by_sample(block_year)
+
+
+def test_the_rule_sees_it_from_the_first_check_in(block_year):
+    files = UserFiles(str(block_year.user), "EPSG:32630")
+    checkout_pixel_sample(block_year, "A01", "prevalence")
+    assert files.prevalence_sample(PLACE) == []
+    digest = files.prevalence_digest(PLACE)
+    label(block_year, slice(0, 5))
+    listed = files.prevalence_sample(PLACE)
+    assert [Path(path).suffix for path in listed] == [".csv", ".jsonl"]
+    assert files.quality_inputs(["2016"], ["1"]) == {"events": [], "overlap": [], "design": [], "references": []}
+    first = files.prevalence_digest(PLACE)
+    assert first != digest
+    Path(listed[0]).touch()
+    assert UserFiles(str(block_year.user), "EPSG:32630").prevalence_digest(PLACE) == first
+    label(block_year, slice(0, 5))
+    assert files.prevalence_digest(PLACE) != first
+    Path(listed[0]).unlink()
+    Path(listed[0]).mkdir()
+    with pytest.raises(UserError, match=r"something that is no file.*prevalence/2016/1.csv"):
+        files.require_files(["2016"], ["1"])
+
+
+# --- the prevalence -------------------------------------------------------------------------------------------------------
+
+
+def test_the_share_is_that_of_the_pixels(block_year):
+    label(block_year)
+    points = read_points(sample_of(block_year))
+    truth, inside = read_truth(block_year), block_year.segments() > 0
+    found = by_sample(block_year)
+    assert found.source == "sample"
+    assert found.identifiable
+    assert found.low <= truth[inside].mean() <= found.high
+    assert found.high - found.low < 0.2
+    mining = int((points["reference"] == 1).sum())
+    assert found.details == {"interval": 0.95, "points": 100, "settled": 100, "mining": mining, "sampled_share": 0}
+    table = block_year.features()
+    probability = tables.read(block_year.product(Layout.probabilities), "probabilities")["probability"].to_numpy(np.float64)
+    by_hand = estimate_from_sample(points, points["reference"].to_numpy(), probability, table["area"].to_numpy(np.int64), 0)
+    assert (found.share, found.low, found.high) == pytest.approx((by_hand.value, by_hand.low, by_hand.high), abs=6e-5)
+    plain = points.groupby("stratum").agg(share=("reference", "mean"), pixels=("pixels", "first"))
+    assert np.average(plain["share"], weights=plain["pixels"]) == pytest.approx(found.share, abs=0.03)
+
+
+def test_two_people_who_differ_and_unsure_ones_have_no_class(block_year):
+    label(block_year)
+    label(block_year, slice(0, 10), annotator="A02", says="unsure")
+    assert by_sample(block_year).details["settled"] == 100
+    points = read_points(sample_of(block_year))
+    other = np.where(points["reference"] == 1, "not_mining", "mining")[10]
+    label(block_year, slice(0, 1), annotator="A02", says=str(other))
+    assert by_sample(block_year).details["settled"] == 99
+
+
+def test_before_it_is_labelled_the_estimate_is_used_and_the_file_says_so(block_year, caplog):
+    found = by_sample(block_year)
+    assert (found.share, found.low, found.high, found.source) == (0.11, 0.05, 0.2, "estimate")
+    document = found.document()
+    assert document["identifiable"] is False
+    assert document["estimate_identifiable"] is True
+    assert document["why"] == "assistant.prevalence is sample, but too few pixels of the sample are labelled (none is checked in)"
+    assert "smallmines labels sample --for prevalence --config … --year 2016 --block 1" in document["remedy"]
+    assert any("the share is estimated" in text and "--for prevalence" in text for text in caplog.messages)
+    label(block_year, slice(0, 3))
+    assert by_sample(block_year).details["why"].endswith("(3 of 100 pixels have a class)")
+
+
+def test_one_pixel_of_a_stratum_is_too_few(block_year):
+    checkout_pixel_sample(block_year, "A01", "prevalence")
+    stratum = read_design(design_of(block_year), "prevalence")["stratum"].to_numpy()
+    last = np.flatnonzero(stratum == 4)
+    copy = block_year.user / "work/A01/2016-1-prevalence.gpkg"
+    for fid in (fid for place, fid in enumerate(read(copy).sort_values("rank").index) if place not in last[1:]):
+        correct(copy, fid, "not_mining")
+    checkin(block_year.user, copy)
+    assert by_sample(block_year).details["why"].endswith("(81 of 100 pixels have a class)")
+    correct(copy, int(read(copy).sort_values("rank").index[last[1]]), "not_mining")
+    checkin(block_year.user, copy)
+    assert by_sample(block_year).source == "sample"
+
+
+def test_no_mining_among_the_pixels(block_year, caplog):
+    label(block_year, says="not_mining")
+    found = by_sample(block_year)
+    assert (found.share, found.low, found.source) == (0, 0, "sample")
+    assert 0.01 < found.high < 0.06
+    assert found.details["mining"] == 0
+    assert found.details["note"] == f"none of the 100 pixels of the sample is mining: mining covers at most {found.high:.4f} of the area"
+    assert any("none of the 100 pixels" in text for text in caplog.messages)
+    known = by_sample(block_year, sampled=[3, 4])
+    share = 2 / len(block_year.features())
+    assert known.share == known.low == known.details["sampled_share"] == pytest.approx(share, abs=5e-5)
+
+
+def test_pixels_outside_the_present_segments_have_no_class(block_year):
+    label(block_year)
+    segments = block_year.segments()
+    design = read_design(design_of(block_year), "prevalence")
+    col, row = (axis.astype(int) for axis in ~block_year.lattice.block("1").transform @ (design["x"].to_numpy(), design["y"].to_numpy()))
+    gone = np.flatnonzero(design["stratum"] == 0)[:7]
+    segments[row[gone], col[gone]] = 0
+    raster.write(block_year.product(Layout.segments), segments, block_year.lattice.block("1"), 0, ["segment"])
+    assert by_sample(block_year).details["settled"] == 93
+
+
+def test_check_ins_without_their_design_are_refused(block_year):
+    label(block_year, slice(0, 5))
+    design_of(block_year).unlink()
+    with pytest.raises(UserError, match=r"only check-ins of it\n.*restore prevalence/2016/1\.csv"):
+        by_sample(block_year)
+
+
+def test_the_strata_are_those_of_the_draw(block_year):
+    label(block_year)
+    before = by_sample(block_year)
+    table = tables.read(block_year.product(Layout.probabilities), "probabilities")
+    tables.write(block_year.product(Layout.probabilities), table.assign(probability=np.float32(0.5)), "probabilities")
+    points = read_points(sample_of(block_year))
+    plain = points.groupby("stratum").agg(share=("reference", "mean"), pixels=("pixels", "first"))
+    found = by_sample(block_year)
+    assert found.share == pytest.approx(np.average(plain["share"], weights=plain["pixels"]), abs=6e-5)  # no forest, no regression
+    assert found.details == before.details
+
+
+def test_progress_counts():
+    points = pd.DataFrame({"stratum": [0, 0, 0, 1, 1], "reference": [1, 0, -1, 0, -2]})
+    assert progress(points) == Progress(5, 4, 3, 1)
+    assert progress(points.iloc[:0]) == Progress(0, 0, 0, 0)
+
+
+# --- the assistant --------------------------------------------------------------------------------------------------------
+
+
+def test_the_assistant_meets_the_share_of_the_sample(block_year, tmp_path):
+    label(block_year)
+    features, truth = block_year.features(), read_truth(block_year)
+    ids = np.bincount(block_year.segments().ravel(), truth.ravel(), minlength=len(features) + 1)[1:] > 0
+    rng = np.random.default_rng(0)
+    rows = np.sort(np.concatenate([rng.choice(np.flatnonzero(ids == value), 40, replace=False) for value in (False, True)]))
+    chosen = features.iloc[rows][["segment", "tile_id"]].reset_index(drop=True)
+    samples = chosen.assign(label=ids[rows].astype(np.int8), subclass="", who="")[["segment", "label", "subclass", "tile_id", "who"]]
+    tables.write(tmp_path / "samples.parquet", samples, "samples")
+    inputs = assistant.Inputs(
+        {"1": str(block_year.product(Layout.features))}, {}, {"1": str(tmp_path / "samples.parquet")}, block_year.layout.grid
+    )
+    settings = Assistant(prevalence="sample", trees=(30,), max_depth=(8,), min_samples_split=(5,))
+    documents = {}
+    for name, files in (("before", []), ("after", sample_of(block_year).files)):
+        sample = SampleFiles("2016", "1", files, block_year.product(Layout.segments))
+        outputs = assistant.Outputs(tmp_path / f"{name}.parquet", tmp_path / f"{name}.json", tmp_path / f"{name}.joblib")
+        assistant.assist("1", replace(inputs, sample=sample), settings, 1, outputs)
+        documents[name] = read_json(outputs.metrics)
+    before, after = documents["before"], documents["after"]
+    assert before["prevalence"]["source"] == "estimate"
+    assert before["prevalence"]["remedy"].startswith("label the prevalence sample")
+    paths = [tmp_path / name / "2016/1/metrics.json" for name in documents]
+    for path, document in zip(paths, documents.values(), strict=True):
+        path.parent.mkdir(parents=True)
+        write_json(path, document)
+    (told,) = unknown_prevalences(paths)
+    assert told["where"] == "block 1, 2016"
+    assert told["remedy"] == before["prevalence"]["remedy"]
+    assert after["prevalence"]["source"] == "sample"
+    assert after["prevalence"]["points"] == after["prevalence"]["settled"] == 100
+    assert after["prevalence"]["low"] <= ids.mean() <= after["prevalence"]["high"]
+    assert after["predicted_share_of_clear_area"][f"{after['threshold']:g}"] == pytest.approx(after["prevalence"]["share"], abs=0.01)
+    assert (tmp_path / "before.parquet").read_bytes() == (tmp_path / "after.parquet").read_bytes()  # it trains nothing
+
+
+def test_the_queue_is_as_before(block_year):
+    """The sample is asked for by a message; its pixels are in no working copy of segments."""
+    label(block_year)
+    given = checkout(block_year, "A01")
+    assert "prevalence" not in given.reasons

@@ -1,0 +1,143 @@
+"""Samples of single pixels that people interpret: the design that was drawn, and what people say.
+
+There are two, each drawn for itself: the accuracy sample judges the masks and trains nothing, the prevalence sample sets the threshold
+of the forest. Decisions about their pixels have provenances of their own, so that none is taken for a label or for one of the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+
+from smallmines.core.errors import UserError
+from smallmines.core.files import flat
+from smallmines.core.layout import PixelSample
+from smallmines.labels.event_files import LABELS, PROVENANCE_OF, Event, standing
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DRAWN = ["key", "x", "y", "tile_id", "stratum", "pixels", "inclusion"]
+"""Columns of every design: content key and centre of a pixel, its tile, its stratum and the number of pixels in it, inclusion
+probability."""
+
+COLUMNS: dict[PixelSample, list[str]] = {"accuracy": [*DRAWN, "mapped"], "prevalence": [*DRAWN, "probability"]}
+"""Columns of a design. mapped: value of the mask on the day of the draw; probability: of mining by the forest of that day."""
+
+LEAST = 2
+"""Points of each stratum with a class that an estimate needs."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far people have come with a sample of pixels.
+
+    Attributes:
+        drawn: number of pixels, 0 where none has been drawn.
+        looked_at: of these, those that a person has interpreted, also as unsure.
+        settled: of these, those to which people gave one class.
+        lacks: strata with fewer than `LEAST` settled pixels.
+    """
+
+    drawn: int
+    looked_at: int
+    settled: int
+    lacks: int
+
+
+def read_design(path: str | Path, kind: PixelSample = "accuracy") -> pd.DataFrame:
+    """Read the design: the pixels that were drawn in a year and block.
+
+    Raises:
+        UserError: the file is not a design.
+    """
+    import pandas as pd
+
+    columns = COLUMNS[kind]
+    try:
+        if not Path(path).is_file():  # a pipe would be waited for
+            raise OSError("no file")
+        table = pd.read_csv(path, dtype={"key": np.uint64, "tile_id": str})
+        missing = sorted(set(columns) - set(table.columns))
+    except (OSError, ValueError) as error:
+        table, missing = pd.DataFrame(), [flat(error)]
+    if missing:
+        raise UserError(f"the design of {name_of(kind)} in {path}", f"without {', '.join(missing)}", "restore the file")
+    return table[columns]
+
+
+def name_of(kind: PixelSample) -> str:
+    """Return the name of a kind of sample with its article."""
+    return f"{'an' if kind == 'accuracy' else 'a'} {kind} sample"
+
+
+def interpreted(design: pd.DataFrame, events: Sequence[Event]) -> pd.DataFrame:
+    """Add people's interpretation to the drawn pixels.
+
+    Args:
+        design: key and further columns of each pixel.
+        events: of each person the latest about a pixel counts, unless it is withdrawn.
+
+    Returns:
+        `design` with reference: 1 mining, 0 not, -1 unsure or labelled differently by two people, -2 not interpreted; and who.
+    """
+    import pandas as pd
+
+    counting = standing(events)
+    latest = pd.DataFrame(
+        {
+            "key": np.array([event.key for event in counting], np.uint64),
+            "person": [event.annotator for event in counting],
+            "label": np.array([LABELS[event.label] for event in counting], np.int64),
+        }
+    )
+    # a person who is unsure does not contradict one who is sure
+    sure = latest[latest["label"] >= 0].groupby("key")["label"].agg(["min", "max"])
+    who = latest.groupby("key")["person"].agg(lambda people: "|".join(sorted(people)))
+    labels = sure.reindex(design["key"])
+    agreed = (labels["min"] == labels["max"]).to_numpy()
+    has_event = design["key"].isin(latest["key"]).to_numpy()
+    reference = np.where(agreed, labels["min"].fillna(-1).to_numpy(), np.where(has_event, -1, -2)).astype(np.int64)
+    return design.assign(reference=reference, who=who.reindex(design["key"]).fillna("").to_numpy())
+
+
+def progress(points: pd.DataFrame) -> Progress:
+    """Count what people have done of a sample.
+
+    Args:
+        points: stratum, reference; see `interpreted`.
+    """
+    reference, (names, code) = points["reference"].to_numpy(), np.unique(points["stratum"].to_numpy(), return_inverse=True)
+    settled = np.bincount(code[reference >= 0], minlength=len(names))
+    return Progress(len(points), int((reference > -2).sum()), int(settled.sum()), int((settled < LEAST).sum()))
+
+
+def require_about(events: Sequence[Event], kind: PixelSample, year: int, block: str) -> None:
+    """Refuse events about anything but a sample of a year and block.
+
+    Raises:
+        UserError: there are such events.
+    """
+    if strays := [event for event in events if event.provenance != PROVENANCE_OF[kind] or (event.year, event.block) != (year, block)]:
+        raise UserError(
+            f"events about the {kind} sample of {year}, block {block}",
+            f"{len(strays)} events of another kind or place, the first by {strays[0].annotator} at {strays[0].time}",
+            "move their files to the folder of their kind, year and block",
+        )
+
+
+def sample_command(kind: PixelSample, year: int | str, block: str) -> str:
+    """Return the command that checks out a sample; the configuration and the annotator are left to the reader."""
+    return f"smallmines labels sample --for {kind} --config … --year {year} --block {block} --annotator …"
+
+
+def rows_and_columns(design: pd.DataFrame, geobox: GeoBox) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+    """Return row and column of each drawn pixel in a raster, and whether it lies inside."""
+    col, row = (np.floor(axis).astype(np.int64) for axis in ~geobox.transform @ (design["x"].to_numpy(), design["y"].to_numpy()))
+    return row, col, (row >= 0) & (row < geobox.shape.y) & (col >= 0) & (col < geobox.shape.x)
