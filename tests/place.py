@@ -47,7 +47,12 @@ def make_place(root: Path, year: str = "2016", assistant: dict[str, object] | No
     probability = np.clip(block.truth * 0.5 + rng.uniform(0, 0.5, len(features)), 0.01, 0.99).round(4).astype(np.float32)
     entropy = -(probability * np.log2(probability) + (1 - probability) * np.log2(1 - probability))
     probabilities = pd.DataFrame(
-        {"segment": features["segment"], "probability": probability, "entropy": entropy.astype(np.float32).clip(0, 1)}
+        {
+            "segment": features["segment"],
+            "probability": probability,
+            "entropy": entropy.astype(np.float32).clip(0, 1),
+            "calibrated": probability,
+        }
     )
     for name in ("assistant", "people"):
         (block_year.results / name / year / "1").mkdir(parents=True)

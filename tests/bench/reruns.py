@@ -48,8 +48,8 @@ EDITS = (
     Edit(
         "new key of the configuration",
         ("config/sections.py", "config.py"),
-        "    elevation_bins: int",
-        '    more: int = Field(1, description="x")\n    elevation_bins: int',
+        "    clusters: int",
+        '    more: int = Field(1, description="x")\n    clusters: int',
     ),
     Edit("number of `fetch`", ("core/rerun.py", "rerun.py", "provenance.py"), '"fetch": 1', '"fetch": 2'),
 )

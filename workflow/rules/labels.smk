@@ -83,6 +83,7 @@ rule assistant:
             "<results>/people/{{year}}/{name}/samples.parquet",
             name=TRAINING_BLOCKS[wildcards.block],
         ),
+        grid="<results>/grid/grid.json",
         sample=ancient(PEOPLE.prevalence_sample) if BY_SAMPLE else [],
         segments="<results>/segments/{year}/{block}/segments.tif" if BY_SAMPLE else [],
     output:
@@ -141,6 +142,7 @@ rule labels:
 rule candidates:
     input:
         features="<results>/segments/{year}/{block}/features.parquet",
+        context=["<results>/segments/{year}/{block}/context.parquet"] if cfg.assistant.features == "context" else [],
         grid="<results>/grid/grid.json",
     output:
         "<results>/candidates/{year}/{block}.gpkg",

@@ -14,7 +14,7 @@ with job(snakemake.log[0]):
     sample = SampleFiles(snakemake.wildcards.year, snakemake.wildcards.block, list(files), str(segments)) if segments else None
     assist(
         snakemake.wildcards.block,
-        Inputs(features, context, samples, sample),
+        Inputs(features, context, samples, snakemake.input.grid, sample),
         Assistant(**snakemake.params.config),
         snakemake.threads,
         Outputs(outputs.probabilities, outputs.metrics, outputs.model),

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from smallmines.labels import forest
+from smallmines.labels.feature_table import PAPER, matrix
 from smallmines.labels.tables import CLEAR
 from smallmines.labels.threshold import ClearSegments
 
@@ -129,14 +130,14 @@ def sample(ground: Ground, case: Case) -> Sampled | None:
     number = min(case.number, int(0.6 * len(positive)))
     if number < FEWEST:
         return None
-    x = forest.matrix(ground.features)[0]
+    x = matrix(ground.features, PAPER)
     cover = ground.cover if (ground.cover != "").all() else clusters(x, truth, case.seed)
     chosen = negatives(x, truth, cover, case, rng)
     rows = np.sort(np.concatenate([rng.choice(positive, number, replace=False), chosen]))
     y = truth[rows].astype(np.int8)
     names = np.where((y == 0) & (case.mode == "by kind"), cover[rows], "").astype(object)
     area = ground.features["area"].to_numpy(np.float64)
-    training = forest.Training(x[rows], y, names, np.full(len(rows), "", object), area[rows])
+    training = forest.Training(x[rows], y, names, np.full(len(rows), "", object), area[rows], np.zeros((len(rows), 2)))
     label = np.full(len(x), -1, np.int8)
     label[rows] = y
     probabilities = forest.predict(forest.fit(training.x, y, PARAMS, case.seed, 1), x, [0, 1], 1)

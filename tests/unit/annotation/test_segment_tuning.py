@@ -4,28 +4,33 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import geopandas as gpd
 import numpy as np
 import pandas as pd
 import pytest
+import shapely
 from affine import Affine
 from odc.geo.geobox import GeoBox
 from typer.testing import CliRunner
 
 from sections import Segmentation
+from smallmines.annotation.known_classes import classes_of_mask, classes_of_samples
 from smallmines.annotation.segment_tuning import (
     Crop,
     _clearest,
+    ceiling,
     edge_contrast,
     grid_of,
     measure,
     mixed_class_share,
     try_all,
     variance_within,
-    with_points,
     write_results,
 )
 from smallmines.cli.main import app
+from smallmines.core import raster
 from smallmines.core.errors import UserError
+from smallmines.core.layout import UserFolder
 
 GEOBOX = GeoBox((4, 4), Affine(10, 0, 600000, 0, -10, 700000), "EPSG:32630")
 LABELS = np.array([[1, 1, 2, 2], [1, 1, 2, 2], [3, 3, 3, 3], [0, 0, 3, 3]], np.uint32)
@@ -52,17 +57,54 @@ def test_contrast_of_borders_where_they_are_and_where_they_are_not() -> None:
     assert np.isnan(edge_contrast(np.ones((4, 8), np.uint32), steps))
 
 
-def test_segments_with_samples_of_both_classes() -> None:
-    crop = Crop(np.ones((10, 4, 4), np.uint16), GEOBOX, np.empty((0, 2), np.intp), np.empty(0, np.int8))
-    x = 600000 + 10 * np.array([0.5, 1.5, 2.5, 0.5, 99])
-    y = 700000 - 10 * np.array([0.5, 0.5, 0.5, 3.5, 0.5])
-    crop = with_points(crop, x, y, np.array([1, 0, 1, 1, 0], np.int8))
-    assert crop.points.tolist() == [[0, 0], [0, 1], [0, 2], [3, 0]]
-    assert mixed_class_share(LABELS, crop.points, crop.classes) == 0.5
-    assert mixed_class_share(LABELS, crop.points[:0], crop.classes[:0]) is None
-    found = measure(LABELS, crop)
-    assert (found["segments"], found["median_px"], found["small_share"]) == (3, 4.0, 1.0)
+def test_segments_with_known_pixels_of_both_classes() -> None:
+    known = np.full((4, 4), -1, np.int8)
+    known[0, :3], known[3, 0] = [1, 0, 1], 1
+    assert mixed_class_share(LABELS, known) == 0.5
+    assert mixed_class_share(LABELS, np.full((4, 4), -1, np.int8)) is None
+    found = measure(LABELS, Crop(np.ones((10, 4, 4), np.uint16), GEOBOX, known))
+    assert (found["segments"], found["median_px"], found["small_share"], found["ceiling"]) == (3, 4.0, 1.0, None)
     assert found["per_km2"] == pytest.approx(3 / (14 * 100 / 1e6), rel=1e-3)
+
+
+def test_the_ceiling_is_the_iou_of_the_majority() -> None:
+    labels = np.arange(1, 41, dtype=np.uint32).repeat(4).reshape(40, 4)
+    known = np.zeros((40, 4), np.int8)
+    known[:10] = 1  # ten segments of mining
+    assert ceiling(labels, known) == 1
+    known[0, :3] = 0  # three of four pixels are none: the fourth is lost
+    known[1, 0] = 0  # one is none: it is mapped too much
+    known[2, :2] = 0  # half: mining
+    hits, mapped, missed = 7 * 4 + 3 + 2, 9 * 4, 1
+    assert ceiling(labels, known) == round(hits / (mapped + missed), 4)
+    assert ceiling(labels, np.where(known == 1, 0, known).astype(np.int8)) is None, "no mining"
+    single = np.full((40, 4), -1, np.int8)
+    single[:, 0] = known[:, 0]
+    assert ceiling(labels, single) is None, "single points always fit"
+
+
+def test_classes_of_masks_and_samples(tmp_path: Path) -> None:
+    wide = GeoBox((6, 6), Affine(10, 0, 599990, 0, -10, 700010), "EPSG:32630")
+    mask = np.zeros((6, 6), np.uint8)
+    mask[1, 1], mask[2, 2], mask[3, 3] = 1, 255, 1
+    raster.write(tmp_path / "mask.tif", mask, wide, 255, ["mining"])
+    expected = np.zeros((4, 4), np.int8)
+    expected[0, 0], expected[1, 1], expected[2, 2] = 1, -1, 1
+    assert classes_of_mask(tmp_path / "mask.tif", GEOBOX).tolist() == expected.tolist()
+    with pytest.raises(UserError, match="no pixel with 0 or 1"):
+        classes_of_mask(tmp_path / "mask.tif", GeoBox((4, 4), Affine(10, 0, 900000, 0, -10, 700000), "EPSG:32630"))
+    (tmp_path / "broken.tif").write_bytes(b"II*")
+    with pytest.raises(UserError, match="a mask at"):
+        classes_of_mask(tmp_path / "broken.tif", GEOBOX)
+    folder = UserFolder(tmp_path)
+    assert (classes_of_samples(folder, "2022", "1", GEOBOX) == -1).all()
+    shapes = [shapely.box(600000, 699980, 600020, 700000), shapely.Point(600035, 699965), shapely.Point(600900, 699965)]
+    frame = gpd.GeoDataFrame({"label": ["mining", "not_mining", "mining"]}, geometry=shapes, crs="EPSG:32630")
+    folder.samples("2022", "1").parent.mkdir(parents=True)
+    frame.to_file(folder.samples("2022", "1").with_suffix(".gpkg"), layer="samples")
+    expected = np.full((4, 4), -1, np.int8)
+    expected[:2, :2], expected[3, 3] = 1, 0
+    assert classes_of_samples(folder, "2022", "1", GEOBOX).tolist() == expected.tolist()
 
 
 def test_the_configured_settings_are_always_tried() -> None:
@@ -87,7 +129,7 @@ def test_coarser_settings_give_fewer_segments_and_files_are_written(tmp_path: Pa
     plots = np.kron(rng.integers(1500, 3000, (10, 8, 8)), np.ones((1, 8, 8)))
     cube = (plots + rng.normal(0, 40, plots.shape)).astype(np.uint16)
     geobox = GeoBox((64, 64), GEOBOX.transform, GEOBOX.crs)
-    crop = Crop(cube, geobox, np.empty((0, 2), np.intp), np.empty(0, np.int8))
+    crop = Crop(cube, geobox, np.full((64, 64), -1, np.int8))
     settings = grid_of(Segmentation(), [5], [100, 400], [5, 30])
     rows, labels = zip(*try_all(crop, settings, 1, 1000), strict=True)
     table = pd.DataFrame(rows).set_index(["range_radius", "min_size"])
@@ -97,7 +139,7 @@ def test_coarser_settings_give_fewer_segments_and_files_are_written(tmp_path: Pa
     write_results(table.reset_index(), labels, crop, settings.index(Segmentation()), "plots", tmp_path)
     assert len(pd.read_csv(tmp_path / "segments_tune.csv")) == len(settings)
     assert (tmp_path / "segments_tune.png").read_bytes().startswith(b"\x89PNG")
-    empty = Crop(np.zeros_like(cube), geobox, crop.points, crop.classes)
+    empty = Crop(np.zeros_like(cube), geobox, crop.known)
     with pytest.raises(UserError, match="another one with --row"):
         list(try_all(empty, settings, 1, 1000))
 

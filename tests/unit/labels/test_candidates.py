@@ -13,8 +13,9 @@ from block_of_segments import make_block
 from sections import Candidates
 from smallmines.core.product import S2_BANDS
 from smallmines.labels import candidates, samples
+from smallmines.labels.feature_table import PAPER
 
-SETTINGS = Candidates(candidates=200, spectral_clusters=4, elevation_bins=3)
+SETTINGS = Candidates(candidates=200, clusters=4)
 
 
 @pytest.fixture(scope="module")
@@ -23,33 +24,40 @@ def block(tmp_path_factory):
 
 
 def test_a_draw_is_stratified_and_spread_over_tiles(block):
-    drawn = candidates.draw(block.features, SETTINGS)
+    drawn = candidates.draw(block.features, PAPER, SETTINGS)
     assert len(drawn) == 200
     assert drawn["segment"].is_unique
-    assert set(drawn["cluster"]) == {1, 2, 3, 4}
-    assert set(drawn["elevation_bin"]) == {0, 1, 2, 3}  # 0: the segment without a height
+    assert drawn["cluster"].value_counts().to_dict() == {1: 50, 2: 50, 3: 50, 4: 50}
     assert drawn.groupby("tile_id").size().between(5, 16).all()
     brightness = block.features.set_index("segment").loc[drawn["segment"], list(S2_BANDS)].mean(axis=1).to_numpy()
     assert np.corrcoef(drawn["cluster"], brightness)[0, 1] > 0.5
-    assert candidates.draw(block.features, SETTINGS).equals(drawn)
+    assert candidates.draw(block.features, PAPER, SETTINGS).equals(drawn)
+
+
+def test_rare_surfaces_get_more_than_their_share(tmp_path):
+    block = make_block(tmp_path, share=0.05, contrast=2500.0)
+    drawn = candidates.draw(block.features, PAPER, Candidates(candidates=120, clusters=10))
+    assert block.truth[drawn["segment"] - 1].mean() > 1.5 * block.truth.mean()
 
 
 def test_fewer_segments_than_candidates_are_all_drawn(block):
     few = block.features.head(50)
-    assert candidates.draw(few, SETTINGS)["segment"].tolist() == few["segment"].tolist()
+    assert candidates.draw(few, PAPER, SETTINGS)["segment"].tolist() == few["segment"].tolist()
 
 
 def test_unclear_segments_are_left_out_where_enough_are_clear(block):
     cloudy = block.features.assign(clear_share=np.where(block.features["segment"] <= 400, 0.2, 1.0).astype(np.float32))
-    assert candidates.draw(cloudy, SETTINGS)["segment"].min() > 400
+    assert candidates.draw(cloudy, PAPER, SETTINGS)["segment"].min() > 400
 
 
-@given(st.lists(st.tuples(st.integers(1, 40), st.floats(1, 100)), min_size=1, max_size=12), st.integers(1, 200))
-def test_numbers_fit_strata_and_total(strata, total):
-    sizes, weights = np.array([size for size, _ in strata]), np.array([weight for _, weight in strata])
-    number = candidates.allocate(sizes, weights * sizes, total)
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=12), st.integers(1, 200))
+def test_numbers_are_even_and_fit_strata_and_total(sizes, total):
+    sizes = np.array(sizes)
+    number = candidates.allocate(sizes, total)
     assert number.sum() == min(total, sizes.sum())
     assert ((number >= 0) & (number <= sizes)).all()
+    open_strata = number[number < sizes]
+    assert not len(open_strata) or number.max() - open_strata.min() <= 1
 
 
 def test_ranks_within_groups():
@@ -59,8 +67,9 @@ def test_ranks_within_groups():
 
 def test_the_file_can_be_filled_in_and_read_as_samples(block, tmp_path):
     path, again = tmp_path / "1.gpkg", tmp_path / "2.gpkg"
+    inputs = candidates.Inputs(block.folder / "features.parquet", None, block.folder / "grid.json")
     for target in (path, again):
-        candidates.make_candidates(block.folder / "features.parquet", block.folder / "grid.json", "1", SETTINGS, "resources/1.gpkg", target)
+        candidates.make_candidates(inputs, "1", SETTINGS, "resources/1.gpkg", target)
     assert path.read_bytes() == again.read_bytes()
     assert {name for name, _ in pyogrio.list_layers(path)} == {"samples", "classes"}
     assert gpd.read_file(path, layer="classes")["label"].tolist() == ["mining"] + ["not_mining"] * 5

@@ -37,6 +37,7 @@ def run(folder, blocks, settings=SETTINGS, threads=2, block="1"):
             {name: str(made.folder / "features.parquet") for name, made in blocks.items()},
             {name: str(made.folder / "context.parquet") for name, made in blocks.items() if settings.features == "context"},
             {name: str(made.folder / "samples.parquet") for name, made in blocks.items()},
+            next(iter(blocks.values())).folder / "grid.json",
         ),
         settings,
         threads,
@@ -180,3 +181,20 @@ def test_context_of_another_segmentation_is_refused(block, tmp_path):
     table.iloc[1:].to_parquet(block.folder / "context.parquet", index=False)
     with pytest.raises(UserError, match=f"{len(block.features) - 1} other segments"):
         run(tmp_path, {"1": block}, replace(SETTINGS, features="context"))
+
+
+def test_folds_are_separated_by_the_largest_window():
+    """Samples along a line, 10 tiles of 100 m: of those beside a test tile, the ones within 210 m train nothing."""
+    x = np.arange(0, 1000, 10.0)
+    points = np.column_stack([x, np.zeros(len(x))])
+    tile = (x // 100).astype(int).astype(str).astype(object)
+    y = (np.arange(len(x)) % 2).astype(np.int8)
+    training = forest.Training(np.zeros((len(x), 1), np.float32), y, tile, tile, np.ones(len(x)), points)
+    settings = replace(SETTINGS, folds=10)
+    for (train, test), (kept, same) in zip(forest.folds_of(training, settings), forest.folds_of(training, settings, 210.0), strict=True):
+        assert test.tolist() == same.tolist()
+        near = np.abs(x[train][:, None] - x[test]).min(axis=1) < 210
+        assert near.any()
+        assert kept.tolist() == train[~near].tolist()
+    far = forest.folds_of(training, settings, 5000.0)
+    assert all(len(train) + len(test) == len(x) for train, test in far)  # nothing would be left: nothing is left out

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from block_of_segments import make_block
 from sections import Assistant
 from smallmines.core.files import read_json
-from smallmines.labels import assistant, feature_table, forest, prevalence, tables
+from smallmines.labels import assistant, forest, prevalence, tables
+from smallmines.labels.feature_table import PAPER, matrix
 from smallmines.labels.threshold import ClearSegments
 
 SETTINGS = Assistant(trees=(60,), max_depth=(10,), min_samples_split=(5,))
@@ -36,7 +37,9 @@ def case(seed, share, numbers, named=True, count=12_000):
     chosen = np.concatenate([rng.choice(np.flatnonzero(kind == one), number, replace=False) for one, number in enumerate(numbers)])
     y = (kind[chosen] == 0).astype(np.int8)
     names = NAMES[kind[chosen]] if named else np.full(len(chosen), "", object)
-    training = forest.Training(x[chosen], y, names, np.arange(len(chosen)).astype(str).astype(object), area[chosen])
+    training = forest.Training(
+        x[chosen], y, names, np.arange(len(chosen)).astype(str).astype(object), area[chosen], np.zeros((len(chosen), 2))
+    )
     label = np.full(count, -1, np.int8)
     label[chosen] = y
     truth = float(area[kind == 0].sum() / area.sum())
@@ -192,15 +195,13 @@ def test_a_block_never_seen_clearly_and_samples_of_one_tile_only(tmp_path, defec
         features["clear_share"] = np.float32(0)
         label = np.full(len(features), -1, np.int8)
         label[samples["segment"].to_numpy(np.int64) - 1] = samples["label"]
-        clear = assistant.clear_segments(
-            features, feature_table.matrix(features, feature_table.PAPER), np.zeros((len(features), 2)), samples
-        )
+        clear = assistant.clear_segments(features, matrix(features, PAPER), np.zeros((len(features), 2)), samples)
         assert len(clear.area) == len(features)
         assert (clear.label == label).all()
     else:
         samples["tile_id"] = "0001"
-    training = forest.training_of({"1": samples}, {"1": features}, feature_table.PAPER)
-    clear = assistant.clear_segments(features, feature_table.matrix(features, feature_table.PAPER), np.zeros((len(features), 2)), samples)
+    training = forest.training_of({"1": samples}, {"1": features}, PAPER)
+    clear = assistant.clear_segments(features, matrix(features, PAPER), np.zeros((len(features), 2)), samples)
     found = prevalence.estimate(training, PARAMS, clear, 0, 1)
     assert found.low <= made.truth.mean() <= found.high
 
@@ -213,8 +214,8 @@ def test_the_file_says_what_to_do(tmp_path, monkeypatch):
     tables.write(tmp_path / "samples.parquet", samples, "samples")
     monkeypatch.setattr(prevalence, "misfit", lambda *_: prevalence.Misfit(0.4, 0.1))
     outputs = assistant.Outputs(tmp_path / "probabilities.parquet", tmp_path / "metrics.json", tmp_path / "model.joblib")
-    inputs = assistant.Inputs({"1": str(tmp_path / "features.parquet")}, {}, {"1": str(tmp_path / "samples.parquet")})
-    assistant.assist("1", inputs, SETTINGS, 1, outputs)
+    paths = {"1": str(tmp_path / "features.parquet")}, {}, {"1": str(tmp_path / "samples.parquet")}
+    assistant.assist("1", assistant.Inputs(*paths, tmp_path / "grid.json"), SETTINGS, 1, outputs)
     found = read_json(tmp_path / "metrics.json")["prevalence"]
     assert found["identifiable"] is False
     assert found["why"].startswith("the samples are not typical of the land (misfit 0.400")

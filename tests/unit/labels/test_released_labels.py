@@ -106,7 +106,9 @@ def test_nothing_is_taken_from_tiles_held_out(block: Block) -> None:
 
 def decided(block: Block, samples: Any, decisions: Any, released: pd.DataFrame) -> pd.DataFrame:
     ids = block.features["segment"]
-    probabilities = pd.DataFrame({"segment": ids, "probability": np.float32(0.9), "entropy": np.float32(0.4)})
+    probabilities = pd.DataFrame(
+        {"segment": ids, "probability": np.float32(0.9), "entropy": np.float32(0.4), "calibrated": np.float32(0.5)}
+    )
     sampled = pd.DataFrame(samples, columns=["segment", "label", "subclass", "tile_id", "who"])
     said = pd.DataFrame(decisions, columns=["segment", "label", "provenance", "who", "when", "event"])
     return label_segments(block.features, sampled, said, probabilities, 0.5, released).set_index("segment")
@@ -157,7 +159,7 @@ def test_masks_as_released_agree_but_where_segments_divide_them(block: Block) ->
     folder = block.folder
     ids = block.features["segment"]
     probability = np.where(block.truth == 1, 0.9, 0.1).astype(np.float32)
-    probabilities = pd.DataFrame({"segment": ids, "probability": probability, "entropy": np.float32(0.4)})
+    probabilities = pd.DataFrame({"segment": ids, "probability": probability, "entropy": np.float32(0.4), "calibrated": np.float32(0.5)})
     tables.write(folder / "probabilities.parquet", probabilities, "probabilities")
     write_json(folder / "metrics.json", {"threshold": 0.5})
     names = {"released": "mask.tif", "mask": "mask.tif", "grid": "grid.json", "metrics": "metrics.json", "segments": "segments.tif"}

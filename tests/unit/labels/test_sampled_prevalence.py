@@ -318,7 +318,9 @@ def test_the_assistant_meets_the_share_of_the_sample(block_year, tmp_path):
     chosen = features.iloc[rows][["segment", "tile_id"]].reset_index(drop=True)
     samples = chosen.assign(label=ids[rows].astype(np.int8), subclass="", who="")[["segment", "label", "subclass", "tile_id", "who"]]
     tables.write(tmp_path / "samples.parquet", samples, "samples")
-    inputs = assistant.Inputs({"1": str(block_year.product(Layout.features))}, {}, {"1": str(tmp_path / "samples.parquet")})
+    inputs = assistant.Inputs(
+        {"1": str(block_year.product(Layout.features))}, {}, {"1": str(tmp_path / "samples.parquet")}, block_year.layout.grid
+    )
     settings = Assistant(prevalence="sample", trees=(30,), max_depth=(8,), min_samples_split=(5,))
     documents = {}
     for name, files in (("before", []), ("after", sample_of(block_year).files)):

@@ -16,7 +16,7 @@ from smallmines.labels import tables
 from smallmines.labels.agreement import agreements, read_overlap
 from smallmines.labels.event_files import LABELS, RANKS, WITHDRAWN, Event
 from smallmines.labels.feature_table import feature_names, matrix
-from smallmines.labels.forest import Training, fit, folds_of, predict
+from smallmines.labels.forest import fit, folds_of, predict, training_rows
 from smallmines.labels.transfer import NO_DECISION
 from smallmines.settings.assistant import Assistant
 from smallmines.settings.parameters import settings_of
@@ -87,8 +87,7 @@ def progress(block_year: BlockYear, threads: int = 1) -> list[Round]:
     final[own] = samples["label"]
     decided = _latest(events)
     final[decided["segment"].to_numpy(np.int64) - 1] = decided["label"]
-    area = features["area"].to_numpy(np.float64)[own]
-    training = Training(x[own], final[own].astype(np.int8), samples["subclass"].to_numpy(object), tile[own], area)
+    training = training_rows(x[own], final[own].astype(np.int8), samples["subclass"].to_numpy(object), features.iloc[own])
     folds = folds_of(training, settings)
     rounds = []
     for number in range(int(events["round"].max() if len(events) else 0) + 1):

@@ -4,6 +4,9 @@ Two figures judge a segmentation without labels. The share of the variance of th
 segments get smaller (Espindola et al. 2006, doi 10.1080/01431160600617194, weigh it by area as here): a high share means that segments
 mix different surfaces. The contrast across borders, relative to the differences between neighbours inside segments, falls when
 borders are drawn where there are none: a low contrast means that segments split one surface.
+
+Where the classes of pixels are known, from masks or samples, the ceiling tells what any labelling of the segments can reach: the IoU of
+mining if each segment is labelled by the class that most of its known pixels have.
 """
 
 from __future__ import annotations
@@ -22,9 +25,10 @@ from odc.geo.geobox import GeoBox
 from rasterio.windows import Window
 
 from smallmines.annotation.block_year import BlockYear
+from smallmines.annotation.known_classes import UNKNOWN, classes_of_mask, classes_of_samples
 from smallmines.core import raster
 from smallmines.core.errors import UserError
-from smallmines.core.files import only_file, written
+from smallmines.core.files import written
 from smallmines.core.product import S2_BANDS
 from smallmines.grid.lattice import Lattice, read_lattice
 from smallmines.segment import orfeo
@@ -34,6 +38,9 @@ from smallmines.settings.segmentation import Segmentation
 
 if TYPE_CHECKING:
     import pandas as pd
+
+TOLD_BY = 30
+"""Least number of segments with two known pixels for a ceiling."""
 
 SMALL = 9
 """Segments below this size in pixels are counted as small: half of their pixels are mixed with the surroundings."""
@@ -46,13 +53,12 @@ class Crop:
     Attributes:
         cube: uint16 (band, row, column), nodata 0.
         geobox: its grid.
-        points: labelled pixels, (point, row and column); classes: of each, 1 mining, 0 not. Empty where there are none.
+        known: int8 (row, column), 1 mining, 0 not, -1 where the class is not known.
     """
 
     cube: NDArray[np.uint16]
     geobox: GeoBox
-    points: NDArray[np.intp]
-    classes: NDArray[np.int8]
+    known: NDArray[np.int8]
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,14 @@ class Square:
 
     side: int
     corner: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What Orfeo ToolBox may use."""
+
+    threads: int
+    mem_mb: int
 
 
 def grid_of(settings: Segmentation, spatial: Sequence[int], ranges: Sequence[float], sizes: Sequence[int]) -> list[Segmentation]:
@@ -92,8 +106,7 @@ def read_crop(s2: Path, clear: Path, lattice: Lattice, block: str, square: Squar
         raster.require_grid(source, box)
         cube = source.read(raster.band_indices(source, S2_BANDS), window=Window(col, row, side, side))
     cube[:, ~lattice.own(block)[row : row + side, col : col + side]] = 0
-    none = np.empty((0, 2), np.intp)
-    return Crop(cube, box[row : row + side, col : col + side], none, np.empty(0, np.int8)), (row, col)
+    return Crop(cube, box[row : row + side, col : col + side], np.full((side, side), UNKNOWN, np.int8)), (row, col)
 
 
 def _clearest(clear: NDArray[np.bool_], own: NDArray[np.bool_], side: int) -> tuple[int, int]:
@@ -108,13 +121,6 @@ def _clearest(clear: NDArray[np.bool_], own: NDArray[np.bool_], side: int) -> tu
     )
     row, col = np.unravel_index(int(counts.argmax()), counts.shape)
     return int(rows[row]), int(cols[col])
-
-
-def with_points(crop: Crop, x: NDArray[np.float64], y: NDArray[np.float64], classes: NDArray[np.int8]) -> Crop:
-    """Return the crop with the labelled points (coordinates in its CRS) that lie in it."""
-    col, row = (np.floor(part).astype(np.intp) for part in ~crop.geobox.transform @ (x, y))
-    here = (row >= 0) & (col >= 0) & (row < crop.geobox.shape.y) & (col < crop.geobox.shape.x)
-    return Crop(crop.cube, crop.geobox, np.column_stack([row[here], col[here]]), classes[here])
 
 
 def try_all(
@@ -160,7 +166,8 @@ def measure(labels: NDArray[np.uint32], crop: Crop) -> dict[str, Any]:
         "small_share": round(float(sizes[sizes < SMALL].sum() / sizes.sum()), 4),
         "within": round(variance_within(labels, crop.cube), 4),
         "contrast": round(edge_contrast(labels, crop.cube), 3),
-        "mixed": mixed_class_share(labels, crop.points, crop.classes),
+        "mixed": mixed_class_share(labels, crop.known),
+        "ceiling": ceiling(labels, crop.known),
     }
 
 
@@ -193,12 +200,30 @@ def edge_contrast(labels: NDArray[np.uint32], cube: NDArray[np.uint16]) -> float
     return float(apart.mean() / together.mean()) if len(apart) and len(together) and together.any() else float("nan")
 
 
-def mixed_class_share(labels: NDArray[np.uint32], points: NDArray[np.intp], classes: NDArray[np.int8]) -> float | None:
-    """Return the share of the segments with labelled points that have points of both classes; None without points."""
-    number = labels[points[:, 0], points[:, 1]]
-    mines, total = (np.bincount(number, weights, minlength=1)[1:] for weights in (classes.astype(float), np.ones(len(number))))
+def mixed_class_share(labels: NDArray[np.uint32], known: NDArray[np.int8]) -> float | None:
+    """Return the share of the segments with known pixels that have pixels of both classes; None without any."""
+    mines, total = _known_pixels(labels, known)
     seen = total > 0
     return round(float(((mines > 0) & (mines < total))[seen].mean()), 4) if seen.any() else None
+
+
+def ceiling(labels: NDArray[np.uint32], known: NDArray[np.int8]) -> float | None:
+    """Return the IoU of mining over the known pixels if each segment gets the class of most of them.
+
+    None without mining, or where fewer than `TOLD_BY` segments have two known pixels: single points always fit.
+    """
+    mines, total = _known_pixels(labels, known)
+    if not mines.any() or (total > 1).sum() < TOLD_BY:
+        return None
+    mapped = 2 * mines >= total
+    return round(float(mines[mapped].sum() / (total[mapped].sum() + mines[~mapped].sum())), 4)
+
+
+def _known_pixels(labels: NDArray[np.uint32], known: NDArray[np.int8]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the numbers of pixels of each segment known as mining, and of those known as either, (segment,)."""
+    size = int(labels.max(initial=0)) + 1
+    mines, total = (np.bincount(labels[part], minlength=size)[1:] for part in (known == 1, known >= 0))
+    return mines, total
 
 
 def write_results(
@@ -265,15 +290,16 @@ def tune(
     block_year: BlockYear,
     grid: Sequence[Segmentation],
     square: Square,
-    threads: int,
-    mem_mb: int,
+    limits: Limits,
     folder: str | Path,
+    mask: Path | None = None,
     advance: Callable[[], object] = lambda: None,
 ) -> pd.DataFrame:
     """Try settings on a window of a block of a run; write table and picture, see `write_results`; return the table, see `figures`.
 
     Args:
         grid: settings to try, those of the configuration included.
+        mask: raster with 1 = mining, 0 = not; None: the released masks of the run, else its samples.
         advance: called after each.
 
     Raises:
@@ -289,8 +315,8 @@ def tune(
     if not block_year.layout.grid.is_file() or not s2.is_file():
         raise UserError(f"{s2}", "no such file", f"make it first: snakemake composites_{year}_{block} --cores 2 --configfile …")
     crop, (row, col) = read_crop(s2, block_year.layout.clear(year, block), read_lattice(block_year.layout.grid), block, square)
-    crop = _with_samples(crop, block_year)
-    rows, labels = zip(*try_all(crop, grid, threads, mem_mb, advance), strict=True)
+    crop = _known_classes(crop, block_year, mask)
+    rows, labels = zip(*try_all(crop, grid, limits.threads, limits.mem_mb, advance), strict=True)
     table = pd.DataFrame(rows)
     height, width = crop.geobox.shape
     title = f"{year}, block {block}: window of {width} × {height} px from row {row}, column {col}; bold: as configured"
@@ -298,15 +324,11 @@ def tune(
     return table
 
 
-def _with_samples(crop: Crop, block_year: BlockYear) -> Crop:
-    """Return the crop with the samples of the year and block, where there is one sample file."""
-    import shapely
-
-    from smallmines.labels.samples import LABELS, SUFFIXES, read_samples
-
-    paths = only_file(block_year.layout.user.samples(block_year.year, block_year.block).parent, block_year.block, SUFFIXES)
-    if len(paths) != 1:
-        return crop
-    samples = read_samples(paths[0], str(crop.geobox.crs))
-    x, y = shapely.get_coordinates(shapely.point_on_surface(samples.geometry)).T
-    return with_points(crop, x, y, np.array([LABELS[name] for name in samples.table["label"]], np.int8))
+def _known_classes(crop: Crop, block_year: BlockYear, mask: Path | None) -> Crop:
+    """Return the crop with the classes that `mask`, else the released masks, else the samples tell of its pixels."""
+    year, block = block_year.year, block_year.block
+    released = block_year.layout.released_mask(year, block) if block_year.segmented else block_year.layout.mask(year, block)
+    if mask is None and released.is_file():
+        mask = released
+    known = classes_of_mask(mask, crop.geobox) if mask else classes_of_samples(block_year.layout.user, year, block, crop.geobox)
+    return replace(crop, known=known)

@@ -25,7 +25,11 @@ def tune(
     col: Annotated[int | None, typer.Option(min=0, help="First column of the window; with --row.")] = None,
     spatial: Annotated[str, typer.Option("--spatial", help="Spatial radii in pixels (with commas).")] = "5",
     ranges: Annotated[str, typer.Option("--range", help="Range radii in digital numbers (with commas).")] = "100,200,400",
-    min_size: Annotated[str, typer.Option("--min-size", help="Smallest sizes in pixels (with commas).")] = "5,20,50",
+    min_size: Annotated[str, typer.Option("--min-size", help="Smallest sizes in pixels (with commas).")] = "2,5,20",
+    mask: Annotated[
+        Path | None,
+        typer.Option(help="Raster with 1 = mining, 0 = not, for the ceiling; default: released masks, else samples.", dir_okay=False),
+    ] = None,
     threads: Annotated[int, typer.Option(min=1, help="Threads of Orfeo ToolBox.")] = 2,
     memory_mb: Annotated[int, typer.Option("--memory-mb", min=500, help="Memory of Orfeo ToolBox in MB.")] = 2000,
     folder: Annotated[
@@ -51,8 +55,12 @@ def tune(
         with Progress(console=Console(stderr=True), transient=True) as progress:
             bar = progress.add_task("segmenting", total=len(grid))
             block_year = BlockYear(settings, year, block)
-            table = segment_tuning.tune(block_year, grid, square, threads, memory_mb, folder, lambda: progress.advance(bar))
-        title = "Segmentations of one window (within: share of the variance inside segments; contrast: across borders, 1: none)"
+            limits = segment_tuning.Limits(threads, memory_mb)
+            table = segment_tuning.tune(block_year, grid, square, limits, folder, mask, lambda: progress.advance(bar))
+        title = (
+            "Segmentations of one window (within: share of the variance inside segments; contrast: across borders, 1: none; "
+            "ceiling: IoU of mining if every segment were labelled right)"
+        )
         out.table(title, [{str(key): value for key, value in row.items()} for row in table.to_dict("records")])
         out.message(f"table and picture: {folder}/segments_tune.csv, {folder}/segments_tune.png")
 

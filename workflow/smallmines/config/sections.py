@@ -185,8 +185,7 @@ class Annotate(Section):
     """Candidate points for the first labels (`snakemake annotate`)."""
 
     candidates: int = Field(2000, ge=1, description="Candidate points per block and year.")
-    spectral_clusters: int = Field(12, ge=1, description="Spectral strata.")
-    elevation_bins: int = Field(4, ge=1, description="Strata of elevation (quantiles).")
+    clusters: int = Field(100, ge=1, description="Clusters of similar segments (by the assistant's features), drawn from evenly.")
     seed: int = Field(0, ge=0, le=LARGEST_SEED, description="Seed of the draw.")
 
 

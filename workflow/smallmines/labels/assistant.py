@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +18,10 @@ from smallmines.core.errors import UserError
 from smallmines.core.files import write_json, written
 from smallmines.core.log import logger
 from smallmines.core.product import CLASSES
+from smallmines.grid.lattice import read_lattice
 from smallmines.labels import tables
-from smallmines.labels.feature_table import feature_names, matrix, medians, missing, read_table, scales
+from smallmines.labels.calibration import Calibration, calibrate
+from smallmines.labels.feature_table import feature_names, matrix, medians, missing, read_table, scales, window_size
 from smallmines.labels.forest import (
     Training,
     Tuned,
@@ -41,15 +43,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Inputs:
-    """Paths of the tables of features, of context features and of samples, by block; no context features for those of the paper.
+    """Files that the assistant reads.
 
     Attributes:
+        features, context, samples: paths of tables by block; no context for the features of the paper.
+        grid: `grid.json`.
         sample: the prevalence sample, where `assistant.prevalence` is `sample`.
     """
 
     features: Mapping[str, str]
     context: Mapping[str, str]
     samples: Mapping[str, str]
+    grid: str | Path
     sample: SampleFiles | None = None
 
 
@@ -85,6 +90,7 @@ class Result:
     clear_area_share: float
     prevalence: Prevalence
     threshold: Threshold
+    calibration: Calibration
 
 
 def assist(block: str, inputs: Inputs, settings: Assistant, threads: int, outputs: Outputs) -> None:
@@ -99,10 +105,11 @@ def assist(block: str, inputs: Inputs, settings: Assistant, threads: int, output
     """
     names = feature_names(settings.features)
     samples_by_block = read_samples(block, inputs.samples, settings)
-    segments = {name: read_table(inputs.features[name], inputs.context.get(name)) for name in (block, *samples_by_block)}
+    segments = {name: read_table(inputs.features[name], inputs.context.get(name)) for name in {block: None, **samples_by_block}}
     table = segments[block]
     training = training_of(samples_by_block, segments, names)
-    tuned = tune(training, settings, threads)
+    apart = window_size(read_lattice(inputs.grid).geobox) if settings.features == "context" else 0.0
+    tuned = tune(training, settings, threads, apart)
     logger.info("best of %d forests: %s", len(tuned.tried), tuned.params)
     model = fit(training.x, training.y, tuned.params, settings.seed, threads, oob=True)
     x, lacking = matrix(table, names), missing(table, names)
@@ -121,10 +128,17 @@ def assist(block: str, inputs: Inputs, settings: Assistant, threads: int, output
         prevalence = prevalence_by_sample(inputs.sample, table, probabilities[:, 1], clear, by_samples, settings.seed)
     threshold = find_threshold(clear, prevalence.share, settings)
     clear_share = float(clear.area.sum() / table["area"].sum())
-    result = Result(block, list(samples_by_block), training, tuned, model, len(table), names, lacking, clear_share, prevalence, threshold)
+    out_of_bag = np.asarray(model.oob_decision_function_[:, 1], np.float64)
+    calibration = calibrate(out_of_bag, training.y, clear, prevalence.share)
+    result = Result(
+        block, list(samples_by_block), training, tuned, model, len(table), names, lacking, clear_share, prevalence, threshold, calibration
+    )
 
     write_json(outputs.metrics, metrics(result, settings))
-    predicted = table[["segment"]].assign(probability=probabilities[:, 1].astype(np.float32), entropy=entropy(probabilities[:, 1]))
+    votes = probabilities[:, 1]
+    predicted = table[["segment"]].assign(
+        probability=votes.astype(np.float32), entropy=entropy(votes), calibrated=calibration.probability(votes).astype(np.float32)
+    )
     tables.write(outputs.probabilities, predicted, "probabilities")
     save(
         outputs.model,
@@ -199,6 +213,7 @@ def metrics(result: Result, settings: Assistant) -> dict[str, Any]:
             "out_of_bag_accuracy": float(result.model.oob_score_),
             "prevalence": result.prevalence.document(),
             "threshold_rule": threshold.rule,
+            "calibration": asdict(result.calibration),
             "predicted_share_of_clear_area": {f"{level:g}": value for level, value in threshold.predicted_share.items()},
             "out_of_fold": {
                 "as_drawn": {"note": "at the samples' class shares: NOT map accuracy", **scores_at(None)},

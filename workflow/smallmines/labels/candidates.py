@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +14,8 @@ from smallmines.core.files import written
 from smallmines.core.log import logger
 from smallmines.core.product import S2_BANDS
 from smallmines.grid.lattice import read_lattice
+from smallmines.labels.feature_table import feature_names, matrix, read_table
 from smallmines.labels.tables import CLEAR
-from smallmines.segment.features import read_features
 from smallmines.settings.candidates import Candidates
 
 if TYPE_CHECKING:
@@ -22,7 +24,10 @@ if TYPE_CHECKING:
 
 
 LEARNT = 50_000
-"""Largest number of segments to which the spectral clusters are fitted."""
+"""Largest number of segments to which the clusters are fitted."""
+
+EACH = 3
+"""There are at most as many clusters as give each this many candidates."""
 
 CLASS_LIST = (
     ("mining", "", "Surface mining for gold: pits, spoil heaps, washing ponds and the bare ground between them; polluted water "
@@ -36,15 +41,24 @@ CLASS_LIST = (
 """Label, subclass and definition (after the SmallMinesDS paper, doi 10.1109/LGRS.2025.3566356)."""
 
 
-def make_candidates(features: str | Path, grid: str | Path, block: str, settings: Candidates, save_as: str, target: str | Path) -> None:
+@dataclass(frozen=True)
+class Inputs:
+    """Tables of features and of context features (None for those of the paper) of a block, and `grid.json`."""
+
+    features: str | Path
+    context: str | Path | None
+    grid: str | Path
+
+
+def make_candidates(inputs: Inputs, block: str, settings: Candidates, save_as: str, target: str | Path) -> None:
     """Write candidate points (layer `samples`: label and subclass to be filled in) and the class list (layer `classes`).
 
     Args:
-        features: the block's table of features.
         save_as: path where people save the filled-in file, for the log.
     """
-    points = draw(read_features(features), settings)
-    frame = to_frame(points, str(read_lattice(grid).geobox.crs))
+    names = feature_names("paper" if inputs.context is None else "context")
+    points = draw(read_table(inputs.features, inputs.context), names, settings)
+    frame = to_frame(points, str(read_lattice(inputs.grid).geobox.crs))
     write(frame, target)
     logger.info(
         "%d candidates in %d tiles; fill in `label` (and `subclass`) and save the file as %s",
@@ -54,76 +68,62 @@ def make_candidates(features: str | Path, grid: str | Path, block: str, settings
     )
 
 
-def draw(features: pd.DataFrame, settings: Candidates) -> pd.DataFrame:
-    """Draw segments, stratified by spectral cluster and elevation, spread over tiles.
+def draw(features: pd.DataFrame, names: Sequence[str], settings: Candidates) -> pd.DataFrame:
+    """Draw segments: as many from each cluster of similar segments, spread over tiles.
 
-    Each stratum gets a share by its area, but at least a floor (a tenth of an equal share), so that rare surfaces are
-    included. Within a stratum tiles take turns, and segments are drawn with chances by area.
+    Common surfaces thus get few candidates and rare ones, as mines are, many: measured, 300 of them teach the forest more than 1000 that
+    are drawn by area (docs/assistant.md). Within a cluster tiles take turns, and segments are drawn with chances by area.
+
+    Args:
+        features: table of features of a block.
+        names: the features that say which segments are similar.
 
     Returns:
-        Columns segment, key, tile_id, x, y, cluster (1.. by brightness), elevation_bin (1.. from the lowest), sorted by segment.
+        Columns segment, key, tile_id, x, y, cluster (1.. by brightness), sorted by segment.
     """
     clear = features[features["clear_share"] >= CLEAR]
     table = (clear if len(clear) >= min(settings.candidates, len(features)) else features).reset_index(drop=True)
-    cluster = clusters(table, settings)
-    elevation = elevation_bins(table["DEM"].to_numpy(np.float64), settings.elevation_bins)
-    stratum = np.unique(cluster * (settings.elevation_bins + 1) + elevation, return_inverse=True)[1]
-    area = table["area"].to_numpy(np.float64)
-    number = allocate(np.bincount(stratum), np.bincount(stratum, weights=area), settings.candidates)
+    cluster = clusters(table, names, settings)
+    number = allocate(np.bincount(cluster)[1:], settings.candidates)
     # exponential races: a random order with chances by area (Efraimidis, Spirakis 2006)
-    race = np.random.default_rng(settings.seed).exponential(size=len(table)) / area
+    race = np.random.default_rng(settings.seed).exponential(size=len(table)) / table["area"].to_numpy(np.float64)
     tile = np.unique(table["tile_id"], return_inverse=True)[1]
-    turn = rank_within(stratum * (int(tile.max(initial=0)) + 1) + tile, race)
-    place = rank_within(stratum, turn + race / (race.max(initial=0) * 2 + 1))
-    chosen = place < number[stratum]
+    turn = rank_within(cluster * (int(tile.max(initial=0)) + 1) + tile, race)
+    place = rank_within(cluster, turn + race / (race.max(initial=0) * 2 + 1))
+    chosen = place < number[cluster - 1]
     kept = table.loc[chosen, ["segment", "key", "tile_id", "x", "y"]]
-    return kept.assign(cluster=cluster[chosen], elevation_bin=elevation[chosen]).sort_values("segment", ignore_index=True)
+    return kept.assign(cluster=cluster[chosen]).sort_values("segment", ignore_index=True)
 
 
-def clusters(features: pd.DataFrame, settings: Candidates) -> NDArray[np.int64]:
-    """Return the spectral cluster 1.. of each segment (k-means on the standardised bands), numbered from the darkest."""
+def clusters(table: pd.DataFrame, names: Sequence[str], settings: Candidates) -> NDArray[np.int64]:
+    """Return the cluster 1.. of each segment (k-means on the standardised features), numbered from the darkest."""
     from sklearn.cluster import KMeans
     from threadpoolctl import threadpool_limits
 
-    bands = features[list(S2_BANDS)].to_numpy(np.float64)
-    bands = ((bands - bands.mean(axis=0)) / (bands.std(axis=0) + 1e-9)).round(6)
-    learnt = bands
-    if len(bands) > LEARNT:
-        learnt = bands[np.sort(np.random.default_rng(settings.seed).choice(len(bands), LEARNT, replace=False))]
+    values = matrix(table, names).astype(np.float64)
+    values = ((values - values.mean(axis=0)) / (values.std(axis=0) + 1e-9)).round(6)
+    learnt = values
+    if len(values) > LEARNT:
+        learnt = values[np.sort(np.random.default_rng(settings.seed).choice(len(values), LEARNT, replace=False))]
+    number = min(settings.clusters, max(1, settings.candidates // EACH), len(np.unique(learnt, axis=0)))
     with threadpool_limits(1):  # sums of several threads differ in the last bits
-        model = KMeans(min(settings.spectral_clusters, len(np.unique(learnt, axis=0))), n_init=3, random_state=settings.seed).fit(learnt)
-        cluster = model.predict(bands)
-    rank = np.empty(len(model.cluster_centers_), np.int64)
-    rank[np.argsort(model.cluster_centers_.mean(axis=1), kind="stable")] = np.arange(1, len(rank) + 1)
+        cluster = KMeans(number, n_init=1, random_state=settings.seed).fit(learnt).predict(values)
+    brightness = table[list(S2_BANDS)].to_numpy(np.float64).mean(axis=1)
+    size = np.maximum(np.bincount(cluster, minlength=number), 1)
+    rank = np.empty(number, np.int64)
+    rank[np.argsort(np.bincount(cluster, brightness, minlength=number) / size, kind="stable")] = np.arange(1, number + 1)
     numbered: NDArray[np.int64] = rank[cluster]
     return numbered
 
 
-def elevation_bins(height: NDArray[np.float64], bins: int) -> NDArray[np.int64]:
-    """Return the quantile bin 1.. of each height; 0 where there is none."""
-    valid = np.isfinite(height)
-    result = np.zeros(len(height), np.int64)
-    if valid.any():
-        edges = np.quantile(height[valid], np.linspace(0, 1, bins + 1)[1:-1])
-        result[valid] = 1 + np.searchsorted(edges, height[valid], side="right")
-    return result
-
-
-def allocate(sizes: NDArray[np.int64], areas: NDArray[Any], total: int) -> NDArray[np.int64]:
-    """Allocate `total` draws to strata: a floor each, the rest by area, never more than a stratum has."""
-    number = np.minimum(sizes, max(1, total // (10 * len(sizes))))
-    if number.sum() > total:  # more strata than candidates: the largest
-        number = np.zeros_like(sizes)
-        number[np.argsort(-areas, kind="stable")[:total]] = 1
+def allocate(sizes: NDArray[np.int64], total: int) -> NDArray[np.int64]:
+    """Allocate `total` draws to strata as evenly as their sizes allow; what is left over goes to the largest."""
+    number = np.zeros_like(sizes)
     while (left := min(total, int(sizes.sum())) - int(number.sum())) > 0:
-        unfilled = number < sizes
-        share = np.where(unfilled, areas, 0.0)
-        ideal = left * share / share.sum()
-        more = np.minimum(np.floor(ideal).astype(np.int64), sizes - number)
-        if not more.any():  # fewer left than strata: the largest remainders
-            more = np.zeros_like(number)
-            more[np.argsort(-np.where(unfilled, ideal, -1.0), kind="stable")[: min(left, int(unfilled.sum()))]] = 1
-        number = number + more
+        unfilled = np.flatnonzero(number < sizes)
+        if left < len(unfilled):
+            unfilled = unfilled[np.argsort(-sizes[unfilled], kind="stable")[:left]]
+        number[unfilled] += np.minimum(max(1, left // len(unfilled)), (sizes - number)[unfilled])
     return number
 
 

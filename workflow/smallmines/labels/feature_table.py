@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 
 from smallmines.core.errors import UserError
 from smallmines.core.product import S2_BANDS
-from smallmines.segment.context import CONTEXT, RADAR, read_context
+from smallmines.segment.context import CONTEXT, RADAR, WINDOWS, read_context
 from smallmines.segment.features import read_features
 
 if TYPE_CHECKING:
     import pandas as pd
+    from odc.geo.geobox import GeoBox
 
 PAPER = (*S2_BANDS, "DEM")
 
@@ -30,6 +31,11 @@ SCALES = {**dict.fromkeys(S2_BANDS, 10000.0), "DEM": 500.0} | {name: 20.0 for na
 def feature_names(kind: Literal["paper", "context"]) -> tuple[str, ...]:
     """Return the names of the features of `assistant.features`, in the order of the forest."""
     return PAPER if kind == "paper" else (*PAPER, *CONTEXT)
+
+
+def window_size(geobox: GeoBox) -> float:
+    """Return the side of the largest window of the context features on a grid, in the unit of its CRS."""
+    return float(max(WINDOWS) * abs(geobox.affine.a))
 
 
 def read_table(features: str | Path, context: str | Path | None) -> pd.DataFrame:

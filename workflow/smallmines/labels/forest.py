@@ -47,6 +47,7 @@ class Training:
         subclass: (sample,) text.
         groups: (sample,) tile of each sample; folds never split a tile.
         area: (sample,) float64, pixels of its segment.
+        points: (sample, 2) float64, x and y of the interior point of its segment.
     """
 
     x: NDArray[np.float32]
@@ -54,6 +55,7 @@ class Training:
     subclass: NDArray[np.object_]
     groups: NDArray[np.object_]
     area: NDArray[np.float64]
+    points: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -79,15 +81,19 @@ def training_of(samples: Mapping[str, pd.DataFrame], segments: Mapping[str, pd.D
         segments: tables of features by block.
         names: features of the forest.
     """
+    import pandas as pd
+
     rows = {block: samples[block]["segment"].to_numpy(np.int64) - 1 for block in sorted(samples)}
+    x = np.concatenate([matrix(segments[block], names)[own] for block, own in rows.items()])
+    described = pd.concat([segments[block].iloc[own] for block, own in rows.items()], ignore_index=True)
     table = pooled(samples)
-    return Training(
-        np.concatenate([matrix(segments[block], names)[own] for block, own in rows.items()]),
-        table["label"].to_numpy(np.int8),
-        table["subclass"].to_numpy(object),
-        table["tile_id"].to_numpy(object),
-        np.concatenate([segments[block]["area"].to_numpy(np.float64)[own] for block, own in rows.items()]),
-    )
+    return training_rows(x, table["label"].to_numpy(np.int8), table["subclass"].to_numpy(object), described)
+
+
+def training_rows(x: NDArray[np.float32], y: NDArray[np.int8], subclass: NDArray[np.object_], described: pd.DataFrame) -> Training:
+    """Return samples with features `x`, whose tile, area and point are those of the rows `described` of tables of features."""
+    points = described[["x", "y"]].to_numpy(np.float64)
+    return Training(x, y, subclass, described["tile_id"].to_numpy(object), described["area"].to_numpy(np.float64), points)
 
 
 def pooled(samples: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -134,15 +140,25 @@ def predict_by_some(model: RandomForestClassifier, x: NDArray[np.float32], seed:
 
     with ThreadPoolExecutor(max(threads, 1)) as pool:
         parts = list(pool.map(part, range(0, len(x), CHUNK_OF_SOME)))
-    return np.concatenate(parts).round(4)
+    return np.asarray(np.concatenate(parts).round(4))
 
 
-def folds_of(training: Training, settings: Assistant) -> Folds:
+def folds_of(training: Training, settings: Assistant, apart: float = 0.0) -> Folds:
     """Split the samples into folds that never split a tile and spread the classes."""
     from sklearn.model_selection import StratifiedGroupKFold
 
     splitter = StratifiedGroupKFold(settings.folds, shuffle=True, random_state=settings.seed)
-    return list(splitter.split(training.x, training.y, training.groups))
+    folds = list(splitter.split(training.x, training.y, training.groups))
+    return [(_apart(training, train, test, apart), test) for train, test in folds] if apart else folds
+
+
+def _apart(training: Training, train: NDArray[np.int64], test: NDArray[np.int64], distance: float) -> NDArray[np.int64]:
+    """Return the rows of `train` that lie at least `distance` in x or y from all of `test`; all of them where a class would be lost."""
+    from scipy.spatial import cKDTree
+
+    nearest, _ = cKDTree(training.points[test]).query(training.points[train], p=np.inf)
+    kept = train[nearest >= distance]
+    return kept if len(np.unique(training.y[kept])) == len(np.unique(training.y[train])) else train
 
 
 def cross_predict(x: NDArray[np.float32], y: NDArray[Any], folds: Folds, params: Params, seed: int, threads: int) -> NDArray[np.float64]:
@@ -154,9 +170,13 @@ def cross_predict(x: NDArray[np.float32], y: NDArray[Any], folds: Folds, params:
     return result
 
 
-def tune(training: Training, settings: Assistant, threads: int) -> Tuned:
-    """Choose the parameters with the lowest out-of-fold Brier score (mean squared error of the probability)."""
-    folds = folds_of(training, settings)
+def tune(training: Training, settings: Assistant, threads: int, apart: float = 0.0) -> Tuned:
+    """Choose the parameters with the lowest out-of-fold Brier score (mean squared error of the probability).
+
+    Args:
+        apart: least distance in x or y between the points of training and test samples, in the unit of the CRS.
+    """
+    folds = folds_of(training, settings, apart)
     tried: list[dict[str, float]] = []
     out_of_fold: list[NDArray[np.float64]] = []
     choices = sorted(product(set(settings.trees), set(settings.max_depth), set(settings.min_samples_split)))

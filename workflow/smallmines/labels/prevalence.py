@@ -7,7 +7,7 @@ maximum likelihood of a mixture: the land consists of mining and of types of oth
   forest, so that non-mining samples as a whole are no random draw.
 - **Probabilities** come from a forest of the types. Those of a sample are out of bag; those of the land are of as many random trees
   (`forest.predict_by_some`), so that both are drawn alike and errors of the forest cancel. They are calibrated by a multinomial
-  logistic regression on their logarithms (Alexandari et al. 2020, arXiv 1901.06852), each sample counting by its area.
+  logistic regression on their logarithms (Alexandari et al. 2020, doi 10.48550/arXiv.1901.06852), each sample counting by its area.
 - **Shares** of the types by expectation maximisation (Saerens et al. 2002, doi 10.1162/089976602753284446) over the land that was not
   sampled. Sampled segments are known and are added as they are.
 - **Interval**: bootstrap of the samples (the forest stays), widened by `RELATIVE` and by what samples cannot show: `UNSEEN` look-alikes
@@ -15,10 +15,24 @@ maximum likelihood of a mixture: the land consists of mining and of types of oth
 - **Check**: the samples, weighted by the shares found, must have the features of the land (`misfit`). Hard negatives alone do not. Then,
   and where the interval is too wide, the share is not identifiable, and the file says so.
 
-Ratio of estimate and truth over places of full truth, not sampled by the method's authors: TABLE_HERE
-The first half of the places chose the method and its constants (also tried: two classes only, Platt, beta and isotonic calibration,
-adjusted count, median sweep, energy distance and likelihood of score histograms), the second half was looked at once.
-`tests/bench/assistant/prevalence.py` makes the table. A known share is better than any estimate.
+Ratio of estimate and truth in 385 cases: two real images whose land cover plays the mines and five made-up worlds, 0.5 to 45 %
+mining, 100 to 1000 samples a class, forests of 100 trees. Typical samples are a random draw of each class, or equally many of each kind
+of land, named or not. "Before" is the geometric mean of expectation maximisation and of the share at 0.5.
+
+| samples, share, half of the places | cases | before: median, within 1.5 | now: median, within 1.5 | identifiable | interval holds |
+| ---------------------------------- | ----- | -------------------------- | ----------------------- | ------------ | -------------- |
+| typical, 2 % or more, chosen       | 127   | 1.24, 77 %                 | 1.02, 94 %              | 91 %         | 100 %          |
+| typical, 2 % or more, held out     | 122   | 1.27, 69 %                 | 1.04, 94 %              | 91 %         | 100 %          |
+| typical, below 2 %, chosen         | 40    | 1.88, 20 %                 | 1.13, 65 %              | 75 %         | 98 %           |
+| typical, below 2 %, held out       | 20    | 2.05, 20 %                 | 0.94, 60 %              | 75 %         | 100 %          |
+| hard negatives only, chosen        | 41    | 1.01, 80 %                 | 0.92, 73 %              | 5 %          | 95 %           |
+| hard negatives only, held out      | 35    | 1.01, 91 %                 | 0.85, 86 %              | 11 %         | 100 %          |
+
+With 100 samples a class and 2 % or more, 85 to 90 % are within 1.5, with 1000 all. Method and constants were chosen on one half of the
+places (also tried: two classes only; Platt, beta and isotonic calibration; adjusted count, median sweep, energy distance, likelihood of
+score histograms). Only the use of effective numbers in `misfit` came after a look at the other half, where few large segments had made
+typical samples look untypical; estimates and intervals did not change. `tests/bench/assistant/prevalence.py` makes the table. A known
+share is better than any estimate.
 """
 
 from __future__ import annotations

@@ -33,7 +33,10 @@ CLEAR = 0.5
 
 
 def schema(name: Name) -> Any:
-    """Return the schema of a table: its columns in order with types and ranges; no other columns, one row per segment."""
+    """Return the schema of a table: its columns in order with types and ranges; no other columns, one row per segment.
+
+    probability: share of the forest's votes, which the threshold is compared with. calibrated: probability of mining in this area.
+    """
     from smallmines.core.optional import pandera
     from smallmines.core.schemas import text_column
 
@@ -46,7 +49,7 @@ def schema(name: Name) -> Any:
     columns = {
         "samples": {"label": pa.Column("int8", pa.Check.isin([0, 1])), "subclass": text, "tile_id": text, "who": text},
         "decisions": {"label": pa.Column("int8", open_or_class), "provenance": origin, "who": text, "when": text, "event": text},
-        "probabilities": {"probability": share, "entropy": share},
+        "probabilities": {"probability": share, "entropy": share, "calibrated": share},
         "released": {"key": pa.Column("uint64", unique=True), "label": pa.Column("int8", pa.Check.isin([0, 1]))},
         "labels": {
             "key": pa.Column("uint64", unique=True),

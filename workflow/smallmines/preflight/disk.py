@@ -35,6 +35,7 @@ WINDOW: Mapping[str, float] = {"composite_s2": 11.0, "composite_s1": 6.6, "compo
 TILES: Mapping[str, float] = {
     "segment": 0.7,
     "describe": 6.5,
+    "context": 3.0,
     "assistant": 1.2,
     "labels": 1.8,
     "mask": 0.1,

@@ -10,6 +10,5 @@ class Candidates:
     """Keys of `annotate` that the rule `candidates` reads."""
 
     candidates: int
-    spectral_clusters: int
-    elevation_bins: int
+    clusters: int
     seed: int

@@ -1,0 +1,61 @@
+"""Classes that are known of the pixels of a window: from masks, or from the samples of people."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from rasterio.errors import RasterioError
+
+from smallmines.archive.read import read_on_grid
+from smallmines.core.errors import UserError
+from smallmines.core.files import only_file
+from smallmines.core.layout import UserFolder
+
+if TYPE_CHECKING:
+    from odc.geo.geobox import GeoBox
+
+UNKNOWN = -1
+
+
+def classes_of_mask(path: str | Path, geobox: GeoBox) -> NDArray[np.int8]:
+    """Return 1 where a mask is mining, 0 where it is 0 and `UNKNOWN` elsewhere, on the grid of a window (row, column).
+
+    Raises:
+        UserError: the file is no raster, has no CRS, or lies elsewhere.
+    """
+    try:
+        with rasterio.open(path) as source:
+            if source.crs is None:
+                raise UserError(f"a CRS in {path}", "none", "write it with its CRS")
+            mask = read_on_grid(source, geobox, "nearest", 255)
+    except RasterioError as error:
+        raise UserError(f"a mask at {path}", str(error), "name a raster with 1 = mining, 0 = not, 255 = no data") from None
+    known = np.select([mask == 1, mask == 0], [1, 0], UNKNOWN).astype(np.int8)
+    if (known == UNKNOWN).all():
+        raise UserError(f"a mask over the window in {path}", "no pixel with 0 or 1 there", "name another mask, or move the window")
+    return known
+
+
+def classes_of_samples(folder: UserFolder, year: str, block: str, geobox: GeoBox) -> NDArray[np.int8]:
+    """Return the classes of the pixels with samples, `UNKNOWN` elsewhere and where there is no sample file (row, column).
+
+    A polygon gives those pixels a class whose centres it holds, and the pixel of a point of its surface.
+    """
+    import shapely
+    from rasterio.features import rasterize
+
+    from smallmines.labels.samples import LABELS, SUFFIXES, read_samples
+
+    known = np.full(tuple(geobox.shape), UNKNOWN, np.int8)
+    paths = only_file(folder.samples(year, block).parent, block, SUFFIXES)
+    if len(paths) != 1:
+        return known
+    samples = read_samples(paths[0], str(geobox.crs))
+    classes = np.array([LABELS[name] for name in samples.table["label"]], np.int8)
+    shapes = np.concatenate([samples.geometry, shapely.point_on_surface(samples.geometry)])
+    burnt = [(shape, int(value)) for shape, value in zip(shapes, np.tile(classes, 2), strict=True)]
+    return np.asarray(rasterize(burnt, out=known, transform=geobox.affine)) if burnt else known
