@@ -46,7 +46,7 @@ def test_the_threshold_follows_from_the_prevalence_sample(clone: Workspace) -> N
     found = after["prevalence"]
     assert (found["source"], found["points"], found["settled"]) == ("sample", 150, 150)
     assert found["low"] <= true <= found["high"]
-    assert found["high"] < 3 * true
+    assert found["high"] < 0.05  # 0.5 % of the block is mining: a few of the pixels
     assert after["predicted_share_of_clear_area"][f"{after['threshold']:g}"] == pytest.approx(found["share"], abs=0.01)
     assert after["forest"] == before["forest"]
     assert after["importances"] == before["importances"]
