@@ -8,6 +8,8 @@ maximum likelihood of a mixture: the land consists of mining and of types of oth
 - **Probabilities** come from a forest of the types. Those of a sample are out of bag; those of the land are of as many random trees
   (`forest.predict_by_some`), so that both are drawn alike and errors of the forest cancel. They are calibrated by a multinomial
   logistic regression on their logarithms (Alexandari et al. 2020, doi 10.48550/arXiv.1901.06852), each sample counting by its area.
+- **Wrong labels**: samples that most out-of-bag votes give to the other class do not count (`CONTESTED`, after Northcutt et al. 2021, doi
+  10.1613/jair.1.12125). Three wrong in a hundred non-mining samples look like 3 % less mining.
 - **Shares** of the types by expectation maximisation (Saerens et al. 2002, doi 10.1162/089976602753284446) over the land that was not
   sampled. Sampled segments are known and are added as they are.
 - **Interval**: bootstrap of the samples (the forest stays), widened by `RELATIVE` and by what samples cannot show: `UNSEEN` look-alikes
@@ -37,7 +39,7 @@ share is better than any estimate.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -49,6 +51,7 @@ from smallmines.labels.threshold import ClearSegments
 from smallmines.settings.assistant import Assistant
 
 if TYPE_CHECKING:
+    from sklearn.ensemble import RandomForestClassifier
     from sklearn.linear_model import LogisticRegression
 
 CLUSTERS = 8
@@ -74,6 +77,9 @@ QUANTILE = 2.5
 
 RELATIVE = 0.3
 """Standard deviation added, relative to the share."""
+
+CONTESTED = 0.8
+"""Share of out-of-bag votes for the other class from which a sample does not count."""
 
 UNSEEN = (2.0, 0.5)
 """Samples of a kind that none is of, added below (look-alikes taken for mines) and above (mines that no sample resembles)."""
@@ -167,19 +173,35 @@ def estimate(training: Training, params: Params, clear: ClearSegments, seed: int
         return Prevalence(known, known, known, "estimate", True, "", {"sampled_share": round(known, 4)})
     rest = rest[:: -(-len(rest) // ENOUGH)]
     types = types_of(training.x, training.y, training.subclass, seed)
-    model = fit(training.x, types.code, params, seed, threads, oob=True)
+    code = types.code
+    contested = is_contested(fit(training.x, code, params, seed, threads, oob=True), code)
+    x, area, code = training.x[~contested], training.area[~contested], code[~contested]
+    model = fit(x, code, params, seed, threads, oob=True)
     out_of_bag: NDArray[np.float64] = np.nan_to_num(model.oob_decision_function_.round(4))
     out_once = out_of_bag.sum(axis=1) > 0  # with few trees a sample can be in all bags; a type needs one sample
-    seen = out_once | ~np.isin(types.code, types.code[out_once])
-    log = np.log(out_of_bag[seen] + FLOOR)
-    samples = Described(log, training.area[seen], training.x[seen])
+    seen = out_once | ~np.isin(code, code[out_once])
+    samples = Described(np.log(out_of_bag[seen] + FLOOR), area[seen], x[seen])
     land = Described(np.log(predict_by_some(model, clear.x[rest], seed, threads) + FLOOR), clear.area[rest], clear.x[rest])
     with threadpool_limits(1):  # sums of several threads differ in the last bits
-        shares, spread = shares_of(samples, types.code[seen], land, seed)
-        off = misfit(samples, types.code[seen], land, shares)
+        shares, spread = shares_of(samples, code[seen], land, seed)
+        off = misfit(samples, code[seen], land, shares)
     share = known + rest_share * float(shares[0])
     low, high = interval(share, rest_share * spread, known, int((training.y == 0).sum()))
-    return judged(share, (low, high), off, types, known)
+    found = judged(share, (low, high), off, types, known)
+    return replace(found, details=found.details | {"contested_samples": int(contested.sum())})
+
+
+def is_contested(model: RandomForestClassifier, code: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return which samples the others say to be of the other class, by at least `CONTESTED`; none where a type would be lost.
+
+    Args:
+        model: forest of types, fitted to these samples with out-of-bag votes.
+        code: (sample,) type, 0 mining.
+    """
+    mining = np.nan_to_num(model.oob_decision_function_[:, 0].round(4), nan=0.5)
+    contested = np.where(code == 0, mining <= 1 - CONTESTED, mining >= CONTESTED)
+    kept = np.bincount(code[~contested], minlength=int(code.max()) + 1)
+    return np.asarray(contested & (kept.min() >= SMALLEST_TYPE // 2))
 
 
 def judged(share: float, ends: tuple[float, float], off: Misfit, types: Types, known: float) -> Prevalence:
