@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import rasterio
 
@@ -22,7 +24,7 @@ from smallmines.core.product import PATCH_BANDS
 from smallmines.dataset import assemble as assembling
 from smallmines.dataset import band_statistics, measured, patch_measures
 from smallmines.dataset.index import IndexSources, block_rows, read_index, read_rows, write_index, write_rows
-from smallmines.dataset.measured import Measured, Sum, read_measured
+from smallmines.dataset.measured import Measured, Sum, measured_checksums, read_measured
 from smallmines.dataset.patches import read_patch
 from smallmines.dataset.verify import Expected, verify_dataset
 from smallmines.doctor import measure
@@ -255,6 +257,24 @@ def test_a_table_of_another_version_counts_as_empty_and_a_broken_one_is_named(
         read_measured([path])
     monkeypatch.setattr(measured, "VERSION", 2)
     assert read_measured(made.tables).patches == {}
+
+
+def test_a_table_of_another_version_may_have_other_columns(made: Made, tmp_path: Path) -> None:
+    path, table = tmp_path / "IMAGE.parquet", pq.read_table(made.tables[0])
+    pq.write_table(table.drop(["key"]).replace_schema_metadata({"measured": "2"}), path)
+    assert measured_checksums([path]) == set()
+    assert read_measured([path]).patches == {}
+    pq.write_table(table.drop(["key"]), path)
+    with pytest.raises(UserError, match="measurements of patches"):
+        measured_checksums([path])
+
+
+def test_tags_of_another_type_are_named(made: Made, tmp_path: Path) -> None:
+    path, table = tmp_path / "IMAGE.parquet", pq.read_table(made.tables[0])
+    at = table.column_names.index("tags")
+    pq.write_table(table.set_column(at, "tags", pa.array(["[]"] * len(table), pa.string())), path, write_page_checksum=True)
+    with pytest.raises(UserError, match="measurements of patches"):
+        read_measured([path])
 
 
 def test_a_flipped_bit_of_a_table_gives_no_other_measurement(made: Made, tmp_path: Path) -> None:

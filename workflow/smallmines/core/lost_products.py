@@ -3,13 +3,22 @@
 When a job fails, Snakemake removes its outputs, but records them as made with today's code and parameters. The next run then finds nothing
 to do: a missing file between sources and results is no reason for it, and the record agrees. The results of older labels or settings would
 stay without a word.
+
+A lost input that is `ancient` is no reason to run a job whose own products are there: masks made again after a failure would otherwise move
+tiles to another split, and a lost grid would ask the archives again.
 """
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from typing import Any
 
+from snakemake.dag import DAG
+from snakemake.io import _IOFile
 from snakemake.persistence import PersistenceBase
+
+_PLANS: ContextVar[bool] = ContextVar("plans", default=False)
+"""Whether Snakemake is finding out which jobs must run."""
 
 
 def rerun_lost_products() -> None:
@@ -29,3 +38,26 @@ def rerun_lost_products() -> None:
 
     persistence.incomplete = incomplete
     persistence.incomplete.finds_lost = True
+    _let_ancient_inputs_be_lost()
+
+
+def _let_ancient_inputs_be_lost() -> None:
+    """Let Snakemake take `ancient` inputs for present while it finds out which jobs must run.
+
+    It asks this only to pass `ancient` on: jobs whose products are missing run as always, and what they need is made before.
+    """
+    plan, exists = DAG.update_needrun, _IOFile.exists
+
+    async def update_needrun(self: Any, create_inventory: bool = False) -> None:
+        if create_inventory and self.workflow.is_main_process:
+            await self.workflow.iocache.mtime_inventory(self.jobs)  # of files that are there, so before
+        token = _PLANS.set(True)
+        try:
+            await plan(self)
+        finally:
+            _PLANS.reset(token)
+
+    async def there(self: Any) -> bool:
+        return (_PLANS.get() and self.is_ancient) or bool(await exists(self))
+
+    DAG.update_needrun, _IOFile.exists = update_needrun, there

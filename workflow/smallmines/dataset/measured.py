@@ -152,7 +152,7 @@ def read_measured(paths: Iterable[str | Path], what: Sequence[str] | None = None
                     if what is None or statistics is None or statistics.min in what:
                         for row in file.read_row_group(group, use_threads=False).to_pylist():
                             _take(row, measured)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(f"measurements of patches in {path}", innermost(error), remedy(path)) from error
     return measured
 
@@ -164,11 +164,11 @@ def measured_checksums(paths: Iterable[str | Path]) -> set[str]:
     checksums: set[str] = set()
     for path in paths:
         try:
-            table = pq.read_table(path, columns=["key"], partitioning=None, page_checksum_verification=True)
+            with pq.ParquetFile(path, page_checksum_verification=True) as file:
+                if (file.schema_arrow.metadata or {}).get(b"measured") == str(VERSION).encode():
+                    checksums |= set(file.read(["key"], use_threads=False)["key"].to_pylist())
         except (OSError, ValueError, KeyError) as error:
             raise UserError(f"measurements of patches in {path}", innermost(error), remedy(path)) from error
-        if (table.schema.metadata or {}).get(b"measured") == str(VERSION).encode():
-            checksums |= set(table["key"].to_pylist())
     return checksums - {""}
 
 
