@@ -221,3 +221,37 @@ def test_the_file_says_what_to_do(tmp_path, monkeypatch):
     assert found["why"].startswith("the samples are not typical of the land (misfit 0.400")
     assert found["remedy"] == prevalence.REMEDY
     assert found["low"] == found["sampled_share"] <= found["share"] <= found["high"]
+
+
+# --- wrong labels ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("wrong", [0.0, 0.02])
+def test_some_wrong_labels_do_not_take_mining_away(wrong):
+    """Of 600 samples that are no mining, twelve are: unnoticed, they would explain 2 of the 5 % of mining."""
+    training, clear, truth = case(2, 0.05, [300, 200, 200, 200])
+    rng = np.random.default_rng(1)
+    y = np.where(rng.random(len(training.y)) < wrong, 1 - training.y, training.y).astype(np.int8)
+    label = clear.label.copy()
+    label[clear.label >= 0] = -1  # the land that was sampled is a part of the land as any other
+    found = prevalence.estimate(replace(training, y=y), PARAMS, replace(clear, label=label), 0, 1)
+    assert found.share == pytest.approx(truth, rel=0.25)
+    assert found.low <= truth <= found.high
+    assert found.details["contested_samples"] < 40
+
+
+def test_many_contested_samples_are_overlapping_classes_and_count():
+    class Votes:
+        """A forest whose out-of-bag votes for mining are given."""
+
+        def __init__(self, mining):
+            self.oob_decision_function_ = np.column_stack([mining, 1 - np.array(mining)])
+
+    code = np.repeat([0, 1], 100)
+    few, many = np.repeat([0.9, 0.1], 100), np.repeat([0.9, 0.1], 100)
+    few[:3], few[100:103] = 0.1, [0.85, 0.79, np.nan]
+    assert np.flatnonzero(prevalence.is_contested(Votes(few), code)).tolist() == [0, 1, 2, 100]
+    many[:3], many[100:110] = 0.1, 0.9
+    assert np.flatnonzero(prevalence.is_contested(Votes(many), code)).tolist() == [0, 1, 2]
+    tiny = np.array([0, 0, 1, 1])
+    assert not prevalence.is_contested(Votes(np.array([0.9, 0.9, 0.1, 0.9])), tiny).any()
