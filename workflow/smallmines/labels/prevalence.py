@@ -38,8 +38,8 @@ typical samples look untypical: it changes which estimates count as identifiable
 The table is of samples with right labels, before the rule of contested samples. With the samples of the miniature's people, of which
 1.5 % are wrong, in 40 blocks and years of five worlds (context features): median 0.83 without that rule; with it 0.95, all within 1.5, on
 the half that chose `CONTESTED`, and 0.92, 95 %, on the other (features of the paper: 0.91, 90 %); intervals hold in 95 %. Of 54 typical
-cases of the table on the real images, 94 % were within 1.5 without the rule and 91 % are with it. `tests/bench/assistant/prevalence.py` makes
-the table. A known share is better than any estimate.
+cases of the table on the real images, 94 % were within 1.5 without the rule and 91 % are with it.
+`tests/bench/assistant/prevalence.py` makes the table. A known share is better than any estimate.
 """
 
 from __future__ import annotations
