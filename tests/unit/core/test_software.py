@@ -40,7 +40,9 @@ def test_orfeo_toolbox_says_its_version(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_a_table_keeps_its_tag_and_hands_it_to_nobody(tmp_path: Path) -> None:
-    table = pd.DataFrame({"segment": np.array([1, 2], np.uint32), "probability": np.float32([0, 1]), "entropy": np.float32([0, 0])})
+    table = pd.DataFrame(
+        {"segment": np.array([1, 2], np.uint32)} | dict.fromkeys(("probability", "entropy", "calibrated"), np.float32([0, 1]))
+    )
     tables.write(tmp_path / "p.parquet", table, "probabilities")
     assert software_of(tmp_path / "p.parquet") == of_packages(FOREST)
     assert tables.read(tmp_path / "p.parquet", "probabilities").attrs == {}
