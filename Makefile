@@ -10,7 +10,7 @@ stage = @printf '%s\t%s\n' "$(1)" "$$(date +%s)" >>$(STAGES)
 unexport PYTHONDONTWRITEBYTECODE
 RUN_DEMO = $(BIN)/snakemake $(1) --cores $(CORES) --configfile $(DEMO)
 
-.PHONY: help setup demo demo-slurm demo-archives bench bench-chain bench-growth bench-planning test test-heavy test-loaders loaders-full faults exactness lint generated format report figures figures-qgis rounds otb-python docs-check clean
+.PHONY: help setup demo demo-slurm demo-archives bench bench-assistant bench-chain bench-growth bench-planning test test-heavy test-loaders loaders-full faults exactness lint generated format report figures figures-qgis rounds otb-python docs-check clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -53,6 +53,13 @@ bench-planning: setup ## what Snakemake takes to plan the runs of a country (abo
 bench-chain: setup ## this workflow against the chains of tools that people use, docs/chain.md (about 20 minutes, resumable; CHAIN="--skip rasterstats")
 	@envs/setup-bench.sh
 	PYTHONPATH=tests:workflow .venv-bench/bin/python -m bench.chain.run $(CHAIN)
+
+bench-assistant: setup ## features, models, number of labels and calibration of the assistant on five miniature worlds, IMAGES=FOLDER of real ones (about an hour, resumable)
+	PYTHONPATH=tests:workflow $(BIN)/python tests/bench/assistant/worlds.py .bench-assistant --cores $(CORES)
+	for part in features "curve --picture .bench-assistant/curve.png" "calibration --picture .bench-assistant/calibration.png"; do \
+	  set -- $$part; name=$$1; shift; \
+	  PYTHONPATH=tests:workflow $(BIN)/python tests/bench/assistant/$$name.py --worlds .bench-assistant $(if $(IMAGES),--images $(IMAGES)) "$$@" || exit 1; \
+	done
 
 demo-slurm: setup ## the demo through profiles/slurm on a two-node Slurm that this installs (root only), with a node killed in the middle, compared with the local demo
 	tests/cluster/slurm.sh up
