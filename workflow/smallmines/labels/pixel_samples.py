@@ -42,7 +42,7 @@ class Progress:
         drawn: number of pixels, 0 where none has been drawn.
         looked_at: of these, those that a person has interpreted, also as unsure.
         settled: of these, those to which people gave one class.
-        lacks: strata with fewer than `LEAST` settled pixels.
+        lacks: strata with fewer than `LEAST` settled pixels, or than were drawn there.
     """
 
     drawn: int
@@ -115,7 +115,12 @@ def progress(points: pd.DataFrame) -> Progress:
     """
     reference, (names, code) = points["reference"].to_numpy(), np.unique(points["stratum"].to_numpy(), return_inverse=True)
     settled = np.bincount(code[reference >= 0], minlength=len(names))
-    return Progress(len(points), int((reference > -2).sum()), int(settled.sum()), int((settled < LEAST).sum()))
+    return Progress(
+        len(points),
+        int((reference > -2).sum()),
+        int(settled.sum()),
+        int((settled < np.minimum(LEAST, np.bincount(code, minlength=len(names)))).sum()),
+    )
 
 
 def require_about(events: Sequence[Event], kind: PixelSample, year: int, block: str) -> None:
