@@ -114,12 +114,12 @@ def progress(points: pd.DataFrame) -> Progress:
         points: stratum, reference; see `interpreted`.
     """
     reference, (names, code) = points["reference"].to_numpy(), np.unique(points["stratum"].to_numpy(), return_inverse=True)
-    settled = np.bincount(code[reference >= 0], minlength=len(names))
+    settled, drawn = (np.bincount(part, minlength=len(names)) for part in (code[reference >= 0], code))
     return Progress(
         len(points),
         int((reference > -2).sum()),
         int(settled.sum()),
-        int((settled < np.minimum(LEAST, np.bincount(code, minlength=len(names)))).sum()),
+        int((settled < np.minimum(LEAST, drawn)).sum()),
     )
 
 
