@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import geopandas as gpd
 import numpy as np
@@ -14,10 +16,12 @@ from odc.geo.geobox import GeoBox
 from typer.testing import CliRunner
 
 from sections import Segmentation
+from smallmines.annotation.block_year import BlockYear
 from smallmines.annotation.known_classes import classes_of_mask, classes_of_samples
 from smallmines.annotation.segment_tuning import (
     Crop,
     _clearest,
+    _known_classes,
     ceiling,
     edge_contrast,
     grid_of,
@@ -105,6 +109,16 @@ def test_classes_of_masks_and_samples(tmp_path: Path) -> None:
     expected = np.full((4, 4), -1, np.int8)
     expected[:2, :2], expected[3, 3] = 1, 0
     assert classes_of_samples(folder, "2022", "1", GEOBOX).tolist() == expected.tolist()
+
+
+def test_a_release_without_a_class_in_the_window_tells_nothing_and_a_named_mask_is_refused(tmp_path: Path) -> None:
+    raster.write(tmp_path / "mask.tif", np.full((4, 4), 255, np.uint8), GEOBOX, 255, ["mining"])
+    layout = SimpleNamespace(mask=lambda *_: tmp_path / "mask.tif")
+    block_year = cast(BlockYear, SimpleNamespace(year="2022", block="1", segmented=False, layout=layout))
+    crop = Crop(np.ones((10, 4, 4), np.uint16), GEOBOX, np.zeros((4, 4), np.int8))
+    assert (_known_classes(crop, block_year, None).known == -1).all()
+    with pytest.raises(UserError, match="no pixel with 0 or 1"):
+        _known_classes(crop, block_year, tmp_path / "mask.tif")
 
 
 def test_the_configured_settings_are_always_tried() -> None:

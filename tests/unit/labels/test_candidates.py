@@ -45,6 +45,13 @@ def test_fewer_segments_than_candidates_are_all_drawn(block):
     assert candidates.draw(few, PAPER, SETTINGS)["segment"].tolist() == few["segment"].tolist()
 
 
+def test_a_block_without_segments_has_no_candidates(block, tmp_path):
+    none = candidates.draw(block.features.head(0), PAPER, SETTINGS)
+    assert none.columns.tolist() == ["segment", "key", "tile_id", "x", "y", "cluster"]
+    candidates.write(candidates.to_frame(none, "EPSG:32630"), tmp_path / "1.gpkg")
+    assert len(gpd.read_file(tmp_path / "1.gpkg", layer="samples")) == 0
+
+
 def test_unclear_segments_are_left_out_where_enough_are_clear(block):
     cloudy = block.features.assign(clear_share=np.where(block.features["segment"] <= 400, 0.2, 1.0).astype(np.float32))
     assert candidates.draw(cloudy, PAPER, SETTINGS)["segment"].min() > 400

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import joblib
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 
 from block_of_segments import make_block
 from sections import Assistant
+from smallmines.annotation.checkout import _other_forests
 from smallmines.core.errors import UserError
 from smallmines.core.files import read_json
 from smallmines.core.product import S2_BANDS
@@ -140,8 +142,40 @@ def test_values_that_are_missing_become_the_median():
     assert feature_table.missing(table, names) == {"DEM": 1, "VV": 1, "VH_9": 3}
     assert x[:, 10].tolist() == pytest.approx([0.2, 0.4, 0.6])
     assert x[:, 11].tolist() == pytest.approx([-0.4, -0.5, -0.6])
-    assert x[:, 12].tolist() == [0, 0, 0]
+    assert x[:, 12].tolist() == pytest.approx([-0.85, -0.85, -0.85]), "where no segment has radar, land as it usually is"
     assert x[0, 0] == pytest.approx(0.1)
+
+
+def test_samples_in_all_bags_have_no_votes():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(60, 2)).astype(np.float32)
+    with pytest.warns(UserWarning, match="do not have OOB scores"):
+        model = forest.fit(x, (x[:, 0] > 0).astype(int), {"n_estimators": 3}, 0, 1, oob=True)
+    votes = forest.out_of_bag(model)
+    drawn = [np.unique(rows) for rows in model.estimators_samples_]
+    always = np.isin(np.arange(60), np.intersect1d(np.intersect1d(drawn[0], drawn[1]), drawn[2]))
+    assert 0 < always.sum() < 60
+    assert (np.isnan(votes).all(axis=1) == always).all()
+    assert votes[~always].sum(axis=1).tolist() == pytest.approx([1] * int((~always).sum()))
+
+
+def test_forests_of_other_features_are_left_out_of_the_queue(block, tmp_path):
+    names = {"2": feature_table.PAPER, "3": feature_table.feature_names("context")}
+    rng = np.random.default_rng(0)
+    for name, features in names.items():
+        model = forest.fit(rng.normal(size=(50, len(features))).astype(np.float32), np.repeat([0, 1], 25), {"n_estimators": 5}, 0, 1)
+        assistant.save(tmp_path / f"{name}.joblib", {"model": model})
+    table = pd.DataFrame({"provenance": ["predicted"] * len(block.features)})
+    found = {}
+    for others in ("2", "23", "3"):
+        config = SimpleNamespace(blocks=["1", *others], assistant=SimpleNamespace(features="paper"), labels=SimpleNamespace(seed=0))
+        layout = SimpleNamespace(forest=lambda _, name: tmp_path / f"{name}.joblib")
+        found[others] = _other_forests(
+            SimpleNamespace(year="2022", block="1", config=config, layout=layout, forest_features=lambda: block.features), table
+        )
+    assert np.isfinite(found["2"]).all()
+    assert found["23"].tolist() == found["2"].tolist()
+    assert found["3"] is None
 
 
 # --- context --------------------------------------------------------------------------------------------------------------

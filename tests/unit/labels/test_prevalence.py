@@ -253,5 +253,9 @@ def test_many_contested_samples_are_overlapping_classes_and_count():
     assert np.flatnonzero(prevalence.is_contested(Votes(few), code)).tolist() == [0, 1, 2, 100]
     many[:3], many[100:110] = 0.1, 0.9
     assert np.flatnonzero(prevalence.is_contested(Votes(many), code)).tolist() == [0, 1, 2]
+    always_in_the_bag = np.repeat([0.9, 0.1], 100)
+    votes = Votes(always_in_the_bag)
+    votes.oob_decision_function_[:2] = 0  # as scikit-learn has it
+    assert not prevalence.is_contested(votes, code).any()
     tiny = np.array([0, 0, 1, 1])
     assert not prevalence.is_contested(Votes(np.array([0.9, 0.9, 0.1, 0.9])), tiny).any()

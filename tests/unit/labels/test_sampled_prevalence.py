@@ -303,6 +303,8 @@ def test_the_strata_are_those_of_the_draw(block_year):
 def test_progress_counts():
     points = pd.DataFrame({"stratum": [0, 0, 0, 1, 1], "reference": [1, 0, -1, 0, -2]})
     assert progress(points) == Progress(5, 4, 3, 1)
+    alone = pd.DataFrame({"stratum": [0, 0, 1], "reference": [1, 0, 0]})
+    assert progress(alone) == Progress(3, 3, 3, 0), "of a stratum with one pixel no second one can be labelled"
     assert progress(points.iloc[:0]) == Progress(0, 0, 0, 0)
 
 

@@ -103,6 +103,20 @@ def test_reflectances_without_a_positive_sum_have_no_index(tmp_path: Path) -> No
     assert table["VV_21"].notna().sum() > 100
 
 
+def test_a_window_without_radar_beside_radar_has_no_value(tmp_path: Path) -> None:
+    """Differences of sums of powers leave a rest that is not exactly zero, and its logarithm would be infinite."""
+    inputs = write_block(tmp_path, {})
+    radar = np.random.default_rng(1).normal(-10, 6, (2, *SHAPE)).astype(np.float32)
+    radar[:, 20:50, 8:] = np.nan
+    raster.write(inputs.s1, radar, GEOBOX, np.nan, ["VV", "VH"])
+    describe_context(inputs, "1", tmp_path / "context.parquet")
+    found, expected = read_context(tmp_path / "context.parquet"), brute_force(inputs, 0)
+    assert 50 < expected["VV_9"].isna().sum() < 200
+    for name in ("VV_9", "VH_9", "VV_21", "VH_21"):
+        assert (found[name].isna() == expected[name].isna()).all(), name
+        assert not np.isinf(found[name]).any()
+
+
 def test_a_block_without_segments_and_one_without_radar(tmp_path: Path) -> None:
     inputs = write_block(tmp_path, {})
     raster.write(inputs.s1, np.full((2, *SHAPE), np.nan, np.float32), GEOBOX, np.nan, ["VV", "VH"])

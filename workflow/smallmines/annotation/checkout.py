@@ -140,22 +140,25 @@ def _queue(block_year: BlockYear, table: pd.DataFrame, size: int | None) -> pd.D
 
 
 def _other_forests(block_year: BlockYear, table: pd.DataFrame) -> NDArray[np.float64] | None:
-    """Return the mean probability of mining by the forests of the other blocks, for `PREDICTED` segments; None: no other block."""
+    """Return the mean probability of mining by the forests of the other blocks, for `PREDICTED` segments; None: no other block.
+
+    Forests of other features, from before the configuration changed, do not count.
+    """
     from smallmines.labels.feature_table import feature_names, matrix
     from smallmines.labels.forest import predict
 
     paths = [block_year.layout.forest(block_year.year, block) for block in block_year.config.blocks if block != block_year.block]
-    paths = [path for path in paths if path.is_file()]
-    if not paths:
+    names = feature_names(block_year.config.assistant.features)
+    forests = [_forest(path, path.stat().st_mtime_ns) for path in paths if path.is_file()]
+    forests = [forest for forest in forests if forest.n_features_in_ == len(names)]
+    if not forests:
         return None
     waiting = np.flatnonzero((table["provenance"] == "predicted").to_numpy())
     chosen = np.sort(np.random.default_rng(block_year.config.labels.seed).permutation(waiting)[:PREDICTED])
-    x = matrix(block_year.forest_features().iloc[chosen], feature_names(block_year.config.assistant.features))
+    x = matrix(block_year.forest_features().iloc[chosen], names)
     probability = np.full(len(table), np.nan)
     if len(chosen):
-        probability[chosen] = np.mean(
-            [predict(_forest(path, path.stat().st_mtime_ns), x, [0, 1], 1)[:, 1] for path in paths], axis=0
-        ).round(4)
+        probability[chosen] = np.mean([predict(forest, x, [0, 1], 1)[:, 1] for forest in forests], axis=0).round(4)
     return probability
 
 

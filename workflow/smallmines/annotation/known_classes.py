@@ -21,8 +21,11 @@ if TYPE_CHECKING:
 UNKNOWN = -1
 
 
-def classes_of_mask(path: str | Path, geobox: GeoBox) -> NDArray[np.int8]:
+def classes_of_mask(path: str | Path, geobox: GeoBox, needed: bool = True) -> NDArray[np.int8]:
     """Return 1 where a mask is mining, 0 where it is 0 and `UNKNOWN` elsewhere, on the grid of a window (row, column).
+
+    Args:
+        needed: whether a mask without a class in the window is refused.
 
     Raises:
         UserError: the file is no raster, has no CRS, or lies elsewhere.
@@ -35,7 +38,7 @@ def classes_of_mask(path: str | Path, geobox: GeoBox) -> NDArray[np.int8]:
     except RasterioError as error:
         raise UserError(f"a mask at {path}", str(error), "name a raster with 1 = mining, 0 = not, 255 = no data") from None
     known = np.select([mask == 1, mask == 0], [1, 0], UNKNOWN).astype(np.int8)
-    if (known == UNKNOWN).all():
+    if needed and (known == UNKNOWN).all():
         raise UserError(f"a mask over the window in {path}", "no pixel with 0 or 1 there", "name another mask, or move the window")
     return known
 

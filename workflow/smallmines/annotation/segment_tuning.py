@@ -154,8 +154,7 @@ def measure(labels: NDArray[np.uint32], crop: Crop) -> dict[str, Any]:
 
     Returns:
         segments, per_km2, median_px, small_share (of the area, in segments below `SMALL` px), within (share of the variance within
-        segments, mean over the bands), contrast (see `edge_contrast`), mixed (share of the segments with labelled points that have both
-        classes; None without points).
+        segments, mean over the bands), contrast (see `edge_contrast`), mixed (see `mixed_class_share`), ceiling (see `ceiling`).
     """
     sizes = np.bincount(labels.ravel())[1:]
     pixel = abs(crop.geobox.transform.a * crop.geobox.transform.e)
@@ -328,7 +327,6 @@ def _known_classes(crop: Crop, block_year: BlockYear, mask: Path | None) -> Crop
     """Return the crop with the classes that `mask`, else the released masks, else the samples tell of its pixels."""
     year, block = block_year.year, block_year.block
     released = block_year.layout.released_mask(year, block) if block_year.segmented else block_year.layout.mask(year, block)
-    if mask is None and released.is_file():
-        mask = released
-    known = classes_of_mask(mask, crop.geobox) if mask else classes_of_samples(block_year.layout.user, year, block, crop.geobox)
-    return replace(crop, known=known)
+    if mask or released.is_file():
+        return replace(crop, known=classes_of_mask(mask or released, crop.geobox, needed=mask is not None))
+    return replace(crop, known=classes_of_samples(block_year.layout.user, year, block, crop.geobox))

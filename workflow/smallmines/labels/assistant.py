@@ -26,6 +26,7 @@ from smallmines.labels.forest import (
     Training,
     Tuned,
     fit,
+    out_of_bag,
     pooled,
     predict,
     training_of,
@@ -128,8 +129,7 @@ def assist(block: str, inputs: Inputs, settings: Assistant, threads: int, output
         prevalence = prevalence_by_sample(inputs.sample, table, probabilities[:, 1], clear, by_samples, settings.seed)
     threshold = find_threshold(clear, prevalence.share, settings)
     clear_share = float(clear.area.sum() / table["area"].sum())
-    out_of_bag = np.asarray(model.oob_decision_function_[:, 1], np.float64)
-    calibration = calibrate(out_of_bag, training.y, clear, prevalence.share)
+    calibration = calibrate(out_of_bag(model)[:, 1], training.y, clear, prevalence.share)
     result = Result(
         block, list(samples_by_block), training, tuned, model, len(table), names, lacking, clear_share, prevalence, threshold, calibration
     )

@@ -100,6 +100,8 @@ def clusters(table: pd.DataFrame, names: Sequence[str], settings: Candidates) ->
     from sklearn.cluster import KMeans
     from threadpoolctl import threadpool_limits
 
+    if table.empty:
+        return np.zeros(0, np.int64)
     values = matrix(table, names).astype(np.float64)
     values = ((values - values.mean(axis=0)) / (values.std(axis=0) + 1e-9)).round(6)
     learnt = values

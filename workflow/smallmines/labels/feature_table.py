@@ -28,6 +28,10 @@ SCALES = {**dict.fromkeys(S2_BANDS, 10000.0), "DEM": 500.0} | {name: 20.0 for na
 """Divisors of features: digital numbers to reflectance, metres and dB to about 1; others have 1."""
 
 
+EMPTY = {**{name: -10.0 for name in CONTEXT if name.startswith("VV")}, **{name: -17.0 for name in CONTEXT if name.startswith("VH")}}
+"""Values of features that no segment of a block has: dB of land as it usually is. A forest of all blocks may know others; others have 0."""
+
+
 def feature_names(kind: Literal["paper", "context"]) -> tuple[str, ...]:
     """Return the names of the features of `assistant.features`, in the order of the forest."""
     return PAPER if kind == "paper" else (*PAPER, *CONTEXT)
@@ -55,10 +59,11 @@ def read_table(features: str | Path, context: str | Path | None) -> pd.DataFrame
 
 def matrix(table: pd.DataFrame, names: Sequence[str]) -> NDArray[np.float32]:
     """Return scaled features (segment, feature) float32; where one has no value stands the block's median, see `medians`."""
-    values = table[list(names)].to_numpy(np.float64)
+    values = table[list(names)].to_numpy(np.float64, copy=True)
     for column, fill in enumerate(medians(table, names).values()):
         values[~np.isfinite(values[:, column]), column] = fill
-    return np.asarray(values / scales(names), np.float32)
+    values /= scales(names)
+    return values.astype(np.float32)
 
 
 def scales(names: Sequence[str]) -> NDArray[np.float64]:
@@ -67,12 +72,12 @@ def scales(names: Sequence[str]) -> NDArray[np.float64]:
 
 
 def medians(table: pd.DataFrame, names: Sequence[str]) -> dict[str, float]:
-    """Return the median of each feature over the segments that have a value, in its own unit; 0 where none has."""
+    """Return the median of each feature over the segments that have a value, in its own unit; where none has, see `EMPTY`."""
     result = {}
     for name in names:
         values = table[name].to_numpy(np.float64)
         values = values[np.isfinite(values)]
-        result[name] = float(np.median(values)) if len(values) else 0.0
+        result[name] = float(np.median(values)) if len(values) else EMPTY.get(name, 0.0)
     return result
 
 

@@ -110,6 +110,12 @@ def fit(x: NDArray[np.float32], y: NDArray[Any], params: Params, seed: int, thre
     return RandomForestClassifier(**params, random_state=seed, n_jobs=threads, oob_score=oob).fit(x, y)
 
 
+def out_of_bag(model: RandomForestClassifier) -> NDArray[np.float64]:
+    """Return the shares of votes (sample, class) by the trees that did not see a sample; NaN where all did (scikit-learn has 0)."""
+    votes = np.asarray(model.oob_decision_function_, np.float64)
+    return np.where(votes.sum(axis=1, keepdims=True) > 0, votes, np.nan)
+
+
 def predict(model: RandomForestClassifier, x: NDArray[np.float32], classes: Sequence[int], threads: int) -> NDArray[np.float64]:
     """Return probabilities (row, class) rounded to four decimals; 0 for a class that the forest has not seen.
 

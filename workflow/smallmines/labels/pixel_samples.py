@@ -42,7 +42,7 @@ class Progress:
         drawn: number of pixels, 0 where none has been drawn.
         looked_at: of these, those that a person has interpreted, also as unsure.
         settled: of these, those to which people gave one class.
-        lacks: strata with fewer than `LEAST` settled pixels.
+        lacks: strata with fewer than `LEAST` settled pixels, or than were drawn there.
     """
 
     drawn: int
@@ -114,8 +114,13 @@ def progress(points: pd.DataFrame) -> Progress:
         points: stratum, reference; see `interpreted`.
     """
     reference, (names, code) = points["reference"].to_numpy(), np.unique(points["stratum"].to_numpy(), return_inverse=True)
-    settled = np.bincount(code[reference >= 0], minlength=len(names))
-    return Progress(len(points), int((reference > -2).sum()), int(settled.sum()), int((settled < LEAST).sum()))
+    settled, drawn = (np.bincount(part, minlength=len(names)) for part in (code[reference >= 0], code))
+    return Progress(
+        len(points),
+        int((reference > -2).sum()),
+        int(settled.sum()),
+        int((settled < np.minimum(LEAST, drawn)).sum()),
+    )
 
 
 def require_about(events: Sequence[Event], kind: PixelSample, year: int, block: str) -> None:

@@ -51,7 +51,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smallmines.core.log import logger
-from smallmines.labels.forest import Params, Training, fit, predict_by_some
+from smallmines.labels.forest import Params, Training, fit, out_of_bag, predict_by_some
 from smallmines.labels.threshold import ClearSegments
 from smallmines.settings.assistant import Assistant
 
@@ -185,10 +185,10 @@ def estimate(training: Training, params: Params, clear: ClearSegments, seed: int
     contested = is_contested(fit(training.x, code, params, seed, threads, oob=True), code)
     x, area, code = training.x[~contested], training.area[~contested], code[~contested]
     model = fit(x, code, params, seed, threads, oob=True)
-    out_of_bag: NDArray[np.float64] = np.nan_to_num(model.oob_decision_function_.round(4))
-    out_once = out_of_bag.sum(axis=1) > 0  # with few trees a sample can be in all bags; a type needs one sample
+    votes = np.nan_to_num(out_of_bag(model).round(4))
+    out_once = votes.sum(axis=1) > 0  # with few trees a sample can be in all bags; a type needs one sample
     seen = out_once | ~np.isin(code, code[out_once])
-    samples = Described(np.log(out_of_bag[seen] + FLOOR), area[seen], x[seen])
+    samples = Described(np.log(votes[seen] + FLOOR), area[seen], x[seen])
     land = Described(np.log(predict_by_some(model, clear.x[rest], seed, threads) + FLOOR), clear.area[rest], clear.x[rest])
     with threadpool_limits(1):  # sums of several threads differ in the last bits
         shares, spread = shares_of(samples, code[seen], land, seed)
@@ -208,7 +208,7 @@ def is_contested(model: RandomForestClassifier, code: NDArray[np.int64]) -> NDAr
         model: forest of types, fitted to these samples with out-of-bag votes.
         code: (sample,) type, 0 mining.
     """
-    mining = np.nan_to_num(model.oob_decision_function_[:, 0].round(4), nan=0.5)
+    mining = np.nan_to_num(out_of_bag(model)[:, 0].round(4), nan=0.5)
     contested = np.where(code == 0, mining <= 1 - CONTESTED, mining >= CONTESTED)
     for own in (code == 0, code > 0):
         if contested[own].mean() > MOST_CONTESTED:

@@ -197,8 +197,9 @@ def _corners(row: NDArray[np.int64], col: NDArray[np.int64], reach: int, wide: W
 
 def _radar_columns(sums: dict[str, Floats], suffix: str) -> dict[str, Floats]:
     """Return dB of the mean power of VV and VH; NaN where no pixel has data."""
+    count = np.where(sums["radar pixels"] > 0, sums["radar pixels"], np.nan)  # without pixels differences of sums leave a rest
     with np.errstate(invalid="ignore", divide="ignore"):
-        return {name + suffix: 10 * np.log10(sums[name] / sums["radar pixels"]) for name in RADAR}
+        return {name + suffix: 10 * np.log10(sums[name] / count) for name in RADAR}
 
 
 def _index_columns(bands: dict[str, Floats], suffix: str) -> dict[str, Floats]:
