@@ -54,12 +54,13 @@ bench-chain: setup ## this workflow against the chains of tools that people use,
 	@envs/setup-bench.sh
 	PYTHONPATH=tests:workflow .venv-bench/bin/python -m bench.chain.run $(CHAIN)
 
-bench-assistant: setup ## features, models, number of labels and calibration of the assistant on five miniature worlds, IMAGES=FOLDER of real ones (about an hour, resumable)
+bench-assistant: setup ## features, models, number of labels, calibration and prevalence on five miniature worlds, IMAGES=FOLDER of real ones (about two hours; worlds and cases of the prevalence are kept)
 	PYTHONPATH=tests:workflow $(BIN)/python tests/bench/assistant/worlds.py .bench-assistant --cores $(CORES)
 	for part in features "curve --picture .bench-assistant/curve.png" "calibration --picture .bench-assistant/calibration.png"; do \
 	  set -- $$part; name=$$1; shift; \
-	  PYTHONPATH=tests:workflow $(BIN)/python tests/bench/assistant/$$name.py --worlds .bench-assistant $(if $(IMAGES),--images $(IMAGES)) "$$@" || exit 1; \
+	  PYTHONPATH=tests:workflow $(BIN)/python tests/bench/assistant/$$name.py --worlds .bench-assistant $(if $(IMAGES),--images $(IMAGES)) --jobs $(CORES) "$$@" || exit 1; \
 	done
+	PYTHONPATH=tests:workflow $(BIN)/python tests/bench/assistant/prevalence.py .bench-assistant/prevalence --jobs $(CORES) $(if $(IMAGES),--images $(IMAGES)) --runs .bench-assistant/s*
 
 demo-slurm: setup ## the demo through profiles/slurm on a two-node Slurm that this installs (root only), with a node killed in the middle, compared with the local demo
 	tests/cluster/slurm.sh up

@@ -3,12 +3,13 @@
 Samples are drawn at random, as many of each class; the calibration gets the estimated prevalence. Segments that were sampled do not count.
 
 Usage: PYTHONPATH=tests:workflow python tests/bench/assistant/calibration.py [--images FOLDER] [--worlds FOLDER] [--every 3] [--each 150]
-    [--picture PNG]
+    [--jobs N] [--picture PNG]
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -19,7 +20,8 @@ from numpy.typing import NDArray
 from bench.assistant import experiment, extra
 from bench.assistant.curve import FOREST, at_random, groups
 from bench.assistant.experiment import Subject
-from bench.assistant.worlds import all_places
+from bench.assistant.places import Place
+from bench.assistant.worlds import all_places, rows_of_all
 from smallmines.cli.console import plain_errors, show
 from smallmines.labels.calibration import calibrate
 from smallmines.labels.feature_table import feature_names, matrix
@@ -57,12 +59,17 @@ def rows_of(subject: Subject, kind: Literal["paper", "context"], each: int, seed
     calibrated = calibrate(model.oob_decision_function_[:, 1], training.y, clear, share).probability(votes[:, 1])
     unseen, rows = label < 0, []
     for name, probability in (("votes", votes[:, 1]), ("calibrated", calibrated)):
-        found = bins_of(probability[unseen], subject.area[unseen], subject.positive[unseen])
+        bins = bins_of(probability[unseen], subject.area[unseen], subject.positive[unseen])
         of = {"place": subject.name, "target": subject.target, "features": kind, "probability": name}
-        rows += [
-            of | {"bin": place, "area": area, "expected": expected, "true": true} for place, (area, expected, true) in enumerate(found)
-        ]
+        rows += [of | {"bin": place, "area": area, "expected": expected, "true": true} for place, (area, expected, true) in enumerate(bins)]
     return rows
+
+
+def rows_of_place(place: Place, each: int) -> list[experiment.Row]:
+    """Return the bins of all targets of a place, with both sets of features."""
+    features: tuple[Literal["paper", "context"], ...] = ("paper", "context")
+    subjects = experiment.subjects(place, extra.everything(place))
+    return [row for subject in subjects for name in features for row in rows_of(subject, name, each, 0)]
 
 
 def error(table: pd.DataFrame) -> tuple[float, float, float]:
@@ -97,6 +104,7 @@ def main(
     worlds: Annotated[Path | None, typer.Option(help="Folder of miniature worlds (see worlds.py).", file_okay=False)] = None,
     every: Annotated[int, typer.Option(min=1, help="Take every n-th block and year of the worlds.")] = 3,
     each: Annotated[int, typer.Option(min=5, help="Samples of each class.")] = 150,
+    jobs: Annotated[int, typer.Option(min=1, help="Places measured at a time.")] = 1,
     picture_path: Annotated[Path | None, typer.Option("--picture", help="Draw the curve.")] = None,
 ) -> None:
     """Measure the calibration."""
@@ -106,9 +114,7 @@ def main(
         tables, rows = {}, []
         for kind, places in all_places(images, worlds).items():
             chosen = places[::every] if kind == "miniature worlds" else places
-            found = [subject for place in chosen for subject in experiment.subjects(place, extra.everything(place))]
-            features: tuple[Literal["paper", "context"], ...] = ("paper", "context")
-            tables[kind] = pd.DataFrame([row for subject in found for name in features for row in rows_of(subject, name, each, 0)])
+            tables[kind] = pd.DataFrame(rows_of_all(chosen, partial(rows_of_place, each=each), jobs))
             for (name, probability), own in tables[kind].groupby(["features", "probability"], sort=False):
                 rows.append(
                     {"places": kind, "features": name, "probability": probability, "calibration error": experiment.words(error(own))}

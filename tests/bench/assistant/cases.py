@@ -153,8 +153,8 @@ def negatives(
     if case.mode == "random":
         return rng.choice(negative, number, replace=False)
     if case.mode == "hard negatives":  # of the fifth that a forest of the truth finds most like the class
-        known = np.concatenate([rng.choice(part, min(len(part), 2000), replace=False) for part in (np.flatnonzero(truth), negative)])
-        score = forest.fit(x[known], truth[known].astype(np.int8), PARAMS, case.seed, 1).predict_proba(x[negative])[:, 1]
+        taught = np.concatenate([rng.choice(part, min(len(part), 2000), replace=False) for part in (np.flatnonzero(truth), negative)])
+        score = forest.fit(x[taught], truth[taught].astype(np.int8), PARAMS, case.seed, 1).predict_proba(x[negative])[:, 1]
         hard = negative[np.argsort(-score, kind="stable")[: max(len(negative) // 5, 40)]]
         return rng.choice(hard, min(number, len(hard) * 2 // 3), replace=False)
     kinds = [negative[cover[negative] == name] for name in sorted(set(cover[negative].tolist()))]

@@ -3,12 +3,13 @@
 Labels are the truth of each segment. The mask of the whole block is scored by the IoU of its pixels at the threshold of the true share.
 
 Usage: PYTHONPATH=tests:workflow python tests/bench/assistant/curve.py [--images FOLDER] [--worlds FOLDER] [--every 3] [--seeds 2]
-    [--picture PNG] [--json FILE]
+    [--jobs N] [--picture PNG] [--json FILE]
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -18,7 +19,8 @@ from numpy.typing import NDArray
 
 from bench.assistant import experiment, extra
 from bench.assistant.experiment import Subject
-from bench.assistant.worlds import all_places
+from bench.assistant.places import Place
+from bench.assistant.worlds import all_places, rows_of_all
 from smallmines.annotation.queue import review_queue
 from smallmines.cli.console import plain_errors, show
 from smallmines.config.sections import Queue
@@ -130,6 +132,11 @@ def runs(subject: Subject, seeds: int) -> Iterator[experiment.Row]:
                     yield {"place": subject.name, "target": subject.target, "seed": seed, "line": line, "labels": 2 * number, "iou": iou}
 
 
+def rows_of(place: Place, seeds: int) -> list[experiment.Row]:
+    """Return the IoU of all targets of a place."""
+    return [row for subject in experiment.subjects(place, extra.everything(place)) for row in runs(subject, seeds)]
+
+
 def groups(table: pd.DataFrame) -> list[str]:
     """Return the place that counts once in an interval: a world, or a target of an image."""
     place = table["place"].str.split(",").str[0]
@@ -180,6 +187,7 @@ def main(
     worlds: Annotated[Path | None, typer.Option(help="Folder of miniature worlds (see worlds.py).", file_okay=False)] = None,
     every: Annotated[int, typer.Option(min=1, help="Take every n-th block and year of the worlds.")] = 3,
     seeds: Annotated[int, typer.Option(min=1, help="Draws of samples.")] = 2,
+    jobs: Annotated[int, typer.Option(min=1, help="Places measured at a time.")] = 1,
     picture_path: Annotated[Path | None, typer.Option("--picture", help="Draw the curve.")] = None,
     json: Annotated[Path | None, typer.Option(help="Write all runs to this file.")] = None,
 ) -> None:
@@ -190,8 +198,7 @@ def main(
         tables = {}
         for kind, places in all_places(images, worlds).items():
             chosen = places[::every] if kind == "miniature worlds" else places
-            found = (subject for place in chosen for subject in experiment.subjects(place, extra.everything(place)))
-            tables[kind] = pd.DataFrame([row for subject in found for row in runs(subject, seeds)])
+            tables[kind] = pd.DataFrame(rows_of_all(chosen, partial(rows_of, seeds=seeds), jobs))
             show(f"{kind}: IoU by number of labelled segments", summary(tables[kind]))
         if json:
             write_json(json, {kind: table.to_dict("records") for kind, table in tables.items()})

@@ -12,8 +12,7 @@ from bench.assistant.places import Place
 from smallmines.core import raster
 from smallmines.core.product import S2_BANDS
 from smallmines.labels.feature_table import PAPER
-from smallmines.segment.context import CONTEXT, INDICES, RADAR, WINDOWS, Points, context_features, cumulative, window_sums
-from smallmines.segment.context import _corners as corners_of
+from smallmines.segment.context import CONTEXT, INDICES, RADAR, WINDOWS, Points, context_features, cumulative, window_corners, window_sums
 from smallmines.segment.features import features
 
 if TYPE_CHECKING:
@@ -77,7 +76,7 @@ def everything(place: Place) -> pd.DataFrame:
 
 def window_means(values: Floats, seen: NDArray[np.bool_], points: Points, side: int) -> Floats:
     """Return the mean over the window of each point, NaN where nothing in it is seen, (segment,)."""
-    corners = corners_of(points.row, points.col, side // 2, Window(0, 0, values.shape[1], values.shape[0]))
+    corners = window_corners(points.row, points.col, side // 2, Window(0, 0, values.shape[1], values.shape[0]))
     with np.errstate(invalid="ignore"):
         return np.asarray(window_sums(cumulative(values), corners) / window_sums(cumulative(seen.astype(np.float64)), corners))
 

@@ -3,13 +3,15 @@
 For each place samples are drawn on every other tile; the forest predicts the other tiles, as far as no window reaches from one into the
 other. Real images are left out where the folder is absent.
 
-Usage: PYTHONPATH=tests:workflow python tests/bench/assistant/features.py [--images FOLDER] [--worlds FOLDER] [--seeds 3] [--each 150]
+Usage: PYTHONPATH=tests:workflow python tests/bench/assistant/features.py
+    [--images FOLDER] [--worlds FOLDER] [--seeds 3] [--each 150] [--jobs N]
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,7 +20,8 @@ import typer
 
 from bench.assistant import experiment, extra
 from bench.assistant.experiment import Subject
-from bench.assistant.worlds import all_places
+from bench.assistant.places import Place
+from bench.assistant.worlds import all_places, rows_of_all
 from smallmines.cli.console import plain_errors, show
 from smallmines.core.files import write_json
 from smallmines.labels.feature_table import PAPER, feature_names
@@ -56,6 +59,12 @@ def runs(subject: Subject, tile: int, seeds: int, each: int) -> Iterator[experim
                 yield of | experiment.scores(subject, test, probability) | {"seconds": took}
 
 
+def rows_of(place: Place, seeds: int, each: int) -> list[experiment.Row]:
+    """Return the scores of all targets of a place."""
+    subjects = experiment.subjects(place, extra.everything(place))
+    return [row for subject in subjects for row in runs(subject, place.lattice.tile_size, seeds, each)]
+
+
 def summary(table: pd.DataFrame, by: str, base: str) -> list[dict[str, str]]:
     """Return a row for each value of the column `by`: means with intervals over places, and the gain over the row `base`, run by run."""
     keys = ["place", "target", "split", "seed"]
@@ -76,6 +85,7 @@ def main(
     worlds: Annotated[Path | None, typer.Option(help="Folder of miniature worlds (see worlds.py).", file_okay=False)] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Draws of samples.")] = 3,
     each: Annotated[int, typer.Option(min=5, help="Samples of each class.")] = 150,
+    jobs: Annotated[int, typer.Option(min=1, help="Places measured at a time.")] = 1,
     json: Annotated[Path | None, typer.Option(help="Write all runs to this file.")] = None,
 ) -> None:
     """Compare features and models."""
@@ -83,12 +93,7 @@ def main(
 
     with plain_errors():
         for kind, places in all_places(images, worlds).items():
-            rows = [
-                row
-                for place in places
-                for subject in experiment.subjects(place, extra.everything(place))
-                for row in runs(subject, place.lattice.tile_size, seeds, each)
-            ]
+            rows = rows_of_all(places, partial(rows_of, seeds=seeds, each=each), jobs)
             table = pd.DataFrame(rows)
             forests = table[table["model"] == "random forest"].sort_values("features", key=lambda names: names.map(list(extra.SETS).index))
             show(f"{kind}: features", summary(forests, "features", "paper"))

@@ -21,18 +21,18 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from cases import PARAMS, Case, Ground, Sampled, cases, sample, seed_of, together, window
 from numpy.typing import NDArray
-from places import REAL, Place, miniature_places, real_places, share_of_segments
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 
-from sections import Segmentation
+from bench.assistant.cases import PARAMS, Case, Ground, Sampled, cases, sample, seed_of, together, window
+from bench.assistant.places import REAL, Place, miniature_places, real_places, share_of_segments
 from smallmines.config.parse import read_config
 from smallmines.core import raster
 from smallmines.labels import forest, prevalence
 from smallmines.labels.prevalence_sample import draw_sample, estimate_from_sample
 from smallmines.segment.features import features
+from smallmines.settings.segmentation import Segmentation
 
 PIXELS, DRAWS = 200, 20
 """Pixels of the sample of pixels, and how often it is drawn in each case."""
@@ -95,14 +95,14 @@ def before(sampled: Sampled, seed: int) -> float:
     shares = []
     for name, code in (("types", types.code), ("two", 1 - training.y.astype(np.int64))):
         folds = list(StratifiedKFold(3, shuffle=True, random_state=seed).split(training.x, code))
-        out_of_fold = np.log(forest.cross_predict(training.x, code, folds, PARAMS, seed, 1) + prevalence.FLOOR)
+        out_of_fold = np.log(forest.cross_predict(training.x, code, folds, PARAMS, seed, 1) + forest.FLOOR)
         if name == "two":
             everywhere = clear.probabilities[:, ::-1]
         else:
             everywhere = forest.predict(forest.fit(training.x, code, PARAMS, seed, 1), clear.x, list(range(int(code.max()) + 1)), 1)
         model = LogisticRegression(C=1.0, max_iter=1000).fit(out_of_fold, code)
         trained = model.predict_proba(out_of_fold).mean(axis=0)
-        posterior = model.predict_proba(np.log(everywhere + prevalence.FLOOR))
+        posterior = model.predict_proba(np.log(everywhere + forest.FLOOR))
         shares.append(prevalence.maximise(posterior / trained, clear.area, trained)[0])
     share = float(np.sqrt(max(shares) * clear.predicted_share(0.5)))
     return max(share, float(clear.area[clear.label == 1].sum() / clear.area.sum()))
@@ -121,11 +121,11 @@ def measured(folder: Path, task: tuple[str, Ground, Case]) -> dict[str, Any] | N
     sampled = sample(ground, case)
     row: dict[str, Any] | None = None
     if sampled is not None:
-        found = prevalence.estimate(sampled.training, PARAMS, sampled.clear, case.seed, 1)
+        estimated = prevalence.estimate(sampled.training, PARAMS, sampled.clear, case.seed, 1)
         row = {"half": half, "place": ground.name, "kind": ground.kind, "target": ground.target, **asdict(case)}
         row |= {"truth": sampled.truth, "at_half": sampled.clear.predicted_share(0.5), "before": before(sampled, case.seed)}
-        document = found.document()
-        row |= {"share_found": document.pop("share"), **document} | sample_of_pixels(sampled)
+        document = estimated.document()
+        row |= {"now": document.pop("share"), **document} | sample_of_pixels(sampled)
     path.write_text(json.dumps(row), encoding="utf-8")
     return row
 
@@ -135,15 +135,15 @@ def sample_of_pixels(sampled: Sampled) -> dict[str, float]:
     probability, area = sampled.clear.probabilities[:, 1], sampled.clear.area.astype(np.int64)
     truth = sampled.mining.astype(np.int64)
     share = float(np.average(truth, weights=area))
-    found = []
+    estimates = []
     for seed in range(DRAWS):
         points = draw_sample(probability, area, PIXELS, seed)
-        found.append(estimate_from_sample(points, truth[points["segment"].to_numpy()], probability, area))
+        estimates.append(estimate_from_sample(points, truth[points["segment"].to_numpy()], probability, area))
     return {
         "pixels_share": share,
-        "pixels_cover": float(np.mean([one.low <= share <= one.high for one in found])),
-        "pixels_width": float(np.mean([one.high - one.low for one in found])),
-        "pixels_error": float(np.mean([abs(one.value - share) for one in found])),
+        "pixels_cover": float(np.mean([one.low <= share <= one.high for one in estimates])),
+        "pixels_width": float(np.mean([one.high - one.low for one in estimates])),
+        "pixels_error": float(np.mean([abs(one.value - share) for one in estimates])),
     }
 
 
@@ -179,11 +179,11 @@ def tables(rows: pd.DataFrame) -> None:
         lines = []
         for values, own in rows.groupby(keys, dropna=False):
             line = dict(zip(keys, values, strict=True)) | {"cases": len(own)}
-            for name, column in (("before", "before"), ("after", "share_found")):
+            for name, column in (("before", "before"), ("now", "now")):
                 line |= {f"{name}: {figure}": value for figure, value in summary(own, column).items()}
             sure = own[own["identifiable"]]
             line |= {"identifiable": len(sure) / len(own), "covers": own["covers"].mean(), "honest": own["honest"].mean()}
-            line |= {"identifiable: within 1.5": summary(sure, "share_found")["within 1.5"], "covers then": sure["covers"].mean()}
+            line |= {"identifiable: within 1.5": summary(sure, "now")["within 1.5"], "covers then": sure["covers"].mean()}
             lines.append(line)
         print(pd.DataFrame(lines).round(2).to_string(index=False), end="\n\n")
     bins = pd.cut(rows["pixels_share"], [0, 0.01, 0.02, 0.05, 0.1, 0.2, 1])
@@ -209,8 +209,8 @@ def main() -> None:
     grounds += made_grounds(asked.runs)
     tasks = [(half, ground, case) for half, ground in grounds for case in cases(ground)]
     with ProcessPoolExecutor(asked.jobs) as pool:
-        found = [row for row in pool.map(partial(measured, asked.folder), tasks) if row]
-    tables(pd.DataFrame(found))
+        rows = [row for row in pool.map(partial(measured, asked.folder), tasks) if row]
+    tables(pd.DataFrame(rows))
 
 
 if __name__ == "__main__":

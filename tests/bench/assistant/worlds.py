@@ -8,13 +8,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Annotated
 
 import typer
 import yaml
 
+from bench.assistant.experiment import Row
 from bench.assistant.places import Place, miniature_places, real_places
 from smallmines.cli.console import plain_errors
 from smallmines.config.parse import parse_config
@@ -64,6 +66,15 @@ def all_places(images: Path | None, worlds: Path | None) -> Mapping[str, list[Pl
     else:
         print(f"no miniature worlds in {worlds} (tests/bench/assistant/worlds.py makes them): left out", file=sys.stderr)
     return result
+
+
+def rows_of_all(places: Sequence[Place], rows_of: Callable[[Place], list[Row]], jobs: int) -> list[Row]:
+    """Measure all places by several processes, with a progress bar; `rows_of` can be pickled."""
+    from rich.progress import track
+
+    with ProcessPoolExecutor(jobs) as pool:
+        parts = list(track(pool.map(rows_of, places), "places", len(places)))
+    return [row for part in parts for row in part]
 
 
 def _places_of(folder: Path) -> list[Place]:

@@ -27,10 +27,10 @@ def test_a_known_mixture_is_found_again() -> None:
     y = np.repeat([1, 0], 1000).astype(np.int8)
     mining = rng.random(100_000) < 0.05
     votes = votes_of(mining)
-    found = calibrate(votes_of(y == 1), y, segments_of(votes), 0.05)
-    assert found.slope == pytest.approx(2, abs=0.2)
-    assert found.intercept == pytest.approx(np.log(0.05 / 0.95), abs=0.15)
-    probability = found.probability(votes)
+    estimated = calibrate(votes_of(y == 1), y, segments_of(votes), 0.05)
+    assert estimated.slope == pytest.approx(2, abs=0.2)
+    assert estimated.intercept == pytest.approx(np.log(0.05 / 0.95), abs=0.15)
+    probability = estimated.probability(votes)
     for low, high in ((0, 0.02), (0.02, 0.1), (0.1, 0.3), (0.3, 1)):
         own = (probability >= low) & (probability < high)
         assert mining[own].mean() == pytest.approx(probability[own].mean(), abs=0.02)
@@ -42,8 +42,8 @@ def test_the_mean_over_the_area_is_the_prevalence_and_the_order_stays(levels: li
     rng = np.random.default_rng(seed)
     votes, area = np.array(levels) / 1000, rng.integers(1, 50, len(levels)).astype(float)
     y = np.array([0, 1, 0, 1], np.int8)
-    found = calibrate(rng.random(4).round(2), y, segments_of(votes, area), share)
-    probability = found.probability(votes)
+    estimated = calibrate(rng.random(4).round(2), y, segments_of(votes, area), share)
+    probability = estimated.probability(votes)
     assert np.average(probability, weights=area) == pytest.approx(share, abs=2e-3)
     order = np.argsort(votes, kind="stable")
     assert (np.diff(probability[order]) >= 0).all()
@@ -51,6 +51,6 @@ def test_the_mean_over_the_area_is_the_prevalence_and_the_order_stays(levels: li
 
 def test_no_mining_samples_out_of_bag_and_no_prevalence() -> None:
     votes = np.array([0.0, 0.2, 0.9])
-    found = calibrate(np.array([0.1, np.nan]), np.array([0, 1], np.int8), segments_of(votes), 0.0)
-    assert found.slope == 1
-    assert found.probability(votes).max() < 1e-3
+    estimated = calibrate(np.array([0.1, np.nan]), np.array([0, 1], np.int8), segments_of(votes), 0.0)
+    assert estimated.slope == 1
+    assert estimated.probability(votes).max() < 1e-3

@@ -56,9 +56,9 @@ def test_maximise_finds_the_shares_of_a_known_mixture_by_area(shares, seed):
     area = 1.0 + 3 * (kind == 0)
     x = 3.0 * kind + rng.normal(size=kind.size)
     density = np.exp(-((x[:, None] - 3.0 * np.arange(len(true))) ** 2) / 2)
-    found = prevalence.maximise(density, area)
-    assert found == pytest.approx(np.bincount(kind, area, len(true)) / area.sum(), abs=0.015)
-    assert found.sum() == pytest.approx(1)
+    estimated = prevalence.maximise(density, area)
+    assert estimated == pytest.approx(np.bincount(kind, area, len(true)) / area.sum(), abs=0.015)
+    assert estimated.sum() == pytest.approx(1)
 
 
 @pytest.mark.parametrize("named", [True, False])
@@ -66,31 +66,31 @@ def test_maximise_finds_the_shares_of_a_known_mixture_by_area(shares, seed):
 def test_samples_of_other_shares_than_the_land(named, share):
     """Look-alikes are a third of the negatives where they are a twentieth of the land."""
     training, clear, truth = case(3, share, (150, 100, 100, 100), named)
-    found = prevalence.estimate(training, PARAMS, clear, 0, 2)
-    assert found.identifiable
-    assert found.details["types_from"] == ("subclass" if named else "clusters")
-    assert 1 / 1.5 < found.share / truth < 1.5
-    assert found.low <= truth <= found.high
-    assert found.remedy == ""
+    estimated = prevalence.estimate(training, PARAMS, clear, 0, 2)
+    assert estimated.identifiable
+    assert estimated.details["types_from"] == ("subclass" if named else "clusters")
+    assert 1 / 1.5 < estimated.share / truth < 1.5
+    assert estimated.low <= truth <= estimated.high
+    assert estimated.remedy == ""
 
 
 def test_hard_negatives_alone_are_not_identifiable(caplog):
     training, clear, truth = case(4, 0.06, (200, 0, 0, 200))
-    found = prevalence.find_prevalence(training, PARAMS, clear, SETTINGS, 2)
-    assert not found.identifiable
-    assert found.details["misfit"] > 0.2
-    assert found.low <= truth <= found.high
-    assert found.document()["remedy"] == prevalence.REMEDY
+    estimated = prevalence.find_prevalence(training, PARAMS, clear, SETTINGS, 2)
+    assert not estimated.identifiable
+    assert estimated.details["misfit"] > 0.2
+    assert estimated.low <= truth <= estimated.high
+    assert estimated.document()["remedy"] == prevalence.REMEDY
     assert "not identifiable: the samples are not typical of the land" in caplog.text
 
 
 def test_classes_that_look_alike_are_not_identifiable():
     training, clear, _ = case(5, 0.06, (60, 30, 20, 10), named=False)
     shuffled = replace(training, x=np.random.default_rng(0).permutation(training.x))
-    found = prevalence.estimate(shuffled, PARAMS, clear, 0, 2)
-    assert not found.identifiable
-    assert found.high > prevalence.WIDEST * found.low
-    assert "too few or too alike" in found.details["why"] or "not typical" in found.details["why"]
+    estimated = prevalence.estimate(shuffled, PARAMS, clear, 0, 2)
+    assert not estimated.identifiable
+    assert estimated.high > prevalence.WIDEST * estimated.low
+    assert "too few or too alike" in estimated.details["why"] or "not typical" in estimated.details["why"]
 
 
 def test_sampled_segments_are_known():
@@ -98,13 +98,13 @@ def test_sampled_segments_are_known():
     training, clear, _ = case(6, 0.1, (60, 50, 50, 20))
     every = clear.label >= 0
     all_known = ClearSegments(clear.x[every], clear.area[every], clear.probabilities[every], clear.label[every])
-    found = prevalence.estimate(training, PARAMS, all_known, 0, 1)
+    estimated = prevalence.estimate(training, PARAMS, all_known, 0, 1)
     area, label = all_known.area, all_known.label
-    assert found.share == found.low == found.high == pytest.approx(area[label == 1].sum() / area.sum())
-    known = clear.area[clear.label == 1].sum() / clear.area.sum()
-    found = prevalence.estimate(training, PARAMS, clear, 0, 1)
-    assert known <= found.low + 1e-4
-    assert found.details["sampled_share"] == pytest.approx(known, abs=1e-4)
+    assert estimated.share == estimated.low == estimated.high == pytest.approx(area[label == 1].sum() / area.sum())
+    sampled = clear.area[clear.label == 1].sum() / clear.area.sum()
+    estimated = prevalence.estimate(training, PARAMS, clear, 0, 1)
+    assert sampled <= estimated.low + 1e-4
+    assert estimated.details["sampled_share"] == pytest.approx(sampled, abs=1e-4)
 
 
 def test_no_mining_in_the_area():
@@ -112,18 +112,18 @@ def test_no_mining_in_the_area():
     training, _, _ = case(7, 0.1, (150, 100, 100, 100))
     x, _ = land(np.random.default_rng(8), 8000, 0.0)
     clear = ClearSegments(x, np.ones(8000), np.zeros((8000, 2)), np.full(8000, -1, np.int8))
-    found = prevalence.estimate(training, PARAMS, clear, 0, 2)
-    assert found.share < 0.015
-    assert found.low == 0
-    assert not found.identifiable
+    estimated = prevalence.estimate(training, PARAMS, clear, 0, 2)
+    assert estimated.share < 0.015
+    assert estimated.low == 0
+    assert not estimated.identifiable
 
 
 def test_five_samples_of_a_class():
     training, clear, truth = case(9, 0.1, (5, 2, 2, 1))
-    found = prevalence.estimate(training, PARAMS, clear, 0, 1)
-    assert found.details["types"] == 1
-    assert found.low <= truth <= found.high
-    assert not found.identifiable
+    estimated = prevalence.estimate(training, PARAMS, clear, 0, 1)
+    assert estimated.details["types"] == 1
+    assert estimated.low <= truth <= estimated.high
+    assert not estimated.identifiable
 
 
 def test_the_same_from_any_number_of_threads_and_trees_that_see_every_sample():
@@ -199,11 +199,11 @@ def test_a_block_never_seen_clearly_and_samples_of_one_tile_only(tmp_path, defec
         assert len(clear.area) == len(features)
         assert (clear.label == label).all()
     else:
-        samples["tile_id"] = "0001"
-    training = forest.training_of({"1": samples}, {"1": features}, PAPER)
+        features["tile_id"] = "0001"
+    training = forest.training_of({"1": samples}, {"1": features}, lambda block: matrix({"1": features}[block], PAPER))
     clear = assistant.clear_segments(features, matrix(features, PAPER), np.zeros((len(features), 2)), samples)
-    found = prevalence.estimate(training, PARAMS, clear, 0, 1)
-    assert found.low <= made.truth.mean() <= found.high
+    estimated = prevalence.estimate(training, PARAMS, clear, 0, 1)
+    assert estimated.low <= made.truth.mean() <= estimated.high
 
 
 def test_the_file_says_what_to_do(tmp_path, monkeypatch):
@@ -216,11 +216,11 @@ def test_the_file_says_what_to_do(tmp_path, monkeypatch):
     outputs = assistant.Outputs(tmp_path / "probabilities.parquet", tmp_path / "metrics.json", tmp_path / "model.joblib")
     paths = {"1": str(tmp_path / "features.parquet")}, {}, {"1": str(tmp_path / "samples.parquet")}
     assistant.assist("1", assistant.Inputs(*paths, tmp_path / "grid.json"), SETTINGS, 1, outputs)
-    found = read_json(tmp_path / "metrics.json")["prevalence"]
-    assert found["identifiable"] is False
-    assert found["why"].startswith("the samples are not typical of the land (misfit 0.400")
-    assert found["remedy"] == prevalence.REMEDY
-    assert found["low"] == found["sampled_share"] <= found["share"] <= found["high"]
+    estimated = read_json(tmp_path / "metrics.json")["prevalence"]
+    assert estimated["identifiable"] is False
+    assert estimated["why"].startswith("the samples are not typical of the land (misfit 0.400")
+    assert estimated["remedy"] == prevalence.REMEDY
+    assert estimated["low"] == estimated["sampled_share"] <= estimated["share"] <= estimated["high"]
 
 
 # --- wrong labels ---------------------------------------------------------------------------------------------------------
@@ -234,10 +234,10 @@ def test_some_wrong_labels_do_not_take_mining_away(wrong):
     y = np.where(rng.random(len(training.y)) < wrong, 1 - training.y, training.y).astype(np.int8)
     label = clear.label.copy()
     label[clear.label >= 0] = -1  # the land that was sampled is a part of the land as any other
-    found = prevalence.estimate(replace(training, y=y), PARAMS, replace(clear, label=label), 0, 1)
-    assert found.share == pytest.approx(truth, rel=0.25)
-    assert found.low <= truth <= found.high
-    assert found.details["contested_samples"] < 40
+    estimated = prevalence.estimate(replace(training, y=y), PARAMS, replace(clear, label=label), 0, 1)
+    assert estimated.share == pytest.approx(truth, rel=0.25)
+    assert estimated.low <= truth <= estimated.high
+    assert estimated.details["contested_samples"] < 40
 
 
 def test_many_contested_samples_are_overlapping_classes_and_count():

@@ -1,4 +1,4 @@
-"""The sample of pixels for the prevalence: how it is drawn, values by hand, coverage, none found."""
+"""The sample of pixels for the prevalence: how it is drawn, values by hand, coverage, none estimated."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ def test_any_block_can_be_sampled(segments, number, seed):
     for _, own in points.groupby("stratum"):
         assert own["inclusion"].iloc[0] == pytest.approx(len(own) / own["pixels"].iloc[0])
     assert points.groupby("stratum")["pixels"].first().sum() == area.sum()
-    found = estimate_from_sample(points, np.ones(len(points), np.int64), probability, area)
-    assert found.value == pytest.approx(1)
-    assert found.high == pytest.approx(1)
+    estimated = estimate_from_sample(points, np.ones(len(points), np.int64), probability, area)
+    assert estimated.value == pytest.approx(1)
+    assert estimated.high == pytest.approx(1)
 
 
 def test_every_pixel_is_as_likely_as_its_inclusion():
@@ -68,9 +68,9 @@ def test_an_estimate_by_hand():
     """Two strata of 300 and 100 pixels; a constant probability, so that nothing is regressed."""
     points = pd.DataFrame({"segment": [0] * 8, "stratum": [0] * 4 + [1] * 4, "pixels": [300] * 4 + [100] * 4})
     reference = np.array([0, 0, 0, 1, 1, 1, 0, -1])
-    found = estimate_from_sample(points, reference, np.array([0.3]), np.array([400]))
-    assert found.value == pytest.approx(0.75 / 4 + 0.25 * 2 / 3)
-    assert found.low < 0.15 < found.value < 0.6 < found.high
+    estimated = estimate_from_sample(points, reference, np.array([0.3]), np.array([400]))
+    assert estimated.value == pytest.approx(0.75 / 4 + 0.25 * 2 / 3)
+    assert estimated.low < 0.15 < estimated.value < 0.6 < estimated.high
 
 
 def test_a_probability_that_tells_the_truth_removes_the_chance():
@@ -78,11 +78,11 @@ def test_a_probability_that_tells_the_truth_removes_the_chance():
     share = np.average(truth, weights=area)
     errors = []
     for auxiliary in (truth.astype(np.float64), np.full(len(truth), 0.5)):
-        found = []
+        estimated = []
         for seed in range(30):
             points = draw_sample(probability, area, 200, seed)
-            found.append(estimate_from_sample(points, truth[points["segment"]], auxiliary, area).value - share)
-        errors.append(np.std(found))
+            estimated.append(estimate_from_sample(points, truth[points["segment"]], auxiliary, area).value - share)
+        errors.append(np.std(estimated))
     assert errors[0] == pytest.approx(0, abs=1e-9)
     assert errors[1] > 0.005
 
@@ -93,21 +93,21 @@ def test_the_interval_holds_the_truth(share):
     probability, area, truth = block(4, share=share)
     true = np.average(truth, weights=area)
     for auxiliary in (probability, np.random.default_rng(0).permutation(probability)):
-        found = []
+        estimated = []
         for seed in range(200):
             points = draw_sample(auxiliary, area, 200, seed)
-            found.append(estimate_from_sample(points, truth[points["segment"]], auxiliary, area))
-        assert np.mean([one.low <= true <= one.high for one in found]) >= 0.93
-        assert np.mean([one.value for one in found]) == pytest.approx(true, rel=0.1, abs=0.001)
+            estimated.append(estimate_from_sample(points, truth[points["segment"]], auxiliary, area))
+        assert np.mean([one.low <= true <= one.high for one in estimated]) >= 0.93
+        assert np.mean([one.value for one in estimated]) == pytest.approx(true, rel=0.1, abs=0.001)
 
 
 def test_none_found():
     """The rule of three: from no positive among n pixels up to about 3 in n."""
     probability, area = np.zeros(1000), np.full(1000, 10)
     points = draw_sample(probability, area, 200, 0)
-    found = estimate_from_sample(points, np.zeros(200, np.int64), probability, area)
-    assert (found.value, found.low) == (0, 0)
-    assert 0.01 < found.high < 0.03
+    estimated = estimate_from_sample(points, np.zeros(200, np.int64), probability, area)
+    assert (estimated.value, estimated.low) == (0, 0)
+    assert 0.01 < estimated.high < 0.03
 
 
 def test_too_few_pixels_or_nothing_looked_at():

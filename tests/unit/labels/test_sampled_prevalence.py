@@ -66,11 +66,11 @@ def by_sample(block_year, sampled=(), clear=None):
     probability = tables.read(block_year.product(Layout.probabilities), "probabilities")["probability"].to_numpy(np.float64)
     if clear is not None:
         table["clear_share"] = clear.astype(np.float32)
-    known = np.full(len(table), -1, np.int8)
-    known[list(sampled)] = 1
+    label = np.full(len(table), -1, np.int8)
+    label[list(sampled)] = 1
     own = tables.is_clear(table)
     area = table["area"].to_numpy(np.float64)[own]
-    segments = ClearSegments(np.zeros((own.sum(), 1), np.float32), area, np.column_stack([1 - probability, probability])[own], known[own])
+    segments = ClearSegments(np.zeros((own.sum(), 1), np.float32), area, np.column_stack([1 - probability, probability])[own], label[own])
     return prevalence_by_sample(sample_of(block_year), table, probability, segments, lambda: ESTIMATE, 0)
 
 
@@ -205,19 +205,19 @@ def test_the_share_is_that_of_the_pixels(block_year):
     label(block_year)
     points = read_points(sample_of(block_year))
     truth, inside = read_truth(block_year), block_year.segments() > 0
-    found = by_sample(block_year)
-    assert found.source == "sample"
-    assert found.identifiable
-    assert found.low <= truth[inside].mean() <= found.high
-    assert found.high - found.low < 0.2
+    estimated = by_sample(block_year)
+    assert estimated.source == "sample"
+    assert estimated.identifiable
+    assert estimated.low <= truth[inside].mean() <= estimated.high
+    assert estimated.high - estimated.low < 0.2
     mining = int((points["reference"] == 1).sum())
-    assert found.details == {"interval": 0.95, "points": 100, "settled": 100, "mining": mining, "sampled_share": 0}
+    assert estimated.details == {"interval": 0.95, "points": 100, "settled": 100, "mining": mining, "sampled_share": 0}
     table = block_year.features()
     probability = tables.read(block_year.product(Layout.probabilities), "probabilities")["probability"].to_numpy(np.float64)
     by_hand = estimate_from_sample(points, points["reference"].to_numpy(), probability, table["area"].to_numpy(np.int64), 0)
-    assert (found.share, found.low, found.high) == pytest.approx((by_hand.value, by_hand.low, by_hand.high), abs=6e-5)
+    assert (estimated.share, estimated.low, estimated.high) == pytest.approx((by_hand.value, by_hand.low, by_hand.high), abs=6e-5)
     plain = points.groupby("stratum").agg(share=("reference", "mean"), pixels=("pixels", "first"))
-    assert np.average(plain["share"], weights=plain["pixels"]) == pytest.approx(found.share, abs=0.03)
+    assert np.average(plain["share"], weights=plain["pixels"]) == pytest.approx(estimated.share, abs=0.03)
 
 
 def test_two_people_who_differ_and_unsure_ones_have_no_class(block_year):
@@ -231,9 +231,9 @@ def test_two_people_who_differ_and_unsure_ones_have_no_class(block_year):
 
 
 def test_before_it_is_labelled_the_estimate_is_used_and_the_file_says_so(block_year, caplog):
-    found = by_sample(block_year)
-    assert (found.share, found.low, found.high, found.source) == (0.11, 0.05, 0.2, "estimate")
-    document = found.document()
+    estimated = by_sample(block_year)
+    assert (estimated.share, estimated.low, estimated.high, estimated.source) == (0.11, 0.05, 0.2, "estimate")
+    document = estimated.document()
     assert document["identifiable"] is False
     assert document["estimate_identifiable"] is True
     assert document["why"] == "assistant.prevalence is sample, but too few pixels of the sample are labelled (none is checked in)"
@@ -259,15 +259,16 @@ def test_one_pixel_of_a_stratum_is_too_few(block_year):
 
 def test_no_mining_among_the_pixels(block_year, caplog):
     label(block_year, says="not_mining")
-    found = by_sample(block_year)
-    assert (found.share, found.low, found.source) == (0, 0, "sample")
-    assert 0.01 < found.high < 0.06
-    assert found.details["mining"] == 0
-    assert found.details["note"] == f"none of the 100 pixels of the sample is mining: mining covers at most {found.high:.4f} of the area"
+    estimated = by_sample(block_year)
+    assert (estimated.share, estimated.low, estimated.source) == (0, 0, "sample")
+    assert 0.01 < estimated.high < 0.06
+    assert estimated.details["mining"] == 0
+    at_most = f"mining covers at most {estimated.high:.4f} of the area"
+    assert estimated.details["note"] == f"none of the 100 pixels of the sample is mining: {at_most}"
     assert any("none of the 100 pixels" in text for text in caplog.messages)
-    known = by_sample(block_year, sampled=[3, 4])
+    at_least = by_sample(block_year, sampled=[3, 4])
     share = 2 / len(block_year.features())
-    assert known.share == known.low == known.details["sampled_share"] == pytest.approx(share, abs=5e-5)
+    assert at_least.share == at_least.low == at_least.details["sampled_share"] == pytest.approx(share, abs=5e-5)
 
 
 def test_pixels_outside_the_present_segments_have_no_class(block_year):
@@ -295,9 +296,9 @@ def test_the_strata_are_those_of_the_draw(block_year):
     tables.write(block_year.product(Layout.probabilities), table.assign(probability=np.float32(0.5)), "probabilities")
     points = read_points(sample_of(block_year))
     plain = points.groupby("stratum").agg(share=("reference", "mean"), pixels=("pixels", "first"))
-    found = by_sample(block_year)
-    assert found.share == pytest.approx(np.average(plain["share"], weights=plain["pixels"]), abs=6e-5)  # no forest, no regression
-    assert found.details == before.details
+    estimated = by_sample(block_year)
+    assert estimated.share == pytest.approx(np.average(plain["share"], weights=plain["pixels"]), abs=6e-5)  # no forest, no regression
+    assert estimated.details == before.details
 
 
 def test_progress_counts():

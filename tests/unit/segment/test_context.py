@@ -18,8 +18,7 @@ from smallmines.core import raster
 from smallmines.core.errors import UserError
 from smallmines.core.files import write_json
 from smallmines.core.product import S2_BANDS
-from smallmines.segment.context import CONTEXT, Inputs, Points, cumulative, describe_context, read_context, window_sums
-from smallmines.segment.context import _corners as corners_of
+from smallmines.segment.context import CONTEXT, Inputs, Points, cumulative, describe_context, read_context, window_corners, window_sums
 from smallmines.segment.features import describe
 from smallmines.segment.segmentation import pieces
 
@@ -86,12 +85,12 @@ def test_features_are_those_of_each_segment_and_window(block: tuple[Inputs, int]
     monkeypatch.setattr(raster, "strips", lambda shape: original(shape, strip))
     target = Path(inputs.features).with_name("context.parquet")
     describe_context(inputs, "1", target)
-    found, expected = read_context(target), brute_force(inputs, offset)
-    assert found.columns.tolist() == ["segment", *CONTEXT]
+    table, expected = read_context(target), brute_force(inputs, offset)
+    assert table.columns.tolist() == ["segment", *CONTEXT]
     assert expected["VV"].isna().sum() > 20  # segments without radar
     for name in CONTEXT:
-        np.testing.assert_allclose(found[name], expected[name], atol=1e-4, err_msg=name)
-    assert (found["NDVI"].round(4) == found["NDVI"]).mean() > 0.9
+        np.testing.assert_allclose(table[name], expected[name], atol=1e-4, err_msg=name)
+    assert (table["NDVI"].round(4) == table["NDVI"]).mean() > 0.9
 
 
 def test_reflectances_without_a_positive_sum_have_no_index(tmp_path: Path) -> None:
@@ -110,11 +109,11 @@ def test_a_window_without_radar_beside_radar_has_no_value(tmp_path: Path) -> Non
     radar[:, 20:50, 8:] = np.nan
     raster.write(inputs.s1, radar, GEOBOX, np.nan, ["VV", "VH"])
     describe_context(inputs, "1", tmp_path / "context.parquet")
-    found, expected = read_context(tmp_path / "context.parquet"), brute_force(inputs, 0)
+    table, expected = read_context(tmp_path / "context.parquet"), brute_force(inputs, 0)
     assert 50 < expected["VV_9"].isna().sum() < 200
     for name in ("VV_9", "VH_9", "VV_21", "VH_21"):
-        assert (found[name].isna() == expected[name].isna()).all(), name
-        assert not np.isinf(found[name]).any()
+        assert (table[name].isna() == expected[name].isna()).all(), name
+        assert not np.isinf(table[name]).any()
 
 
 def test_a_block_without_segments_and_one_without_radar(tmp_path: Path) -> None:
@@ -150,7 +149,7 @@ def test_radar_on_another_grid_and_a_broken_table_are_refused(tmp_path: Path) ->
 def test_sums_of_windows_are_exact_modulo_two_to_the_32(values: np.ndarray, row: int, col: int, reach: int) -> None:
     from rasterio.windows import Window
 
-    corners = corners_of(np.array([row]), np.array([col]), reach, Window(0, 0, 23, 17))
+    corners = window_corners(np.array([row]), np.array([col]), reach, Window(0, 0, 23, 17))
     inside = values[max(0, row - reach) : row + reach + 1, max(0, col - reach) : col + reach + 1]
     assert window_sums(cumulative(values), corners).tolist() == [int(inside.astype(np.uint64).sum() % 2**32)]
 

@@ -37,10 +37,10 @@ def classes_of_mask(path: str | Path, geobox: GeoBox, needed: bool = True) -> ND
             mask = read_on_grid(source, geobox, "nearest", 255)
     except RasterioError as error:
         raise UserError(f"a mask at {path}", str(error), "name a raster with 1 = mining, 0 = not, 255 = no data") from None
-    known = np.select([mask == 1, mask == 0], [1, 0], UNKNOWN).astype(np.int8)
-    if needed and (known == UNKNOWN).all():
+    classes = np.select([mask == 1, mask == 0], [1, 0], UNKNOWN).astype(np.int8)
+    if needed and (classes == UNKNOWN).all():
         raise UserError(f"a mask over the window in {path}", "no pixel with 0 or 1 there", "name another mask, or move the window")
-    return known
+    return classes
 
 
 def classes_of_samples(folder: UserFolder, year: str, block: str, geobox: GeoBox) -> NDArray[np.int8]:
@@ -53,12 +53,12 @@ def classes_of_samples(folder: UserFolder, year: str, block: str, geobox: GeoBox
 
     from smallmines.labels.samples import LABELS, SUFFIXES, read_samples
 
-    known = np.full(tuple(geobox.shape), UNKNOWN, np.int8)
+    output = np.full(tuple(geobox.shape), UNKNOWN, np.int8)
     paths = only_file(folder.samples(year, block).parent, block, SUFFIXES)
     if len(paths) != 1:
-        return known
+        return output
     samples = read_samples(paths[0], str(geobox.crs))
     classes = np.array([LABELS[name] for name in samples.table["label"]], np.int8)
     shapes = np.concatenate([samples.geometry, shapely.point_on_surface(samples.geometry)])
     burnt = [(shape, int(value)) for shape, value in zip(shapes, np.tile(classes, 2), strict=True)]
-    return np.asarray(rasterize(burnt, out=known, transform=geobox.affine)) if burnt else known
+    return np.asarray(rasterize(burnt, out=output, transform=geobox.affine)) if burnt else output

@@ -15,8 +15,8 @@ from smallmines.core.layout import Layout
 from smallmines.labels import tables
 from smallmines.labels.agreement import agreements, read_overlap
 from smallmines.labels.event_files import LABELS, RANKS, WITHDRAWN, Event
-from smallmines.labels.feature_table import feature_names, matrix
-from smallmines.labels.forest import fit, folds_of, predict, training_rows
+from smallmines.labels.feature_table import feature_names, matrix, window_size
+from smallmines.labels.forest import apart_of, fit, folds_of, predict, training_rows
 from smallmines.labels.transfer import NO_DECISION
 from smallmines.settings.assistant import Assistant
 from smallmines.settings.parameters import settings_of
@@ -88,7 +88,8 @@ def progress(block_year: BlockYear, threads: int = 1) -> list[Round]:
     decided = _latest(events)
     final[decided["segment"].to_numpy(np.int64) - 1] = decided["label"]
     training = training_rows(x[own], final[own].astype(np.int8), samples["subclass"].to_numpy(object), features.iloc[own])
-    folds = folds_of(training, settings)
+    folds, points = folds_of(training, settings), features[["x", "y"]].to_numpy(np.float64)
+    apart = window_size(block_year.lattice.geobox) if settings.features == "context" else 0.0
     rounds = []
     for number in range(int(events["round"].max() if len(events) else 0) + 1):
         so_far = _latest(events[events["round"] <= number])
@@ -97,6 +98,7 @@ def progress(block_year: BlockYear, threads: int = 1) -> list[Round]:
         probability = np.zeros(len(own))
         for _, test in folds:
             train = np.flatnonzero((label >= 0) & ~np.isin(tile, np.unique(training.groups[test])))
+            train = train[apart_of(points[train], training.points[test], label[train], apart)]
             model = fit(x[train], label[train], params, settings.seed, threads)
             probability[test] = predict(model, training.x[test], [0, 1], threads)[:, 1]
         of_round = events[events["round"] == number]

@@ -242,6 +242,8 @@ def write_results(
 
 def picture(table: pd.DataFrame, labels: Sequence[NDArray[np.uint32]], crop: Crop, chosen: int, title: str, target: Path) -> None:
     """Draw the outlines of each setting over the middle of the window, and the two figures of fit in a scatter plot."""
+    import pandas as pd
+
     from smallmines.report import canvas
 
     side = min(64, *crop.geobox.shape)
@@ -258,7 +260,8 @@ def picture(table: pd.DataFrame, labels: Sequence[NDArray[np.uint32]], crop: Cro
         shown, lines = canvas.enlarged(colours, 7), canvas.enlarged(segments[part], 7)
         shown[canvas.edges(lines)] = canvas.MINING
         name = f"spatial {row['spatial_radius']}, range {row['range_radius']:g}, min {row['min_size']}"
-        canvas.show(axis, shown, f"{name}\n{row['segments']} segments, median {row['median_px']:g} px", crop.geobox.transform.a / 7)
+        best = "" if pd.isna(row["ceiling"]) else f", ceiling {row['ceiling']:.3f}"
+        canvas.show(axis, shown, f"{name}\n{row['segments']} segments, median {row['median_px']:g} px{best}", crop.geobox.transform.a / 7)
         axis.title.set_fontsize(9)
         if index == chosen:
             axis.title.set_fontweight("bold")
@@ -269,7 +272,7 @@ def picture(table: pd.DataFrame, labels: Sequence[NDArray[np.uint32]], crop: Cro
     fit.scatter(table["within"][chosen], table["contrast"][chosen], color=canvas.MINING, label="as configured")
     for row in table.to_dict("records"):
         fit.annotate(
-            f"{row['spatial_radius']}/{row['range_radius']:g}",
+            f"{row['spatial_radius']}/{row['range_radius']:g}/{row['min_size']}",
             (row["within"], row["contrast"]),
             (4, 3),
             textcoords="offset points",

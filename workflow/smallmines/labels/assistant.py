@@ -108,12 +108,12 @@ def assist(block: str, inputs: Inputs, settings: Assistant, threads: int, output
     samples_by_block = read_samples(block, inputs.samples, settings)
     segments = {name: read_table(inputs.features[name], inputs.context.get(name)) for name in {block: None, **samples_by_block}}
     table = segments[block]
-    training = training_of(samples_by_block, segments, names)
+    x, lacking = matrix(table, names), missing(table, names)
+    training = training_of(samples_by_block, segments, lambda name: x if name == block else matrix(segments[name], names))
     apart = window_size(read_lattice(inputs.grid).geobox) if settings.features == "context" else 0.0
     tuned = tune(training, settings, threads, apart)
     logger.info("best of %d forests: %s", len(tuned.tried), tuned.params)
     model = fit(training.x, training.y, tuned.params, settings.seed, threads, oob=True)
-    x, lacking = matrix(table, names), missing(table, names)
     for name in (name for name, number in lacking.items() if number == len(table)):
         logger.warning("block %s: no segment has %s; the forest cannot use it", block, name)
     probabilities = predict(model, x, [0, 1], threads)
@@ -205,7 +205,7 @@ def metrics(result: Result, settings: Assistant) -> dict[str, Any]:
             },
             "segments": result.segments,
             "segments_without": dict(result.missing),
-            "without_a_value": "median of the block",
+            "without_a_value": "median of the block, or what is usual on land where no segment has one",
             "clear_area_share": result.clear_area_share,
             "forest": result.tuned.params,
             "folds": settings.folds,

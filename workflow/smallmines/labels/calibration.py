@@ -11,12 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from smallmines.labels.forest import FLOOR
 from smallmines.labels.threshold import ClearSegments
 
 Floats = NDArray[np.float64]
-
-FLOOR = 1 / 300
-"""Added to shares of votes before the logarithm: the resolution of 300 trees."""
 
 STEEPEST = 10.0
 """Largest power of the odds: where classes are apart, any would do."""
@@ -47,11 +45,12 @@ def calibrate(out_of_bag: Floats, y: NDArray[np.int8], clear: ClearSegments, sha
     from sklearn.linear_model import LogisticRegression
     from threadpoolctl import threadpool_limits
 
-    known = np.isfinite(out_of_bag)
+    has_votes = np.isfinite(out_of_bag)
     slope = 1.0
-    if len(np.unique(y[known])) == 2:
+    if len(np.unique(y[has_votes])) == 2:
+        odds = log_odds(out_of_bag[has_votes])
         with threadpool_limits(1):  # sums of several threads differ in the last bits
-            model = LogisticRegression(C=10.0, class_weight="balanced", max_iter=1000).fit(log_odds(out_of_bag[known])[:, None], y[known])
+            model = LogisticRegression(C=10.0, class_weight="balanced", max_iter=1000).fit(odds[:, None], y[has_votes])
         slope = round(float(np.clip(model.coef_[0, 0], 0.1, STEEPEST)), 4)
     levels, place = np.unique(clear.probabilities[:, 1], return_inverse=True)
     weight = np.bincount(place, weights=clear.area) / clear.area.sum()

@@ -28,7 +28,7 @@ SCALES = {**dict.fromkeys(S2_BANDS, 10000.0), "DEM": 500.0} | {name: 20.0 for na
 """Divisors of features: digital numbers to reflectance, metres and dB to about 1; others have 1."""
 
 
-EMPTY = {**{name: -10.0 for name in CONTEXT if name.startswith("VV")}, **{name: -17.0 for name in CONTEXT if name.startswith("VH")}}
+USUAL = {**{name: -10.0 for name in CONTEXT if name.startswith("VV")}, **{name: -17.0 for name in CONTEXT if name.startswith("VH")}}
 """Values of features that no segment of a block has: dB of land as it usually is. A forest of all blocks may know others; others have 0."""
 
 
@@ -72,12 +72,12 @@ def scales(names: Sequence[str]) -> NDArray[np.float64]:
 
 
 def medians(table: pd.DataFrame, names: Sequence[str]) -> dict[str, float]:
-    """Return the median of each feature over the segments that have a value, in its own unit; where none has, see `EMPTY`."""
+    """Return the median of each feature over the segments that have a value, in its own unit; where none has, see `USUAL`."""
     result = {}
     for name in names:
         values = table[name].to_numpy(np.float64)
         values = values[np.isfinite(values)]
-        result[name] = float(np.median(values)) if len(values) else EMPTY.get(name, 0.0)
+        result[name] = float(np.median(values)) if len(values) else USUAL.get(name, 0.0)
     return result
 
 

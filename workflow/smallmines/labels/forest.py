@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from smallmines.labels.feature_table import matrix
 from smallmines.settings.assistant import Assistant
 
 if TYPE_CHECKING:
@@ -31,6 +30,9 @@ CHUNK_OF_SOME = 10_000
 
 OUT_OF_BAG = 94
 """Of 256: the share of trees that do not see a sample, 1 / e."""
+
+FLOOR = 1 / 300
+"""Added to shares of votes before the logarithm: the resolution of 300 trees."""
 
 Params = dict[str, int]
 Folds = Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]]
@@ -73,18 +75,20 @@ class Tuned:
     out_of_fold: NDArray[np.float64]
 
 
-def training_of(samples: Mapping[str, pd.DataFrame], segments: Mapping[str, pd.DataFrame], names: Sequence[str]) -> Training:
+def training_of(
+    samples: Mapping[str, pd.DataFrame], segments: Mapping[str, pd.DataFrame], x_of: Callable[[str], NDArray[np.float32]]
+) -> Training:
     """Join samples to the features of their segments, in block and segment order.
 
     Args:
         samples: tables `samples` by block.
         segments: tables of features by block.
-        names: features of the forest.
+        x_of: returns the matrix (segment, feature) of a block.
     """
     import pandas as pd
 
     rows = {block: samples[block]["segment"].to_numpy(np.int64) - 1 for block in sorted(samples)}
-    x = np.concatenate([matrix(segments[block], names)[own] for block, own in rows.items()])
+    x = np.concatenate([x_of(block)[own] for block, own in rows.items()])
     described = pd.concat([segments[block].iloc[own] for block, own in rows.items()], ignore_index=True)
     table = pooled(samples)
     return training_rows(x, table["label"].to_numpy(np.int8), table["subclass"].to_numpy(object), described)
@@ -155,16 +159,22 @@ def folds_of(training: Training, settings: Assistant, apart: float = 0.0) -> Fol
 
     splitter = StratifiedGroupKFold(settings.folds, shuffle=True, random_state=settings.seed)
     folds = list(splitter.split(training.x, training.y, training.groups))
-    return [(_apart(training, train, test, apart), test) for train, test in folds] if apart else folds
+    if not apart:
+        return folds
+    return [(train[apart_of(training.points[train], training.points[test], training.y[train], apart)], test) for train, test in folds]
 
 
-def _apart(training: Training, train: NDArray[np.int64], test: NDArray[np.int64], distance: float) -> NDArray[np.int64]:
-    """Return the rows of `train` that lie at least `distance` in x or y from all of `test`; all of them where a class would be lost."""
+def apart_of(points: NDArray[np.float64], others: NDArray[np.float64], y: NDArray[Any], distance: float) -> NDArray[np.bool_]:
+    """Return which points lie at least `distance` in x or y from all others (point,); all of them where a class would be lost.
+
+    Args:
+        points, others: (point, 2); y: (point,) class of each of `points`.
+    """
     from scipy.spatial import cKDTree
 
-    nearest, _ = cKDTree(training.points[test]).query(training.points[train], p=np.inf)
-    kept = train[nearest >= distance]
-    return kept if len(np.unique(training.y[kept])) == len(np.unique(training.y[train])) else train
+    nearest, _ = cKDTree(others).query(points, p=np.inf)
+    kept = nearest >= distance
+    return np.asarray(kept | (len(np.unique(y[kept])) < len(np.unique(y))))
 
 
 def cross_predict(x: NDArray[np.float32], y: NDArray[Any], folds: Folds, params: Params, seed: int, threads: int) -> NDArray[np.float64]:

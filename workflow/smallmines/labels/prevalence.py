@@ -51,7 +51,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smallmines.core.log import logger
-from smallmines.labels.forest import Params, Training, fit, out_of_bag, predict_by_some
+from smallmines.labels.forest import FLOOR, Params, Training, fit, out_of_bag, predict_by_some
 from smallmines.labels.threshold import ClearSegments
 from smallmines.settings.assistant import Assistant
 
@@ -64,9 +64,6 @@ CLUSTERS = 8
 
 SMALLEST_TYPE = 10
 """Types with fewer samples are merged into one, or with the largest type where that one would still have fewer."""
-
-FLOOR = 1 / 300
-"""Added to probabilities before the logarithm: the resolution of 300 trees."""
 
 ENOUGH = 50_000
 """Segments from which the shares are estimated, at even steps through the block: more change nothing and take minutes."""
@@ -160,13 +157,13 @@ class Prevalence:
 def find_prevalence(training: Training, params: Params, clear: ClearSegments, settings: Assistant, threads: int) -> Prevalence:
     """Return the prevalence of the configuration, or estimate it from the samples; a warning where it is not identifiable."""
     if isinstance(settings.prevalence, str):  # `sample` before it is labelled, too
-        found = estimate(training, params, clear, settings.seed, threads)
+        estimated = estimate(training, params, clear, settings.seed, threads)
     else:
-        found = Prevalence(settings.prevalence, settings.prevalence, settings.prevalence, "configuration", True, "", {})
-    logger.info("prevalence %.4f (%.4f to %.4f, %s)", found.share, found.low, found.high, found.source)
-    if not found.identifiable:
-        logger.warning("the prevalence is not identifiable: %s; better %s", found.details["why"], found.remedy)
-    return found
+        estimated = Prevalence(settings.prevalence, settings.prevalence, settings.prevalence, "configuration", True, "", {})
+    logger.info("prevalence %.4f (%.4f to %.4f, %s)", estimated.share, estimated.low, estimated.high, estimated.source)
+    if not estimated.identifiable:
+        logger.warning("the prevalence is not identifiable: %s; better %s", estimated.details["why"], estimated.remedy)
+    return estimated
 
 
 def estimate(training: Training, params: Params, clear: ClearSegments, seed: int, threads: int) -> Prevalence:
@@ -174,11 +171,11 @@ def estimate(training: Training, params: Params, clear: ClearSegments, seed: int
     from threadpoolctl import threadpool_limits
 
     total = clear.area.sum()
-    known = float(clear.area[clear.label == 1].sum() / total)
+    sampled = float(clear.area[clear.label == 1].sum() / total)
     rest = np.flatnonzero(clear.label < 0)
     rest_share = float(clear.area[rest].sum() / total)
     if not len(rest):
-        return Prevalence(known, known, known, "estimate", True, "", {"sampled_share": round(known, 4)})
+        return Prevalence(sampled, sampled, sampled, "estimate", True, "", {"sampled_share": round(sampled, 4)})
     rest = rest[:: -(-len(rest) // ENOUGH)]
     types = types_of(training.x, training.y, training.subclass, seed)
     code = types.code
@@ -193,10 +190,10 @@ def estimate(training: Training, params: Params, clear: ClearSegments, seed: int
     with threadpool_limits(1):  # sums of several threads differ in the last bits
         shares, spread = shares_of(samples, code[seen], land, seed)
         off = misfit(samples, code[seen], land, shares)
-    share = known + rest_share * float(shares[0])
-    low, high = interval(share, rest_share * spread, known, int((training.y == 0).sum()))
-    found = judged(share, (low, high), off, types, known)
-    return replace(found, details=found.details | {"contested_samples": int(contested.sum())})
+    share = sampled + rest_share * float(shares[0])
+    low, high = interval(share, rest_share * spread, sampled, int((training.y == 0).sum()))
+    estimated = judged(share, (low, high), off, types, sampled)
+    return replace(estimated, details=estimated.details | {"contested_samples": int(contested.sum())})
 
 
 def is_contested(model: RandomForestClassifier, code: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -217,22 +214,22 @@ def is_contested(model: RandomForestClassifier, code: NDArray[np.int64]) -> NDAr
     return np.asarray(contested & (kept.min() >= SMALLEST_TYPE // 2))
 
 
-def judged(share: float, ends: tuple[float, float], off: Misfit, types: Types, known: float) -> Prevalence:
+def judged(share: float, ends: tuple[float, float], off: Misfit, types: Types, sampled: float) -> Prevalence:
     """Return the estimate with a judgement whether it is identifiable.
 
     Args:
-        ends: of the interval; known: share of the area that was sampled as mining.
+        ends: of the interval; sampled: share of the area that was sampled as mining.
     """
     low, high = ends
     why = ""
     if off.value > off.limit:
         why = f"the samples are not typical of the land (misfit {off.value:.3f}, at most {off.limit:.3f})"
-        low, high = known, min(1.0, 2 * high)
+        low, high = sampled, min(1.0, 2 * high)
     elif high > WIDEST * low:
         why = "the samples of the two classes are too few or too alike"
     low, share, high = (round(float(value), 4) for value in (low, share, high))
     details: dict[str, Any] = {
-        "sampled_share": round(known, 4),
+        "sampled_share": round(sampled, 4),
         "misfit": round(off.value, 4),
         "types_from": types.source,
         "types": types.number,
@@ -240,8 +237,8 @@ def judged(share: float, ends: tuple[float, float], off: Misfit, types: Types, k
     return Prevalence(share, low, high, "estimate", not why, REMEDY if why else "", details | ({"why": why} if why else {}))
 
 
-def interval(share: float, spread: float, known: float, negatives: int) -> tuple[float, float]:
-    """Return the ends of the interval: `share` ± the spreads of bootstrap, method and unseen kinds, at least what is known.
+def interval(share: float, spread: float, sampled: float, negatives: int) -> tuple[float, float]:
+    """Return the ends of the interval: `share` ± the spreads of bootstrap, method and unseen kinds, at least what is sampled.
 
     Args:
         spread: standard deviation of the bootstrap.
@@ -249,7 +246,7 @@ def interval(share: float, spread: float, known: float, negatives: int) -> tuple
     """
     width = (QUANTILE * spread) ** 2 + (RELATIVE * share) ** 2
     below, above = (np.sqrt(width + (number / negatives) ** 2) for number in UNSEEN)
-    return max(known, share - float(below)), min(1.0, share + float(above))
+    return max(sampled, share - float(below)), min(1.0, share + float(above))
 
 
 def types_of(features: NDArray[np.float32], label: NDArray[np.int8], subclass: NDArray[np.object_], seed: int) -> Types:

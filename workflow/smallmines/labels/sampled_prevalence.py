@@ -69,12 +69,12 @@ def prevalence_by_sample(
         return _not_yet(otherwise(), sample, f"{done.settled} of {done.drawn} pixels have a class" if done.drawn else "none is checked in")
     settled = points["reference"].to_numpy() >= 0
     area = np.where(tables.is_clear(table), table["area"].to_numpy(np.int64), 0)
-    found = estimate_from_sample(points, points["reference"].to_numpy(), probability, area, seed)
-    known = float(clear.area[clear.label == 1].sum() / clear.area.sum())
-    share, low, high = (round(max(value, known), 4) for value in (found.value, found.low, found.high))
+    estimated = estimate_from_sample(points, points["reference"].to_numpy(), probability, area, seed)
+    sampled = float(clear.area[clear.label == 1].sum() / clear.area.sum())
+    share, low, high = (round(max(value, sampled), 4) for value in (estimated.value, estimated.low, estimated.high))
     mining = int((points["reference"] == 1).sum())
     details: dict[str, Any] = {"interval": INTERVAL, "points": done.drawn, "settled": int(settled.sum()), "mining": mining}
-    details["sampled_share"] = round(known, 4)
+    details["sampled_share"] = round(sampled, 4)
     if not mining:
         details["note"] = f"none of the {done.settled} pixels of the sample is mining: mining covers at most {high:.4f} of the area"
         logger.warning("%s; %.4f, the share that was sampled as mining, is used", details["note"], share)
@@ -114,15 +114,14 @@ def read_points(sample: SampleFiles) -> pd.DataFrame:
     )
 
 
-def _not_yet(found: Prevalence, sample: SampleFiles, labelled: str) -> Prevalence:
+def _not_yet(estimated: Prevalence, sample: SampleFiles, labelled: str) -> Prevalence:
     """Return an estimate that says why the sample is not used."""
     why = f"assistant.prevalence is sample, but too few pixels of the sample are labelled ({labelled})"
     remedy = f"label the prevalence sample and check it in: {sample_command('prevalence', sample.year, sample.block)}"
-    logger.warning(
-        "%s: the share is estimated from the samples, %.4f (%.4f to %.4f); better %s", why, found.share, found.low, found.high, remedy
-    )
+    share, low, high = estimated.share, estimated.low, estimated.high
+    logger.warning("%s: the share is estimated from the samples, %.4f (%.4f to %.4f); better %s", why, share, low, high, remedy)
     of_estimate = {
-        "estimate_identifiable": found.identifiable,
-        **({"estimate_why": found.details["why"]} if "why" in found.details else {}),
+        "estimate_identifiable": estimated.identifiable,
+        **({"estimate_why": estimated.details["why"]} if "why" in estimated.details else {}),
     }
-    return replace(found, identifiable=False, remedy=remedy, details=found.details | of_estimate | {"why": why})
+    return replace(estimated, identifiable=False, remedy=remedy, details=estimated.details | of_estimate | {"why": why})

@@ -131,7 +131,7 @@ def context_features(labels: NDArray[np.uint32], means: pd.DataFrame, points: Po
     sums = {(name, side): np.zeros(count) for name in (*INDEX_BANDS, *radar, "pixels") for side in WINDOWS}
     for window, wide in strips_with_margin((labels.shape[0], labels.shape[1]), max(WINDOWS) // 2):
         own = points.within(window)
-        corners = {side: _corners(points.row[own] - wide.row_off, points.col[own], side // 2, wide) for side in WINDOWS}
+        corners = {side: window_corners(points.row[own] - wide.row_off, points.col[own], side // 2, wide) for side in WINDOWS}
         inside = slice(int(window.row_off - wide.row_off), int(window.row_off - wide.row_off + window.height))
         segment = labels[window.toslices()].ravel()
         for name, values in _layers(s2, s1, wide):
@@ -180,14 +180,14 @@ def cumulative(values: NDArray[Any]) -> NDArray[Any]:
 
 
 def window_sums(table: NDArray[Any], corners: tuple[NDArray[np.int64], ...]) -> NDArray[Any]:
-    """Return sums over windows from cumulative sums and the flat indices of the corners (see `_corners`)."""
+    """Return sums over windows from cumulative sums and the flat indices of the corners (see `window_corners`)."""
     flat = table.ravel()
     north_west, north_east, south_west, south_east = corners
     sums: NDArray[Any] = flat[south_east] - flat[north_east] - flat[south_west] + flat[north_west]
     return sums
 
 
-def _corners(row: NDArray[np.int64], col: NDArray[np.int64], reach: int, wide: Window) -> tuple[NDArray[np.int64], ...]:
+def window_corners(row: NDArray[np.int64], col: NDArray[np.int64], reach: int, wide: Window) -> tuple[NDArray[np.int64], ...]:
     """Return the flat indices of the four corners of windows of 2 · reach + 1 px in a table of cumulative sums, cut at its frame."""
     height, width = int(wide.height), int(wide.width)
     north, south = (np.clip(row + step, 0, height) * (width + 1) for step in (-reach, reach + 1))
