@@ -13,6 +13,8 @@ from smallmines.core.layout import Layout
 from smallmines.core.product import S2_BANDS
 from smallmines.labels import tables
 from smallmines.labels.event_files import Event
+from smallmines.labels.forest import apart_of
+from smallmines.segment.context import CONTEXT
 
 
 def event(key, who, base, day, how="confirmed", label="mining"):
@@ -56,6 +58,32 @@ def test_a_withdrawn_decision_is_none():
 )
 def test_advice(rounds, differ, words):
     assert advice(rounds, differ).startswith(words)
+
+
+def test_with_context_nothing_near_a_fold_trains_its_forest(tmp_path, monkeypatch):
+    """Windows of 21 px reach over the edge of a tile of 32: what lies nearer to the tile that is left out teaches nothing."""
+    block_year = make_place(tmp_path, assistant={"features": "context", "folds": 3}, queue={"size": 2000})
+    truth = annotate(block_year, 0.0)
+    features = block_year.features()
+    around = pd.DataFrame({"segment": features["segment"]}).assign(**dict.fromkeys(CONTEXT, np.float32(0.5)))
+    around.to_parquet(block_year.layout.context("2016", "1"), index=False)
+    chosen = np.sort(np.concatenate([np.flatnonzero(truth == value)[::7] for value in (True, False)]))
+    own = features.iloc[chosen]
+    samples = pd.DataFrame({"segment": own["segment"], "label": truth[chosen].astype("int8"), "subclass": "", "tile_id": own["tile_id"]})
+    tables.write(block_year.results / "people/2016/1/samples.parquet", samples.assign(who="").reset_index(drop=True), "samples")
+    forest = {"n_estimators": 10, "max_depth": 4, "min_samples_split": 5}
+    write_json(block_year.results / "assistant/2016/1/metrics.json", {"threshold": 0.5, "forest": forest})
+    distances = []
+
+    def watched(points, others, y, distance):
+        kept = apart_of(points, others, y, distance)
+        distances.append(float(np.abs(points[kept][:, None] - others).max(axis=2).min()))
+        return kept
+
+    monkeypatch.setattr("smallmines.annotation.rounds.apart_of", watched)
+    progress(block_year)
+    assert len(distances) == 3
+    assert min(distances) >= 210
 
 
 @pytest.mark.heavy

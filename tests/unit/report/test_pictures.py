@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -68,7 +69,8 @@ def test_all_pictures_are_drawn_with_the_same_bytes(results: Results, tmp_path: 
 
 @pytest.mark.heavy
 def test_all_plots_are_drawn(results: Results, tmp_path: Path) -> None:
-    metrics = {"at_class_shares_of_the_area": {"0.71": {"iou": 0.5, "f1": 0.66}, "0.5": {"iou": 0.3, "f1": 0.4}}}
+    metrics: dict[str, Any] = {"importances": {"B02": 0.25, "VV_21": 0.75}}
+    metrics |= {"at_class_shares_of_the_area": {"0.71": {"iou": 0.5, "f1": 0.66}, "0.5": {"iou": 0.3, "f1": 0.4}}}
     (tmp_path / "metrics.json").write_text(json.dumps(metrics))
     targets = {
         name: str(tmp_path / f"{name}.png")

@@ -13,7 +13,7 @@ from smallmines.core.files import write_json
 from smallmines.labels.accuracy import accuracy
 from smallmines.report.checks import CHECKS, check_of, passed
 from smallmines.report.html import environment
-from smallmines.report.tables import LeftOut, acquisitions, confusion, degrees, left_out, split_shares, unknown_prevalences
+from smallmines.report.tables import LeftOut, acquisitions, confusion, degrees, importances, left_out, split_shares, unknown_prevalences
 
 POINTS = pd.DataFrame(
     [
@@ -113,6 +113,14 @@ def test_a_check_that_was_not_possible_has_not_passed() -> None:
 
 def test_coordinates_have_a_letter() -> None:
     assert [degrees(value, "EW") for value in (-2.05, 0.0, 1.5)] == ["2.05° W", "0°", "1.5° E"]
+
+
+def test_importances_are_means_over_forests_the_largest_first(tmp_path: Path) -> None:
+    for number, content in enumerate(({"B02": 0.25, "VV": 0.75}, {"B02": 0.5, "VV": 0.5}, None)):
+        write_json(tmp_path / f"{number}.json", {"importances": content} if content else {"threshold": 0.5})
+    result = importances(sorted(tmp_path.glob("*.json")))
+    assert list(result.items()) == [("VV", 0.625), ("B02", 0.375)]
+    assert importances([tmp_path / "2.json"]) == {}
 
 
 def test_blocks_whose_samples_do_not_tell_the_share_are_named(tmp_path: Path) -> None:

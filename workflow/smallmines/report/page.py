@@ -18,7 +18,7 @@ from smallmines.labels.tables import PROVENANCES
 from smallmines.report.checks import passed
 from smallmines.report.figures import CAPTIONS_OF_RELEASED_MASKS, FIGURES, Described, alternative_text
 from smallmines.report.html import environment
-from smallmines.report.tables import CLASSES, acquisitions, confusion, forest_ious, left_out, split_shares, unknown_prevalences
+from smallmines.report.tables import CLASSES, acquisitions, confusion, forest_ious, importances, left_out, split_shares, unknown_prevalences
 from smallmines.settings.publish import Page
 
 
@@ -74,7 +74,7 @@ def write_page(sources: Sources, about: Page, target: str | Path) -> None:
     doctor: Mapping[str, Any] = read_product(sources.doctor, DoctorReport)
     manifests = [read_product(path, ManifestScenes) for path in sources.manifests]
     index = read_index(sources.index)
-    described = Described(facts, index, split_shares(index), forest_ious(sources.metrics))
+    described = Described(facts, index, split_shares(index), forest_ious(sources.metrics), importances(sources.metrics))
     agreement = any(year["agreement"] for year in facts["years"].values())
     assessed = [year for year in described.years if facts["years"][year]["accuracy"]]
     text = (

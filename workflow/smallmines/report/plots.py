@@ -78,7 +78,7 @@ def series_of(path: Sequence[str]) -> tuple[bool, bool]:
 
 
 def metrics_plot(metrics: Mapping[str, str | Path], target: str | Path) -> None:
-    """Draw IoU and F1 of the forest of each year and block: re-weighted and as drawn, at the threshold and at 0.5.
+    """Draw IoU and F1 of the forest of each year and block, re-weighted and as drawn, at the threshold and at 0.5; and the importances.
 
     Args:
         metrics: the forests' metrics files by name, e.g. "2016, 1".
@@ -93,8 +93,11 @@ def metrics_plot(metrics: Mapping[str, str | Path], target: str | Path) -> None:
     names = list(metrics)
     documents = {name: read_product(file, dict[str, Any]) for name, file in metrics.items()}
     values = [(names.index(name), path, value) for name, document in documents.items() for path, value in scores(document)]
-    figure = canvas.figure(max(8.8, 2 + 0.9 * len(metrics)), 4.2)
-    for axes, measure in zip(figure.subplots(1, 2, sharey=True), ("iou", "f1"), strict=True):
+    importances = pd.DataFrame({name: document["importances"] for name, document in documents.items() if "importances" in document})
+    width = max(4.4, 1 + 0.45 * len(metrics))
+    figure = canvas.figure(2 * width + 3.8, max(4.2, 1.6 + 0.15 * len(importances)))
+    *panels, right = figure.subplots(1, 3, width_ratios=[width, width, 3.8])
+    for axes, measure in zip(panels, ("iou", "f1"), strict=True):
         for key, (label, look) in looks.items():
             points = [(place, value) for place, path, value in values if path[-1] == measure and series_of(path) == key]
             if points:
@@ -108,7 +111,31 @@ def metrics_plot(metrics: Mapping[str, str | Path], target: str | Path) -> None:
     handles, labels = figure.axes[0].get_legend_handles_labels()
     if handles:
         figure.legend(handles, labels, loc="outside lower center", ncols=2)
+    _importances(right, importances)
     canvas.save(figure, target)
+
+
+def _importances(axes: Axes, importances: pd.DataFrame) -> None:
+    """Draw the importance of each feature, the largest mean on top: a dot for each forest, coloured by year.
+
+    Args:
+        importances: a row for each feature, a column for each forest, e.g. "2016, 1".
+    """
+    ordered = importances.loc[importances.mean(axis=1).sort_values(ascending=False, kind="stable").index]
+    at = np.arange(len(ordered))
+    years = sorted({str(name).split(", ")[0] for name in ordered})
+    axes.barh(at, ordered.mean(axis=1), color=canvas.SOFT, alpha=0.35)
+    for position, year in enumerate(years):
+        own = ordered[[name for name in ordered if str(name).split(", ")[0] == year]]
+        colour = canvas.SERIES[position % len(canvas.SERIES)]
+        axes.plot(own.to_numpy().ravel(), np.repeat(at, own.shape[1]), ".", color=colour, markersize=5, label=year)
+    axes.set_yticks(at, [str(name) for name in ordered.index], fontsize=7)
+    axes.set_ylim(len(ordered) - 0.4, -0.6)
+    axes.set_xlim(left=0)
+    axes.set_xlabel("dot: forest of a block; bar: mean")
+    axes.set_title("Importance of features")
+    if len(years):
+        axes.legend(fontsize=7, loc="lower right")
 
 
 def labels_plot(quality: Mapping[str, Any], target: str | Path) -> None:

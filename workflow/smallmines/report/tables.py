@@ -207,6 +207,13 @@ def forest_ious(metrics: Iterable[str | Path]) -> list[float]:
     return ious
 
 
+def importances(metrics: Iterable[str | Path]) -> dict[str, float]:
+    """Return the mean importance of each feature over the forests, the largest first; forests that name none are left out."""
+    forests = [read_product(path, dict[str, Any]).get("importances", {}) for path in metrics]
+    means = pd.DataFrame(forests).mean().sort_values(ascending=False, kind="stable")
+    return {str(name): float(value) for name, value in means.items()}
+
+
 def unknown_prevalences(metrics: Iterable[str | Path]) -> list[dict[str, Any]]:
     """List the blocks whose forests could not tell the share of mining from the samples: where, share, low, high, why, remedy.
 
