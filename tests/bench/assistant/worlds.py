@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 import yaml
@@ -23,6 +23,8 @@ from smallmines.config.parse import parse_config
 from smallmines.core.errors import UserError
 from smallmines.settings.parameters import settings_of
 from smallmines.settings.segmentation import Segmentation
+
+T = TypeVar("T")
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -68,7 +70,7 @@ def all_places(images: Path | None, worlds: Path | None) -> Mapping[str, list[Pl
     return result
 
 
-def rows_of_all(places: Sequence[Place], rows_of: Callable[[Place], list[Row]], jobs: int) -> list[Row]:
+def rows_of_all(places: Sequence[T], rows_of: Callable[[T], list[Row]], jobs: int) -> list[Row]:
     """Measure all places by several processes, with a progress bar; `rows_of` can be pickled."""
     from rich.progress import track
 
