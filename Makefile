@@ -60,6 +60,7 @@ bench-assistant: setup ## features, models, number of labels, calibration and pr
 	  set -- $$part; name=$$1; shift; \
 	  PYTHONPATH=tests:workflow $(BIN)/python tests/bench/assistant/$$name.py --worlds .bench-assistant $(if $(IMAGES),--images $(IMAGES)) --jobs $(CORES) "$$@" || exit 1; \
 	done
+	PYTHONPATH=tests:workflow $(BIN)/python tests/bench/assistant/threshold.py .bench-assistant/s*/config/demo.yaml
 	PYTHONPATH=tests:workflow $(BIN)/python tests/bench/assistant/other_year.py --worlds .bench-assistant --jobs $(CORES)
 	PYTHONPATH=tests:workflow $(BIN)/python tests/bench/assistant/prevalence.py .bench-assistant/prevalence --jobs $(CORES) $(if $(IMAGES),--images $(IMAGES)) --runs .bench-assistant/s*
 

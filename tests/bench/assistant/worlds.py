@@ -1,4 +1,4 @@
-"""Make miniature worlds of the demo's size with several seeds, each run up to its segments, and read them as places.
+"""Make miniature worlds of the demo's size with several seeds, each run up to its forests, and read them as places.
 
 Usage: PYTHONPATH=tests:workflow python tests/bench/assistant/worlds.py FOLDER [--seeds 5]
 """
@@ -21,6 +21,7 @@ from bench.assistant.places import Place, miniature_places, real_places
 from smallmines.cli.console import plain_errors
 from smallmines.config.parse import parse_config
 from smallmines.core.errors import UserError
+from smallmines.core.layout import Layout
 from smallmines.settings.parameters import settings_of
 from smallmines.settings.segmentation import Segmentation
 
@@ -30,7 +31,7 @@ REPOSITORY = Path(__file__).parents[3]
 
 
 def make_world(folder: Path, seed: int, cores: int) -> None:
-    """Make a world in a folder and run the workflow there up to the context features; what is there already stays."""
+    """Make a world in a folder and run the workflow there up to the forests; what is there already stays."""
     config = folder / "config/demo.yaml"
     config.parent.mkdir(parents=True, exist_ok=True)
     content = yaml.safe_load((REPOSITORY / "config/demo.yaml").read_text(encoding="utf-8"))
@@ -38,7 +39,8 @@ def make_world(folder: Path, seed: int, cores: int) -> None:
     programs = Path(sys.executable).parent
     options = ["--configfile", "config/demo.yaml", "--cores", str(cores)]
     settings = parse_config(yaml.safe_load(config.read_text(encoding="utf-8")))
-    targets = [f"results/demo/segments/{year}/{block}/context.parquet" for year in settings.year_names for block in settings.blocks]
+    layout = Layout(settings.run)
+    targets = [layout.forest_metrics(year, block) for year in settings.year_names for block in settings.blocks]
     for command in (
         [programs / "miniature", "make", "--config", "config/demo.yaml", "--seed", str(seed)],
         [programs / "snakemake", "-s", REPOSITORY / "Snakefile", *options, *targets],
