@@ -10,11 +10,11 @@ with job(snakemake.log[0]):
     features = dict(zip(blocks, snakemake.input.features, strict=True))
     context = dict(zip(blocks, snakemake.input.context, strict=bool(snakemake.input.context)))
     samples = dict(zip(blocks, snakemake.input.samples, strict=True))
-    files, segments = snakemake.input.sample, snakemake.input.segments
-    sample = SampleFiles(snakemake.wildcards.year, snakemake.wildcards.block, list(files), str(segments)) if segments else None
+    files, segments, grid = snakemake.input.sample, snakemake.input.segments, snakemake.input.grid
+    sample = SampleFiles(snakemake.wildcards.year, snakemake.wildcards.block, list(files), str(segments), grid) if segments else None
     assist(
         snakemake.wildcards.block,
-        Inputs(features, context, samples, snakemake.input.grid, sample),
+        Inputs(features, context, samples, grid, sample),
         Assistant(**snakemake.params.config),
         snakemake.threads,
         Outputs(outputs.probabilities, outputs.metrics, outputs.model),

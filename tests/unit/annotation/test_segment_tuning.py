@@ -10,6 +10,7 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 import pytest
+import rasterio
 import shapely
 from affine import Affine
 from odc.geo.geobox import GeoBox
@@ -82,6 +83,7 @@ def test_the_ceiling_is_the_iou_of_the_majority() -> None:
     hits, mapped, missed = 7 * 4 + 3 + 2, 9 * 4, 1
     assert ceiling(labels, known) == round(hits / (mapped + missed), 4)
     assert ceiling(labels, np.where(known == 1, 0, known).astype(np.int8)) is None, "no mining"
+    assert ceiling(labels, np.ones_like(known)) is None, "nothing but mining"
     single = np.full((40, 4), -1, np.int8)
     single[:, 0] = known[:, 0]
     assert ceiling(labels, single) is None, "single points always fit"
@@ -113,12 +115,71 @@ def test_classes_of_masks_and_samples(tmp_path: Path) -> None:
 
 def test_a_release_without_a_class_in_the_window_tells_nothing_and_a_named_mask_is_refused(tmp_path: Path) -> None:
     raster.write(tmp_path / "mask.tif", np.full((4, 4), 255, np.uint8), GEOBOX, 255, ["mining"])
-    layout = SimpleNamespace(mask=lambda *_: tmp_path / "mask.tif")
+    layout = SimpleNamespace(mask=lambda *_: tmp_path / "mask.tif", user=UserFolder(tmp_path))
     block_year = cast(BlockYear, SimpleNamespace(year="2022", block="1", segmented=False, layout=layout))
-    crop = Crop(np.ones((10, 4, 4), np.uint16), GEOBOX, np.zeros((4, 4), np.int8))
-    assert (_known_classes(crop, block_year, None).known == -1).all()
+    assert (_known_classes(GEOBOX, block_year, None)[0] == -1).all()
     with pytest.raises(UserError, match="no pixel with 0 or 1"):
-        _known_classes(crop, block_year, tmp_path / "mask.tif")
+        _known_classes(GEOBOX, block_year, tmp_path / "mask.tif")
+
+
+def test_a_mask_of_this_run_is_not_taken_for_a_released_one(tmp_path: Path) -> None:
+    layout = SimpleNamespace(mask=lambda *_: tmp_path / "mask.tif", user=UserFolder(tmp_path))
+    block_year = cast(BlockYear, SimpleNamespace(year="2022", block="1", segmented=False, layout=layout))
+    for tags, source in (({}, "samples"), ({"PROVENANCE": "released"}, "released masks")):
+        raster.write(tmp_path / "mask.tif", np.eye(4, dtype=np.uint8), GEOBOX, 255, ["mining"], tags)
+        known, name = _known_classes(GEOBOX, block_year, None)
+        assert name == source
+        assert (known == 1).sum() == (4 if tags else 0)
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype", "told"),
+    [
+        ([0, 1, 2], "uint8", "also 2"),
+        ([0.0, 1.0, 0.5], "float32", "also 0.5"),
+        ([0, 255, 255], "uint8", ""),
+        ([0, 1, -1], "int8", ""),
+        ([0, 1, np.nan], "float32", ""),
+    ],
+)
+def test_values_of_a_mask_that_mean_nothing_are_refused(tmp_path: Path, values: list[float], dtype: str, told: str) -> None:
+    mask = np.resize(np.array(values, dtype), (4, 4))
+    raster.write(tmp_path / "mask.tif", mask, GEOBOX, None, ["mining"])
+    if told:
+        with pytest.raises(UserError, match=told):
+            classes_of_mask(tmp_path / "mask.tif", GEOBOX)
+    else:
+        assert (classes_of_mask(tmp_path / "mask.tif", GEOBOX) == np.select([mask == 1, mask == 0], [1, 0], -1)).all()
+
+
+def test_masks_of_two_bands_south_up_and_without_a_known_crs(tmp_path: Path) -> None:
+    mask = np.triu(np.ones((4, 4), np.uint8))
+    profile = {"driver": "GTiff", "width": 4, "height": 4, "dtype": "uint8"}
+    up = Affine(10, 0, 600000, 0, 10, 699960)
+    with rasterio.open(tmp_path / "up.tif", "w", count=1, crs="EPSG:32630", transform=up, **profile) as target:
+        target.write(mask[::-1], 1)
+    assert (classes_of_mask(tmp_path / "up.tif", GEOBOX) == mask).all()
+    with rasterio.open(tmp_path / "two.tif", "w", count=2, crs="EPSG:32630", transform=GEOBOX.transform, **profile) as target:
+        target.write(np.stack([mask, mask]))
+    with pytest.raises(UserError, match="one band"):
+        classes_of_mask(tmp_path / "two.tif", GEOBOX)
+    local = 'LOCAL_CS["site",UNIT["metre",1]]'
+    with rasterio.open(tmp_path / "local.tif", "w", count=1, crs=local, transform=GEOBOX.transform, **profile) as target:
+        target.write(mask, 1)
+    with pytest.raises(UserError):
+        classes_of_mask(tmp_path / "local.tif", GEOBOX)
+
+
+@pytest.mark.parametrize("order", [[0, 1], [1, 0]])
+def test_pixels_of_samples_of_both_classes_are_not_known_in_any_order(tmp_path: Path, order: list[int]) -> None:
+    folder = UserFolder(tmp_path)
+    shapes = [shapely.box(600000, 699960, 600040, 700000), shapely.box(600000, 699980, 600020, 700000)]
+    frame = gpd.GeoDataFrame({"label": ["not_mining", "mining"]}, geometry=shapes, crs="EPSG:32630").iloc[order]
+    folder.samples("2022", "1").parent.mkdir(parents=True)
+    frame.to_file(folder.samples("2022", "1").with_suffix(".gpkg"), layer="samples")
+    expected = np.zeros((4, 4), np.int8)
+    expected[:2, :2] = -1
+    assert classes_of_samples(folder, "2022", "1", GEOBOX).tolist() == expected.tolist()
 
 
 def test_the_configured_settings_are_always_tried() -> None:

@@ -104,7 +104,7 @@ def test_the_prevalence_sample_is_asked_for_first(block_year: BlockYear) -> None
     copy = block_year.user / "work/A01/2016-1-prevalence.gpkg"
     edit(copy, "UPDATE segments SET label = 'not_mining', evidence = 'x', evidence_date = '2016-01-01'")
     call("labels", "checkin", "--config", "made.yaml", "--no-plan", str(copy))
-    assert "FIRST" not in call("labels", "checkout", *where)
+    assert "FIRST run the workflow: the prevalence sample of 2016, block 1 is labelled" in call("labels", "checkout", *where)
     done = CliRunner().invoke(app, ["labels", "status", "--config", "made.yaml", "--json"])
     assert json.loads(done.stdout)["prevalence_samples"] == [{"year": 2016, "block": "1", "drawn": 50, "looked_at": 50, "settled": 50}]
     assert "none: A01 has labelled all" in call("labels", "sample", "--for", "prevalence", *where, code=1)

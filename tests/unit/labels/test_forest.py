@@ -142,8 +142,13 @@ def test_values_that_are_missing_become_the_median():
     assert feature_table.missing(table, names) == {"DEM": 1, "VV": 1, "VH_9": 3}
     assert x[:, 10].tolist() == pytest.approx([0.2, 0.4, 0.6])
     assert x[:, 11].tolist() == pytest.approx([-0.4, -0.5, -0.6])
-    assert x[:, 12].tolist() == pytest.approx([-0.85, -0.85, -0.85]), "where no segment has radar, land as it usually is"
+    assert x[:, 12].tolist() == [0, 0, 0]
     assert x[0, 0] == pytest.approx(0.1)
+    fill = feature_table.medians(table, names, {"VH_9": -17.0, "DEM": 9.0})
+    assert (fill["VH_9"], fill["DEM"]) == (-17, 200), "another block's value only where this one has none"
+    assert feature_table.matrix(table[1:2], names, fill)[0, 10:].tolist() == pytest.approx([0.4, -0.5, -0.85])
+    assert feature_table.usable([table], names) == (*feature_table.PAPER, "VV")
+    assert feature_table.usable([table[:1], table[1:2]], names) == S2_BANDS, "lacking in any of the blocks"
 
 
 def test_samples_in_all_bags_have_no_votes():
@@ -164,7 +169,7 @@ def test_forests_of_other_features_are_left_out_of_the_queue(block, tmp_path):
     rng = np.random.default_rng(0)
     for name, features in names.items():
         model = forest.fit(rng.normal(size=(50, len(features))).astype(np.float32), np.repeat([0, 1], 25), {"n_estimators": 5}, 0, 1)
-        assistant.save(tmp_path / f"{name}.joblib", {"model": model})
+        assistant.save(tmp_path / f"{name}.joblib", {"model": model, "features": features, "fill": dict.fromkeys(features, 0.0)})
     table = pd.DataFrame({"provenance": ["predicted"] * len(block.features)})
     found = {}
     for others in ("2", "23", "3"):
@@ -205,8 +210,37 @@ def test_a_block_without_radar_is_predicted_by_the_other_features(block, tmp_pat
     with_context(block, **dict.fromkeys(radar, np.float32(np.nan)))
     _, metrics = run(tmp_path, {"1": block}, replace(SETTINGS, features="context"))
     assert metrics["segments_without"] == {"DEM": 1} | dict.fromkeys(radar, len(block.features))
-    assert all(metrics["importances"][name] == 0 for name in radar)
-    assert sum("no segment has VV_21" in text for text in caplog.messages) == 1
+    assert metrics["features_left_out"] == radar
+    assert set(metrics["importances"]) == {*feature_table.PAPER, *CONTEXT} - set(radar)
+    assert joblib.load(tmp_path / "model.joblib")["features"] == tuple(metrics["features"])
+    (text,) = (text for text in caplog.messages if "does without" in text)
+    assert "VH_21" in text
+    assert "which most segments of block 1 lack" in text
+
+
+def test_a_forest_of_several_blocks_does_without_what_one_of_them_lacks(block, tmp_path):
+    """Else radar that is constant in the block without it says in which block a segment lies, and so that none there is a mine."""
+    other = make_block(tmp_path / "other", share=0.1, seed=5)
+    radar = [name for name in CONTEXT if name.startswith(RADAR)]
+    with_context(block)
+    with_context(other, **dict.fromkeys(radar, np.float32(np.nan)))
+    tables.write(other.folder / "samples.parquet", samples_of(other, np.flatnonzero(~other.truth.astype(bool))[:60]), "samples")
+    settings = replace(SETTINGS, features="context", on_missing_class="pooled_model")
+    probabilities, metrics = run(tmp_path, {"1": other, "2": block}, settings)
+    assert metrics["trained_on_blocks"] == ["1", "2"]
+    assert metrics["features_left_out"] == radar
+    true = np.average(other.truth, weights=other.features["area"])
+    assert metrics["prevalence"]["share"] == pytest.approx(true, rel=0.5)
+    mapped = probabilities["probability"].to_numpy() >= metrics["threshold"] - 1e-6
+    assert (mapped & (other.truth == 1)).sum() > 0.5 * (mapped | (other.truth == 1)).sum()
+
+
+def test_a_part_without_radar_is_told(block, tmp_path, caplog):
+    values = np.where(np.arange(len(block.features)) % 4 == 0, np.nan, 0.5).astype(np.float32)
+    with_context(block, VV_21=values)
+    _, metrics = run(tmp_path, {"1": block}, replace(SETTINGS, features="context"))
+    assert metrics["features_left_out"] == []
+    assert any("up to 25 % of the segments have no VV_21" in text for text in caplog.messages)
 
 
 def test_context_of_another_segmentation_is_refused(block, tmp_path):

@@ -124,6 +124,17 @@ def test_five_samples_of_a_class():
     assert estimated.details["types"] == 1
     assert estimated.low <= truth <= estimated.high
     assert not estimated.identifiable
+    assert estimated.details["why"] == "one class has 5 samples, fewer than 10"
+
+
+def test_few_mines_among_many_samples_and_wide_intervals_are_not_identifiable():
+    types, fits = prevalence.Types(np.zeros(3, np.int64), "clusters", 1), prevalence.Misfit(0.0, 0.1)
+    assert prevalence.judged(0.3, (0.1, 0.6), fits, types, 0.0, 10).identifiable
+    few = prevalence.judged(0.1, (0.05, 0.15), fits, types, 0.01, 9)
+    assert (few.identifiable, few.low, few.high) == (False, 0.01, 0.3)
+    wide = prevalence.judged(0.8, (0.45, 1.0), fits, types, 0.0, 100)
+    assert not wide.identifiable
+    assert wide.details["why"] == "the samples of the two classes are too few or too alike"
 
 
 def test_the_same_from_any_number_of_threads_and_trees_that_see_every_sample():

@@ -57,7 +57,7 @@ def label(block_year, chosen=slice(None), annotator="A01", says=None):
 
 def sample_of(block_year):
     files = UserFiles(str(block_year.user), "EPSG:32630").prevalence_sample(PLACE)
-    return SampleFiles("2016", "1", files, block_year.product(Layout.segments))
+    return SampleFiles("2016", "1", files, block_year.product(Layout.segments), block_year.layout.grid)
 
 
 def by_sample(block_year, sampled=(), clear=None):
@@ -71,7 +71,8 @@ def by_sample(block_year, sampled=(), clear=None):
     own = tables.is_clear(table)
     area = table["area"].to_numpy(np.float64)[own]
     segments = ClearSegments(np.zeros((own.sum(), 1), np.float32), area, np.column_stack([1 - probability, probability])[own], label[own])
-    return prevalence_by_sample(sample_of(block_year), table, probability, segments, lambda: ESTIMATE, 0)
+    sample = sample_of(block_year)
+    return prevalence_by_sample(sample, read_points(sample), table, probability, segments, lambda: ESTIMATE, 0)
 
 
 # --- draw and check-out ---------------------------------------------------------------------------------------------------
@@ -131,6 +132,8 @@ def test_it_is_asked_for_first_until_every_pixel_is_looked_at(block_year):
     assert "FIRST label the prevalence sample of 2016, block 1 (70 of 100 pixels are left)" in asked_first(block_year)
     label(block_year, says="unsure")
     assert prevalence_progress(block_year) == Progress(100, 100, 30, 0)
+    assert "FIRST run the workflow: the prevalence sample of 2016, block 1 is labelled" in asked_first(block_year)
+    write_json(block_year.product(Layout.forest_metrics), {"threshold": 0.5, "prevalence": by_sample(block_year).document()})
     assert asked_first(block_year) == ""
     rows, waiting = prevalence_samples_of(block_year.config, block_year.root)
     assert rows[0] == {"year": 2016, "block": "1", "drawn": 100, "looked_at": 100, "settled": 30}
@@ -138,6 +141,8 @@ def test_it_is_asked_for_first_until_every_pixel_is_looked_at(block_year):
     assert len(waiting) == 3  # the other block and both of the other year
     other = replace(block_year, config=block_year.config.model_copy(update={"assistant": sections.Assistant()}))
     assert asked_first(other) == ""
+    fixed = block_year.config.model_copy(update={"assistant": sections.Assistant(prevalence="sample", threshold=0.5)})
+    assert asked_first(replace(block_year, config=fixed)) == "", "the threshold is given"
     assert prevalence_samples_of(other.config, other.root) == ([], [])
     with pytest.raises(UserError, match="A01 has labelled all"):
         checkout_pixel_sample(block_year, "A01", "prevalence")
@@ -236,11 +241,90 @@ def test_before_it_is_labelled_the_estimate_is_used_and_the_file_says_so(block_y
     document = estimated.document()
     assert document["identifiable"] is False
     assert document["estimate_identifiable"] is True
-    assert document["why"] == "assistant.prevalence is sample, but too few pixels of the sample are labelled (none is checked in)"
+    assert document["why"] == "assistant.prevalence is sample, but the sample cannot be used yet (none is checked in)"
     assert "smallmines labels sample --for prevalence --config … --year 2016 --block 1" in document["remedy"]
     assert any("the share is estimated" in text and "--for prevalence" in text for text in caplog.messages)
     label(block_year, slice(0, 3))
-    assert by_sample(block_year).details["why"].endswith("(3 of 100 pixels have a class)")
+    assert by_sample(block_year).details["why"].endswith("(3 of 100 pixels are looked at; those that are left may differ from them)")
+
+
+def test_a_sample_that_is_labelled_in_part_is_not_used(block_year):
+    """People may label mines first: pixels that are left are not like those that are done."""
+    label(block_year, slice(0, 99))
+    estimated = by_sample(block_year)
+    assert (estimated.source, estimated.share, estimated.identifiable) == ("estimate", 0.11, False)
+    assert estimated.details["settled"] == 99
+    label(block_year)
+    assert by_sample(block_year).source == "sample"
+
+
+EDITS = {
+    "strata with other numbers of rows than were drawn": lambda design: design[design["probability"] > 0.5],
+    "strata with several numbers of pixels, or none": lambda design: design.assign(pixels=[*design["pixels"][:-1], 7]),
+    "strata with other numbers of rows": lambda design: design.assign(pixels=design["pixels"] * (1 + 9 * (design["stratum"] == 1))),
+    "cells without a number": lambda design: design.assign(stratum=[*design["stratum"][:-1], ""]),
+    "several numbers of pixels": lambda design: design.assign(stratum=1),
+    "keys that stand twice": lambda design: pd.concat([design, design]),
+    "or none": lambda design: design.assign(pixels=-design["pixels"], inclusion=-design["inclusion"]),
+    "100 of 100 elsewhere": lambda design: design.assign(x=design["x"] + 160),
+    "no rows": lambda design: design[:0],
+}
+
+
+@pytest.mark.parametrize("fault", EDITS)
+def test_a_design_that_was_edited_is_refused(block_year, fault):
+    """The design weighs the pixels: an edited one gives another share, and nothing else would say so."""
+    label(block_year)
+    design = pd.read_csv(design_of(block_year), dtype={"key": np.uint64, "tile_id": str})
+    EDITS[fault](design).to_csv(design_of(block_year), index=False)
+    with pytest.raises(UserError, match=fault):
+        by_sample(block_year)
+
+
+def test_whole_ranges_that_were_taken_out_make_the_sample_unusable(block_year):
+    label(block_year)
+    events = block_year.references("prevalence")
+    design = pd.read_csv(design_of(block_year), dtype={"key": np.uint64, "tile_id": str})
+    left = design[design["stratum"] > 1]
+    left.to_csv(design_of(block_year), index=False)
+    with pytest.raises(UserError, match="40 of 100 are about other pixels"):
+        by_sample(block_year)
+    for path in (block_year.user / "prevalence/2016/1").glob("*.jsonl"):
+        path.unlink()
+    write_events(block_year.user / "prevalence/2016/1", [event for event in events if event.key in set(left["key"])])
+    why = by_sample(block_year).details["why"]
+    assert "pixels of clear land" in why
+    assert "draw again" in why
+
+
+def test_a_copy_of_another_draw_goes_nowhere_and_none_is_drawn_beside_check_ins(block_year):
+    given = checkout_pixel_sample(block_year, "A01", "prevalence")
+    for fid in read(given.path).index:
+        correct(given.path, fid, "mining")
+    other = design_of(block_year).with_name("kept.csv")
+    design_of(block_year).rename(other)
+    table = tables.read(block_year.product(Layout.probabilities), "probabilities")
+    shuffled = np.random.default_rng(5).permutation(table["probability"])
+    tables.write(block_year.product(Layout.probabilities), table.assign(probability=shuffled), "probabilities")
+    checkout_pixel_sample(block_year, "A02", "prevalence")
+    with pytest.raises(UserError, match=r"pixels are not in .*2016/1\.csv: the copy is of another draw"):
+        checkin(block_year.user, given.path)
+    other.replace(design_of(block_year))
+    assert checkin(block_year.user, given.path).counts["reference"] == 100
+    design_of(block_year).unlink()
+    with pytest.raises(UserError, match=r"the design .*\n.*no such file\n.*restore it from a backup"):
+        checkout_pixel_sample(block_year, "A02", "prevalence")
+    assert "FIRST mend the prevalence sample of 2016, block 1: there are check-ins" in asked_first(block_year)
+
+
+def test_samples_that_the_pixels_contradict_are_told(block_year):
+    label(block_year)
+    plain = by_sample(block_year)
+    estimated = by_sample(block_year, sampled=range(len(block_year.features()) // 2))
+    assert not estimated.identifiable
+    assert estimated.share == pytest.approx(0.5, abs=0.01)
+    assert estimated.high == plain.high < 0.3
+    assert "the samples call 0.4996 of the area mining, the sample of pixels at most 0." in estimated.details["why"]
 
 
 def test_one_pixel_of_a_stratum_is_too_few(block_year):
@@ -248,10 +332,12 @@ def test_one_pixel_of_a_stratum_is_too_few(block_year):
     stratum = read_design(design_of(block_year), "prevalence")["stratum"].to_numpy()
     last = np.flatnonzero(stratum == 4)
     copy = block_year.user / "work/A01/2016-1-prevalence.gpkg"
-    for fid in (fid for place, fid in enumerate(read(copy).sort_values("rank").index) if place not in last[1:]):
-        correct(copy, fid, "not_mining")
+    for place, fid in enumerate(read(copy).sort_values("rank").index):
+        correct(copy, fid, "unsure" if place in last[1:] else "not_mining")
     checkin(block_year.user, copy)
-    assert by_sample(block_year).details["why"].endswith("(81 of 100 pixels have a class)")
+    estimated = by_sample(block_year)
+    assert "81 of 100 pixels have a class, the others are unsure" in estimated.details["why"]
+    assert "labels sample" not in estimated.remedy, "it would give nothing to label"
     correct(copy, int(read(copy).sort_values("rank").index[last[1]]), "not_mining")
     checkin(block_year.user, copy)
     assert by_sample(block_year).source == "sample"
@@ -264,11 +350,13 @@ def test_no_mining_among_the_pixels(block_year, caplog):
     assert 0.01 < estimated.high < 0.06
     assert estimated.details["mining"] == 0
     at_most = f"mining covers at most {estimated.high:.4f} of the area"
-    assert estimated.details["note"] == f"none of the 100 pixels of the sample is mining: {at_most}"
+    assert estimated.details["why"] == f"none of the 100 pixels is mining: {at_most}"
+    assert not estimated.identifiable
     assert any("none of the 100 pixels" in text for text in caplog.messages)
     at_least = by_sample(block_year, sampled=[3, 4])
     share = 2 / len(block_year.features())
     assert at_least.share == at_least.low == at_least.details["sampled_share"] == pytest.approx(share, abs=5e-5)
+    assert at_least.high == estimated.high
 
 
 def test_pixels_outside_the_present_segments_have_no_class(block_year):
@@ -327,7 +415,7 @@ def test_the_assistant_meets_the_share_of_the_sample(block_year, tmp_path):
     settings = Assistant(prevalence="sample", trees=(30,), max_depth=(8,), min_samples_split=(5,))
     documents = {}
     for name, files in (("before", []), ("after", sample_of(block_year).files)):
-        sample = SampleFiles("2016", "1", files, block_year.product(Layout.segments))
+        sample = SampleFiles("2016", "1", files, block_year.product(Layout.segments), block_year.layout.grid)
         outputs = assistant.Outputs(tmp_path / f"{name}.parquet", tmp_path / f"{name}.json", tmp_path / f"{name}.joblib")
         assistant.assist("1", replace(inputs, sample=sample), settings, 1, outputs)
         documents[name] = read_json(outputs.metrics)

@@ -18,7 +18,17 @@ from smallmines.core import raster
 from smallmines.core.errors import UserError
 from smallmines.core.files import write_json
 from smallmines.core.product import S2_BANDS
-from smallmines.segment.context import CONTEXT, Inputs, Points, cumulative, describe_context, read_context, window_corners, window_sums
+from smallmines.segment.context import (
+    CONTEXT,
+    Inputs,
+    Points,
+    _normalised_difference,
+    cumulative,
+    describe_context,
+    read_context,
+    window_corners,
+    window_sums,
+)
 from smallmines.segment.features import describe
 from smallmines.segment.segmentation import pieces
 
@@ -114,6 +124,37 @@ def test_a_window_without_radar_beside_radar_has_no_value(tmp_path: Path) -> Non
     for name in ("VV_9", "VH_9", "VV_21", "VH_21"):
         assert (table[name].isna() == expected[name].isna()).all(), name
         assert not np.isinf(table[name]).any()
+
+
+def test_values_that_no_ground_has_are_left_out(tmp_path: Path) -> None:
+    """A nodata value that nobody declared drowns sums of powers: 385 dB beside −10 dB."""
+    inputs = write_block(tmp_path, {})
+    radar = np.random.default_rng(1).normal(-10, 3, (2, *SHAPE)).astype(np.float32)
+    holes = radar.copy()
+    radar[0, 5, 5], radar[1, 30, 9], radar[0, 40, 20] = 385, 61, -150
+    for row, col in ((5, 5), (30, 9), (40, 20)):
+        holes[:, row, col] = np.nan
+    outputs = []
+    for values in (radar, holes):
+        raster.write(inputs.s1, values, GEOBOX, np.nan, ["VV", "VH"])
+        describe_context(inputs, "1", tmp_path / "context.parquet")
+        outputs.append(read_context(tmp_path / "context.parquet"))
+    pd.testing.assert_frame_equal(*outputs)
+    assert outputs[0]["VV_21"].between(-12, -8).all()
+
+
+def test_segments_of_another_segmentation_are_refused(tmp_path: Path) -> None:
+    inputs = write_block(tmp_path, {})
+    labels = raster.read(inputs.segments)[0]
+    labels[labels == labels.max()] = 0
+    raster.write(inputs.segments, labels, GEOBOX, 0, ["segment"])
+    with pytest.raises(UserError, match=f"{labels.max()} in"):
+        describe_context(inputs, "1", tmp_path / "context.parquet")
+
+
+@pytest.mark.parametrize(("a", "b", "expected"), [(300.0, 100.0, 0.5), (10.0, -4.0, 1.0), (-4.0, 10.0, -1.0), (0.0, 0.0, np.nan)])
+def test_an_index_is_at_most_one_either_way(a: float, b: float, expected: float) -> None:
+    assert _normalised_difference(np.array([a]), np.array([b])).tolist() == pytest.approx([expected], nan_ok=True)
 
 
 def test_a_block_without_segments_and_one_without_radar(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from smallmines.core.errors import UserError
 from smallmines.core.files import flat, written
 from smallmines.core.layout import UserFolder
 from smallmines.labels import event_files
+from smallmines.labels.pixel_samples import read_design
 
 SHOWN = 30
 """Kinds of faults that an error names; the rows of each are listed."""
@@ -88,7 +89,7 @@ def _checkin(user: Path, path: Path, present: Keys | None, dry: bool, run: str) 
         about, home = edited.about, events_folder(user, edited.about)
         before = event_files.read_events(sorted(home.glob("*.jsonl")))
         read = decisions(edited, before, dt.datetime.now(dt.UTC))
-        if faults := [*_strange(about, path, run), *read.faults]:
+        if faults := [*_strange(about, path, run), *_not_drawn(user, about, read.new), *read.faults]:
             more = f"; and {len(faults) - SHOWN} kinds more" if len(faults) > SHOWN else ""
             raise UserError(
                 f"edits without faults in {path}",
@@ -136,6 +137,16 @@ def pending(user: Path, path: Path) -> int:
     except (UserError, OSError):
         return 1
     return len(read.faults) + len(read.new)
+
+
+def _not_drawn(user: Path, about: About, events: Sequence[event_files.Event]) -> Iterator[str]:
+    """Say where decisions are about pixels that are not in the present design of their sample."""
+    if about.kind not in event_files.PROVENANCE_OF:
+        return
+    path = UserFolder(user).pixel_sample(about.kind, str(about.year), about.block)
+    drawn = set(read_design(path, about.kind)["key"].tolist())
+    if strays := sum(event.key not in drawn for event in events):
+        yield f"{strays} pixels are not in {path}: the copy is of another draw; restore the design it was made with, or check out again"
 
 
 def _strange(about: About, path: Path, run: str) -> Iterator[str]:

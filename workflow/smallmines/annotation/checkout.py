@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -144,26 +144,37 @@ def _other_forests(block_year: BlockYear, table: pd.DataFrame) -> NDArray[np.flo
 
     Forests of other features, from before the configuration changed, do not count.
     """
-    from smallmines.labels.feature_table import feature_names, matrix
+    from smallmines.labels.feature_table import PAPER, matrix, medians
     from smallmines.labels.forest import predict
 
     paths = [block_year.layout.forest(block_year.year, block) for block in block_year.config.blocks if block != block_year.block]
-    names = feature_names(block_year.config.assistant.features)
+    context = block_year.config.assistant.features == "context"
     forests = [_forest(path, path.stat().st_mtime_ns) for path in paths if path.is_file()]
-    forests = [forest for forest in forests if forest.n_features_in_ == len(names)]
+    forests = [forest for forest in forests if bool(set(forest.fill) - set(PAPER)) == context]
     if not forests:
         return None
     waiting = np.flatnonzero((table["provenance"] == "predicted").to_numpy())
     chosen = np.sort(np.random.default_rng(block_year.config.labels.seed).permutation(waiting)[:PREDICTED])
-    x = matrix(block_year.forest_features().iloc[chosen], names)
     probability = np.full(len(table), np.nan)
     if len(chosen):
-        probability[chosen] = np.mean([predict(forest, x, [0, 1], 1)[:, 1] for forest in forests], axis=0).round(4)
+        features = block_year.forest_features()
+        votes = []
+        for forest in forests:
+            fill = medians(features, list(forest.fill), forest.fill)
+            votes.append(predict(forest.model, matrix(features.iloc[chosen], list(fill), fill), [0, 1], 1)[:, 1])
+        probability[chosen] = np.mean(votes, axis=0).round(4)
     return probability
 
 
+class Forest(NamedTuple):
+    """Forest of a block; fill: its features in order, each with the median of its block, in its own unit."""
+
+    model: RandomForestClassifier
+    fill: dict[str, float]
+
+
 @functools.lru_cache(maxsize=8)
-def _forest(path: Path, changed: int) -> RandomForestClassifier:
+def _forest(path: Path, changed: int) -> Forest:
     """Read the forest of a model file; cached, since check-outs of many blocks and annotators need each again.
 
     Args:
@@ -175,10 +186,11 @@ def _forest(path: Path, changed: int) -> RandomForestClassifier:
     import joblib
 
     try:
-        model: RandomForestClassifier = joblib.load(path)["model"]
+        content = joblib.load(path)
+        forest = Forest(content["model"], {str(name): float(content["fill"][name]) for name in content["features"]})
     except Exception as error:  # an unpickler raises whatever the bytes make it do
         raise UserError(f"a readable random forest {path}", innermost(error), remedy(path)) from error
-    return model
+    return forest
 
 
 def _mined_before(block_year: BlockYear, count: int) -> NDArray[np.float64] | None:

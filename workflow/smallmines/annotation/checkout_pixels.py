@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +13,20 @@ from smallmines.annotation.checkout_files import CheckedOut, require_annotator, 
 from smallmines.core import raster
 from smallmines.core.errors import UserError
 from smallmines.core.files import written
+from smallmines.core.json_products import read_product
 from smallmines.core.layout import Layout, PixelSample
 from smallmines.labels import accuracy, tables
 from smallmines.labels.event_files import standing
-from smallmines.labels.pixel_samples import COLUMNS, Progress, interpreted, progress, read_design, rows_and_columns, sample_command
+from smallmines.labels.pixel_samples import (
+    COLUMNS,
+    Progress,
+    interpreted,
+    progress,
+    read_design,
+    require_places,
+    rows_and_columns,
+    sample_command,
+)
 from smallmines.labels.prevalence_sample import draw_sample
 from smallmines.segment.features import splitmix64, tiles_at
 
@@ -42,7 +52,10 @@ def checkout_pixel_sample(block_year: BlockYear, annotator: str, kind: PixelSamp
     block_year.product(Layout.mask if kind == "accuracy" else Layout.probabilities)  # raises for a year or block that the run lacks
     geobox = block_year.lattice.block(block_year.block)
     path = block_year.layout.user.pixel_sample(kind, block_year.year, block_year.block)
-    design = read_design(path, kind) if path.is_file() else _draw(block_year, kind, path, dry)
+    if not path.exists() and block_year.references(kind):
+        raise UserError(f"the design {path} of the check-ins in {path.with_suffix('')}", "no such file", _restore(path))
+    design = read_design(path, kind) if path.exists() else _draw(block_year, kind, path, dry)
+    require_places(path, design, block_year.lattice.geobox)
     row, col, inside = rows_and_columns(design, geobox)
     labelled = {event.key for event in standing(block_year.references(kind)) if event.annotator == annotator}
     left = np.flatnonzero(inside & ~design["key"].isin(labelled).to_numpy())
@@ -74,15 +87,25 @@ def asked_first(block_year: BlockYear) -> str:
 
     The queue follows from the threshold, which follows from the sample.
     """
-    if block_year.config.assistant.prevalence != "sample":
+    if block_year.config.assistant.prevalence != "sample" or block_year.config.assistant.threshold != "match_prevalence":
         return ""
-    done = prevalence_progress(block_year)
-    if done.drawn and done.looked_at == done.drawn:
-        return ""
-    state = f"{done.drawn - done.looked_at} of {done.drawn} pixels are left" if done.drawn else "it has not been drawn"
+    done, metrics = prevalence_progress(block_year), block_year.layout.forest_metrics(block_year.year, block_year.block)
     place = f"{block_year.year}, block {block_year.block}"
+    if done.drawn and done.looked_at == done.drawn:
+        used = read_product(metrics, dict[str, Any]).get("prevalence", {}) if metrics.is_file() else {}
+        if used.get("settled") == done.settled:
+            return ""
+        return f"FIRST run the workflow: the prevalence sample of {place} is labelled, and the threshold does not know it yet."
+    if not done.drawn and block_year.references("prevalence"):
+        path = block_year.layout.user.pixel_sample("prevalence", block_year.year, block_year.block)
+        return f"FIRST mend the prevalence sample of {place}: there are check-ins, but no {path}; {_restore(path)}."
+    state = f"{done.drawn - done.looked_at} of {done.drawn} pixels are left" if done.drawn else "it has not been drawn"
     command = sample_command("prevalence", block_year.year, block_year.block)
     return f"FIRST label the prevalence sample of {place} ({state}), and run the workflow: it sets the threshold.\n  {command}"
+
+
+def _restore(path: Path) -> str:
+    return f"restore it from a backup or another computer, or move the folder {path.with_suffix('')} away"
 
 
 def _draw(block_year: BlockYear, kind: PixelSample, path: Path, dry: bool) -> pd.DataFrame:

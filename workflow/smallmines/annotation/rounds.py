@@ -15,7 +15,7 @@ from smallmines.core.layout import Layout
 from smallmines.labels import tables
 from smallmines.labels.agreement import agreements, read_overlap
 from smallmines.labels.event_files import LABELS, RANKS, WITHDRAWN, Event
-from smallmines.labels.feature_table import feature_names, matrix, window_size
+from smallmines.labels.feature_table import feature_names, matrix, usable, window_size
 from smallmines.labels.forest import apart_of, fit, folds_of, predict, training_rows
 from smallmines.labels.transfer import NO_DECISION
 from smallmines.settings.assistant import Assistant
@@ -79,7 +79,7 @@ def progress(block_year: BlockYear, threads: int = 1) -> list[Round]:
     params = read_product(block_year.product(Layout.forest_metrics), ForestParameters)["forest"]
     settings = settings_of(block_year.config.assistant, Assistant)
     events = rounds_of(block_year.events()).merge(features[["key", "segment"]], on="key")
-    x = matrix(features, feature_names(settings.features))
+    x = matrix(features, usable([features], feature_names(settings.features)))
     tile = features["tile_id"].to_numpy(object)
     label = np.full(len(features), -1, np.int64)
     own = samples["segment"].to_numpy(np.int64) - 1

@@ -17,7 +17,7 @@ from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,7 @@ from smallmines.core.errors import UserError
 from smallmines.core.files import written
 from smallmines.core.product import S2_BANDS
 from smallmines.grid.lattice import Lattice, read_lattice
+from smallmines.labels.tables import RELEASED
 from smallmines.segment import orfeo
 from smallmines.segment.segmentation import masked_image, mean_shift
 from smallmines.settings.parameters import settings_of
@@ -80,6 +81,13 @@ class Limits:
 
     threads: int
     mem_mb: int
+
+
+class Tuned(NamedTuple):
+    """Table of the settings that were tried (see `measure`), and a sentence on what is known of the classes in the window."""
+
+    table: pd.DataFrame
+    classes: str
 
 
 def grid_of(settings: Segmentation, spatial: Sequence[int], ranges: Sequence[float], sizes: Sequence[int]) -> list[Segmentation]:
@@ -209,10 +217,10 @@ def mixed_class_share(labels: NDArray[np.uint32], known: NDArray[np.int8]) -> fl
 def ceiling(labels: NDArray[np.uint32], known: NDArray[np.int8]) -> float | None:
     """Return the IoU of mining over the known pixels if each segment gets the class of most of them.
 
-    None without mining, or where fewer than `TOLD_BY` segments have two known pixels: single points always fit.
+    None without pixels of both classes, or where fewer than `TOLD_BY` segments have two known pixels: single points always fit.
     """
     mines, total = _known_pixels(labels, known)
-    if not mines.any() or (total > 1).sum() < TOLD_BY:
+    if not mines.any() or (total == mines).all() or (total > 1).sum() < TOLD_BY:
         return None
     mapped = 2 * mines >= total
     return round(float(mines[mapped].sum() / (total[mapped].sum() + mines[~mapped].sum())), 4)
@@ -296,8 +304,8 @@ def tune(
     folder: str | Path,
     mask: Path | None = None,
     advance: Callable[[], object] = lambda: None,
-) -> pd.DataFrame:
-    """Try settings on a window of a block of a run; write table and picture, see `write_results`; return the table, see `figures`.
+) -> Tuned:
+    """Try settings on a window of a block of a run; write table and picture, see `write_results`.
 
     Args:
         grid: settings to try, those of the configuration included.
@@ -317,19 +325,31 @@ def tune(
     if not block_year.layout.grid.is_file() or not s2.is_file():
         raise UserError(f"{s2}", "no such file", f"make it first: snakemake composites_{year}_{block} --cores 2 --configfile …")
     crop, (row, col) = read_crop(s2, block_year.layout.clear(year, block), read_lattice(block_year.layout.grid), block, square)
-    crop = _known_classes(crop, block_year, mask)
+    known, source = _known_classes(crop.geobox, block_year, mask)
+    crop = replace(crop, known=known)
     rows, labels = zip(*try_all(crop, grid, limits.threads, limits.mem_mb, advance), strict=True)
     table = pd.DataFrame(rows)
     height, width = crop.geobox.shape
     title = f"{year}, block {block}: window of {width} × {height} px from row {row}, column {col}; bold: as configured"
     write_results(table, labels, crop, grid.index(settings_of(config.segmentation, Segmentation)), title, folder)
-    return table
+    mines, others = int((known == 1).sum()), int((known == 0).sum())
+    text = f"known classes in the window: {mines} px of mining, {others} px of other land ({source})"
+    if table["ceiling"].isna().all():
+        text += f"; the ceiling needs both, and {TOLD_BY} segments with two such pixels"
+    return Tuned(table, text)
 
 
-def _known_classes(crop: Crop, block_year: BlockYear, mask: Path | None) -> Crop:
-    """Return the crop with the classes that `mask`, else the released masks, else the samples tell of its pixels."""
+def _tags(path: Path) -> dict[str, str]:
+    with raster.opened(path) as source:
+        return dict(source.tags())
+
+
+def _known_classes(geobox: GeoBox, block_year: BlockYear, mask: Path | None) -> tuple[NDArray[np.int8], str]:
+    """Return the classes that `mask`, else the released masks, else the samples tell of the pixels of a window, and which of them."""
     year, block = block_year.year, block_year.block
+    if mask:
+        return classes_of_mask(mask, geobox), str(mask)
     released = block_year.layout.released_mask(year, block) if block_year.segmented else block_year.layout.mask(year, block)
-    if mask or released.is_file():
-        return replace(crop, known=classes_of_mask(mask or released, crop.geobox, needed=mask is not None))
-    return replace(crop, known=classes_of_samples(block_year.layout.user, year, block, crop.geobox))
+    if released.is_file() and _tags(released).get("PROVENANCE") == RELEASED:  # else a mask of this segmentation, which fits itself
+        return classes_of_mask(released, geobox, needed=False), "released masks"
+    return classes_of_samples(block_year.layout.user, year, block, geobox), "samples"

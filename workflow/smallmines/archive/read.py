@@ -110,8 +110,9 @@ def _of_the_archive(error: Exception) -> bool:
 
 def same_crs(source: rasterio.DatasetReader, geobox: GeoBox) -> bool:
     """Return whether a source is north-up and has the CRS of `geobox`."""
-    rotated = source.transform.b != 0 or source.transform.d != 0
-    return not rotated and bool(geobox.crs == source.crs)
+    t = source.transform
+    north_up = t.b == 0 and t.d == 0 and t.a > 0 and t.e < 0
+    return north_up and bool(geobox.crs == source.crs)
 
 
 def read_on_grid(source: rasterio.DatasetReader, geobox: GeoBox, resampling: str, nodata: int = 0) -> NDArray[Any]:

@@ -48,6 +48,8 @@ def tune(
 
     with plain_errors(), output(json) as out:
         settings = read_config(config)
+        if (row is None) != (col is None):
+            raise UserError("--row and --col together, or neither", "one of them", "give both")
         square = segment_tuning.Square(window_px, None if row is None or col is None else (row, col))
         values = [_numbers(text, option) for text, option in ((spatial, "--spatial"), (ranges, "--range"), (min_size, "--min-size"))]
         grid = segment_tuning.grid_of(settings_of(settings.segmentation, Segmentation), *values)
@@ -56,12 +58,13 @@ def tune(
             bar = progress.add_task("segmenting", total=len(grid))
             block_year = BlockYear(settings, year, block)
             limits = segment_tuning.Limits(threads, memory_mb)
-            table = segment_tuning.tune(block_year, grid, square, limits, folder, mask, lambda: progress.advance(bar))
+            tuned = segment_tuning.tune(block_year, grid, square, limits, folder, mask, lambda: progress.advance(bar))
         title = (
             "Segmentations of one window (within: share of the variance inside segments; contrast: across borders, 1: none; "
             "ceiling: IoU of mining if every segment were labelled right)"
         )
-        out.table(title, [{str(key): value for key, value in row.items()} for row in table.to_dict("records")])
+        out.table(title, [{str(key): value for key, value in row.items()} for row in tuned.table.to_dict("records")])
+        out.message(tuned.classes)
         out.message(f"table and picture: {folder}/segments_tune.csv, {folder}/segments_tune.png")
 
 
@@ -72,6 +75,9 @@ def _numbers(text: str, option: str) -> list[int]:
         UserError: something else.
     """
     try:
-        return [int(part) for part in text.split(",") if part.strip()]
+        numbers = [int(part) for part in text.split(",") if part.strip()]
     except ValueError:
-        raise UserError(f"whole numbers with commas in {option}", text, "write for example 3,5,8") from None
+        numbers = []
+    if not numbers or min(numbers) < 1:
+        raise UserError(f"whole numbers from 1, with commas, in {option}", text, "write for example 3,5,8")
+    return numbers

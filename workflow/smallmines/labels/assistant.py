@@ -21,7 +21,7 @@ from smallmines.core.product import CLASSES
 from smallmines.grid.lattice import read_lattice
 from smallmines.labels import tables
 from smallmines.labels.calibration import Calibration, calibrate
-from smallmines.labels.feature_table import feature_names, matrix, medians, missing, read_table, scales, window_size
+from smallmines.labels.feature_table import feature_names, matrix, medians, missing, read_table, scales, usable, window_size
 from smallmines.labels.forest import (
     Training,
     Tuned,
@@ -33,13 +33,17 @@ from smallmines.labels.forest import (
     tune,
 )
 from smallmines.labels.prevalence import Prevalence, find_prevalence
-from smallmines.labels.sampled_prevalence import SampleFiles, prevalence_by_sample
+from smallmines.labels.sampled_prevalence import SampleFiles, prevalence_by_sample, read_points
 from smallmines.labels.threshold import ClearSegments, Threshold, find_threshold
 from smallmines.settings.assistant import Assistant
 
 if TYPE_CHECKING:
     import pandas as pd
     from sklearn.ensemble import RandomForestClassifier
+
+
+WARN_FROM = 0.05
+"""Share of the segments without a feature from which the log warns."""
 
 
 @dataclass(frozen=True)
@@ -104,18 +108,17 @@ def assist(block: str, inputs: Inputs, settings: Assistant, threads: int, output
     Raises:
         UserError: a class has samples in fewer tiles than there are folds.
     """
-    names = feature_names(settings.features)
+    points = None if inputs.sample is None else read_points(inputs.sample)
     samples_by_block = read_samples(block, inputs.samples, settings)
     segments = {name: read_table(inputs.features[name], inputs.context.get(name)) for name in {block: None, **samples_by_block}}
     table = segments[block]
-    x, lacking = matrix(table, names), missing(table, names)
+    names, lacking = usable_features(block, segments, settings)
+    x = matrix(table, names)
     training = training_of(samples_by_block, segments, lambda name: x if name == block else matrix(segments[name], names))
     apart = window_size(read_lattice(inputs.grid).geobox) if settings.features == "context" else 0.0
     tuned = tune(training, settings, threads, apart)
     logger.info("best of %d forests: %s", len(tuned.tried), tuned.params)
     model = fit(training.x, training.y, tuned.params, settings.seed, threads, oob=True)
-    for name in (name for name, number in lacking.items() if number == len(table)):
-        logger.warning("block %s: no segment has %s; the forest cannot use it", block, name)
     probabilities = predict(model, x, [0, 1], threads)
 
     clear = clear_segments(table, x, probabilities, samples_by_block[block])
@@ -123,10 +126,10 @@ def assist(block: str, inputs: Inputs, settings: Assistant, threads: int, output
     def by_samples() -> Prevalence:
         return find_prevalence(training, tuned.params, clear, settings, threads)
 
-    if inputs.sample is None:
+    if inputs.sample is None or points is None:
         prevalence = by_samples()
     else:
-        prevalence = prevalence_by_sample(inputs.sample, table, probabilities[:, 1], clear, by_samples, settings.seed)
+        prevalence = prevalence_by_sample(inputs.sample, points, table, probabilities[:, 1], clear, by_samples, settings.seed)
     threshold = find_threshold(clear, prevalence.share, settings)
     clear_share = float(clear.area.sum() / table["area"].sum())
     calibration = calibrate(out_of_bag(model)[:, 1], training.y, clear, prevalence.share)
@@ -151,6 +154,24 @@ def assist(block: str, inputs: Inputs, settings: Assistant, threads: int, output
             "fill": medians(table, names),
         },
     )
+
+
+def usable_features(block: str, segments: Mapping[str, pd.DataFrame], settings: Assistant) -> tuple[tuple[str, ...], Mapping[str, int]]:
+    """Return the features of the forest, and the number of the block's segments without a value, by feature; warn where many lack.
+
+    Args:
+        segments: tables of features of the block, and of those whose samples train the forest.
+    """
+    wanted = feature_names(settings.features)
+    names, lacking = usable(segments.values(), wanted), missing(segments[block], wanted)
+    if left_out := [name for name in wanted if name not in names]:
+        which = " or ".join(sorted(segments))
+        logger.warning("block %s: the forest does without %s, which most segments of block %s lack", block, ", ".join(left_out), which)
+    if some := [name for name in names if lacking.get(name, 0) > WARN_FROM * len(segments[block])]:
+        share = max(lacking[name] for name in some) / len(segments[block])
+        text = "block %s: up to %.0f %% of the segments have no %s; the block's median stands there, so have samples in that part, too"
+        logger.warning(text, block, 100 * share, ", ".join(some))
+    return names, lacking
 
 
 def clear_segments(table: pd.DataFrame, x: NDArray[np.float32], probabilities: NDArray[np.float64], samples: pd.DataFrame) -> ClearSegments:
@@ -199,13 +220,14 @@ def metrics(result: Result, settings: Assistant) -> dict[str, Any]:
             "block": result.block,
             "trained_on_blocks": list(result.trained_on),
             "features": list(result.features),
+            "features_left_out": [name for name in feature_names(settings.features) if name not in result.features],
             "samples": {
                 name: {"segments": int((training.y == value).sum()), "tiles": len(set(training.groups[training.y == value].tolist()))}
                 for value, name in enumerate(CLASSES)
             },
             "segments": result.segments,
             "segments_without": dict(result.missing),
-            "without_a_value": "median of the block, or what is usual on land where no segment has one",
+            "without_a_value": "median of the block",
             "clear_area_share": result.clear_area_share,
             "forest": result.tuned.params,
             "folds": settings.folds,

@@ -14,7 +14,7 @@ from smallmines.core.files import written
 from smallmines.core.log import logger
 from smallmines.core.product import S2_BANDS
 from smallmines.grid.lattice import read_lattice
-from smallmines.labels.feature_table import feature_names, matrix, read_table
+from smallmines.labels.feature_table import feature_names, matrix, read_table, usable
 from smallmines.labels.tables import CLEAR
 from smallmines.settings.candidates import Candidates
 
@@ -57,7 +57,8 @@ def make_candidates(inputs: Inputs, block: str, settings: Candidates, save_as: s
         save_as: path where people save the filled-in file, for the log.
     """
     names = feature_names("paper" if inputs.context is None else "context")
-    points = draw(read_table(inputs.features, inputs.context), names, settings)
+    table = read_table(inputs.features, inputs.context)
+    points = draw(table, usable([table], names), settings)
     frame = to_frame(points, str(read_lattice(inputs.grid).geobox.crs))
     write(frame, target)
     logger.info(

@@ -6,7 +6,7 @@ context features (see `smallmines.segment.context`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -28,8 +28,9 @@ SCALES = {**dict.fromkeys(S2_BANDS, 10000.0), "DEM": 500.0} | {name: 20.0 for na
 """Divisors of features: digital numbers to reflectance, metres and dB to about 1; others have 1."""
 
 
-USUAL = {**{name: -10.0 for name in CONTEXT if name.startswith("VV")}, **{name: -17.0 for name in CONTEXT if name.startswith("VH")}}
-"""Values of features that no segment of a block has: dB of land as it usually is. A forest of all blocks may know others; others have 0."""
+MOST_LACKING = 0.5
+"""Share of the segments of a block without a value from which no forest of the block uses the feature: what stands in its place would
+say where a segment lies, and not what it is."""
 
 
 def feature_names(kind: Literal["paper", "context"]) -> tuple[str, ...]:
@@ -57,11 +58,16 @@ def read_table(features: str | Path, context: str | Path | None) -> pd.DataFrame
     return table.assign(**{name: around[name] for name in CONTEXT})
 
 
-def matrix(table: pd.DataFrame, names: Sequence[str]) -> NDArray[np.float32]:
-    """Return scaled features (segment, feature) float32; where one has no value stands the block's median, see `medians`."""
+def matrix(table: pd.DataFrame, names: Sequence[str], fill: Mapping[str, float] | None = None) -> NDArray[np.float32]:
+    """Return scaled features (segment, feature) float32.
+
+    Args:
+        fill: what stands where a feature has no value, in its own unit; the medians of the table where None.
+    """
     values = table[list(names)].to_numpy(np.float64, copy=True)
-    for column, fill in enumerate(medians(table, names).values()):
-        values[~np.isfinite(values[:, column]), column] = fill
+    fill = medians(table, names) if fill is None else fill
+    for column, name in enumerate(names):
+        values[~np.isfinite(values[:, column]), column] = fill[name]
     values /= scales(names)
     return values.astype(np.float32)
 
@@ -71,14 +77,25 @@ def scales(names: Sequence[str]) -> NDArray[np.float64]:
     return np.array([SCALES.get(name, 1.0) for name in names])
 
 
-def medians(table: pd.DataFrame, names: Sequence[str]) -> dict[str, float]:
-    """Return the median of each feature over the segments that have a value, in its own unit; where none has, see `USUAL`."""
+def medians(table: pd.DataFrame, names: Sequence[str], other: Mapping[str, float] | None = None) -> dict[str, float]:
+    """Return the median of each feature over the segments that have a value, in its own unit.
+
+    Args:
+        other: values of features that no segment has; 0 where it names none.
+    """
+    other = other or {}
     result = {}
     for name in names:
         values = table[name].to_numpy(np.float64)
         values = values[np.isfinite(values)]
-        result[name] = float(np.median(values)) if len(values) else USUAL.get(name, 0.0)
+        result[name] = float(np.median(values)) if len(values) else other.get(name, 0.0)
     return result
+
+
+def usable(tables: Iterable[pd.DataFrame], names: Sequence[str]) -> tuple[str, ...]:
+    """Return the features that at least half of the segments of each block have (`MOST_LACKING`), all where this leaves none."""
+    lacking = {name for table in tables for name, number in missing(table, names).items() if number > MOST_LACKING * len(table)}
+    return tuple(name for name in names if name not in lacking) or tuple(names)
 
 
 def missing(table: pd.DataFrame, names: Sequence[str]) -> Mapping[str, int]:

@@ -19,6 +19,7 @@ from smallmines.core.errors import UserError
 from smallmines.core.files import flat
 from smallmines.core.layout import PixelSample
 from smallmines.labels.event_files import LABELS, PROVENANCE_OF, Event, standing
+from smallmines.segment.features import splitmix64
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,7 +56,7 @@ def read_design(path: str | Path, kind: PixelSample = "accuracy") -> pd.DataFram
     """Read the design: the pixels that were drawn in a year and block.
 
     Raises:
-        UserError: the file is not a design.
+        UserError: the file is not a design, or not as it was drawn: the estimate would weigh the pixels wrongly.
     """
     import pandas as pd
 
@@ -66,10 +67,59 @@ def read_design(path: str | Path, kind: PixelSample = "accuracy") -> pd.DataFram
         table = pd.read_csv(path, dtype={"key": np.uint64, "tile_id": str})
         missing = sorted(set(columns) - set(table.columns))
     except (OSError, ValueError) as error:
-        table, missing = pd.DataFrame(), [flat(error)]
+        raise UserError(f"the design of {name_of(kind)} in {path}", flat(error), "restore the file") from None
     if missing:
         raise UserError(f"the design of {name_of(kind)} in {path}", f"without {', '.join(missing)}", "restore the file")
-    return table[columns]
+    if faults := _faults(table):
+        raise UserError(f"the design of {name_of(kind)} in {path} as it was drawn", "; ".join(faults), "restore the file")
+    return table[columns].astype({"x": np.float64, "y": np.float64, "pixels": np.int64, "inclusion": np.float64})
+
+
+def _faults(design: pd.DataFrame) -> list[str]:
+    """Say in what a design is not as it was drawn: of each stratum inclusion times pixels is the number of its rows."""
+    import pandas as pd
+
+    numbers = design[["x", "y", "stratum", "pixels", "inclusion"]].apply(pd.to_numeric, errors="coerce")
+    if not len(design) or not np.isfinite(numbers.to_numpy(np.float64)).all():
+        return ["no rows" if not len(design) else "cells without a number"]
+    of_stratum = numbers.groupby("stratum")["pixels"]
+    faults = {
+        "keys that stand twice": design["key"].duplicated().any(),
+        "strata with several numbers of pixels, or none": (of_stratum.transform("nunique") > 1).any() or (numbers["pixels"] < 1).any(),
+        "strata with other numbers of rows than were drawn": (
+            (numbers["inclusion"] * numbers["pixels"] - of_stratum.transform("size")).abs() > 0.5
+        ).any(),
+    }
+    return [fault for fault, there in faults.items() if there]
+
+
+def require_places(path: str | Path, design: pd.DataFrame, geobox: GeoBox) -> None:
+    """Refuse a design whose pixels do not lie where their keys say.
+
+    Args:
+        geobox: of the run's whole lattice.
+
+    Raises:
+        UserError: the file was edited, or the grid has changed since the draw.
+    """
+    row, col, inside = rows_and_columns(design, geobox)
+    index = np.where(inside, row, 0).astype(np.uint64) * np.uint64(geobox.shape.x) + np.where(inside, col, 0).astype(np.uint64)
+    wrong = ~inside | (splitmix64(index) != design["key"].to_numpy())
+    if wrong.any():
+        do = "restore the file; after a change of the grid move it and its check-ins away, and draw again"
+        raise UserError(f"the pixels of {path} where their keys say", f"{int(wrong.sum())} of {len(design)} elsewhere", do)
+
+
+def require_drawn(path: str | Path, design: pd.DataFrame, events: Sequence[Event]) -> None:
+    """Refuse decisions about pixels that are not in the design.
+
+    Raises:
+        UserError: there are some: it was drawn anew, or is of another year or block.
+    """
+    standing_keys = {event.key for event in standing(events)}
+    if strays := standing_keys - set(design["key"].tolist()):
+        do = "restore the design that they were made with, or move it and its check-ins away, and draw again"
+        raise UserError(f"decisions about the pixels of {path}", f"{len(strays)} of {len(standing_keys)} are about other pixels", do)
 
 
 def name_of(kind: PixelSample) -> str:

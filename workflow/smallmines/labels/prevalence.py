@@ -92,6 +92,12 @@ UNSEEN = (2.0, 0.5)
 WIDEST = 9.0
 """Ratio of the interval's ends above which the share is not identifiable."""
 
+WIDEST_SPAN = 0.5
+"""Difference of the interval's ends above which the share is not identifiable."""
+
+FEWEST = 10
+"""Samples of a class below which the share is not identifiable: they show too few kinds of mines or of land."""
+
 MISFIT = (0.05, 0.45)
 """Largest misfit of samples that are typical: a constant, and a factor of the chance in samples and land (see `misfit`)."""
 
@@ -192,7 +198,7 @@ def estimate(training: Training, params: Params, clear: ClearSegments, seed: int
         off = misfit(samples, code[seen], land, shares)
     share = sampled + rest_share * float(shares[0])
     low, high = interval(share, rest_share * spread, sampled, int((training.y == 0).sum()))
-    estimated = judged(share, (low, high), off, types, sampled)
+    estimated = judged(share, (low, high), off, types, sampled, int(np.bincount(training.y, minlength=2).min()))
     return replace(estimated, details=estimated.details | {"contested_samples": int(contested.sum())})
 
 
@@ -214,18 +220,22 @@ def is_contested(model: RandomForestClassifier, code: NDArray[np.int64]) -> NDAr
     return np.asarray(contested & (kept.min() >= SMALLEST_TYPE // 2))
 
 
-def judged(share: float, ends: tuple[float, float], off: Misfit, types: Types, sampled: float) -> Prevalence:
+def judged(share: float, ends: tuple[float, float], off: Misfit, types: Types, sampled: float, fewest: int) -> Prevalence:
     """Return the estimate with a judgement whether it is identifiable.
 
     Args:
         ends: of the interval; sampled: share of the area that was sampled as mining.
+        fewest: number of samples of the class with fewer.
     """
     low, high = ends
     why = ""
-    if off.value > off.limit:
+    if fewest < FEWEST:
+        why = f"one class has {fewest} samples, fewer than {FEWEST}"
+    elif off.value > off.limit:
         why = f"the samples are not typical of the land (misfit {off.value:.3f}, at most {off.limit:.3f})"
+    if why:
         low, high = sampled, min(1.0, 2 * high)
-    elif high > WIDEST * low:
+    elif high > WIDEST * low or high - low > WIDEST_SPAN:
         why = "the samples of the two classes are too few or too alike"
     low, share, high = (round(float(value), 4) for value in (low, share, high))
     details: dict[str, Any] = {

@@ -54,6 +54,8 @@ def find_threshold(clear: ClearSegments, share: float, settings: Assistant) -> T
     else:
         value = settings.threshold
     predicted = {level: clear.predicted_share(level) for level in sorted({value, 0.5})}
+    if value > 1:
+        logger.warning("no segment is predicted mining: the share %.4f is below that of the segments with the most votes", share)
     logger.info("threshold %.4f: %.4f of the area is predicted mining (%.4f at 0.5)", value, predicted[value], predicted[0.5])
     return Threshold(value, settings.threshold if isinstance(settings.threshold, str) else "number", predicted)
 

@@ -21,7 +21,7 @@ from smallmines.core import raster
 from smallmines.core.errors import UserError
 from smallmines.core.files import written
 from smallmines.core.log import logger
-from smallmines.core.product import OFFSET
+from smallmines.core.product import LARGEST_DB, OFFSET
 from smallmines.core.readable import read_parquet
 from smallmines.core.software import TABLES, TAG, of_packages
 from smallmines.grid.lattice import read_lattice
@@ -95,10 +95,13 @@ def describe_context(inputs: Inputs, block: str, context_out: str | Path) -> Non
     """Write `context.parquet`: one row per segment in the order of the ids; the columns of `context_schema`.
 
     Raises:
-        UserError: an input is missing, lacks a band or lies on another grid.
+        UserError: an input is missing, lacks a band, lies on another grid or is of another segmentation.
     """
     geobox = read_lattice(inputs.grid).block(block)
     labels, features = raster.read(inputs.segments, geobox)[0], read_features(inputs.features)
+    if int(labels.max(initial=0)) != len(features):
+        found = f"{int(labels.max(initial=0))} in {inputs.segments}"
+        raise UserError(f"the {len(features)} segments of {inputs.features}", found, "delete both and run again")
     with raster.opened(inputs.s2) as s2, raster.opened(inputs.s1) as s1:
         for source in (s2, s1):
             raster.require_grid(source, geobox)
@@ -108,8 +111,9 @@ def describe_context(inputs: Inputs, block: str, context_out: str | Path) -> Non
         validated = context_schema().validate(table)
         validated.attrs[TAG] = of_packages(TABLES)
         validated.to_parquet(beside, index=False)
-    without = int(table["VV"].isna().sum())
-    logger.info("block %s: context of %d segments, %d of them without Sentinel-1", block, len(table), without)
+    without = [int(table[name].isna().sum()) for name in ("VV", f"VV_{max(WINDOWS)}")]
+    text = "block %s: context of %d segments; without Sentinel-1 %d of them, and %d windows of %d px"
+    logger.info(text, block, len(table), *without, max(WINDOWS))
 
 
 def context_features(labels: NDArray[np.uint32], means: pd.DataFrame, points: Points, s2: DatasetReader, s1: DatasetReader) -> pd.DataFrame:
@@ -158,7 +162,7 @@ def _layers(s2: DatasetReader, s1: DatasetReader, window: Window) -> Iterator[tu
     yield "pixels", (cube[0] > 0).astype(np.uint32)
     yield from zip(INDEX_BANDS, cube, strict=True)
     decibel = s1.read(raster.band_indices(s1, RADAR), window=window)
-    seen = np.isfinite(decibel).all(axis=0)
+    seen = (np.isfinite(decibel) & (np.abs(decibel) <= LARGEST_DB)).all(axis=0)  # beyond, no ground: it would drown the sums
     yield "radar pixels", seen.astype(np.uint32)
     for name, band in zip(RADAR, decibel, strict=True):
         yield name, np.where(seen, 10 ** (band.astype(np.float64) / 10), 0)
@@ -213,16 +217,16 @@ def _index_columns(bands: dict[str, Floats], suffix: str) -> dict[str, Floats]:
 
 
 def _normalised_difference(a: Floats, b: Floats) -> Floats:
-    """Return (a − b) / (a + b), NaN where the sum is not positive."""
+    """Return (a − b) / (a + b), at most 1 either way (a reflectance can be negative); NaN where the sum is not positive."""
     total = a + b
     ratio: Floats = np.divide(a - b, total, out=np.full(total.shape, np.nan), where=total > 0)
-    return ratio
+    return np.clip(ratio, -1, 1)
 
 
 def context_schema() -> Any:
     """Return the schema of `context.parquet` (pandera): every column in order, with its type; no other columns.
 
-    segment: id, 1..n. VV, VH: dB of the mean power. NDVI, MNDWI, BSI: of the mean reflectance, −1…1 but for negative reflectances.
+    segment: id, 1..n. VV, VH: dB of the mean power. NDVI, MNDWI, BSI: of the mean reflectance, −1…1.
     `_9`, `_21`: of the window of so many pixels. Null where no pixel has data.
     """
     from smallmines.core.optional import pandera
