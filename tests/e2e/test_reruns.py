@@ -103,6 +103,16 @@ def test_frozen_splits_count_in_a_run_that_makes_masks_again(clone: Workspace) -
 
 
 @pytest.mark.heavy
+def test_a_new_grid_is_searched_and_fetched_for_at_once(clone: Workspace) -> None:
+    """The grid is an `ancient` input of both: when it is made anew, their own parameters count all the same."""
+    config = clone.folder / clone.config
+    assert "blocks: 2" in config.read_text()
+    config.write_text(config.read_text().replace("blocks: 2", "blocks: 1"))
+    planned = clone.planned("composites_2016_1")
+    assert planned["grid"] == planned["composite_s2"] == 1
+    assert (planned["search"], planned["fetch"]) == (5, 3)
+
+
 def test_an_edited_module_reruns_its_users(clone: Workspace) -> None:
     with (clone.folder / "workflow/smallmines/labels/mask.py").open("a") as module:
         module.write("\nEDITED = True\n")

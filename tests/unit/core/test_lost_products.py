@@ -64,3 +64,13 @@ def test_lost_splits_are_made_after_a_lost_mask(folder: Path) -> None:
     (folder / "splits").unlink()
     run(folder)
     assert (folder / "index").read_text(encoding="utf-8") == "second\nsecond\n"
+
+
+def test_parameters_of_a_job_behind_an_ancient_input_count_when_that_is_made_anew(folder: Path) -> None:
+    """A new grid changes the parameters of the search too, and is an `ancient` input of it."""
+    text = SNAKEFILE.replace('output: "splits"', 'output: "splits"\n    params: "of a new grid"')
+    (folder / "Snakefile").write_text(text, encoding="utf-8")
+    (folder / "labels").write_text("second\n", encoding="utf-8")
+    run(folder)
+    assert (folder / "splits").read_text(encoding="utf-8") == "second\n"
+    assert (folder / "index").read_text(encoding="utf-8") == "second\nsecond\n"

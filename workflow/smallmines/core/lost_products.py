@@ -6,10 +6,14 @@ stay without a word.
 
 A lost input that is `ancient` is no reason to run a job whose own products are there: masks made again after a failure would otherwise move
 tiles to another split, and a lost grid would ask the archives again.
+
+And a job that only has `ancient` inputs from jobs that run is looked at as if they did not: Snakemake takes it for one that runs anyway,
+compares none of its parameters, and then does not run it. A new grid would be filled with what was fetched for the old one.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any
 
@@ -39,6 +43,7 @@ def rerun_lost_products() -> None:
     persistence.incomplete = incomplete
     persistence.incomplete.finds_lost = True
     _let_ancient_inputs_be_lost()
+    _look_behind_ancient_inputs()
 
 
 def _let_ancient_inputs_be_lost() -> None:
@@ -61,3 +66,25 @@ def _let_ancient_inputs_be_lost() -> None:
         return (_PLANS.get() and self.is_ancient) or bool(await exists(self))
 
     DAG.update_needrun, _IOFile.exists = update_needrun, there
+
+
+def _look_behind_ancient_inputs() -> None:
+    """Let Snakemake's walk from a job that runs to those after it, whose own reasons it leaves out, end at `ancient` inputs."""
+    walk: Callable[..., Iterator[Any]] = DAG.bfs
+
+    def bfs(self: Any, direction: Any, *jobs: Any, stop: Callable[[Any], bool] = lambda job: False) -> Iterator[Any]:
+        if not _PLANS.get() or direction is not self.depending:
+            return walk(self, direction, *jobs, stop=stop)
+        return walk(self, _Strict(direction), *jobs, stop=stop)
+
+    DAG.bfs = bfs
+
+
+class _Strict:
+    """The jobs after each job that depend on it by a file that is not `ancient`."""
+
+    def __init__(self, depending: Any) -> None:
+        self.depending = depending
+
+    def __getitem__(self, job: Any) -> dict[Any, Any]:
+        return {after: files for after, files in self.depending[job].items() if not all(file.is_ancient for file in files)}
