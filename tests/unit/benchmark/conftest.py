@@ -11,7 +11,14 @@ from smallmines.benchmark.pack import Pack
 
 
 @pytest.fixture(scope="session")
-def pack(tmp_path_factory: pytest.TempPathFactory) -> Pack:
-    """The pack of a made dataset of 36 tiles of 16 × 16 px in two years. Read-only."""
-    folder: Path = tmp_path_factory.mktemp("pack")
-    return packed(folder)
+def pack_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the pack of a made dataset of 36 tiles of 16 × 16 px in two years."""
+    folder: Path = tmp_path_factory.mktemp("made")
+    packed(folder)
+    return folder / "pack"
+
+
+@pytest.fixture(scope="session")
+def pack(pack_folder: Path) -> Pack:
+    """That pack, open."""
+    return Pack.open(pack_folder)
