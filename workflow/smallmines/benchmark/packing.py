@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from smallmines.benchmark.findings import findings_by_band
 from smallmines.benchmark.pack import FILES, MODALITIES, UNKNOWN, Sums
+from smallmines.benchmark.split_files import GEOGRAPHIC_BLOCKS
 from smallmines.core import raster
 from smallmines.core.errors import UserError
 from smallmines.core.files import temporary_folder, write_json
@@ -25,8 +26,6 @@ from smallmines.loaders.folder import read_image, read_pairs
 
 LARGEST = 65_535
 LOGGED_EVERY = 500
-GEOGRAPHIC_BLOCKS = 4
-"""Blocks of a dataset without an index, as the authors made them: KMeans of the tiles' centres with seed 0."""
 
 
 class _Fractions(Exception):

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from smallmines.benchmark.split_files import FOLDS
 from smallmines.core.errors import UserError
 from smallmines.core.product import SPLITS
 from smallmines.dataset.split_files import read_released_rows
@@ -19,7 +20,6 @@ from smallmines.settings.splits import Method, Splits
 NONE = ""
 """Stands in place of a split for rows that are in none."""
 
-FOLDS = 5
 VAL_SHARE = 0.125
 """Share of the train tiles that become val where a split has none: 70 % of train give 8.75 % of all."""
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Discriminator, Field, Tag, ValidationError, field_validator, model_validator
 
 from smallmines.config.section import PathText, Section
 from smallmines.config.yaml_file import read_yaml
@@ -113,11 +113,21 @@ class Resources(Section):
     minutes: int = Field(ge=1)
 
 
+def _kind(values: Any) -> Any:
+    return values.get("kind") if isinstance(values, dict) else getattr(values, "kind", None)
+
+
+ModelRow = Annotated[
+    Annotated[ForestRow, Tag("random_forest")] | Annotated[BoostingRow, Tag("boosting")] | Annotated[ControlRow, Tag("control")],
+    Discriminator(_kind),
+]
+
+
 class VariantFile(Section):
     """A variant of a row: the model, and what its jobs declare."""
 
     variant: Variant
-    model: Annotated[ForestRow | BoostingRow | ControlRow, Field(discriminator="kind")]
+    model: ModelRow
     resources: Resources
     seeded: bool = Field(description="Whether the seed changes the model.")
     note: str = Field("", description="One sentence for the table.")
