@@ -131,7 +131,7 @@ def places_of(sources: Sequence[rasterio.DatasetReader], bands: Sequence[str]) -
     Raises:
         UserError: bands without a name, missing bands, or another order than that of the dataset.
     """
-    places = {}
+    places: dict[str, Place] = {}
     for source in sources:
         names = list(source.descriptions)
         known = [name for name in names if name in PATCH_BANDS]
