@@ -79,7 +79,6 @@ localrules:
     page,
     released_images,
     benchmark_split,
-    benchmark_table,
 
 
 if not cfg.submit_downloads:

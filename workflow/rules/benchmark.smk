@@ -105,7 +105,8 @@ rule benchmark_fit:
         files=PACK,
         split="<results>/benchmark/splits/{split}.parquet",
     output:
-        "<results>/benchmark/{row}/{variant}/{split}/{seed}/model.joblib",
+        model="<results>/benchmark/{row}/{variant}/{split}/{seed}/model.joblib",
+        about="<results>/benchmark/{row}/{variant}/{split}/{seed}/fitted.json",
     log:
         "<logs>/benchmark_fit/{row}-{variant}-{split}-{seed}.log",
     benchmark:
@@ -157,7 +158,7 @@ rule benchmark_score:
         pack="<results>/benchmark/pack/pack.json",
         files=PACK,
         split="<results>/benchmark/splits/{split}.parquet",
-        model="<results>/benchmark/{row}/{variant}/{split}/{seed}/model.joblib",
+        fitted="<results>/benchmark/{row}/{variant}/{split}/{seed}/fitted.json",
         probabilities="<results>/benchmark/{row}/{variant}/{split}/{seed}/probabilities.npy",
     output:
         counts="<results>/benchmark/{row}/{variant}/{split}/{seed}/counts.parquet",
@@ -170,7 +171,7 @@ rule benchmark_score:
         "../../envs/smallmines.yaml"
     threads: 1
     resources:
-        mem_mb=memory_of,
+        mem_mb=2000,
         runtime=30,
     params:
         *code("benchmark_score"),

@@ -7,4 +7,4 @@ from smallmines.core.job import job
 
 with job(snakemake.log[0]):
     source, target = snakemake.input, snakemake.output
-    score_row(Path(source.pack).parent, source.split, source.model, source.probabilities, target.counts, target.about)
+    score_row(Path(source.pack).parent, source.split, source.fitted, source.probabilities, target.counts, target.about)

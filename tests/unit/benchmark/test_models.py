@@ -187,9 +187,9 @@ def test_an_index_needs_its_offset_taken_off(pack: Pack, rows: dict[str, np.ndar
 def test_a_row_from_split_to_counts(pack: Pack, rows: dict[str, np.ndarray], tmp_path: Path, pack_folder: Path) -> None:
     split, model, predicted = tmp_path / "split.parquet", tmp_path / "model.joblib", tmp_path / "probabilities.npy"
     runs.write_split(pack_folder, "in_force", 0, None, split)
-    runs.fit_row(pack_folder, split, FIXED, 0, 1, True, str(model))
+    runs.fit_row(pack_folder, split, FIXED, runs.FitJob(0, 1, True), model, tmp_path / "fitted.json")
     runs.predict_row(pack_folder, split, model, 1, predicted)
-    runs.score_row(pack_folder, split, model, predicted, str(tmp_path / "counts.parquet"), str(tmp_path / "score.json"))
+    runs.score_row(pack_folder, split, tmp_path / "fitted.json", predicted, str(tmp_path / "counts.parquet"), str(tmp_path / "score.json"))
     table = pd.read_parquet(tmp_path / "counts.parquet")
     assert table["row"].tolist() == rows["test"].tolist()
     assert table["tile_id"].tolist() == pack.tiles["tile_id"].iloc[rows["test"]].tolist()
@@ -204,7 +204,9 @@ def test_a_row_from_split_to_counts(pack: Pack, rows: dict[str, np.ndarray], tmp
     assert {f"tp_{name}" for name in THRESHOLDS} <= set(table)
 
 
-def test_findings_in_a_band_stop_the_rows_that_use_it(pack: Pack, rows: dict[str, np.ndarray], tmp_path: Path, pack_folder: Path) -> None:
+def test_findings_in_a_band_stop_the_rows_that_use_it(
+    pack: Pack, rows: dict[str, np.ndarray], tmp_path: Path, pack_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     found = dataclasses.replace(pack, about={**pack.about, "findings": {"VV": ["VV linear: all"]}})
     arguments = (found, rows["train"], rows["val"])
     assert fitted(*arguments, FIXED, 0, 1, True).stopped == ()
@@ -212,11 +214,12 @@ def test_findings_in_a_band_stop_the_rows_that_use_it(pack: Pack, rows: dict[str
     stopped = fitted(*arguments, BOOSTING, 0, 1, True)
     assert (stopped.model, stopped.stopped) == (None, ("VV: VV linear: all",))
     split, model, predicted = tmp_path / "split.parquet", tmp_path / "model.joblib", tmp_path / "probabilities.npy"
-    save(stopped, model)
+    monkeypatch.setattr(Pack, "open", lambda folder: found)
     runs.write_split(pack_folder, "in_force", 0, None, split)
+    runs.fit_row(pack_folder, split, BOOSTING, runs.FitJob(0, 1, True), model, tmp_path / "fitted.json")
     runs.predict_row(pack_folder, split, model, 1, predicted)
     assert len(np.load(predicted)) == 0
-    runs.score_row(pack_folder, split, model, predicted, str(tmp_path / "counts.parquet"), str(tmp_path / "score.json"))
+    runs.score_row(pack_folder, split, tmp_path / "fitted.json", predicted, str(tmp_path / "counts.parquet"), str(tmp_path / "score.json"))
     assert len(pd.read_parquet(tmp_path / "counts.parquet")) == 0
     assert "VV linear" in (tmp_path / "score.json").read_text()
 

@@ -18,6 +18,7 @@ from smallmines.benchmark.pack import Pack
 from smallmines.benchmark.page import RowTitle, content, write_table
 from smallmines.benchmark.split_names import bootstrap_blocks
 from smallmines.benchmark.table import Score, pooled, reliabilities, scores_of, table_of
+from smallmines.core.files import write_json
 from smallmines.settings.benchmark import Boosting, Control, RowSettings
 
 FOLDS = [f"spatial_block_{fold}" for fold in range(1, 6)]
@@ -47,11 +48,12 @@ def scores(pack: Pack, pack_folder: Path, tmp_path_factory: pytest.TempPathFacto
             own = folder / row / variant / split / "0"
             if row == "stopped":
                 save(Fitted(None, ("VV",), ("dn_plus1000",), {}, ("VV: VV linear: all",)), own / "model.joblib")
+                write_json(own / "fitted.json", {"stopped": ["VV: VV linear: all"]})
             else:
-                runs.fit_row(pack_folder, file, ROWS[row], 0, 1, True, str(own / "model.joblib"))
+                runs.fit_row(pack_folder, file, ROWS[row], runs.FitJob(0, 1, True), own / "model.joblib", own / "fitted.json")
             runs.predict_row(pack_folder, file, own / "model.joblib", 1, own / "probabilities.npy")
             outputs = str(own / "counts.parquet"), str(own / "score.json")
-            runs.score_row(pack_folder, file, own / "model.joblib", own / "probabilities.npy", *outputs)
+            runs.score_row(pack_folder, file, own / "fitted.json", own / "probabilities.npy", *outputs)
             names.append(f"{row}/{variant}/{split}/0")
     return scores_of(folder, names)
 

@@ -60,7 +60,7 @@ def reliability_figure(
     bins: Mapping[tuple[str, str, str], Sequence[Mapping[str, float]]], titles: Mapping[tuple[str, str], str], split: str
 ) -> str:
     """Draw the observed share of mining over the predicted probability, in bins of equal numbers of pixels, of the rows of a split."""
-    figure = canvas.figure(6.4, 4.2)
+    figure = canvas.figure(9.0, 4.4)
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color=canvas.FAINT, linewidth=1.5)
     shown = [(key, own) for key, own in bins.items() if key[0] == split and len(own) > 1]

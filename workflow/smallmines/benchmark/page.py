@@ -17,6 +17,7 @@ from smallmines.benchmark.pack import Pack
 from smallmines.benchmark.split_names import group_of
 from smallmines.benchmark.table import Score, reliabilities, table_of
 from smallmines.core.files import written
+from smallmines.report import canvas
 from smallmines.report.html import environment
 
 SHOWN = ("precision", "recall", "iou", "dice")
@@ -59,14 +60,17 @@ def write_table(
     pack_folder: str | Path, scores: Sequence[Score], rows: Sequence[RowTitle], title: str, table_out: str | Path, page_out: str | Path
 ) -> None:
     """Write the table as Parquet, and the page with tables, plots, examples and footnotes."""
+    import matplotlib as mpl
+
     pack = Pack.open(pack_folder)
     table = table_of(pack, scores)
     with written(table_out) as beside:
         table.to_parquet(beside, index=False)
     template = environment(Path(__file__).with_name("templates")).get_template("table.html.j2")
-    text = template.render(**content(pack, table, scores, rows, title))
+    with mpl.rc_context(canvas.STYLE):
+        shown = content(pack, table, scores, rows, title)
     with written(page_out) as beside:
-        beside.write_text(text, encoding="utf-8")
+        beside.write_text(template.render(**shown), encoding="utf-8")
 
 
 def content(pack: Pack, table: pd.DataFrame, scores: Sequence[Score], rows: Sequence[RowTitle], title: str) -> dict[str, Any]:
@@ -125,18 +129,18 @@ def line(own: pd.DataFrame, row: RowTitle, split: str) -> dict[str, Any]:
     return {
         "title": row.full,
         "published_iou": row.published_iou if split == PUBLISHED_SPLIT else None,
-        "half": {name: shown(first["half"][name]) for name in SHOWN},
-        "val": {name: shown(first["val"][name]) for name in SHOWN},
+        "half": {name: text(first["half"][name]) for name in SHOWN},
+        "val": {name: text(first["val"][name]) for name in SHOWN},
         "interval": interval(first["val"], "iou"),
         "interval_half": interval(first["half"], "iou"),
         "difference": difference(first["val"]),
         "least": f"{first['val']['least'] / 255:.2f}",
         "seeds": f"{val['iou'].min():.3f}–{val['iou'].max():.3f} ({len(val)})" if len(val) > 1 else "",
-        "more": {name: shown(first["val"][name], 2) for name in MORE},
+        "more": {name: text(first["val"][name], 2) for name in MORE},
     }
 
 
-def shown(value: float, digits: int = 3) -> str:
+def text(value: float, digits: int = 3) -> str:
     """Return a number as text; a dash where it has no meaning."""
     return f"{value:.{digits}f}" if np.isfinite(value) else "–"
 

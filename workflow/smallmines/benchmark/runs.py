@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,26 @@ from smallmines.benchmark.models import fitted, load, save
 from smallmines.benchmark.pack import Pack, Rows, chunks
 from smallmines.benchmark.split_names import assign
 from smallmines.core.errors import UserError
-from smallmines.core.files import remedy, write_json, written
+from smallmines.core.files import read_json, remedy, write_json, written
 from smallmines.core.log import logger
 from smallmines.core.readable import read_parquet
 from smallmines.settings.benchmark import RowSettings
 
 PREDICTED = ("val", "test")
 HISTOGRAMS = ("mining", "other")
+
+
+@dataclass(frozen=True)
+class FitJob:
+    """How a row is fitted.
+
+    Attributes:
+        stop: whether findings of the doctor in its bands stop it.
+    """
+
+    seed: int
+    threads: int
+    stop: bool
 
 
 def write_split(pack_folder: str | Path, name: str, seed: int, released: str | None, target: str | Path) -> None:
@@ -50,11 +64,13 @@ def rows_of(split: NDArray[np.object_], *names: str) -> Rows:
     return np.flatnonzero(np.isin(split, names))
 
 
-def fit_row(pack_folder: str | Path, split: str | Path, settings: RowSettings, seed: int, threads: int, stop: bool, target: str) -> None:
-    """Fit a row on the train of a split and write the model."""
+def fit_row(pack_folder: str | Path, split: str | Path, settings: RowSettings, job: FitJob, model: str | Path, about: str | Path) -> None:
+    """Fit a row on the train of a split; write the model, and what stops the row (JSON: stopped)."""
     pack = Pack.open(pack_folder)
     names = read_split(split, pack)
-    save(fitted(pack, rows_of(names, "train"), rows_of(names, "val"), settings, seed, threads, stop), target)
+    own = fitted(pack, rows_of(names, "train"), rows_of(names, "val"), settings, job.seed, job.threads, job.stop)
+    save(own, model)
+    write_json(about, {"stopped": list(own.stopped)})
 
 
 def predict_row(pack_folder: str | Path, split: str | Path, model: str | Path, threads: int, target: str | Path) -> None:
@@ -72,15 +88,16 @@ def predict_row(pack_folder: str | Path, split: str | Path, model: str | Path, t
             file.write(own.on_pack(pack, part, threads).tobytes())
 
 
-def score_row(pack_folder: str | Path, split: str | Path, model: str | Path, predicted: str | Path, counts: str, about: str) -> None:
+def score_row(pack_folder: str | Path, split: str | Path, fitted_row: str | Path, predicted: str | Path, counts: str, about: str) -> None:
     """Write the counts of the tiles of test, and the threshold chosen on val.
 
     Args:
+        fitted_row: JSON file of `fit_row`.
         counts: Parquet: row (of the pack), tile_id, year, `metrics.linear_columns`, and mining and other (lists of 256 numbers). Without
             rows where findings stop the row.
         about: JSON: threshold (least uint8 value of mining that has the highest IoU on val), val (rows), stopped.
     """
-    pack, stopped = Pack.open(pack_folder), load(model).stopped
+    pack, stopped = Pack.open(pack_folder), read_json(fitted_row)["stopped"]
     names = read_split(split, pack)
     rows = rows_of(names, *PREDICTED)
     probability = np.load(predicted, mmap_mode="r")
@@ -100,7 +117,7 @@ def score_row(pack_folder: str | Path, split: str | Path, model: str | Path, pre
     tiles = pack.tiles.iloc[table["row"].to_numpy(np.int64)][["tile_id", "year"]].reset_index(drop=True)
     with written(counts) as beside:
         pd.concat([tiles, table[columns]], axis=1).to_parquet(beside, index=False)
-    write_json(about, {"threshold": threshold, "val": int((~is_test).sum()), "stopped": list(stopped)})
+    write_json(about, {"threshold": threshold, "val": int((~is_test).sum()), "stopped": stopped})
 
 
 def val_threshold(pack: Pack, rows: Rows, probability: NDArray[np.uint8], val: NDArray[Any]) -> int:
