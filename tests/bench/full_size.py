@@ -46,7 +46,7 @@ def make(folder: Path, tiles: int) -> None:
         mask = (100 * coarse < share[row, col]).astype(np.uint8)
         turned = np.roll(noise, int(rng.integers(SIDE)), axis=2)
         files["mask"][number] = mask
-        files["s2"][number] = np.rint(2500 + 400 * turned[:10] + 500 * mask)
+        files["s2"][number] = np.rint(2500 + 400 * turned[:10] + 500.0 * mask)
         files["s1"][number], files["dem"][number] = -12 + turned[10:12], 200 + turned[12:13]
         split = "train" if place % 10 < 7 else "val" if place % 10 == 7 else "test"
         records.append((f"{place:04d}", year, split, str(1 + 2 * (row > across // 2) + (col > across // 2)), row, col, 100 * mask.mean()))

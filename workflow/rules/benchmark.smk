@@ -2,50 +2,6 @@
 include: "common.smk"
 
 
-from smallmines.benchmark.split_files import splits_of
-from smallmines.config.benchmark import read_rows
-
-try:
-    ROWS = {(row.name, row.variant): row for row in read_rows(f"{workflow.basedir}/config/benchmark", cfg.benchmark.rows)}
-    SPLITS = splits_of(cfg.benchmark.splits, cfg.year_names, cfg.blocks, cfg.benchmark.dataset)
-except UserError as error:
-    sys.exit(str(error))
-
-FITTED = [
-    f"{row.name}/{row.variant}/{split}/{seed}"
-    for row in ROWS.values()
-    for split in SPLITS
-    for seed in (cfg.benchmark.seeds if row.seeded else cfg.benchmark.seeds[:1])
-]
-OWN_DATASET = cfg.benchmark.dataset is None
-PACK = [f"<results>/benchmark/pack/{name}" for name in ("s2.npy", "s1.npy", "dem.npy", "mask.npy", "tiles.parquet", "pack.json")]
-
-
-def row_of(wildcards):
-    """Return the row and variant of a job."""
-    return ROWS[wildcards.row, wildcards.variant]
-
-
-def memory_of(wildcards):
-    """Return the memory of a job of a row in MB."""
-    return row_of(wildcards).memory_mb
-
-
-def threads_of(wildcards):
-    """Return the threads of a job of a row."""
-    return row_of(wildcards).threads
-
-
-def minutes_of(wildcards):
-    """Return the run time of a job of a row in minutes."""
-    return row_of(wildcards).minutes
-
-
-def findings_file():
-    """Return the report of the doctor: that of the run, or the one given with another dataset."""
-    return "<results>/doctor.json" if OWN_DATASET else ([cfg.benchmark.doctor] if cfg.benchmark.doctor else [])
-
-
 rule pack:
     input:
         sums="<results>/dataset/SHA256SUMS" if OWN_DATASET else [],
@@ -65,8 +21,8 @@ rule pack:
         runtime=60,
     params:
         *code("pack"),
-        dataset=cfg.benchmark.dataset or f"results/{cfg.run}/dataset",
-        images=[] if OWN_DATASET else images_digest(cfg.benchmark.dataset),
+        dataset=cfg.benchmark.dataset,
+        images=lambda wildcards: [] if OWN_DATASET else images_digest(cfg.benchmark.dataset),
     message:
         "Packing the dataset for the benchmark"
     script:
@@ -185,10 +141,10 @@ rule benchmark_table:
     input:
         pack="<results>/benchmark/pack/pack.json",
         files=PACK,
-        splits=expand("<results>/benchmark/splits/{split}.parquet", split=SPLITS),
-        counts=expand("<results>/benchmark/{fitted}/counts.parquet", fitted=FITTED),
-        scores=expand("<results>/benchmark/{fitted}/score.json", fitted=FITTED),
-        probabilities=expand("<results>/benchmark/{fitted}/probabilities.npy", fitted=FITTED),
+        splits=expand("<results>/benchmark/splits/{split}.parquet", split=BENCHMARK_SPLITS),
+        counts=expand("<results>/benchmark/{fitted}/counts.parquet", fitted=BENCHMARK_FITS),
+        scores=expand("<results>/benchmark/{fitted}/score.json", fitted=BENCHMARK_FITS),
+        probabilities=expand("<results>/benchmark/{fitted}/probabilities.npy", fitted=BENCHMARK_FITS),
     output:
         table="<results>/benchmark/table.parquet",
         page="<results>/benchmark/table.html",
@@ -204,8 +160,8 @@ rule benchmark_table:
         runtime=30,
     params:
         *code("benchmark_table"),
-        fitted=FITTED,
-        rows=[[row.name, row.variant, row.title, row.note, row.published_iou] for row in ROWS.values()],
+        fitted=BENCHMARK_FITS,
+        rows=[[row.name, row.variant, row.title, row.note, row.published_iou] for row in BENCHMARK_ROWS.values()],
         title=cfg.publish.title or cfg.run,
     message:
         "Writing the table of the benchmark"

@@ -6,5 +6,6 @@ from smallmines.benchmark.packing import write_pack
 from smallmines.core.job import job
 
 with job(snakemake.log[0]):
-    doctor = snakemake.input.doctor or None
-    write_pack(snakemake.params.dataset, Path(snakemake.output[0]).parent, doctor[0] if isinstance(doctor, list) else doctor)
+    source = snakemake.input
+    dataset = snakemake.params.dataset or Path(source.sums).parent
+    write_pack(dataset, Path(snakemake.output[0]).parent, str(source.doctor) if source.doctor else None)
