@@ -10,7 +10,7 @@ stage = @printf '%s\t%s\n' "$(1)" "$$(date +%s)" >>$(STAGES)
 unexport PYTHONDONTWRITEBYTECODE
 RUN_DEMO = $(BIN)/snakemake $(1) --cores $(CORES) --configfile $(DEMO)
 
-.PHONY: help setup demo demo-slurm demo-archives bench bench-assistant bench-chain bench-growth bench-planning test test-heavy test-loaders loaders-full faults exactness lint generated format report figures figures-qgis rounds otb-python docs-check clean
+.PHONY: help setup demo demo-slurm demo-archives bench bench-assistant bench-chain bench-growth bench-planning bench-rows test test-heavy test-loaders loaders-full faults exactness lint generated format report figures figures-qgis rounds otb-python docs-check clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -63,6 +63,9 @@ bench-assistant: setup ## features, models, number of labels, calibration and pr
 	PYTHONPATH=tests:workflow $(BIN)/python tests/bench/assistant/threshold.py .bench-assistant/s*/config/demo.yaml
 	PYTHONPATH=tests:workflow $(BIN)/python tests/bench/assistant/other_year.py --worlds .bench-assistant --jobs $(CORES)
 	PYTHONPATH=tests:workflow $(BIN)/python tests/bench/assistant/prevalence.py .bench-assistant/prevalence --jobs $(CORES) $(if $(IMAGES),--images $(IMAGES)) --runs .bench-assistant/s*
+
+bench-rows: setup ## time and memory of the benchmark's rows at the size of SmallMinesDS (about 20 minutes, 3 GB)
+	PYTHONPATH=workflow $(BIN)/python tests/bench/full_size.py .bench-rows --threads $(CORES)
 
 demo-slurm: setup ## the demo through profiles/slurm on a two-node Slurm that this installs (root only), with a node killed in the middle, compared with the local demo
 	tests/cluster/slurm.sh up

@@ -78,6 +78,7 @@ localrules:
     plots,
     page,
     released_images,
+    benchmark_split,
 
 
 if not cfg.submit_downloads:
@@ -108,6 +109,7 @@ include: "workflow/rules/patches.smk"
 include: "workflow/rules/dataset.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/compare.smk"
+include: "workflow/rules/benchmark.smk"
 include: "workflow/rules/targets.smk"
 
 

@@ -13,7 +13,7 @@ from workspace import Workspace
 
 pytestmark = [pytest.mark.e2e, pytest.mark.heavy]
 
-NOT_RUN = {"boundaries", "candidates", "package"}
+NOT_RUN = {"boundaries", "candidates", "package", "pack", *(f"benchmark_{part}" for part in ("split", "fit", "predict", "score", "table"))}
 """Rules that a run of this world leaves out."""
 
 RULES = sorted({path.stem for path in (Path(__file__).resolve().parents[2] / "workflow/scripts").glob("*.py")} - NOT_RUN)

@@ -3,6 +3,8 @@ import functools
 
 from snakemake.exceptions import WorkflowError
 
+from smallmines.benchmark.split_files import splits_of
+from smallmines.config.benchmark import read_rows
 from smallmines.core.files import digest, sha256
 from smallmines.core.patch_files import images_digest
 from smallmines.labels.samples import events_digest
@@ -184,3 +186,45 @@ def drawn_samples(wildcards):
     if cfg.labels.source != "released_samples" or PEOPLE.samples(wildcards):
         return []
     return [f"<results>/released/{wildcards.year}/{wildcards.block}/samples.csv"]
+
+
+# The benchmark: its rows and splits, and what is fitted of them.
+try:
+    BENCHMARK_ROWS = {(row.name, row.variant): row for row in read_rows(f"{workflow.basedir}/config/benchmark", cfg.benchmark.rows)}
+    BENCHMARK_SPLITS = splits_of(cfg.benchmark.splits, cfg.year_names, cfg.blocks, cfg.benchmark.dataset)
+except UserError as error:
+    sys.exit(str(error))
+
+BENCHMARK_FITS = [
+    f"{row.name}/{row.variant}/{split}/{seed}"
+    for row in BENCHMARK_ROWS.values()
+    for split in BENCHMARK_SPLITS
+    for seed in (cfg.benchmark.seeds if row.seeded else cfg.benchmark.seeds[:1])
+]
+OWN_DATASET = cfg.benchmark.dataset is None
+PACK = [f"<results>/benchmark/pack/{name}" for name in ("s2.npy", "s1.npy", "dem.npy", "mask.npy", "tiles.parquet", "pack.json")]
+
+
+def row_of(wildcards):
+    """Return the row and variant of a job."""
+    return BENCHMARK_ROWS[wildcards.row, wildcards.variant]
+
+
+def memory_of(wildcards):
+    """Return the memory of a job of a row in MB."""
+    return row_of(wildcards).memory_mb
+
+
+def threads_of(wildcards):
+    """Return the threads of a job of a row."""
+    return row_of(wildcards).threads
+
+
+def minutes_of(wildcards):
+    """Return the run time of a job of a row in minutes."""
+    return row_of(wildcards).minutes
+
+
+def findings_file():
+    """Return the report of the doctor: that of the run, or the one given with another dataset."""
+    return "<results>/doctor.json" if OWN_DATASET else ([cfg.benchmark.doctor] if cfg.benchmark.doctor else [])

@@ -12,6 +12,7 @@ from smallmines.cli.doctor import doctor
 from smallmines.cli.loaders import terratorch
 from smallmines.cli.merge import merge
 from smallmines.cli.pixels import pixels
+from smallmines.cli.predict import predict
 from smallmines.cli.products import products
 from smallmines.cli.upgrade import upgrade
 from smallmines.cli.version import version_option
@@ -20,5 +21,5 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help="SmallMinesDS
 app.callback()(version_option)
 for name, verbs in (("labels", labels.app), ("splits", splits.app), ("segments", segments.app), ("config", config.app)):
     app.add_typer(verbs, name=name)
-for verb in (doctor, compare, merge, terratorch, access, freeze, bench, products, pixels, upgrade):
+for verb in (doctor, compare, merge, terratorch, access, freeze, bench, products, pixels, predict, upgrade):
     app.command(verb.__name__)(verb)

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import Field, field_validator, model_validator
 
+from smallmines.config.benchmark import Benchmark
 from smallmines.config.doctor import Doctor
 from smallmines.config.imagery import Elevation, Sentinel1, Sentinel2
 from smallmines.config.released import Released
@@ -335,6 +336,7 @@ class Config(Section):
     splits: Splits = Field(default_factory=Splits, description="Train, val and test.")
     publish: Publish = Field(default_factory=Publish, description="Documents of the published folder.")
     doctor: Doctor = Field(default_factory=Doctor, description="Limits of the doctor's checks: values beyond them are findings.")
+    benchmark: Benchmark = Field(default_factory=Benchmark, description="The paper's experiments on the dataset (`snakemake benchmark`).")
     minimum_coverage: float = Field(
         0.99,
         ge=0,

@@ -1,0 +1,10 @@
+"""Predict with a row of the benchmark."""
+
+from pathlib import Path
+
+from smallmines.benchmark.runs import predict_row
+from smallmines.core.job import job
+
+with job(snakemake.log[0]):
+    source = snakemake.input
+    predict_row(Path(source.pack).parent, source.split, source.model, snakemake.threads, snakemake.output[0])
