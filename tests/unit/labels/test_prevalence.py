@@ -132,6 +132,11 @@ def test_few_mines_among_many_samples_and_wide_intervals_are_not_identifiable():
     assert prevalence.judged(0.3, (0.1, 0.6), fits, types, 0.0, 10).identifiable
     few = prevalence.judged(0.1, (0.05, 0.15), fits, types, 0.01, 9)
     assert (few.identifiable, few.low, few.high) == (False, 0.01, 0.3)
+    sampled = prevalence.judged(0.008, (0.008, 0.0114), fits, types, 0.0079, 100)
+    assert (sampled.identifiable, sampled.low) == (False, 0.0079)
+    assert sampled.high == pytest.approx(0.0228)
+    assert "nearly all mining that the samples tell of was sampled" in sampled.details["why"]
+    assert prevalence.judged(0.008, (0.008, 0.0114), fits, types, 0.0055, 100).identifiable
     wide = prevalence.judged(0.8, (0.45, 1.0), fits, types, 0.0, 100)
     assert not wide.identifiable
     assert wide.details["why"] == "the samples of the two classes are too few or too alike"

@@ -13,7 +13,17 @@ from smallmines.core.files import write_json
 from smallmines.labels.accuracy import accuracy
 from smallmines.report.checks import CHECKS, check_of, passed
 from smallmines.report.html import environment
-from smallmines.report.tables import LeftOut, acquisitions, confusion, degrees, importances, left_out, split_shares, unknown_prevalences
+from smallmines.report.tables import (
+    LeftOut,
+    acquisitions,
+    confusion,
+    degrees,
+    forest_shares,
+    importances,
+    left_out,
+    split_shares,
+    unknown_prevalences,
+)
 
 POINTS = pd.DataFrame(
     [
@@ -115,6 +125,18 @@ def test_coordinates_have_a_letter() -> None:
     assert [degrees(value, "EW") for value in (-2.05, 0.0, 1.5)] == ["2.05° W", "0°", "1.5° E"]
 
 
+def test_prevalence_and_threshold_of_each_forest_are_listed(tmp_path: Path) -> None:
+    paths = []
+    for block, known in (("10", True), ("2", False)):
+        paths.append(tmp_path / "assistant" / "2016" / block / "metrics.json")
+        paths[-1].parent.mkdir(parents=True)
+        prevalence = {"share": 0.06, "low": 0.03, "high": 0.09, "source": "estimate", "identifiable": known}
+        write_json(paths[-1], {"threshold": 0.62, "prevalence": prevalence})
+    write_json(tmp_path / "metrics.json", {"threshold": 0.5})
+    rows = forest_shares([*paths, tmp_path / "metrics.json"])
+    assert [(row.block, row.source, row.threshold) for row in rows] == [("2", "estimate, not known", 0.62), ("10", "estimate", 0.62)]
+
+
 def test_importances_are_means_over_forests_the_largest_first(tmp_path: Path) -> None:
     for number, content in enumerate(({"B02": 0.25, "VV": 0.75}, {"B02": 0.5, "VV": 0.5}, None)):
         write_json(tmp_path / f"{number}.json", {"importances": content} if content else {"threshold": 0.5})
@@ -133,6 +155,6 @@ def test_blocks_whose_samples_do_not_tell_the_share_are_named(tmp_path: Path) ->
         write_json(paths[-1], {"threshold": 0.5, "prevalence": prevalence})
     (found,) = unknown_prevalences(paths)
     assert found == {"where": "block 2, 2016", "share": 0.06, "low": 0.01, "high": 0.3, "why": "too few", "remedy": "set it"}
-    text = environment().get_template("forests.html.j2").render(prevalences=[found])
+    text = environment().get_template("forests.html.j2").render(prevalences=[found], shares_of_forests=[])
     assert "not known in block 2, 2016" in text
     assert "Used: 6.0 %, it may be 1.0 to 30.0 %. To correct it: set it." in text

@@ -15,7 +15,8 @@ maximum likelihood of a mixture: the land consists of mining and of types of oth
 - **Interval**: bootstrap of the samples (the forest stays), widened by `RELATIVE` and by what samples cannot show: `UNSEEN` look-alikes
   or mines of a kind that none of them is.
 - **Check**: the samples, weighted by the shares found, must have the features of the land (`misfit`). Hard negatives alone do not. Then,
-  and where the interval is too wide, the share is not identifiable, and the file says so.
+  and where a class has few samples, nearly all mining was sampled or the interval is too wide, the share is not identifiable, and the
+  file says so.
 
 Ratio of estimate and truth in 385 cases: two real images whose land cover plays the mines and five made-up worlds, 0.5 to 45 %
 mining, 100 to 1000 samples a class, forests of 100 trees. Typical samples are a random draw of each class, or equally many of each kind
@@ -100,6 +101,9 @@ FEWEST = 10
 
 MISFIT = (0.05, 0.45)
 """Largest misfit of samples that are typical: a constant, and a factor of the chance in samples and land (see `misfit`)."""
+
+LEAST_NEW = 0.25
+"""Least part of the share that must be found beyond the samples: where nearly all of it was sampled, they resemble nothing else."""
 
 REMEDY = "set assistant.prevalence to a known share, or to `sample` and label the prevalence sample"
 
@@ -233,6 +237,8 @@ def judged(share: float, ends: tuple[float, float], off: Misfit, types: Types, s
         why = f"one class has {fewest} samples, fewer than {FEWEST}"
     elif off.value > off.limit:
         why = f"the samples are not typical of the land (misfit {off.value:.3f}, at most {off.limit:.3f})"
+    elif share - sampled < LEAST_NEW * share:
+        why = f"nearly all mining that the samples tell of was sampled ({sampled:.4f} of the area): others may look different"
     if why:
         low, high = sampled, min(1.0, 2 * high)
     elif high > WIDEST * low or high - low > WIDEST_SPAN:

@@ -18,7 +18,17 @@ from smallmines.labels.tables import PROVENANCES
 from smallmines.report.checks import passed
 from smallmines.report.figures import CAPTIONS_OF_RELEASED_MASKS, FIGURES, Described, alternative_text
 from smallmines.report.html import environment
-from smallmines.report.tables import CLASSES, acquisitions, confusion, forest_ious, importances, left_out, split_shares, unknown_prevalences
+from smallmines.report.tables import (
+    CLASSES,
+    acquisitions,
+    confusion,
+    forest_ious,
+    forest_shares,
+    importances,
+    left_out,
+    split_shares,
+    unknown_prevalences,
+)
 from smallmines.settings.publish import Page
 
 
@@ -92,6 +102,7 @@ def write_page(sources: Sources, about: Page, target: str | Path) -> None:
             classes=list(CLASSES.values()),
             forests=described.ious,
             prevalences=unknown_prevalences(sources.metrics),
+            shares_of_forests=forest_shares(sources.metrics),
             masks=[facts["years"][year]["accuracy"]["iou"]["value"] for year in assessed],
             families=passed(doctor, agreement),
             provenances=[name for name in PROVENANCES if any(year["provenance"].get(name) for year in facts["years"].values())],

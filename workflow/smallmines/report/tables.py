@@ -214,6 +214,37 @@ def importances(metrics: Iterable[str | Path]) -> dict[str, float]:
     return {str(name): float(value) for name, value in means.items()}
 
 
+@dataclass(frozen=True)
+class ForestShare:
+    """Prevalence and threshold of a forest, as its metrics state them; NaN where they do not."""
+
+    year: str
+    block: str
+    share: float
+    low: float
+    high: float
+    threshold: float
+    source: str
+
+
+def forest_shares(metrics: Iterable[str | Path]) -> list[ForestShare]:
+    """List prevalence and threshold of the forests that state them, by year and block.
+
+    Args:
+        metrics: `assistant/<year>/<block>/metrics.json`.
+    """
+    rows = []
+    for path in metrics:
+        document = read_product(path, dict[str, Any])
+        prevalence = document.get("prevalence", {})
+        if {"share", "low", "high"} <= set(prevalence):
+            year, block = Path(path).parts[-3:-1]
+            source = prevalence.get("source", "") if prevalence.get("identifiable", True) else f"{prevalence.get('source', '')}, not known"
+            share, low, high = (float(prevalence[key]) for key in ("share", "low", "high"))
+            rows.append(ForestShare(year, block, share, low, high, float(document.get("threshold", np.nan)), source))
+    return sorted(rows, key=lambda row: (row.year, row.block.zfill(9)))
+
+
 def unknown_prevalences(metrics: Iterable[str | Path]) -> list[dict[str, Any]]:
     """List the blocks whose forests could not tell the share of mining from the samples: where, share, low, high, why, remedy.
 
