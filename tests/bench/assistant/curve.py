@@ -86,7 +86,10 @@ def by_queue(subject: Subject, x: NDArray[np.float32], seed: int) -> Iterator[tu
                 label=np.where(looked_at == "corrected", subject.label, probability >= 0.5).astype(int),
             )
             queue = review_queue(table, Queue(size=min(ROUND, left)), seed, np.empty(0, np.int64), None, None)
-            chosen = np.union1d(chosen, queue["segment"].to_numpy(np.int64) - 1)
+            more = np.union1d(chosen, queue["segment"].to_numpy(np.int64) - 1)
+            if len(more) == len(chosen):  # the queue has nothing left
+                break
+            chosen = more
         yield number, masks_iou(subject, x, chosen, seed)[0]
 
 
