@@ -165,7 +165,7 @@ class Assistant(Section):
     )
     threshold: Literal["match_prevalence"] | Annotated[float, Field(gt=0, lt=1)] = Field(
         "match_prevalence",
-        description="Probability from which a segment is mining. `match_prevalence`: such that the predicted share of "
+        description="Share of the forest's votes from which a segment is mining. `match_prevalence`: such that the predicted share of "
         "the area meets the prevalence.",
     )
     prevalence: Literal["estimate", "sample"] | Annotated[float, Field(gt=0, lt=1)] = Field(
