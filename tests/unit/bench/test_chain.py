@@ -98,9 +98,11 @@ def test_measure_counts_the_children_of_a_command(tmp_path: Path) -> None:
         "-c",
         f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}], check=True); print('done')",
     ]
-    measured = measure(
-        command, tmp_path, os.environ, tmp_path / "log", part_of=lambda process: "child" if "block" in "".join(process.cmdline()[2:3]) else None
-    )
+
+    def part_of(process: psutil.Process) -> str | None:
+        return "child" if "block" in "".join(process.cmdline()[2:3]) else None  # a process that has just ended has no command line
+
+    measured = measure(command, tmp_path, os.environ, tmp_path / "log", part_of=part_of)
     assert measured.status == 0
     assert measured.cpu >= 0.5
     assert measured.wall >= 0.4
