@@ -45,6 +45,9 @@ FOREST = {"n_estimators": 200, "max_depth": 15, "min_samples_split": 5}
 ROUND = 700
 """Most segments of a round of the queue."""
 
+FEWEST = 20
+"""Segments of a round below which the queue counts as empty."""
+
 LINES: Mapping[str, tuple[str, Kind, str]] = {
     "paper, at random by class": ("random", "paper", "#9aa3ad"),
     "paper, queue": ("queue", "paper", "#000000"),
@@ -74,7 +77,7 @@ def at_random(subject: Subject, each: int, seed: int) -> Rows:
 def by_queue(subject: Subject, x: NDArray[np.float32], seed: int) -> Iterator[tuple[int, float]]:
     """Yield number of labels of each class and IoU: the first 100 of each class at random, then rounds of the review queue."""
     chosen = at_random(subject, NUMBERS[0], seed)
-    for number in NUMBERS:
+    for number in (number for number in NUMBERS if 2 * number <= len(subject.table) // 2):
         while (left := min(2 * number, len(subject.table) - 1) - len(chosen)) > 0:
             _, probability = masks_iou(subject, x, chosen, seed)
             looked_at = np.full(len(probability), "predicted", object)
@@ -87,7 +90,7 @@ def by_queue(subject: Subject, x: NDArray[np.float32], seed: int) -> Iterator[tu
             )
             queue = review_queue(table, Queue(size=min(ROUND, left)), seed, np.empty(0, np.int64), None, None)
             more = np.union1d(chosen, queue["segment"].to_numpy(np.int64) - 1)
-            if len(more) == len(chosen):  # the queue has nothing left
+            if len(more) - len(chosen) < FEWEST:  # the queue has next to nothing left
                 break
             chosen = more
         yield number, masks_iou(subject, x, chosen, seed)[0]
