@@ -27,12 +27,12 @@ from sklearn.model_selection import StratifiedKFold
 
 from bench.assistant.cases import PARAMS, Case, Ground, Sampled, cases, sample, seed_of, together, window
 from bench.assistant.places import REAL, Place, miniature_places, real_places, share_of_segments
+from bench.assistant.worlds import demo_segmentation
 from smallmines.config.parse import read_config
 from smallmines.core import raster
 from smallmines.labels import forest, prevalence
 from smallmines.labels.prevalence_sample import draw_sample, estimate_from_sample
 from smallmines.segment.features import features
-from smallmines.settings.segmentation import Segmentation
 
 PIXELS, DRAWS = 200, 20
 """Pixels of the sample of pixels, and how often it is drawn in each case."""
@@ -60,7 +60,7 @@ def grounds_of(place: Place, kind: str, cover: NDArray[np.object_] | None = None
 
 def real_grounds(images: Path, folder: Path) -> Iterator[tuple[str, Ground]]:
     """Yield the real places, each with its half."""
-    for place in real_places(images, folder, Segmentation()):
+    for place in real_places(images, folder, demo_segmentation()):
         cover = raster.read(images / "LULC" / f"{REAL[place.name][0]}.tif")[0].astype(np.int64)
         labels = place.labels().astype(np.int64)
         count = np.zeros((int(labels.max()) + 1, int(cover.max()) + 1), np.int64)

@@ -50,6 +50,13 @@ def make_world(folder: Path, seed: int, cores: int) -> None:
             raise UserError(f"the world of seed {seed} in {folder}", f"{command[0]} ended with {done.returncode}", "read its messages")
 
 
+def demo_segmentation() -> Segmentation:
+    """Return the demo's settings of the segmentation."""
+    return settings_of(
+        parse_config(yaml.safe_load((REPOSITORY / "config/demo.yaml").read_text(encoding="utf-8"))).segmentation, Segmentation
+    )
+
+
 def all_places(images: Path | None, worlds: Path | None) -> Mapping[str, list[Place]]:
     """Return the places by kind, `real images` and `miniature worlds`; a kind that is not there is left out with a message.
 
@@ -60,8 +67,7 @@ def all_places(images: Path | None, worlds: Path | None) -> Mapping[str, list[Pl
     result: dict[str, list[Place]] = {}
     scratch = (worlds or Path(".bench-assistant")).resolve()
     if images is not None and (images / "S2L2A").is_dir():
-        settings = settings_of(parse_config(yaml.safe_load((REPOSITORY / "config/demo.yaml").read_text())).segmentation, Segmentation)
-        result["real images"] = list(real_places(images, scratch / "real", settings))
+        result["real images"] = list(real_places(images, scratch / "real", demo_segmentation()))
     else:
         print(f"no real images at {images}: left out", file=sys.stderr)
     made = sorted(worlds.glob("s*/config/demo.yaml")) if worlds is not None else []

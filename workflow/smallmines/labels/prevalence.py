@@ -8,8 +8,9 @@ maximum likelihood of a mixture: the land consists of mining and of types of oth
 - **Probabilities** come from a forest of the types. Those of a sample are out of bag; those of the land are of as many random trees
   (`forest.predict_by_some`), so that both are drawn alike and errors of the forest cancel. They are calibrated by a multinomial
   logistic regression on their logarithms (Alexandari et al. 2020, doi 10.48550/arXiv.1901.06852), each sample counting by its area.
-- **Wrong labels**: samples that most out-of-bag votes give to the other class do not count (`CONTESTED`, after Northcutt et al. 2021, doi
-  10.1613/jair.1.12125). Three wrong in a hundred non-mining samples look like 3 % less mining.
+- **Wrong labels**: three wrong in a hundred non-mining samples look like 3 % less mining. Samples that most out-of-bag votes give to the
+  other class (`CONTESTED`, after Northcutt et al. 2021, doi 10.1613/jair.1.12125) are wrong, or they are the look-alikes that matter:
+  the land is read with them and without, the share is the geometric mean, the interval covers both.
 - **Shares** of the types by expectation maximisation (Saerens et al. 2002, doi 10.1162/089976602753284446) over the land that was not
   sampled. Sampled segments are known and are added as they are.
 - **Interval**: bootstrap of the samples (the forest stays), widened by `RELATIVE` and by what samples cannot show: `UNSEEN` look-alikes
@@ -82,7 +83,7 @@ RELATIVE = 0.3
 """Standard deviation added, relative to the share."""
 
 CONTESTED = 0.8
-"""Share of out-of-bag votes for the other class from which a sample does not count."""
+"""Share of out-of-bag votes for the other class from which a sample is contested."""
 
 MOST_CONTESTED = 0.04
 """Largest share of the samples of a class that people can have labelled wrongly; where more are contested, the classes overlap."""
@@ -178,32 +179,51 @@ def find_prevalence(training: Training, params: Params, clear: ClearSegments, se
 
 def estimate(training: Training, params: Params, clear: ClearSegments, seed: int, threads: int) -> Prevalence:
     """Estimate the share of the clear area that is mining; see the module."""
-    from threadpoolctl import threadpool_limits
-
     total = clear.area.sum()
     sampled = float(clear.area[clear.label == 1].sum() / total)
     rest = np.flatnonzero(clear.label < 0)
     rest_share = float(clear.area[rest].sum() / total)
     if not len(rest):
         return Prevalence(sampled, sampled, sampled, "estimate", True, "", {"sampled_share": round(sampled, 4)})
-    rest = rest[:: -(-len(rest) // ENOUGH)]
+    land = clear.of(rest[:: -(-len(rest) // ENOUGH)])
     types = types_of(training.x, training.y, training.subclass, seed)
-    code = types.code
-    contested = is_contested(fit(training.x, code, params, seed, threads, oob=True), code)
-    x, area, code = training.x[~contested], training.area[~contested], code[~contested]
-    model = fit(x, code, params, seed, threads, oob=True)
+    model = fit(training.x, types.code, params, seed, threads, oob=True)
+    contested = is_contested(model, types.code)
+    readings = [_read(training, types.code, model, land, seed, threads)]
+    if contested.any():
+        own = replace(training, x=training.x[~contested], y=training.y[~contested], area=training.area[~contested])
+        code = types.code[~contested]
+        readings.append(_read(own, code, fit(own.x, code, params, seed, threads, oob=True), land, seed, threads))
+    shares = [sampled + rest_share * share for share, _, _ in readings]
+    negatives = int((training.y == 0).sum())
+    ends = [interval(share, rest_share * spread, sampled, negatives) for share, (_, spread, _) in zip(shares, readings, strict=True)]
+    off = max((off for _, _, off in readings), key=lambda own: own.value - own.limit)
+    share = float(np.exp(np.log(np.maximum(shares, np.finfo(float).tiny)).mean()))
+    whole = min(low for low, _ in ends), max(high for _, high in ends)
+    estimated = judged(share, whole, off, types, sampled, int(np.bincount(training.y, minlength=2).min()))
+    return replace(estimated, details=estimated.details | {"contested_samples": int(contested.sum())})
+
+
+def _read(
+    training: Training, code: NDArray[np.int64], model: RandomForestClassifier, rest: ClearSegments, seed: int, threads: int
+) -> tuple[float, float, Misfit]:
+    """Return the share of mining in land that was not sampled, its standard deviation over the bootstrap, and the misfit.
+
+    Args:
+        code: (sample,) type.
+        model: forest of types, fitted to these samples with out-of-bag votes.
+        rest: segments that were not sampled.
+    """
+    from threadpoolctl import threadpool_limits
+
     votes = np.nan_to_num(out_of_bag(model).round(4))
     out_once = votes.sum(axis=1) > 0  # with few trees a sample can be in all bags; a type needs one sample
     seen = out_once | ~np.isin(code, code[out_once])
-    samples = Described(np.log(votes[seen] + FLOOR), area[seen], x[seen])
-    land = Described(np.log(predict_by_some(model, clear.x[rest], seed, threads) + FLOOR), clear.area[rest], clear.x[rest])
+    samples = Described(np.log(votes[seen] + FLOOR), training.area[seen], training.x[seen])
+    land = Described(np.log(predict_by_some(model, rest.x, seed, threads) + FLOOR), rest.area, rest.x)
     with threadpool_limits(1):  # sums of several threads differ in the last bits
         shares, spread = shares_of(samples, code[seen], land, seed)
-        off = misfit(samples, code[seen], land, shares)
-    share = sampled + rest_share * float(shares[0])
-    low, high = interval(share, rest_share * spread, sampled, int((training.y == 0).sum()))
-    estimated = judged(share, (low, high), off, types, sampled, int(np.bincount(training.y, minlength=2).min()))
-    return replace(estimated, details=estimated.details | {"contested_samples": int(contested.sum())})
+        return float(shares[0]), spread, misfit(samples, code[seen], land, shares)
 
 
 def is_contested(model: RandomForestClassifier, code: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -27,6 +27,10 @@ class ClearSegments:
     probabilities: NDArray[np.float64]
     label: NDArray[np.int8]
 
+    def of(self, rows: NDArray[np.intp]) -> ClearSegments:
+        """Return some of the segments, by row number."""
+        return ClearSegments(self.x[rows], self.area[rows], self.probabilities[rows], self.label[rows])
+
     def predicted_share(self, threshold: float) -> float:
         """Return the share of the area at or above a probability of mining."""
         return float(self.area[self.probabilities[:, 1] >= threshold].sum() / self.area.sum())
