@@ -256,6 +256,29 @@ def test_some_wrong_labels_do_not_take_mining_away(wrong):
     assert estimated.details["contested_samples"] < 40
 
 
+@pytest.mark.parametrize("wrong", [0, 6])
+def test_the_land_is_read_with_and_without_contested_samples(wrong, monkeypatch):
+    """Whether contested labels are wrong or look-alikes: the interval covers both readings, the share is their geometric mean."""
+    training, clear, truth = case(6, 0.06, (200, 130, 130, 130))
+    y = training.y.copy()
+    y[np.flatnonzero(y == 0)[:wrong]] = 1
+    training = replace(training, y=y)
+    both = prevalence.estimate(training, PARAMS, clear, 0, 1)
+    number = both.details["contested_samples"]
+    assert number > 0
+    real = prevalence.is_contested
+    monkeypatch.setattr(prevalence, "is_contested", lambda model, code: np.zeros(len(code), bool))
+    everyone = prevalence.estimate(training, PARAMS, clear, 0, 1)
+    types = prevalence.types_of(training.x, y, training.subclass, 0)
+    kept = ~real(forest.fit(training.x, types.code, PARAMS, 0, 1, oob=True), types.code)
+    fewer = replace(training, **{name: getattr(training, name)[kept] for name in ("x", "y", "subclass", "groups", "area", "points")})
+    without = prevalence.estimate(fewer, PARAMS, clear, 0, 1)
+    assert both.share == pytest.approx(np.sqrt(everyone.share * without.share), abs=1e-4)
+    assert both.low == pytest.approx(min(everyone.low, without.low), abs=0.002)  # fewer samples, a wider interval
+    assert both.high == pytest.approx(max(everyone.high, without.high), abs=0.002)
+    assert both.low <= truth <= both.high
+
+
 def test_many_contested_samples_are_overlapping_classes_and_count():
     class Votes:
         """A forest whose out-of-bag votes for mining are given."""
