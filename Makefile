@@ -10,7 +10,7 @@ stage = @printf '%s\t%s\n' "$(1)" "$$(date +%s)" >>$(STAGES)
 unexport PYTHONDONTWRITEBYTECODE
 RUN_DEMO = $(BIN)/snakemake $(1) --cores $(CORES) --configfile $(DEMO)
 
-.PHONY: help setup demo demo-slurm demo-archives bench bench-assistant bench-chain bench-growth bench-planning bench-rows test test-heavy test-loaders loaders-full faults exactness lint generated format report figures figures-qgis rounds otb-python docs-check clean
+.PHONY: help setup demo demo-slurm demo-archives bench bench-assistant bench-chain bench-growth bench-planning bench-rows setup-deep bench-deep test test-heavy test-deep faults exactness lint generated format report figures figures-qgis rounds otb-python docs-check clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -74,11 +74,18 @@ demo-slurm: setup ## the demo through profiles/slurm on a two-node Slurm that th
 demo-archives: setup ## the demo through the archives' real clients and services on loopback, compared with `make demo`
 	$(BIN)/python tests/loopback/through_archives.py
 
-test: setup ## all tests but the heavy ones and those of the loaders
-	$(BIN)/python -m pytest -m "not heavy and not loaders" -n $(CORES) --dist loadfile
+setup-deep: setup ## .venv-deep with PyTorch, for networks and loaders: 2.8 GB with its build for the CPU where there is a wheel, else 7 GB with CUDA (DEEP=full: always)
+	@envs/setup-deep.sh $(DEEP)
 
-test-heavy: setup otb-python test-loaders ## tests that install system software or take long, and those of the loaders
-	$(BIN)/python -m pytest -m "heavy and not matrix" -n $(CORES) --dist loadfile
+bench-deep: ## the networks in full size, with the whole lock (7 GB): parameters, SAM-2; needs 12 GB of memory and about 20 minutes
+	$(MAKE) setup-deep DEEP=full
+	PYTHONPATH=workflow .venv-deep/bin/python -m pytest -m "deep or loaders" --disable-warnings tests/deep tests/loaders
+
+test: setup ## all tests but the heavy ones and those of .venv-deep
+	$(BIN)/python -m pytest -m "not heavy and not loaders and not deep" -n $(CORES) --dist loadfile
+
+test-heavy: setup otb-python test-deep ## tests that install system software or take long, and those of .venv-deep
+	$(BIN)/python -m pytest -m "heavy and not matrix and not deep" -n $(CORES) --dist loadfile
 
 faults: setup ## every defect that the doctor must find, every refusal, every mistake of people; kills, full disks, broken files: before a release
 	$(BIN)/python -m pytest -n $(CORES) --dist worksteal tests/e2e/test_defects.py tests/e2e/test_mistakes.py tests/loopback/test_refusals.py
@@ -88,13 +95,8 @@ faults: setup ## every defect that the doctor must find, every refusal, every mi
 exactness: setup otb-python ## the same bytes in another clone, order and number of cores, and by both ways to call OTB: before a release
 	$(BIN)/python -m pytest -n $(CORES) --dist loadfile tests/golden tests/e2e/test_another_order.py tests/real/test_orfeo_backends.py
 
-test-loaders: setup ## the dataset in TorchGeo and TerraTorch, in .venv-loaders (2.8 GB, PyTorch for the CPU where there is a wheel)
-	@envs/setup-loaders.sh
-	PYTHONPATH=workflow .venv-loaders/bin/python -m pytest -m loaders --disable-warnings tests/loaders
-
-loaders-full: setup ## the same with the whole lock (7 GB, PyTorch with CUDA): before a release
-	@envs/setup-loaders.sh full
-	PYTHONPATH=workflow .venv-loaders/bin/python -m pytest -m loaders --disable-warnings tests/loaders
+test-deep: setup-deep ## the networks of the benchmark, and the dataset in TorchGeo and TerraTorch
+	PYTHONPATH=workflow .venv-deep/bin/python -m pytest -m "(deep or loaders) and not heavy" --disable-warnings tests/deep tests/loaders
 
 otb-python: setup ## build otbApplication, OTB's Python module, into .venv (needs root or sudo, downloads 700 MB)
 	@envs/build-otb-python.sh

@@ -18,9 +18,11 @@ REPOSITORY, FILE = "ellaampy/SmallMinesDS", "SmallMinesDS.zip"
 
 @dataclass
 class Hub:
-    """A dataset with one file, at several commits.
+    """A repository with one file, at several commits.
 
     Attributes:
+        repository, file: its name and the file's.
+        prefix: of its addresses, `/datasets` or, of models, nothing.
         commits: the file by commit; `main` is the last one.
         access: `public`, `private` (unknown without the token) or `gated` (refused without it).
         fault_rate: share of requests that get a 503 or a body that breaks off, every second of them each.
@@ -32,6 +34,9 @@ class Hub:
     """
 
     commits: dict[str, Path] = field(default_factory=dict)
+    repository: str = REPOSITORY
+    file: str = FILE
+    prefix: str = "/datasets"
     access: str = "public"
     fault_rate: float = 0.0
     ranges: bool = True
@@ -100,8 +105,8 @@ class Handler(BaseHTTPRequestHandler):
     def resolve(self, hub: Hub, path: str) -> None:
         """Answer with the file's metadata and the place of its content."""
         allowed = hub.access == "public" or self.headers.get("Authorization") == f"Bearer {TOKEN}"
-        match = re.fullmatch(r"/datasets/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path)
-        if match is None or match[1] != REPOSITORY or (not allowed and hub.access == "private"):
+        match = re.fullmatch(rf"{hub.prefix}/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path)
+        if match is None or match[1] != hub.repository or (not allowed and hub.access == "private"):
             self.send(401, b"Repository not found", {"X-Error-Code": "RepoNotFound", "X-Error-Message": "Repository not found"})
             return
         if not allowed:
@@ -110,7 +115,7 @@ class Handler(BaseHTTPRequestHandler):
         commit = list(hub.commits)[-1] if match[2] == "main" else match[2]
         if commit not in hub.commits:
             self.send(404, b"Invalid rev id", {"X-Error-Code": "RevisionNotFound", "X-Error-Message": "Invalid rev id"})
-        elif match[3] != FILE:
+        elif match[3] != hub.file:
             self.send(404, b"Entry not found", {"X-Error-Code": "EntryNotFound", "X-Error-Message": "Entry not found"})
         else:
             file = hub.commits[commit]

@@ -19,7 +19,7 @@ def lock(repository: Path, name: str = "requirements.lock") -> dict[str, str]:
     return {one.name.lower(): str(one.specifier)[2:] for one in lines if one.marker is None or one.marker.evaluate(python)}
 
 
-@pytest.mark.parametrize("name", ["requirements.lock", "envs/loaders.lock"])
+@pytest.mark.parametrize("name", ["requirements.lock", "envs/deep.lock"])
 def test_the_lock_names_no_registry(repository: Path, name: str) -> None:
     text = (repository / name).read_text()
     assert not re.search(r"://|--index|--find-links|@", text)
@@ -33,14 +33,15 @@ def test_the_lock_holds_every_requirement(repository: Path) -> None:
     assert names <= set(lock(repository))
 
 
-def test_the_loaders_have_a_lock_of_their_own_with_the_same_versions(repository: Path) -> None:
+def test_networks_and_loaders_have_a_lock_of_their_own_with_the_same_versions(repository: Path) -> None:
     project = tomllib.loads((repository / "pyproject.toml").read_text())
-    extra = project["project"]["optional-dependencies"]["loaders"] + project["dependency-groups"]["loaders-test"]
-    main, loaders = lock(repository), lock(repository, "envs/loaders.lock")
+    extras = project["project"]["optional-dependencies"]
+    extra = extras["loaders"] + extras["deep"] + project["dependency-groups"]["deep-test"]
+    main, deep = lock(repository), lock(repository, "envs/deep.lock")
     for one in map(Requirement, extra + project["project"]["dependencies"]):
-        assert one.specifier.contains(loaders[one.name.lower()])
+        assert one.specifier.contains(deep[one.name.lower()])
     assert not {name for name in main if name.startswith(("torch", "terratorch", "nvidia", "triton"))}
-    assert {name: main[name] for name in main.keys() & loaders.keys()} == {name: loaders[name] for name in main.keys() & loaders.keys()}
+    assert {name: main[name] for name in main.keys() & deep.keys()} == {name: deep[name] for name in main.keys() & deep.keys()}
 
 
 def test_the_image_has_the_locked_packages_their_python_and_otb(repository: Path) -> None:

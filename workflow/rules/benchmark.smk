@@ -22,6 +22,7 @@ rule pack:
     params:
         *code("pack"),
         dataset=cfg.benchmark.dataset,
+        radiometry=cfg.benchmark.radiometry,
         images=lambda wildcards: [] if OWN_DATASET else images_digest(cfg.benchmark.dataset),
     message:
         "Packing the dataset for the benchmark"
@@ -67,6 +68,8 @@ rule benchmark_fit:
         "<logs>/benchmark_fit/{row}-{variant}-{split}-{seed}.log",
     benchmark:
         "<benchmarks>/benchmark_fit/{row}-{variant}-{split}-{seed}.tsv"
+    wildcard_constraints:
+        row=CPU_ROWS,
     conda:
         "../../envs/smallmines.yaml"
     threads: threads_of
@@ -95,6 +98,8 @@ rule benchmark_predict:
         "<logs>/benchmark_predict/{row}-{variant}-{split}-{seed}.log",
     benchmark:
         "<benchmarks>/benchmark_predict/{row}-{variant}-{split}-{seed}.tsv"
+    wildcard_constraints:
+        row=CPU_ROWS,
     conda:
         "../../envs/smallmines.yaml"
     threads: threads_of
@@ -107,6 +112,70 @@ rule benchmark_predict:
         "Predicting with {wildcards.row} ({wildcards.variant}) on {wildcards.split}, seed {wildcards.seed}"
     script:
         "../scripts/benchmark_predict.py"
+
+
+# Networks need PyTorch (envs/setup-deep.sh) and a GPU. Killed, they go on after the last epoch.
+rule benchmark_train:
+    input:
+        pack="<results>/benchmark/pack/pack.json",
+        files=PACK,
+        split="<results>/benchmark/splits/{split}.parquet",
+    output:
+        model="<results>/benchmark/{row}/{variant}/{split}/{seed}/model.joblib",
+        about="<results>/benchmark/{row}/{variant}/{split}/{seed}/fitted.json",
+    log:
+        "<logs>/benchmark_train/{row}-{variant}-{split}-{seed}.log",
+    benchmark:
+        "<benchmarks>/benchmark_train/{row}-{variant}-{split}-{seed}.tsv"
+    wildcard_constraints:
+        row=DEEP_ROWS,
+    conda:
+        "../../envs/smallmines.yaml"
+    threads: threads_of
+    resources:
+        mem_mb=memory_of,
+        runtime=minutes_of,
+        gpu=1,
+    params:
+        *code("benchmark_train"),
+        row=lambda wildcards: row_of(wildcards).values,
+        stop=cfg.benchmark.stop_on_findings,
+        allow_unpretrained=cfg.benchmark.allow_unpretrained,
+        pins=f"resources/user/{cfg.run}/weights.json",
+        record=lambda wildcards: f"logs/{cfg.run}/benchmark_train/{'-'.join(wildcards)}",
+    message:
+        "Training {wildcards.row} ({wildcards.variant}) on {wildcards.split}, seed {wildcards.seed}"
+    script:
+        "../scripts/benchmark_train.py"
+
+
+rule benchmark_predict_deep:
+    input:
+        pack="<results>/benchmark/pack/pack.json",
+        files=PACK,
+        split="<results>/benchmark/splits/{split}.parquet",
+        model="<results>/benchmark/{row}/{variant}/{split}/{seed}/model.joblib",
+    output:
+        "<results>/benchmark/{row}/{variant}/{split}/{seed}/probabilities.npy",
+    log:
+        "<logs>/benchmark_predict_deep/{row}-{variant}-{split}-{seed}.log",
+    benchmark:
+        "<benchmarks>/benchmark_predict_deep/{row}-{variant}-{split}-{seed}.tsv"
+    wildcard_constraints:
+        row=DEEP_ROWS,
+    conda:
+        "../../envs/smallmines.yaml"
+    threads: threads_of
+    resources:
+        mem_mb=memory_of,
+        runtime=minutes_of,
+        gpu=1,
+    params:
+        *code("benchmark_predict_deep"),
+    message:
+        "Predicting with {wildcards.row} ({wildcards.variant}) on {wildcards.split}, seed {wildcards.seed}"
+    script:
+        "../scripts/benchmark_predict_deep.py"
 
 
 rule benchmark_score:
@@ -137,21 +206,24 @@ rule benchmark_score:
         "../scripts/benchmark_score.py"
 
 
+# `table` has the rows that need no GPU, `table_deep` all.
 rule benchmark_table:
     input:
         pack="<results>/benchmark/pack/pack.json",
         files=PACK,
         splits=expand("<results>/benchmark/splits/{split}.parquet", split=BENCHMARK_SPLITS),
-        counts=expand("<results>/benchmark/{fitted}/counts.parquet", fitted=BENCHMARK_FITS),
-        scores=expand("<results>/benchmark/{fitted}/score.json", fitted=BENCHMARK_FITS),
-        probabilities=expand("<results>/benchmark/{fitted}/probabilities.npy", fitted=BENCHMARK_FITS),
+        counts=lambda wildcards: expand("<results>/benchmark/{fitted}/counts.parquet", fitted=fits_of(wildcards.table)),
+        scores=lambda wildcards: expand("<results>/benchmark/{fitted}/score.json", fitted=fits_of(wildcards.table)),
+        probabilities=lambda wildcards: expand("<results>/benchmark/{fitted}/probabilities.npy", fitted=fits_of(wildcards.table)),
     output:
-        table="<results>/benchmark/table.parquet",
-        page="<results>/benchmark/table.html",
+        table="<results>/benchmark/{table}.parquet",
+        page="<results>/benchmark/{table}.html",
     log:
-        "<logs>/benchmark_table.log",
+        "<logs>/benchmark_{table}.log",
     benchmark:
-        "<benchmarks>/benchmark_table.tsv"
+        "<benchmarks>/benchmark_{table}.tsv"
+    wildcard_constraints:
+        table="table|table_deep",
     conda:
         "../../envs/smallmines.yaml"
     threads: 1
@@ -160,7 +232,7 @@ rule benchmark_table:
         runtime=30,
     params:
         *code("benchmark_table"),
-        fitted=BENCHMARK_FITS,
+        fitted=lambda wildcards: fits_of(wildcards.table),
         rows=[[row.name, row.variant, row.title, row.note, row.published_iou] for row in BENCHMARK_ROWS.values()],
         title=cfg.publish.title or cfg.run,
     message:
@@ -172,3 +244,8 @@ rule benchmark_table:
 rule benchmark:
     input:
         "<results>/benchmark/table.html",
+
+
+rule benchmark_deep:
+    input:
+        "<results>/benchmark/table_deep.html",

@@ -190,17 +190,27 @@ def drawn_samples(wildcards):
 
 # The benchmark: its rows and splits, and what is fitted of them.
 try:
-    BENCHMARK_ROWS = {(row.name, row.variant): row for row in read_rows(f"{workflow.basedir}/config/benchmark", cfg.benchmark.rows)}
+    BENCHMARK_ROWS = {(row.name, row.variant): row for row in read_rows(f"{workflow.basedir}/config/benchmark", cfg.benchmark)}
     BENCHMARK_SPLITS = splits_of(cfg.benchmark.splits, cfg.year_names, cfg.blocks, cfg.benchmark.dataset)
 except UserError as error:
     sys.exit(str(error))
 
-BENCHMARK_FITS = [
-    f"{row.name}/{row.variant}/{split}/{seed}"
-    for row in BENCHMARK_ROWS.values()
-    for split in BENCHMARK_SPLITS
-    for seed in (cfg.benchmark.seeds if row.seeded else cfg.benchmark.seeds[:1])
-]
+CPU_ROWS, DEEP_ROWS = (
+    "|".join(sorted({row.name for row in BENCHMARK_ROWS.values() if row.deep == deep})) or "none" for deep in (False, True)
+)
+
+
+def fits_of(table):
+    """Return the fitted rows of a table, `<row>/<variant>/<split>/<seed>`."""
+    return [
+        f"{row.name}/{row.variant}/{split}/{seed}"
+        for row in BENCHMARK_ROWS.values()
+        if not row.deep or table == "table_deep"
+        for split in BENCHMARK_SPLITS
+        for seed in (cfg.benchmark.seeds if row.seeded else cfg.benchmark.seeds[:1])
+    ]
+
+
 OWN_DATASET = cfg.benchmark.dataset is None
 PACK = [f"<results>/benchmark/pack/{name}" for name in ("s2.npy", "s1.npy", "dem.npy", "mask.npy", "tiles.parquet", "pack.json")]
 

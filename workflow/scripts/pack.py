@@ -8,4 +8,4 @@ from smallmines.core.job import job
 with job(snakemake.log[0]):
     source = snakemake.input
     dataset = snakemake.params.dataset or Path(source.sums).parent
-    write_pack(dataset, Path(snakemake.output[0]).parent, str(source.doctor) if source.doctor else None)
+    write_pack(dataset, Path(snakemake.output[0]).parent, str(source.doctor) if source.doctor else None, snakemake.params.radiometry)

@@ -12,7 +12,7 @@ import pytest
 from smallmines.benchmark import boosting, controls, forest, runs
 from smallmines.benchmark import pack as packs
 from smallmines.benchmark.metrics import HALF, THRESHOLDS, count_tiles
-from smallmines.benchmark.models import Fitted, fit, fitted, load, save
+from smallmines.benchmark.models import FitJob, Fitted, fit, fitted, load, save
 from smallmines.benchmark.pack import Pack
 from smallmines.benchmark.sample import reservoir, undersample
 from smallmines.core.errors import UserError
@@ -187,7 +187,7 @@ def test_an_index_needs_its_offset_taken_off(pack: Pack, rows: dict[str, np.ndar
 def test_a_row_from_split_to_counts(pack: Pack, rows: dict[str, np.ndarray], tmp_path: Path, pack_folder: Path) -> None:
     split, model, predicted = tmp_path / "split.parquet", tmp_path / "model.joblib", tmp_path / "probabilities.npy"
     runs.write_split(pack_folder, "in_force", 0, None, split)
-    runs.fit_row(pack_folder, split, FIXED, runs.FitJob(0, 1, True), model, tmp_path / "fitted.json")
+    runs.fit_row(pack_folder, split, FIXED, FitJob(0, 1, True), model, tmp_path / "fitted.json")
     runs.predict_row(pack_folder, split, model, 1, predicted)
     runs.score_row(pack_folder, split, tmp_path / "fitted.json", predicted, str(tmp_path / "counts.parquet"), str(tmp_path / "score.json"))
     table = pd.read_parquet(tmp_path / "counts.parquet")
@@ -209,14 +209,14 @@ def test_findings_in_a_band_stop_the_rows_that_use_it(
 ) -> None:
     found = dataclasses.replace(pack, about={**pack.about, "findings": {"VV": ["VV linear: all"]}})
     arguments = (found, rows["train"], rows["val"])
-    assert fitted(*arguments, FIXED, 0, 1, True).stopped == ()
-    assert fitted(*arguments, BOOSTING, 0, 1, False).stopped == ()
-    stopped = fitted(*arguments, BOOSTING, 0, 1, True)
+    assert fitted(*arguments, FIXED, FitJob(0, 1, True)).stopped == ()
+    assert fitted(*arguments, BOOSTING, FitJob(0, 1, False)).stopped == ()
+    stopped = fitted(*arguments, BOOSTING, FitJob(0, 1, True))
     assert (stopped.model, stopped.stopped) == (None, ("VV: VV linear: all",))
     split, model, predicted = tmp_path / "split.parquet", tmp_path / "model.joblib", tmp_path / "probabilities.npy"
     monkeypatch.setattr(Pack, "open", lambda folder: found)
     runs.write_split(pack_folder, "in_force", 0, None, split)
-    runs.fit_row(pack_folder, split, BOOSTING, runs.FitJob(0, 1, True), model, tmp_path / "fitted.json")
+    runs.fit_row(pack_folder, split, BOOSTING, FitJob(0, 1, True), model, tmp_path / "fitted.json")
     runs.predict_row(pack_folder, split, model, 1, predicted)
     assert len(np.load(predicted)) == 0
     runs.score_row(pack_folder, split, tmp_path / "fitted.json", predicted, str(tmp_path / "counts.parquet"), str(tmp_path / "score.json"))
@@ -225,7 +225,7 @@ def test_findings_in_a_band_stop_the_rows_that_use_it(
 
 
 def test_a_model_states_what_it_was_trained_on(pack: Pack, rows: dict[str, np.ndarray], tmp_path: Path) -> None:
-    model = fitted(pack, rows["train"], rows["val"], BOOSTING, 0, 1, True)
+    model = fitted(pack, rows["train"], rows["val"], BOOSTING, FitJob(0, 1, True))
     assert model.radiometry == ("dn_plus1000",)
     assert model.statistics["B04"]["mean"] == pytest.approx(pack.about["statistics"]["B04"]["mean"])
     save(model, tmp_path / "model.joblib")

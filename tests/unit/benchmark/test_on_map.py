@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from made_pack import CRS, SIDE, write_dataset
 from smallmines.benchmark import on_map
-from smallmines.benchmark.models import Fitted, fitted, save
+from smallmines.benchmark.models import FitJob, Fitted, fitted, save
 from smallmines.benchmark.on_map import files_of, predict_image, predict_images
 from smallmines.benchmark.pack import Pack
 from smallmines.cli.main import app
@@ -30,7 +30,7 @@ PUBLISHED = Forest(("B04", "B03", "B02"), 10, None, 1, None, None)
 @pytest.fixture(scope="module")
 def models(pack: Pack) -> dict[str, Fitted]:
     train, val = (np.flatnonzero(pack.tiles["split"] == name) for name in ("train", "val"))
-    return {"all": fitted(pack, train, val, ALL, 0, 1, True), "published": fitted(pack, train, val, PUBLISHED, 0, 1, True)}
+    return {"all": fitted(pack, train, val, ALL, FitJob(0, 1, True)), "published": fitted(pack, train, val, PUBLISHED, FitJob(0, 1, True))}
 
 
 def write(
@@ -73,7 +73,7 @@ def test_a_composite_is_predicted_as_its_patches_are(
     assert model.model is not None
     patches = model.model.on_pack(pack, first, 1).reshape(6, 6, SIDE, SIDE).transpose(0, 2, 1, 3).reshape(6 * SIDE, 6 * SIDE)
     for side in (512, 37):
-        monkeypatch.setattr(on_map.windows, "__defaults__", (side,))
+        monkeypatch.setattr(on_map, "AT_ONCE", side)
         predict_image(model, files_of(composites, model.bands), tmp_path / "probability.tif", 1)
         with rasterio.open(tmp_path / "probability.tif") as source:
             np.testing.assert_array_equal(source.read(1), patches)
@@ -150,6 +150,6 @@ def test_the_verb(models: dict[str, Fitted], composites: Path, pack: Pack, mosai
     assert run(app, [*arguments, str(untagged), "--out", str(tmp_path / "b.tif"), "--radiometry", "dn"]).exit_code == 1
     for settings, stop in ((Control((), "everything"), False), (ALL, True)):
         about = {**pack.about, "findings": {"VV": ["VV linear: all"]}}
-        model = fitted(dataclasses.replace(pack, about=about), np.array([0, 1, 2]), np.array([3]), settings, 0, 1, stop)
+        model = fitted(dataclasses.replace(pack, about=about), np.array([0, 1, 2]), np.array([3]), settings, FitJob(0, 1, stop))
         with pytest.raises(UserError, match="control" if not stop else "VV linear"):
-            on_map.pixel_model(model)
+            on_map.image_model(model)

@@ -13,7 +13,7 @@ import pytest
 from smallmines.benchmark import runs
 from smallmines.benchmark.figures import example_rows
 from smallmines.benchmark.intervals import drawn_blocks
-from smallmines.benchmark.models import Fitted, save
+from smallmines.benchmark.models import FitJob, Fitted, save
 from smallmines.benchmark.pack import Pack
 from smallmines.benchmark.page import RowTitle, content, write_table
 from smallmines.benchmark.split_names import bootstrap_blocks
@@ -50,7 +50,7 @@ def scores(pack: Pack, pack_folder: Path, tmp_path_factory: pytest.TempPathFacto
                 save(Fitted(None, ("VV",), ("dn_plus1000",), {}, ("VV: VV linear: all",)), own / "model.joblib")
                 write_json(own / "fitted.json", {"stopped": ["VV: VV linear: all"]})
             else:
-                runs.fit_row(pack_folder, file, ROWS[row], runs.FitJob(0, 1, True), own / "model.joblib", own / "fitted.json")
+                runs.fit_row(pack_folder, file, ROWS[row], FitJob(0, 1, True), own / "model.joblib", own / "fitted.json")
             runs.predict_row(pack_folder, file, own / "model.joblib", 1, own / "probabilities.npy")
             outputs = str(own / "counts.parquet"), str(own / "score.json")
             runs.score_row(pack_folder, file, own / "fitted.json", own / "probabilities.npy", *outputs)

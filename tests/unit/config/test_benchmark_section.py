@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from smallmines.benchmark.split_files import splits_of
-from smallmines.config.benchmark import CPU_ROWS, read_rows
+from smallmines.config.benchmark import CPU_ROWS, DEEP_ROWS, Benchmark, read_rows
 from smallmines.config.parse import parse_config
 from smallmines.core.errors import UserError
 from smallmines.settings.benchmark import Forest, settings_of_row
@@ -16,18 +16,27 @@ from smallmines.settings.benchmark import Forest, settings_of_row
 BASE = {"run": "small", "years": {2016: {"start": "2016-01-01", "end": "2016-01-31"}}}
 
 
+def only(name: str) -> Benchmark:
+    """Return a section with one row."""
+    return Benchmark(rows=(name,), deep_rows=())
+
+
 def test_every_row_of_the_repository_is_valid(repository: Path) -> None:
     folder = repository / "config/benchmark"
-    names = [f"{path.stem}/{entry['variant']}" for path in folder.glob("*.yaml") for entry in yaml.safe_load(path.read_text())["variants"]]
-    rows = read_rows(folder, names)
-    assert set(CPU_ROWS) < set(names)
+    names: dict[bool, list[str]] = {False: [], True: []}
+    for path in folder.glob("*.yaml"):
+        for entry in yaml.safe_load(path.read_text())["variants"]:
+            names[entry["model"]["kind"] == "network"].append(f"{path.stem}/{entry['variant']}")
+    rows = read_rows(folder, Benchmark(rows=tuple(names[False]), deep_rows=tuple(names[True])))
+    assert set(CPU_ROWS) < set(names[False])
+    assert set(DEEP_ROWS) == set(names[True])
     assert [settings_of_row(row.values) for row in rows]
     published = {row.name: row for row in rows if row.variant == "as_published"}
     own = settings_of_row(published["random_forest_rgb_plus"].values)
     assert own == Forest(("B04", "B03", "B02", "B8A", "B11", "B12"), 300, None, 1, None, None)
     assert published["random_forest_rgb_plus"].memory_mb == 32_000
     assert published["random_forest_rgb"].published_iou == 0.4109
-    fixed = settings_of_row(read_rows(folder, ["random_forest_rgb/fixed"])[0].values)
+    fixed = settings_of_row(read_rows(folder, only("random_forest_rgb/fixed"))[0].values)
     assert fixed == Forest(("B04", "B03", "B02"), 300, None, 10, 100_000, 1_000_000)
 
 
@@ -51,14 +60,14 @@ def test_every_row_of_the_repository_is_valid(repository: Path) -> None:
 def test_rows_that_are_none(tmp_path: Path, text: str, problem: str) -> None:
     (tmp_path / "a.yaml").write_text(text)
     with pytest.raises(UserError, match=problem):
-        read_rows(tmp_path, ["a/fixed"])
+        read_rows(tmp_path, only("a/fixed"))
 
 
 def test_rows_and_variants_that_are_not_there(repository: Path) -> None:
     with pytest.raises(UserError, match="boosting_13"):
-        read_rows(repository / "config/benchmark", ["unet/fixed"])
+        read_rows(repository / "config/benchmark", only("unet/fixed"))
     with pytest.raises(UserError, match="variants fixed of boosting_6"):
-        read_rows(repository / "config/benchmark", ["boosting_6/as_published"])
+        read_rows(repository / "config/benchmark", only("boosting_6/as_published"))
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smallmines.benchmark.metrics import LEVELS, best_threshold, to_uint8
+from smallmines.benchmark.offsets import offsets_of
 from smallmines.benchmark.pack import Pack, Rows, chunks, known
 from smallmines.core.log import logger
-from smallmines.core.product import OFFSET
 from smallmines.dataset.split_leakage import NEIGHBOURS, YEAR
 from smallmines.settings.benchmark import Control
 
@@ -21,9 +21,6 @@ CELL = 8
 
 SPAN = (-1.0, 1.0)
 """Range of both indices, in `LEVELS` steps for the choice of the threshold."""
-
-OFFSETS = {"dn_plus1000": OFFSET}
-"""Offset of the digital numbers by radiometry; 0 for others."""
 
 INDEX_BANDS = ("B02", "B04", "B8A", "B11")
 
@@ -175,7 +172,7 @@ def index_values(pack: Pack, rows: Rows, offset: dict[int, int]) -> dict[str, ND
 
 def fit_index(pack: Pack, train: Rows) -> IndexModel:
     """Choose index and threshold of the highest IoU on train."""
-    offset = {int(year): OFFSETS.get(stated, 0) for year, stated in pack.about["radiometry"].items()}
+    offset = offsets_of(pack, pack.years.tolist())
     edges = np.linspace(*SPAN, LEVELS)
     pooled: dict[str, NDArray[np.int64]] = {}
     for part in chunks(train):

@@ -19,7 +19,7 @@ from smallmines.benchmark.pack import Pack, Rows
 from smallmines.core.errors import UserError
 from smallmines.core.files import flat, written
 from smallmines.core.log import logger
-from smallmines.settings.benchmark import Boosting, Forest, RowSettings
+from smallmines.settings.benchmark import Boosting, Control, Forest, RowSettings
 
 
 class Model(Protocol):
@@ -27,6 +27,19 @@ class Model(Protocol):
 
     def on_pack(self, pack: Pack, rows: Rows, threads: int) -> NDArray[np.uint8]:
         """Return the probability of mining of rows of a pack in steps of 1/255: uint8 (tile, row, column)."""
+
+
+@dataclass(frozen=True)
+class FitJob:
+    """How a row is fitted.
+
+    Attributes:
+        stop: whether findings of the doctor in its bands stop it.
+    """
+
+    seed: int
+    threads: int
+    stop: bool
 
 
 @dataclass(frozen=True)
@@ -48,28 +61,37 @@ class Fitted:
     stopped: tuple[str, ...]
 
 
+class Fit(Protocol):
+    """A function that fits a row: train trains, val is for choices."""
+
+    def __call__(self, pack: Pack, train: Rows, val: Rows, settings: Any, seed: int, threads: int) -> Model:
+        """Return the fitted model."""
+
+
 def fit(pack: Pack, train: Rows, val: Rows, settings: RowSettings, seed: int, threads: int) -> Model:
-    """Fit a row: train trains, val is for choices."""
+    """Fit a row that is no network: `deep.train.fit` fits those, so that their code reruns no other row."""
     if isinstance(settings, Forest):
         return forest.fit(pack, train, val, settings, seed, threads)
     if isinstance(settings, Boosting):
         return boosting.fit(pack, train, val, settings, seed, threads)
+    assert isinstance(settings, Control), "a network"
     return controls.fit(pack, train, val, settings, seed, threads)
 
 
-def fitted(pack: Pack, train: Rows, val: Rows, settings: RowSettings, seed: int, threads: int, stop: bool) -> Fitted:
+def fitted(pack: Pack, train: Rows, val: Rows, settings: RowSettings, job: FitJob, function: Fit = fit) -> Fitted:
     """Fit a row, unless findings of the doctor in its bands stop it.
 
     Args:
-        stop: whether they do.
+        function: that fits it.
     """
-    reasons = tuple(stopping(pack.about["findings"], settings.bands)) if stop else ()
+    reasons = tuple(stopping(pack.about["findings"], settings.bands)) if job.stop else ()
     radiometry = tuple(sorted({pack.about["radiometry"][str(year)] for year in pack.years[train]}))
     if reasons:
         logger.warning("stopped by findings of the doctor: %s", "; ".join(reasons))
         return Fitted(None, settings.bands, radiometry, {}, reasons)
     statistics = pack.statistics(train, settings.bands) if settings.bands else {}
-    return Fitted(fit(pack, train, val, settings, seed, threads), settings.bands, radiometry, statistics, ())
+    model = function(pack, train, val, settings, job.seed, job.threads)
+    return Fitted(model, settings.bands, radiometry, statistics, ())
 
 
 def save(model: Fitted, path: str | Path) -> None:

@@ -14,6 +14,8 @@ import rasterio
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
+from smallmines.benchmark.blend import blended
+from smallmines.benchmark.deep.model import NetworkModel
 from smallmines.benchmark.models import Fitted
 from smallmines.benchmark.pack import UNKNOWN
 from smallmines.benchmark.pixel_model import PixelModel
@@ -21,8 +23,8 @@ from smallmines.core import raster
 from smallmines.core.errors import UserError
 from smallmines.core.product import IMAGE, IMAGE_NODATA, PATCH_BANDS, PROVES_NONE, S1, S2_BANDS
 
-WINDOW = 512
-"""Side of a window in pixels: 13 MB of input with 13 bands."""
+AT_ONCE = 512 * 512
+"""Pixels that a model of single pixels predicts at a time: 13 MB of input with 13 bands."""
 
 SAMPLED = 512
 """Longest side of the decimated read that the looks at the values take."""
@@ -46,7 +48,7 @@ class Place:
     number: int
 
 
-def pixel_model(fitted: Fitted) -> PixelModel:
+def image_model(fitted: Fitted) -> PixelModel | NetworkModel:
     """Return the model of a fitted row that can predict any image.
 
     Raises:
@@ -54,10 +56,9 @@ def pixel_model(fitted: Fitted) -> PixelModel:
     """
     if fitted.stopped:
         raise UserError("a fitted model", f"one that findings of the doctor stopped: {fitted.stopped[0]}", "correct the dataset")
-    if not isinstance(fitted.model, PixelModel):
-        raise UserError(
-            "a model that sees images", "a control, which sees none or needs tiles", "name a random forest or gradient boosting"
-        )
+    if not isinstance(fitted.model, PixelModel | NetworkModel):
+        found, do = "a control, which sees none or needs tiles", "name a random forest, gradient boosting or a network"
+        raise UserError("a model that sees images", found, do)
     return fitted.model
 
 
@@ -99,7 +100,7 @@ def predict_image(fitted: Fitted, files: Sequence[Path], target: str | Path, thr
         UserError: a raster that cannot be read, or whose bands, grid, radiometry, scale or nodata are not those that the model was trained
             on; the message states both.
     """
-    model = pixel_model(fitted)
+    model = image_model(fitted)
     with ExitStack() as stack:
         sources = [stack.enter_context(raster.opened(path)) for path in files]
         for source in sources[1:]:
@@ -112,17 +113,24 @@ def predict_image(fitted: Fitted, files: Sequence[Path], target: str | Path, thr
         tags = {"SCALE": "255 is a probability of 1", "RADIOMETRY": ", ".join(fitted.radiometry)}
         stack.enter_context(rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True))
         with raster.created(target, box, "uint8", None, ["probability of mining"], tags) as out:
-            for window in windows((box.shape.y, box.shape.x)):
-                image = read(places, model.bands, window)
-                out.write(model.probability(image, threads), 1, window=window)
-                out.write_mask(np.where(np.isfinite(image).all(axis=0), 255, 0).astype(np.uint8), window=window)
+            for window, probability, whole in _predicted(model, places, (box.shape.y, box.shape.x), radiometry, threads):
+                out.write(probability, 1, window=window)
+                out.write_mask(np.where(whole, 255, 0).astype(np.uint8), window=window)
 
 
-def windows(shape: tuple[int, int], side: int = WINDOW) -> Iterator[Window]:
-    """Yield windows that cover a raster, row by row."""
-    for top in range(0, shape[0], side):
-        for left in range(0, shape[1], side):
-            yield Window(left, top, min(side, shape[1] - left), min(side, shape[0] - top))
+def _predicted(
+    model: PixelModel | NetworkModel, places: Mapping[str, Place], shape: tuple[int, int], stated: str | None, threads: int
+) -> Iterator[tuple[Window, NDArray[np.uint8], NDArray[np.bool_]]]:
+    """Yield windows with the probability, and where no band has a gap."""
+    if isinstance(model, NetworkModel):
+        radiometry = radiometry_of(places, stated) or UNKNOWN
+        yield from blended(
+            lambda window: read(places, model.bands, window), lambda tiles: model.on_images(tiles, radiometry, threads), shape, model.side
+        )
+        return
+    for window in raster.strips(shape, max(1, AT_ONCE // shape[1])):
+        image = read(places, model.bands, window)
+        yield window, model.probability(image, threads), np.asarray(np.isfinite(image).all(axis=0))
 
 
 def places_of(sources: Sequence[rasterio.DatasetReader], bands: Sequence[str]) -> dict[str, Place]:
@@ -162,6 +170,12 @@ def require_nodata(places: Mapping[str, Place]) -> None:
             raise UserError(f"nodata {values} or NaN in {band}, as the model's dataset", f"{nodata} in {place.source.name}", "convert it")
 
 
+def radiometry_of(places: Mapping[str, Place], stated: str | None) -> str | None:
+    """Return the radiometry of Sentinel-2: that of the tag, else the stated one."""
+    own = [place for band, place in places.items() if band in S2_BANDS]
+    return (own[0].source.tags().get("RADIOMETRY") if own else None) or stated
+
+
 def require_radiometry(fitted: Fitted, places: Mapping[str, Place], stated: str | None) -> None:
     """Check that Sentinel-2 has the radiometry of train.
 
@@ -171,7 +185,7 @@ def require_radiometry(fitted: Fitted, places: Mapping[str, Place], stated: str 
     own = [place for band, place in places.items() if band in S2_BANDS]
     if not own or UNKNOWN in fitted.radiometry:
         return
-    found = own[0].source.tags().get("RADIOMETRY") or stated
+    found = radiometry_of(places, stated)
     trained = ", ".join(fitted.radiometry)
     if found is None:
         remedy = "find out whether its digital numbers carry the offset of 1000, and say it: --radiometry dn_plus1000 or dn_harmonised"

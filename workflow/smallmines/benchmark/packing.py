@@ -32,7 +32,7 @@ class _Fractions(Exception):
     """Values of Sentinel-2 that uint16 does not hold."""
 
 
-def write_pack(dataset: str | Path, target: str | Path, doctor: str | Path | None = None) -> None:
+def write_pack(dataset: str | Path, target: str | Path, doctor: str | Path | None = None, radiometry: str | None = None) -> None:
     """Write the pack of a published dataset: ours, the release, or a look-alike.
 
     The files appear together at the end: `s2.npy` (uint16, 0 = gap; float32 where a value is no whole number of 0 to 65535), `s1.npy`
@@ -43,13 +43,14 @@ def write_pack(dataset: str | Path, target: str | Path, doctor: str | Path | Non
         dataset: folder of the dataset.
         target: folder of the pack.
         doctor: `doctor.json` of the dataset, if there is one.
+        radiometry: of years whose index and images state none.
 
     Raises:
         UserError: images or masks that cannot be read, differ in size, do not lie on each other, or have other values.
     """
     pairs = read_pairs(dataset)
     target = Path(target)
-    tiles, radiometry, pixel = tile_table(pairs, Path(dataset))
+    tiles, stated, pixel = tile_table(pairs, Path(dataset))
     with temporary_folder(target) as folder:
         try:
             sums, percent = _write_arrays(tiles, folder, np.dtype(np.uint16))
@@ -60,7 +61,7 @@ def write_pack(dataset: str | Path, target: str | Path, doctor: str | Path | Non
             "bands": {name: list(bands) for name, bands in MODALITIES.items()},
             "side": int(tiles["side"].iloc[0]),
             "pixel": pixel,
-            "radiometry": radiometry,
+            "radiometry": {year: radiometry or UNKNOWN if own == UNKNOWN else own for year, own in stated.items()},
             "statistics": sums.result(),
             "findings": findings_by_band(doctor),
         }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from smallmines.benchmark.metrics import HALF, best_threshold, count_tiles, histograms, linear_columns
-from smallmines.benchmark.models import fitted, load, save
+from smallmines.benchmark.models import Fit, FitJob, fit, fitted, load, save
 from smallmines.benchmark.pack import Pack, Rows, chunks
 from smallmines.benchmark.split_names import assign
 from smallmines.core.errors import UserError
@@ -22,19 +21,6 @@ from smallmines.settings.benchmark import RowSettings
 
 PREDICTED = ("val", "test")
 HISTOGRAMS = ("mining", "other")
-
-
-@dataclass(frozen=True)
-class FitJob:
-    """How a row is fitted.
-
-    Attributes:
-        stop: whether findings of the doctor in its bands stop it.
-    """
-
-    seed: int
-    threads: int
-    stop: bool
 
 
 def write_split(pack_folder: str | Path, name: str, seed: int, released: str | None, target: str | Path) -> None:
@@ -64,11 +50,17 @@ def rows_of(split: NDArray[np.object_], *names: str) -> Rows:
     return np.flatnonzero(np.isin(split, names))
 
 
-def fit_row(pack_folder: str | Path, split: str | Path, settings: RowSettings, job: FitJob, model: str | Path, about: str | Path) -> None:
-    """Fit a row on the train of a split; write the model, and what stops the row (JSON: stopped)."""
+def fit_row(
+    pack_folder: str | Path, split: str | Path, settings: RowSettings, job: FitJob, model: Path, about: Path, function: Fit = fit
+) -> None:
+    """Fit a row on the train of a split; write the model, and what stops the row (JSON: stopped).
+
+    Args:
+        function: that fits it.
+    """
     pack = Pack.open(pack_folder)
     names = read_split(split, pack)
-    own = fitted(pack, rows_of(names, "train"), rows_of(names, "val"), settings, job.seed, job.threads, job.stop)
+    own = fitted(pack, rows_of(names, "train"), rows_of(names, "val"), settings, job, function)
     save(own, model)
     write_json(about, {"stopped": list(own.stopped)})
 

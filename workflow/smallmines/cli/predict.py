@@ -25,13 +25,13 @@ def predict(
     """Predict mining on images like those that a model was trained on; refuse images of other bands, radiometry, scale or nodata."""
     with plain_errors():
         from smallmines.benchmark.models import load
-        from smallmines.benchmark.on_map import files_of, pixel_model, predict_image, predict_images
+        from smallmines.benchmark.on_map import files_of, image_model, predict_image, predict_images
         from smallmines.core.errors import UserError
 
         if radiometry not in (None, "dn_plus1000", "dn_harmonised"):
             raise UserError("--radiometry dn_plus1000 or dn_harmonised", str(radiometry), "correct the option")
         fitted = load(model)
-        bands = pixel_model(fitted).bands
+        bands = image_model(fitted).bands
         if images.is_dir() and not (images / "s2.tif").is_file():
             number = predict_images(fitted, images, out, threads, radiometry)
             print(f"{number} images predicted: {out}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
@@ -13,7 +12,7 @@ from smallmines.config.section import PathText, Section
 from smallmines.config.yaml_file import read_yaml
 from smallmines.core.errors import UserError
 from smallmines.core.product import PATCH_BANDS
-from smallmines.settings.benchmark import ControlName, Variant
+from smallmines.settings.benchmark import Architecture, ControlName, InputKind, Variant
 
 SplitName = Literal["in_force", "released", "paper_histogram", "spatial_block", "leave_block_out", "years"]
 ROW = r"^[a-z0-9][a-z0-9_]*/(as_published|fixed)$"
@@ -34,12 +33,37 @@ CPU_ROWS = (
 )
 """Rows that every machine can run."""
 
+DEEP_ROWS = (
+    "unet_rgb/as_published",
+    "unet_rgb/fixed",
+    "unet_rgb_plus_scratch/as_published",
+    "unet_rgb_plus_scratch/fixed",
+    "unet_rgb_plus/fixed",
+    "sam2_rgb/as_published",
+    "sam2_rgb/fixed",
+    "prithvi_300/as_published",
+    "prithvi_300/fixed",
+    "prithvi_600/as_published",
+    "prithvi_600/fixed",
+    "terramind_tiny/fixed",
+    "terramind_base/fixed",
+)
+"""Rows of networks."""
+
 
 class Benchmark(Section):
     """The paper's experiments on the finished dataset (`snakemake benchmark`, docs/benchmark.md). Nothing else runs them."""
 
     rows: tuple[Annotated[str, Field(pattern=ROW)], ...] = Field(
         CPU_ROWS, description="Rows as `<name>/<variant>`, each a file `config/benchmark/<name>.yaml`; variants `as_published` and `fixed`."
+    )
+    deep_rows: tuple[Annotated[str, Field(pattern=ROW)], ...] = Field(
+        DEEP_ROWS, description="Rows of networks, in addition, for `snakemake benchmark_deep`: PyTorch and a GPU (docs/benchmark.md)."
+    )
+    allow_unpretrained: bool = Field(
+        False,
+        description="Start networks from random numbers instead of pretrained weights. Their names in folders, tables and plots then end "
+        "in `_unpretrained`, and their scores say nothing of the pretrained network.",
     )
     splits: tuple[SplitName, ...] = Field(
         ("in_force", "paper_histogram", "spatial_block"),
@@ -57,10 +81,15 @@ class Benchmark(Section):
     doctor: PathText | None = Field(
         None, description="With `dataset`: its `doctor.json` (`smallmines doctor FOLDER --out FOLDER`). Empty: no finding stops a row."
     )
+    radiometry: Literal["dn_plus1000", "dn_harmonised"] | None = Field(
+        None,
+        description="Radiometry of a `dataset` whose index and images state none; the published SmallMinesDS is dn_plus1000. Rows that "
+        "need reflectances stop without it.",
+    )
     released_splits: PathText | None = Field(None, description="Folder of `train_test_splits_<year>.csv` for the split `released`.")
     stop_on_findings: bool = Field(True, description="Stop rows that use a band with an error of the doctor; the table names them.")
 
-    @field_validator("rows", "splits", "seeds")
+    @field_validator("rows", "deep_rows", "splits", "seeds")
     @classmethod
     def _each_once(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:
         if twice := sorted({str(value) for value in values if values.count(value) > 1}):
@@ -105,6 +134,50 @@ class ControlRow(Section):
     control: ControlName
 
 
+class WeightsRow(Section):
+    """A file of pretrained weights on the Hugging Face Hub."""
+
+    repository: str = Field(pattern=r"^[\w.-]+/[\w.-]+$")
+    file: str = Field(min_length=1)
+    revision: Annotated[str, Field(pattern="^[0-9a-f]{40}$")] | None = None
+
+
+class NetworkRow(Section):
+    """A network."""
+
+    kind: Literal["network"]
+    bands: Bands
+    architecture: Architecture
+    weights: WeightsRow | None
+    band_names: tuple[str, ...] | None = None
+    train_encoder: bool
+    inputs: InputKind
+    mask_gaps: bool
+    train_on_val: bool
+    epochs: int = Field(ge=1, le=10_000)
+    patience: int | None = Field(ge=1)
+    batch: int = Field(ge=1)
+    accumulate: int = Field(1, ge=1)
+    shuffle: bool = True
+    augment: Literal["none", "flips", "turns"]
+    learning_rate: float = Field(gt=0, le=1)
+    tenth_every: int | None = Field(ge=1)
+    weight_decay: float = Field(ge=0, le=1)
+    class_weights: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]] | None
+    head_dropout: float = Field(0.0, ge=0, lt=1)
+    prompts: Literal["none", "truth"] = "none"
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.train_on_val and self.patience is not None:
+            raise ValueError("patience looks at val, which train_on_val trains on")
+        if self.prompts == "truth" and self.architecture != "sam2_small":
+            raise ValueError("prompts are for sam2_small")
+        if self.band_names is not None and len(self.band_names) != len(self.bands):
+            raise ValueError("band_names names each of bands")
+        return self
+
+
 class Resources(Section):
     """What a job of a row declares."""
 
@@ -118,7 +191,10 @@ def _kind(values: Any) -> Any:
 
 
 ModelRow = Annotated[
-    Annotated[ForestRow, Tag("random_forest")] | Annotated[BoostingRow, Tag("boosting")] | Annotated[ControlRow, Tag("control")],
+    Annotated[ForestRow, Tag("random_forest")]
+    | Annotated[BoostingRow, Tag("boosting")]
+    | Annotated[ControlRow, Tag("control")]
+    | Annotated[NetworkRow, Tag("network")],
     Discriminator(_kind),
 ]
 
@@ -131,6 +207,14 @@ class VariantFile(Section):
     resources: Resources
     seeded: bool = Field(description="Whether the seed changes the model.")
     note: str = Field("", description="One sentence for the table.")
+
+    @model_validator(mode="after")
+    def _mistakes_are_as_published(self) -> Self:
+        if self.variant == "fixed" and isinstance(self.model, NetworkRow):
+            own = {"band_names": None, "prompts": "none", "train_on_val": False, "mask_gaps": True}
+            if wrong := [name for name, value in own.items() if getattr(self.model, name) != value]:
+                raise ValueError(f"{wrong[0]} {getattr(self.model, wrong[0])} is for as_published")
+        return self
 
 
 class RowFile(Section):
@@ -151,6 +235,7 @@ class Row:
         values: `kind` and settings of the model, as params.
         memory_mb, threads, minutes: of its jobs.
         seeded: whether the seed changes the model.
+        deep: whether it is a network.
     """
 
     name: str
@@ -163,25 +248,27 @@ class Row:
     threads: int
     minutes: int
     seeded: bool
+    deep: bool
 
 
-def read_rows(folder: str | Path, names: Sequence[str]) -> list[Row]:
+def read_rows(folder: str | Path, settings: Benchmark) -> list[Row]:
     """Read the rows that a configuration names.
 
     Args:
         folder: `config/benchmark`.
-        names: `<name>/<variant>`.
 
     Raises:
-        UserError: a row without a file or variant, or a file with other keys or values.
+        UserError: a row without a file or variant, or a file with other keys or values; a network among `rows`, or another row among
+            `deep_rows`.
     """
     rows = []
-    for full in names:
+    for deep, full in [*((False, name) for name in settings.rows), *((True, name) for name in settings.deep_rows)]:
+        key = "deep_rows" if deep else "rows"
         name, variant = full.split("/")
         path = Path(folder) / f"{name}.yaml"
         if not path.is_file():
             known = ", ".join(sorted(file.stem for file in Path(folder).glob("*.yaml")))
-            raise UserError(f"benchmark.rows among {known}", name, f"write {path}, or correct the name")
+            raise UserError(f"benchmark.{key} among {known}", name, f"write {path}, or correct the name")
         try:
             file = RowFile.model_validate(read_yaml(path))
         except ValidationError as error:
@@ -190,21 +277,27 @@ def read_rows(folder: str | Path, names: Sequence[str]) -> list[Row]:
             raise UserError(f"a row as docs/benchmark.md describes it in {path}", f"{place}: {first['msg']}", "correct the file") from None
         own = {entry.variant: entry for entry in file.variants}
         if variant not in own:
-            raise UserError(f"variants {', '.join(own)} of {name}", variant, f"correct benchmark.rows, or add the variant to {path}")
-        chosen = own[variant]
-        rows.append(
-            Row(
-                name,
-                variant,
-                file.title,
-                file.published_iou,
-                chosen.note,
-                chosen.model.model_dump(mode="json"),
-                **chosen.resources.model_dump(include={"memory_mb", "threads", "minutes"}),
-                seeded=chosen.seeded,
-            )
-        )
+            raise UserError(f"variants {', '.join(own)} of {name}", variant, f"correct benchmark.{key}, or add the variant to {path}")
+        if isinstance(own[variant].model, NetworkRow) != deep:
+            raise UserError(f"{'networks' if deep else 'no networks'} in benchmark.{key}", full, "move it to rows or to deep_rows")
+        rows.append(_row(name, file, own[variant], settings.allow_unpretrained))
     return rows
+
+
+def _row(name: str, file: RowFile, chosen: VariantFile, allow_unpretrained: bool) -> Row:
+    deep = isinstance(chosen.model, NetworkRow)
+    unpretrained = isinstance(chosen.model, NetworkRow) and chosen.model.weights is not None and allow_unpretrained
+    return Row(
+        f"{name}_unpretrained" if unpretrained else name,
+        chosen.variant,
+        f"{file.title} (unpretrained)" if unpretrained else file.title,
+        None if unpretrained else file.published_iou,
+        chosen.note,
+        chosen.model.model_dump(mode="json"),
+        **chosen.resources.model_dump(include={"memory_mb", "threads", "minutes"}),
+        seeded=chosen.seeded,
+        deep=deep,
+    )
 
 
 SPLIT_NAMES: tuple[str, ...] = get_args(SplitName)

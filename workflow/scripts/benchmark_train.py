@@ -1,0 +1,22 @@
+"""Train a network of the benchmark."""
+
+from functools import partial
+from pathlib import Path
+
+from smallmines.benchmark.deep.kept import Kept
+from smallmines.benchmark.deep.train import Source, fit
+from smallmines.benchmark.models import FitJob
+from smallmines.benchmark.runs import fit_row
+from smallmines.core.files import digest, sha256
+from smallmines.core.job import job
+from smallmines.settings.benchmark import settings_of_row
+
+with job(snakemake.log[0]):
+    source, params, model = snakemake.input, snakemake.params, Path(snakemake.output.model)
+    how = FitJob(int(snakemake.wildcards.seed), snakemake.threads, params.stop)
+    data = [sha256(source.split), sha256(source.pack), sha256(Path(source.pack).with_name("tiles.parquet"))]
+    key = digest([list(params), params.row, how.seed, data])
+    kept = Kept(model.with_name("checkpoint.pt"), Path(params.record), key)
+    train = partial(fit, source=Source(Path(params.pins), params.allow_unpretrained), kept=kept)
+    fit_row(Path(source.pack).parent, source.split, settings_of_row(params.row), how, model, Path(snakemake.output.about), train)
+    kept.remove()
