@@ -64,8 +64,8 @@ def test_a_block_is_predicted_as_its_patches(benchmark: Workspace) -> None:
             if tile["year"] == 2016 and tile["tile_id"] in cells.index:
                 x, y = (int(cells.loc[tile["tile_id"], axis]) for axis in ("x", "y"))
                 own = whole[y : y + pack.side, x : x + pack.side]
-                known = np.isfinite(pack.read(np.array([number]), PATCH_BANDS)[0]).all(axis=0)
-                np.testing.assert_array_equal(own[known], predicted[place][known])
+                whole_pixels = np.isfinite(pack.read(np.array([number]), PATCH_BANDS)[0]).all(axis=0)
+                np.testing.assert_array_equal(own[whole_pixels], predicted[place][whole_pixels])
                 compared += 1
     assert compared >= 2
 

@@ -50,11 +50,11 @@ def test_counts_are_those_of_a_loop_over_pixels(probability: np.ndarray, mask: n
             false = [area for area in range(1, number + 1) if (areas == area).sum() >= 5 and not (truth[areas == area] == 1).any()]
             assert counts[f"false_mines_{name}"][tile] == len(false)
             mines, number = label(truth == 1, np.ones((3, 3)))
-            found = [mine for mine in range(1, number + 1) if drawn[mines == mine].mean() >= 0.5]
-            assert sum(counts[f"found_{size}_{name}"][tile] for size in metrics.SIZES) == len(found)
+            detected = [mine for mine in range(1, number + 1) if drawn[mines == mine].mean() >= 0.5]
+            assert sum(counts[f"found_{size}_{name}"][tile] for size in metrics.SIZES) == len(detected)
         assert sum(counts[f"mines_{size}"][tile] for size in metrics.SIZES) == number
-        known = truth != 255
-        assert counts["mining"][tile].sum() + counts["other"][tile].sum() == known.sum()
+        labelled = truth != 255
+        assert counts["mining"][tile].sum() + counts["other"][tile].sum() == labelled.sum()
 
 
 def test_scores_by_hand() -> None:

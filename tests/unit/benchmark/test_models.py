@@ -125,7 +125,7 @@ def test_a_train_without_mining_predicts_none(pack: Pack, rows: dict[str, np.nda
 
 def control(pack: Pack, rows: np.ndarray, name: str) -> controls.ControlModel:
     bands = controls.INDEX_BANDS if name == "index" else ()
-    return controls.fit(pack, rows, rows[:0], Control(bands, name), 0, 1)  # type: ignore[arg-type]
+    return controls.fit(pack, rows, rows[:0], Control(bands, name), 0, 1)  # type: ignore[arg-type]  # a name
 
 
 def test_everything_is_mining(pack: Pack) -> None:
@@ -207,14 +207,14 @@ def test_a_row_from_split_to_counts(pack: Pack, rows: dict[str, np.ndarray], tmp
 def test_findings_in_a_band_stop_the_rows_that_use_it(
     pack: Pack, rows: dict[str, np.ndarray], tmp_path: Path, pack_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = dataclasses.replace(pack, about={**pack.about, "findings": {"VV": ["VV linear: all"]}})
-    arguments = (found, rows["train"], rows["val"])
+    with_finding = dataclasses.replace(pack, about={**pack.about, "findings": {"VV": ["VV linear: all"]}})
+    arguments = (with_finding, rows["train"], rows["val"])
     assert fitted(*arguments, FIXED, FitJob(0, 1, True)).stopped == ()
     assert fitted(*arguments, BOOSTING, FitJob(0, 1, False)).stopped == ()
     stopped = fitted(*arguments, BOOSTING, FitJob(0, 1, True))
     assert (stopped.model, stopped.stopped) == (None, ("VV: VV linear: all",))
     split, model, predicted = tmp_path / "split.parquet", tmp_path / "model.joblib", tmp_path / "probabilities.npy"
-    monkeypatch.setattr(Pack, "open", lambda folder: found)
+    monkeypatch.setattr(Pack, "open", lambda folder: with_finding)
     runs.write_split(pack_folder, "in_force", 0, None, split)
     runs.fit_row(pack_folder, split, BOOSTING, FitJob(0, 1, True), model, tmp_path / "fitted.json")
     runs.predict_row(pack_folder, split, model, 1, predicted)

@@ -139,8 +139,8 @@ def test_findings_concern_the_bands_that_they_name_else_all_of_sentinel_2(tmp_pa
     path = tmp_path / "doctor.json"
     both = [finding("VV linear", "all"), finding("scale", "0.3"), finding("VV range", "to 99")]
     path.write_text(json.dumps({"findings": both, "counts": {}}))
-    found = findings_by_band(path)
-    assert found["VV"] == ["VV linear: all", "VV range: to 99"]
-    assert stopping(found, ["B02", "B03", "DEM"]) == ["B02, B03: scale: 0.3"]
-    assert stopping(found, ["DEM", "VH"]) == []
+    by_band = findings_by_band(path)
+    assert by_band["VV"] == ["VV linear: all", "VV range: to 99"]
+    assert stopping(by_band, ["B02", "B03", "DEM"]) == ["B02, B03: scale: 0.3"]
+    assert stopping(by_band, ["DEM", "VH"]) == []
     assert findings_by_band(None) == {}

@@ -31,11 +31,11 @@ def findings_by_band(path: str | Path | None) -> dict[str, list[str]]:
     """
     if path is None:
         return {}
-    found: dict[str, list[str]] = {}
+    by_band: dict[str, list[str]] = {}
     for finding in read_product(path, DoctorReport)["findings"]:
         for band in bands_of(finding):
-            found.setdefault(band, []).append(f"{finding['check']}: {finding['found']}")
-    return found
+            by_band.setdefault(band, []).append(f"{finding['check']}: {finding['found']}")
+    return by_band
 
 
 def bands_of(finding: Mapping[str, Any]) -> tuple[str, ...]:

@@ -133,8 +133,8 @@ def _shapes(
         drawn = boundary(own, unknown)
         counts[f"boundary_and_{name}"], counts[f"boundary_or_{name}"] = int((edge & drawn).sum()), int((edge | drawn).sum())
         hit = np.bincount(mines[own], minlength=number + 1)[1:]
-        found = hit >= FOUND_SHARE * size
-        counts |= {f"found_{size_name}_{name}": int((found & (kind == place)).sum()) for place, size_name in enumerate(SIZES)}
+        detected = hit >= FOUND_SHARE * size
+        counts |= {f"found_{size_name}_{name}": int((detected & (kind == place)).sum()) for place, size_name in enumerate(SIZES)}
         areas, areas_number = label(own, neighbours)
         true = np.bincount(areas[mine], minlength=areas_number + 1)[1:]
         pixels = np.bincount(areas.ravel(), minlength=areas_number + 1)[1:]

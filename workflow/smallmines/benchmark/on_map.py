@@ -142,14 +142,14 @@ def places_of(sources: Sequence[rasterio.DatasetReader], bands: Sequence[str]) -
     places: dict[str, Place] = {}
     for source in sources:
         names = list(source.descriptions)
-        known = [name for name in names if name in PATCH_BANDS]
-        if not known:
+        named = [name for name in names if name in PATCH_BANDS]
+        if not named:
             found = f"{source.count} bands without these names: {', '.join(map(str, names[:13]))}"
             raise UserError(f"bands {', '.join(bands)} by name in {source.name}", found, "write the names as band descriptions")
-        if known != sorted(known, key=PATCH_BANDS.index) or len(set(known)) < len(known):
+        if named != sorted(named, key=PATCH_BANDS.index) or len(set(named)) < len(named):
             expected = f"bands in the order of the model's dataset, {', '.join(PATCH_BANDS)}, in {source.name}"
-            raise UserError(expected, ", ".join(known), "make sure that the names are right, and write the bands in this order")
-        places |= {name: Place(source, names.index(name) + 1) for name in known}
+            raise UserError(expected, ", ".join(named), "make sure that the names are right, and write the bands in this order")
+        places |= {name: Place(source, names.index(name) + 1) for name in named}
     if missing := [band for band in bands if band not in places]:
         found = f"no {', '.join(missing)} in {', '.join(source.name for source in sources)}"
         raise UserError(f"the model's bands {', '.join(bands)}", found, "give an image that has them, or a model of other bands")
@@ -185,13 +185,13 @@ def require_radiometry(fitted: Fitted, places: Mapping[str, Place], stated: str 
     own = [place for band, place in places.items() if band in S2_BANDS]
     if not own or UNKNOWN in fitted.radiometry:
         return
-    found = radiometry_of(places, stated)
+    radiometry = radiometry_of(places, stated)
     trained = ", ".join(fitted.radiometry)
-    if found is None:
+    if radiometry is None:
         remedy = "find out whether its digital numbers carry the offset of 1000, and say it: --radiometry dn_plus1000 or dn_harmonised"
         raise UserError(f"radiometry {trained}, that the model was trained on", f"no tag RADIOMETRY in {own[0].source.name}", remedy)
-    if found not in fitted.radiometry:
-        raise UserError(f"radiometry {trained}, that the model was trained on", f"{found} in {own[0].source.name}", "convert the image")
+    if radiometry not in fitted.radiometry:
+        raise UserError(f"radiometry {trained}, that the model was trained on", f"{radiometry} in {own[0].source.name}", "convert the image")
 
 
 def require_scale(fitted: Fitted, places: Mapping[str, Place]) -> None:

@@ -64,8 +64,8 @@ def assign(tiles: pd.DataFrame, name: str, seed: int, released: str | Path | Non
     elif match := YEARS.fullmatch(name):
         split = _years(tiles, int(match[1]), int(match[2]), seed)
     else:
-        known = "in_force, released, paper_histogram, spatial_block_<fold>, leave_block_out_<block>, <year>_to_<year>"
-        raise UserError(f"a split among {known}", name, "name one of these in benchmark.splits")
+        names = "in_force, released, paper_histogram, spatial_block_<fold>, leave_block_out_<block>, <year>_to_<year>"
+        raise UserError(f"a split among {names}", name, "name one of these in benchmark.splits")
     split[~np.isin(split, SPLITS)] = NONE
     split = with_val(tiles, split, seed)
     if missing := [part for part in ("train", "test") if not (split == part).any()]:
