@@ -22,7 +22,7 @@ from smallmines.benchmark.deep import networks, train
 from smallmines.benchmark.deep.inputs import inputs_of
 from smallmines.benchmark.deep.kept import Kept
 from smallmines.benchmark.deep.model import NetworkModel
-from smallmines.benchmark.deep.train import Source, Tiles
+from smallmines.benchmark.deep.train import Files, Tiles
 from smallmines.benchmark.metrics import HALF
 from smallmines.benchmark.models import FitJob, load
 from smallmines.benchmark.on_map import predict_image
@@ -35,7 +35,7 @@ from smallmines.settings.benchmark import Network, settings_of_row
 pytestmark = pytest.mark.deep
 
 SIDE = 64
-SOURCE = Source(Path("weights.json"), True)
+FILES = Files(Path("weights.json"), True)
 SMALL = ("unet_rgb/fixed", "unet_rgb_plus_scratch/as_published", "terramind_tiny/fixed", "prithvi_300/fixed", "prithvi_300/as_published")
 """Rows that a CPU trains in seconds; Prithvi with the first four of its blocks."""
 
@@ -99,7 +99,7 @@ def test_each_band_reaches_its_own_place(pack: Pack, settings: dict[str, Network
     statistics = {band: {"mean": 1000.0, "sd": 100.0} for band in own.bands}
     inputs = inputs_of(own, statistics)
     x = torch.from_numpy(inputs.values(image, np.array([1000])))
-    network = networks.build(own, None, 0).eval()
+    network = networks.build(own, None, 0).train(False)
     seen: list[torch.Tensor] = []
 
     def note(module: torch.nn.Module, arguments: tuple[torch.Tensor, ...]) -> None:
@@ -148,7 +148,7 @@ def test_the_loss_falls_and_the_encoder_is_trained_or_not(pack: Pack, settings: 
     rows = rows_of(pack, "train")[:8]
     torch.manual_seed(0)
     before = networks.build(own, None, 3).state_dict()
-    model = train.fit(pack, rows, rows[:0], own, 3, 2, SOURCE)
+    model = train.fit(pack, rows, rows[:0], own, 3, 2, FILES)
     losses = [record["loss"] for record in model.epochs]
     assert losses[-1] < 0.8 * losses[0]
     learned = {key for key, value in before.items() if not np.array_equal(value.numpy(), model.state[key])}
@@ -159,7 +159,7 @@ def test_the_loss_falls_and_the_encoder_is_trained_or_not(pack: Pack, settings: 
 
 def test_pixels_that_are_unknown_or_gaps_change_nothing(pack: Pack, settings: dict[str, Network]) -> None:
     own = settings["unet_rgb/fixed"]
-    network = networks.build(own, None, 0).eval()
+    network = networks.build(own, None, 0).train(False)
     generator = torch.Generator()
     x, mask = torch.randn(2, 3, SIDE, SIDE), torch.randint(0, 2, (2, SIDE, SIDE))
     mask[:, :5] = 255
@@ -185,10 +185,10 @@ def test_the_best_epoch_on_val_counts_and_patience_ends_the_training(
     monkeypatch.setattr(train, "val_iou", lambda *arguments: next(reached))
     own = dataclasses.replace(settings["unet_rgb/fixed"], epochs=20, patience=3, batch=4)
     rows = rows_of(pack, "train")[:4]
-    model = train.fit(pack, rows, rows_of(pack, "val"), own, 0, 2, SOURCE)
+    model = train.fit(pack, rows, rows_of(pack, "val"), own, 0, 2, FILES)
     assert [record["val_iou"] for record in model.epochs] == [0.1, 0.4, 0.3, 0.4, 0.2]
     assert model.best == 2
-    two = train.fit(pack, rows, rows, dataclasses.replace(own, epochs=2, patience=None), 0, 2, SOURCE)
+    two = train.fit(pack, rows, rows, dataclasses.replace(own, epochs=2, patience=None), 0, 2, FILES)
     assert all(np.array_equal(two.state[key], value) for key, value in model.state.items())
 
 
@@ -202,7 +202,7 @@ def test_a_killed_training_goes_on_to_the_same_numbers(
 ) -> None:
     own = dataclasses.replace(settings[name], epochs=4, batch=4, tenth_every=2, head_dropout=0.3)
     rows = rows_of(pack, "train")[:8], rows_of(pack, "val")
-    whole = train.fit(pack, *rows, own, 5, 2, SOURCE)
+    whole = train.fit(pack, *rows, own, 5, 2, FILES)
     kept = Kept(tmp_path / "checkpoint.pt", tmp_path / "record", "key")
     epoch = train._epoch
 
@@ -214,8 +214,8 @@ def test_a_killed_training_goes_on_to_the_same_numbers(
     with monkeypatch.context() as patched:
         patched.setattr(train, "_epoch", killed)
         with pytest.raises(Killed):
-            train.fit(pack, *rows, own, 5, 2, SOURCE, kept)
-    again = train.fit(pack, *rows, own, 5, 2, SOURCE, kept)
+            train.fit(pack, *rows, own, 5, 2, dataclasses.replace(FILES, kept=kept))
+    again = train.fit(pack, *rows, own, 5, 2, dataclasses.replace(FILES, kept=kept))
     assert all(np.array_equal(again.state[key], value) for key, value in whole.state.items())
     lines = (tmp_path / "record/epochs.csv").read_text().splitlines()
     assert len(lines) == 5
@@ -231,7 +231,7 @@ def test_a_killed_training_goes_on_to_the_same_numbers(
 def test_seeds_differ_and_a_seed_gives_one_model(pack: Pack, settings: dict[str, Network]) -> None:
     own = dataclasses.replace(settings["terramind_tiny/fixed"], epochs=1, patience=None, batch=4)
     rows = rows_of(pack, "train")[:4]
-    first, again, other = (train.fit(pack, rows, rows[:0], own, seed, 2, SOURCE) for seed in (1, 1, 2))
+    first, again, other = (train.fit(pack, rows, rows[:0], own, seed, 2, FILES) for seed in (1, 1, 2))
     key = max(first.state, key=lambda name: first.state[name].size)
     np.testing.assert_array_equal(first.state[key], again.state[key])
     assert not np.array_equal(first.state[key], other.state[key])
@@ -247,7 +247,7 @@ def test_a_row_is_fitted_kept_and_predicts_the_same(pack: Pack, settings: dict[s
     folder = Path(str(pack.arrays["s2"].filename)).parent
 
     def fit(*arguments: object) -> NetworkModel:
-        return train.fit(*arguments, source=SOURCE)
+        return train.fit(*arguments, files=FILES)
 
     runs.fit_row(folder, split, own, FitJob(0, 2, True), tmp_path / "model.joblib", tmp_path / "fitted.json", fit)
     runs.predict_row(folder, split, tmp_path / "model.joblib", 2, tmp_path / "probabilities.npy")
@@ -268,7 +268,7 @@ def test_a_row_is_fitted_kept_and_predicts_the_same(pack: Pack, settings: dict[s
 def test_a_map_of_one_tile_is_that_of_the_pack_and_overlaps_are_blended(pack: Pack, settings: dict[str, Network], tmp_path: Path) -> None:
     own = dataclasses.replace(settings["terramind_tiny/fixed"], epochs=2, batch=4, patience=None)
     rows = rows_of(pack, "train")
-    fitted = models.fitted(pack, rows[:8], rows[:0], own, FitJob(0, 2, True), partial(train.fit, source=SOURCE))
+    fitted = models.fitted(pack, rows[:8], rows[:0], own, FitJob(0, 2, True), partial(train.fit, files=FILES))
     assert isinstance(fitted.model, NetworkModel)
     image = pack.read(np.arange(len(pack)), PATCH_BANDS)
     one = write_patch_of(tmp_path / "one.tif", image[0])
@@ -301,7 +301,7 @@ def test_reflectance_networks_refuse_an_unknown_radiometry_before_training(pack:
     unknown = dataclasses.replace(pack, about={**pack.about, "radiometry": {"2016": "unknown", "2022": "unknown"}})
     rows = rows_of(pack, "train")[:4]
     with pytest.raises(UserError, match=r"benchmark\.radiometry"):
-        train.fit(unknown, rows, rows[:0], settings["terramind_tiny/fixed"], 0, 1, SOURCE)
+        train.fit(unknown, rows, rows[:0], settings["terramind_tiny/fixed"], 0, 1, FILES)
 
 
 # --- SAM-2 --------------------------------------------------------------------------------------------------------------------
@@ -343,7 +343,7 @@ def test_the_loss_of_sam2_falls(pack: Pack, settings: dict[str, Network], name: 
     own = dataclasses.replace(settings[name], epochs=3, patience=None, learning_rate=1e-4, accumulate=1)
     rows = rows_of(pack, "train")
     rows = rows[(pack.masks(rows) == 1).any(axis=(1, 2))][:8]
-    model = train.fit(pack, rows, rows[:0], own, 0, 2, SOURCE)
+    model = train.fit(pack, rows, rows[:0], own, 0, 2, FILES)
     losses = [record["loss"] for record in model.epochs]
     assert losses[-1] < losses[0]
     assert model.on_pack(pack, rows[:2], 2).shape == (2, SIDE, SIDE)

@@ -233,7 +233,7 @@ rule benchmark_table:
     params:
         *code("benchmark_table"),
         fitted=lambda wildcards: fits_of(wildcards.table),
-        rows=[[row.name, row.variant, row.title, row.note, row.published_iou] for row in BENCHMARK_ROWS.values()],
+        rows=[[row.name, row.variant, row.title, row.note, row.published_iou, row.prompted] for row in BENCHMARK_ROWS.values()],
         title=cfg.publish.title or cfg.run,
     message:
         "Writing the table of the benchmark"

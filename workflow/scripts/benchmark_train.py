@@ -4,7 +4,7 @@ from functools import partial
 from pathlib import Path
 
 from smallmines.benchmark.deep.kept import Kept
-from smallmines.benchmark.deep.train import Source, fit
+from smallmines.benchmark.deep.train import Files, fit
 from smallmines.benchmark.models import FitJob
 from smallmines.benchmark.runs import fit_row
 from smallmines.core.files import digest, sha256
@@ -17,6 +17,6 @@ with job(snakemake.log[0]):
     data = [sha256(source.split), sha256(source.pack), sha256(Path(source.pack).with_name("tiles.parquet"))]
     key = digest([list(params), params.row, how.seed, data])
     kept = Kept(model.with_name("checkpoint.pt"), Path(params.record), key)
-    train = partial(fit, source=Source(Path(params.pins), params.allow_unpretrained), kept=kept)
+    train = partial(fit, files=Files(Path(params.pins), params.allow_unpretrained, kept))
     fit_row(Path(source.pack).parent, source.split, settings_of_row(params.row), how, model, Path(snakemake.output.about), train)
     kept.remove()

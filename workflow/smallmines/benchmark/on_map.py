@@ -186,12 +186,12 @@ def require_radiometry(fitted: Fitted, places: Mapping[str, Place], stated: str 
     if not own or UNKNOWN in fitted.radiometry:
         return
     radiometry = radiometry_of(places, stated)
-    trained = ", ".join(fitted.radiometry)
+    expected = f"radiometry {', '.join(fitted.radiometry)}, that the model was trained on"
     if radiometry is None:
         remedy = "find out whether its digital numbers carry the offset of 1000, and say it: --radiometry dn_plus1000 or dn_harmonised"
-        raise UserError(f"radiometry {trained}, that the model was trained on", f"no tag RADIOMETRY in {own[0].source.name}", remedy)
+        raise UserError(expected, f"no tag RADIOMETRY in {own[0].source.name}", remedy)
     if radiometry not in fitted.radiometry:
-        raise UserError(f"radiometry {trained}, that the model was trained on", f"{radiometry} in {own[0].source.name}", "convert the image")
+        raise UserError(expected, f"{radiometry} in {own[0].source.name}", "convert the image")
 
 
 def require_scale(fitted: Fitted, places: Mapping[str, Place]) -> None:

@@ -42,6 +42,7 @@ class RowTitle:
 
     Attributes:
         published_iou: in Table I of the paper, or None.
+        prompted: whether the model is told points of the truth, in the test too.
     """
 
     row: str
@@ -49,11 +50,12 @@ class RowTitle:
     title: str
     note: str
     published_iou: float | None
+    prompted: bool = False
 
     @property
     def full(self) -> str:
-        """Title with the variant where it is that of the release."""
-        return self.title + (" (as published)" if self.variant == "as_published" else "")
+        """Title with the variant where it is that of the release, and with a mark where the model is told the truth."""
+        return self.title + (" (as published)" if self.variant == "as_published" else "") + (", told the truth" if self.prompted else "")
 
 
 def write_table(
@@ -63,7 +65,7 @@ def write_table(
     import matplotlib as mpl
 
     pack = Pack.open(pack_folder)
-    table = table_of(pack, scores)
+    table = table_of(pack, scores, {(row.row, row.variant) for row in rows if row.prompted})
     with written(table_out) as beside:
         table.to_parquet(beside, index=False)
     template = environment(Path(__file__).with_name("templates")).get_template("table.html.j2")
@@ -152,7 +154,9 @@ def interval(record: Mapping[str, Any], name: str) -> str:
 
 
 def difference(record: Mapping[str, Any]) -> str:
-    """Return the difference of the IoU to the best row of the split, with its paired interval."""
+    """Return the difference of the IoU to the best row of the split, with its paired interval; a dash where it is not compared."""
+    if not np.isfinite(record.get("difference", np.nan)):
+        return "–"
     low, high = (record.get(f"difference_{end}", np.nan) for end in ("low", "high"))
     if not np.isfinite(low):
         return "best" if record["difference"] == 0 else f"{record['difference']:+.3f}"

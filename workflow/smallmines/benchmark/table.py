@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,13 +83,16 @@ def pooled(scores: Sequence[Score]) -> dict[tuple[str, str, str, int], Tested]:
     return result
 
 
-def table_of(pack: Pack, scores: Sequence[Score]) -> pd.DataFrame:
+def table_of(pack: Pack, scores: Sequence[Score], prompted: Collection[tuple[str, str]] = ()) -> pd.DataFrame:
     """Return the table: a row for each row, variant, group of splits, seed and threshold.
 
     Columns: split, row, variant, seed, threshold (half, val), least (of 255, the mean over the splits of a group), stopped (in words),
     tiles, mines, blocks (spatial, with a tile of the test), the scores of `metrics.scores`, each with `_low` and `_high` of its 95 %
     interval; median_iou and calibration_error; difference (of the IoU to the row of the highest IoU in the same split with the same
     threshold) with `_low` and `_high`, paired.
+
+    Args:
+        prompted: rows and variants that are told points of the truth; they are compared with no other.
     """
     block = bootstrap_blocks(pack.tiles)
     records: list[dict[str, Any]] = []
@@ -100,7 +103,8 @@ def table_of(pack: Pack, scores: Sequence[Score]) -> pd.DataFrame:
             record |= {"least": metrics.HALF if threshold == "half" else float(np.mean(own.thresholds)), "stopped": "; ".join(own.stopped)}
             if len(own.table):
                 drawn = _measured(record, own.table, block, threshold, pack.pixel_area)
-                draws.setdefault((split, threshold), []).append((record, drawn))
+                if (row, variant) not in prompted:
+                    draws.setdefault((split, threshold), []).append((record, drawn))
             records.append(record)
     for entries in draws.values():
         _compared(entries)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import Discriminator, Field, Tag, ValidationError, field_validator, model_validator
@@ -134,6 +136,17 @@ class ControlRow(Section):
     control: ControlName
 
 
+INPUT_NOTES: Mapping[InputKind, str] = MappingProxyType(
+    {
+        "standardised": "input: values less the mean of train, divided by its standard deviation",
+        "pretraining": "input: reflectances, decibels and metres with mean and standard deviation of the pretraining",
+        "stretched": "input: reflectances of 0 to 0.3 as 0 to 1, with ImageNet's mean and standard deviation",
+        "stored": "input: digital numbers as they are, with ImageNet's mean and standard deviation",
+    }
+)
+"""What the table says of the input of a network."""
+
+
 class WeightsRow(Section):
     """A file of pretrained weights on the Hugging Face Hub."""
 
@@ -236,6 +249,7 @@ class Row:
         memory_mb, threads, minutes: of its jobs.
         seeded: whether the seed changes the model.
         deep: whether it is a network.
+        prompted: whether it is told points of the truth.
     """
 
     name: str
@@ -249,6 +263,7 @@ class Row:
     minutes: int
     seeded: bool
     deep: bool
+    prompted: bool
 
 
 def read_rows(folder: str | Path, settings: Benchmark) -> list[Row]:
@@ -292,11 +307,12 @@ def _row(name: str, file: RowFile, chosen: VariantFile, allow_unpretrained: bool
         chosen.variant,
         f"{file.title} (unpretrained)" if unpretrained else file.title,
         None if unpretrained else file.published_iou,
-        chosen.note,
+        "; ".join(filter(None, [chosen.note, INPUT_NOTES[chosen.model.inputs] if isinstance(chosen.model, NetworkRow) else ""])),
         chosen.model.model_dump(mode="json"),
         **chosen.resources.model_dump(include={"memory_mb", "threads", "minutes"}),
         seeded=chosen.seeded,
         deep=deep,
+        prompted=isinstance(chosen.model, NetworkRow) and chosen.model.prompts == "truth",
     )
 
 

@@ -112,7 +112,7 @@ class NetworkModel:
 
             network = build(self.settings, None, 0)
             network.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in self.state.items()})
-            self._network = network.to(device).eval()
+            self._network = network.to(device).train(False)
         return self._network
 
 

@@ -27,16 +27,18 @@ REPORT_EVERY = 30.0
 
 
 @dataclass(frozen=True)
-class Source:
-    """Where the weights of a run come from.
+class Files:
+    """Where weights come from, and what stays if the job is killed.
 
     Attributes:
         pins: JSON file of the run's pinned weights.
         allow_unpretrained: take random numbers where the row wants pretrained ones.
+        kept: checkpoint and record of the epochs; None: nowhere.
     """
 
     pins: Path
     allow_unpretrained: bool
+    kept: Kept | None = None
 
 
 @dataclass
@@ -57,15 +59,12 @@ class Training:
     best: tuple[int, dict[str, Any]]
 
 
-def fit(
-    pack: Pack, train: Rows, val: Rows, settings: Network, seed: int, threads: int, source: Source, kept: Kept | None = None
-) -> NetworkModel:
+def fit(pack: Pack, train: Rows, val: Rows, settings: Network, seed: int, threads: int, files: Files) -> NetworkModel:
     """Train a network, or go on where a killed job stopped.
 
     Args:
         val: rows that choose the best epoch; with `train_on_val` they are trained on and choose nothing, as published.
         seed: of random numbers, order and augmentation.
-        kept: where the state is kept after each epoch, and the record of the epochs; None: nowhere.
 
     Raises:
         UserError: weights that cannot be had, or PyTorch is not installed.
@@ -76,7 +75,7 @@ def fit(
     rows = np.sort(np.concatenate([train, val])) if settings.train_on_val else train
     inputs = inputs_of(settings, pack.statistics(rows, settings.bands))
     offsets_by_row(pack, rows, inputs)
-    weights = fetch(settings.weights, source.pins) if settings.weights and not source.allow_unpretrained else None
+    weights = fetch(settings.weights, files.pins) if settings.weights and not files.allow_unpretrained else None
     network = build(settings, weights, seed).to(device_of(torch))
     parameters, trained = counted(network)
     logger.info("%s: %.1f M parameters, %.1f M trained", settings.architecture, parameters / 1e6, trained / 1e6)
@@ -84,7 +83,7 @@ def fit(
         logger.warning("val has no mining: the last epoch counts")
         settings = replace(settings, patience=None)
     training = started(torch, network, settings)
-    if kept is not None and (checkpoint := kept.read(torch)):
+    if files.kept is not None and (checkpoint := files.kept.read(torch)):
         resumed(torch, training, checkpoint)
     while not finished(training, settings):
         epoch = len(training.records) + 1
@@ -93,8 +92,8 @@ def fit(
             training.records[-1]["val_iou"] = val_iou(torch, network, Tiles(pack, val, inputs), settings.batch)
         _note_best(training, settings)
         logger.info("epoch %d of %d: %s", epoch, settings.epochs, ", ".join(f"{k} {v:.4g}" for k, v in training.records[-1].items()))
-        if kept is not None:
-            kept.write(torch, checkpoint_of(torch, training))
+        if files.kept is not None:
+            files.kept.write(torch, checkpoint_of(torch, training))
     best, state = training.best
     unpretrained = settings.weights is not None and weights is None
     arrays = {name: value.cpu().numpy() for name, value in state.items()}
@@ -182,7 +181,7 @@ def hash_of(seed: int, epoch: int) -> int:
 
 def val_iou(torch: Any, network: Any, tiles: Tiles, batch: int) -> float:
     """Return the IoU of mining at 0.5 over all pixels of val; 0 where neither mask nor prediction has any."""
-    network.eval()
+    network.train(False)
     both = either = 0
     for probability, mask in predictions(torch, network, tiles, batch):
         predicted, truth = (to_uint8(probability) >= HALF) & (mask != MASK_NODATA), mask == 1
