@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -96,6 +97,18 @@ def test_rows_are_compared_with_the_best_of_the_split(pack: Pack, scores: Sequen
     assert (best["difference"], np.isnan(best["difference_low"])) == (0, True)
     assert other["difference"] == pytest.approx(other["iou"] - best["iou"])
     assert other["difference_low"] < other["difference"] < other["difference_high"] < 0
+
+
+def test_a_row_that_is_told_the_truth_is_compared_with_none(pack: Pack, scores: Sequence[Score]) -> None:
+    table = table_of(pack, scores, {("boosting", "fixed")})
+    own = row_of(table, "spatial_block", "boosting", "val")
+    assert own["iou"] == row_of(table_of(pack, scores), "spatial_block", "boosting", "val")["iou"]
+    assert np.isnan(own["difference"])
+    others = table[(table["split"] == "spatial_block") & (table["threshold"] == "val") & (table["row"] != "boosting")]
+    assert others["difference"].max() == 0, "another one is the best"
+    told = [dataclasses.replace(row, prompted=row.row == "boosting") for row in TITLES]
+    lines = content(pack, table, scores, told, "A run")["splits"][0]["lines"]
+    assert [line["difference"] for line in lines if line["title"] == "Boosting, told the truth"] == ["–"]
 
 
 def test_a_control_shows_which_split_leaks(pack: Pack, scores: Sequence[Score]) -> None:
