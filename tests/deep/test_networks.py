@@ -14,7 +14,6 @@ from affine import Affine
 pytest.importorskip("torch", reason="networks have an environment of their own: make test-deep")
 
 import torch
-from terratorch.models.backbones import prithvi_vit
 
 from made_pack import CRS, packed
 from smallmines.benchmark import models, runs
@@ -27,39 +26,22 @@ from smallmines.benchmark.metrics import HALF
 from smallmines.benchmark.models import FitJob, load
 from smallmines.benchmark.on_map import predict_image
 from smallmines.benchmark.pack import Pack
-from smallmines.config.benchmark import Benchmark, read_rows
 from smallmines.core.errors import UserError
 from smallmines.core.product import PATCH_BANDS
-from smallmines.settings.benchmark import Network, settings_of_row
+from smallmines.settings.benchmark import Network
 
 pytestmark = pytest.mark.deep
 
 SIDE = 64
 FILES = Files(Path("weights.json"), True)
 SMALL = ("unet_rgb/fixed", "unet_rgb_plus_scratch/as_published", "terramind_tiny/fixed", "prithvi_300/fixed", "prithvi_300/as_published")
-"""Rows that a CPU trains in seconds; Prithvi with the first four of its blocks."""
+"""Rows that a CPU trains in seconds; of Prithvi four blocks, see conftest.py."""
 
 
 @pytest.fixture(scope="module")
 def pack(tmp_path_factory: pytest.TempPathFactory) -> Pack:
     """Twelve tiles of 64 × 64 px in two years."""
     return packed(tmp_path_factory.mktemp("made"), rows=2, cols=6, side=SIDE)
-
-
-@pytest.fixture(scope="module")
-def settings(repository: Path) -> dict[str, Network]:
-    """Settings of all rows of networks."""
-    own = read_rows(repository / "config/benchmark", Benchmark())
-    return {f"{row.name}/{row.variant}": settings_of_row(row.values) for row in own if row.deep}
-
-
-@pytest.fixture(autouse=True)
-def four_blocks(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
-    """Cut Prithvi to its first four blocks, except where its size is measured."""
-    if request.node.get_closest_marker("heavy"):
-        return
-    monkeypatch.setitem(prithvi_vit.prithvi_cfgs, "prithvi_eo_v2_300", {**prithvi_vit.prithvi_cfgs["prithvi_eo_v2_300"], "depth": 4})
-    monkeypatch.setitem(networks.PRITHVI_LAYERS, "prithvi_300", ("prithvi_eo_v2_300", (0, 1, 2, 3)))  # a dict behind its type
 
 
 def rows_of(pack: Pack, split: str) -> np.ndarray:

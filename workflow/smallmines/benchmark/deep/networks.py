@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from smallmines.core.errors import UserError
+from smallmines.core.files import flat
 from smallmines.core.product import MASK_NODATA, PATCH_BANDS, S1, S2_BANDS
 from smallmines.loaders.terratorch import NAMES
 from smallmines.settings.benchmark import Network
@@ -72,7 +73,7 @@ class UNet(Segmenter):
 
         self.network = smp.Unet("resnet50", encoder_weights=None, in_channels=3 if weights else len(settings.bands), classes=CLASSES)
         if weights:
-            load(self.network.encoder, _safetensors(weights), weights)
+            load(self.network.encoder, read_weights(weights), weights)
             self.network.encoder.set_in_channels(len(settings.bands), pretrained=True)
         self.encoder = self.network.encoder
 
@@ -102,7 +103,7 @@ class Prithvi(Segmenter):
             from terratorch.models.backbones.prithvi_vit import PRETRAINED_BANDS, checkpoint_filter_fn_vit
 
             bands = self.encoder.model_bands
-            state = checkpoint_filter_fn_vit(_pytorch(weights), self.encoder, PRETRAINED_BANDS, bands)
+            state = checkpoint_filter_fn_vit(read_weights(weights), self.encoder, PRETRAINED_BANDS, bands)
             load(self.encoder, state, weights)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -138,7 +139,7 @@ class TerraMind(Segmenter):
 
         if weights:
             wanted = {name for name in self.encoder.state_dict() if not name.startswith("tokenizer")}
-            load(self.encoder, {name: value for name, value in _pytorch(weights).items() if name in wanted}, weights)
+            load(self.encoder, {name: value for name, value in read_weights(weights).items() if name in wanted}, weights)
         select_modality_patch_embed_weights(self.encoder, bands, PRETRAINED_BANDS)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -224,17 +225,23 @@ def load(module: nn.Module, state: Mapping[str, Tensor], path: Path, ignored: Se
     module.load_state_dict({name: value for name, value in state.items() if name in own}, strict=False)
 
 
-def _pytorch(path: Path) -> dict[str, Tensor]:
-    state = torch.load(path, map_location="cpu", weights_only=True)
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Read a file of weights: safetensors where the name ends so, else PyTorch's form, which may hold nothing but arrays.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return dict(load_file(path))
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # both readers raise anything
+        raise UserError(f"readable weights in {path}", flat(error)[:200], "delete the file: it is downloaded again") from None
     for name in ("model", "state_dict"):
-        state = state.get(name, state) if isinstance(state, dict) else state
+        state = state.get(name, state)
     return dict(state)
-
-
-def _safetensors(path: Path) -> dict[str, Tensor]:
-    from safetensors.torch import load_file
-
-    return dict(load_file(path))
 
 
 def _terratorch(

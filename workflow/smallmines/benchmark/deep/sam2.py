@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from smallmines.benchmark.deep.networks import Segmenter, load
+from smallmines.benchmark.deep.networks import Segmenter, load, read_weights
 from smallmines.core.product import MASK_NODATA
 from smallmines.settings.benchmark import Network
 
@@ -45,9 +45,7 @@ class Sam2(Segmenter):
         if not settings.train_encoder:
             self.network.no_memory_embedding.requires_grad_(False)
         if weights:
-            from safetensors.torch import load_file
-
-            load(self.network, load_file(weights), weights)
+            load(self.network, read_weights(weights), weights)
 
     def _resized(self, x: Tensor, side: int | tuple[int, int]) -> Tensor:
         return nn.functional.interpolate(x, size=side, mode="bilinear", align_corners=False)
