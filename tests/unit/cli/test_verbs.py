@@ -111,6 +111,31 @@ def test_the_prevalence_sample_is_asked_for_first(block_year: BlockYear) -> None
     assert "'area'" in call("labels", "sample", "--for", "area", *where, code=2)
 
 
+def test_the_status_lists_blocks_without_labels_too(block_year: BlockYear) -> None:
+    """A block and year whose workflow has not run has dashes, and the verb says what comes first; it stops at none."""
+    assert "FIRST" not in call("labels", "status", "--config", "made.yaml")
+    config = yaml.safe_load(Path("made.yaml").read_text())
+    config["grid"]["blocks"], config["years"][2022] = 2, {"start": "2022-01-01", "end": "2022-01-31"}
+    Path("made.yaml").write_text(yaml.safe_dump(config))
+    told = call("labels", "status", "--config", "made.yaml")
+    assert "FIRST run the workflow up to the masks: there are no labels yet of 2016, block 2; 2022, blocks 1, 2.\n  snakemake masks" in told
+    assert len(re.findall(r"^ *(?:2016|2022) +[12] +–", told, re.MULTILINE)) == 3
+    done = CliRunner().invoke(app, ["labels", "status", "--config", "made.yaml", "--json"])
+    rows = json.loads(done.stdout)["labels"]
+    segments = len(block_year.features())
+    assert [(row["year"], row["block"], row["segments"]) for row in rows] == [
+        (2016, "1", segments),
+        (2016, "2", None),
+        (2022, "1", None),
+        (2022, "2", None),
+    ]
+    assert {tuple(row) for row in rows} == {tuple(rows[0])}, "the same columns"
+    assert rows[0]["validated"] == pytest.approx(0.2, abs=0.001), "every fifth segment is a sample"
+    assert set(list(rows[1].values())[2:]) == {None}
+    Path("results/made/segments/2016/1/features.parquet").unlink()
+    assert "no labels yet of 2016, blocks 1, 2; 2022" in call("labels", "status", "--config", "made.yaml")
+
+
 def test_rounds(block_year: BlockYear) -> None:
     assert "no round yet" in call("labels", "rounds", "--config", "made.yaml")
     call("labels", "checkout", "--config", "made.yaml", "--year", "2016", "--block", "1", "--annotator", "A01")

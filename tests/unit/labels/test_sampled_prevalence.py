@@ -15,7 +15,7 @@ from sections import Assistant
 from smallmines.annotation.checkin import checkin
 from smallmines.annotation.checkout import checkout
 from smallmines.annotation.checkout_pixels import _pixels_of, asked_first, checkout_pixel_sample, prevalence_progress
-from smallmines.annotation.status import prevalence_samples_of
+from smallmines.annotation.status import first_steps, prevalence_samples_of
 from smallmines.config import sections
 from smallmines.core import raster
 from smallmines.core.errors import UserError
@@ -135,15 +135,16 @@ def test_it_is_asked_for_first_until_every_pixel_is_looked_at(block_year):
     assert "FIRST run the workflow: the prevalence sample of 2016, block 1 is labelled" in asked_first(block_year)
     write_json(block_year.product(Layout.forest_metrics), {"threshold": 0.5, "prevalence": by_sample(block_year).document()})
     assert asked_first(block_year) == ""
-    rows, waiting = prevalence_samples_of(block_year.config, block_year.root)
+    rows = prevalence_samples_of(block_year.config, block_year.root)
     assert rows[0] == {"year": 2016, "block": "1", "drawn": 100, "looked_at": 100, "settled": 30}
     assert rows[1] == {"year": 2016, "block": "2", "drawn": 0, "looked_at": 0, "settled": 0}
-    assert len(waiting) == 3  # the other block and both of the other year
+    (first,) = first_steps(block_year.config, block_year.root)
+    assert "no labels yet of 2016, block 2; 2022, blocks 1, 2." in first, "a sample is drawn by the probabilities of a first run"
     other = replace(block_year, config=block_year.config.model_copy(update={"assistant": sections.Assistant()}))
     assert asked_first(other) == ""
     fixed = block_year.config.model_copy(update={"assistant": sections.Assistant(prevalence="sample", threshold=0.5)})
     assert asked_first(replace(block_year, config=fixed)) == "", "the threshold is given"
-    assert prevalence_samples_of(other.config, other.root) == ([], [])
+    assert prevalence_samples_of(other.config, other.root) == []
     with pytest.raises(UserError, match="A01 has labelled all"):
         checkout_pixel_sample(block_year, "A01", "prevalence")
 

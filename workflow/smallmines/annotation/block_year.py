@@ -82,6 +82,20 @@ class BlockYear:
         Raises:
             UserError: the file is missing, the run has no such year or block, or no segments.
         """
+        path = self._product_path(path_of)
+        if not path.is_file():
+            raise UserError(f"{path}", "no such file", "run the workflow up to the masks first: snakemake masks --configfile …")
+        return path
+
+    def has(self, *paths_of: Callable[[Layout, str, str], Path]) -> bool:
+        """Whether all of some products of the block and year are there.
+
+        Raises:
+            UserError: the run has no such year or block, or no segments.
+        """
+        return all(self._product_path(path_of).is_file() for path_of in paths_of)
+
+    def _product_path(self, path_of: Callable[[Layout, str, str], Path]) -> Path:
         if path_of in OF_SEGMENTS and not self.segmented:
             raise UserError(
                 "a run with segments (labels.source people or released_samples)",
@@ -94,10 +108,7 @@ class BlockYear:
                 f"{self.year}, block {self.block}",
                 "choose others",
             )
-        path = path_of(self.layout, self.year, self.block)
-        if not path.is_file():
-            raise UserError(f"{path}", "no such file", "run the workflow up to the masks first: snakemake masks --configfile …")
-        return path
+        return path_of(self.layout, self.year, self.block)
 
     def events(self) -> list[event_files.Event]:
         """Read all events of the block and year."""

@@ -85,7 +85,7 @@ def prevalence_progress(block_year: BlockYear) -> Progress:
 def asked_first(block_year: BlockYear) -> str:
     """Say that the prevalence sample is to be labelled before segments are reviewed, with the command; empty where it need not be.
 
-    The queue follows from the threshold, which follows from the sample.
+    The queue follows from the threshold, which follows from the sample. Empty, too, where there are no probabilities to draw it by.
     """
     if block_year.config.assistant.prevalence != "sample" or block_year.config.assistant.threshold != "match_prevalence":
         return ""
@@ -99,6 +99,8 @@ def asked_first(block_year: BlockYear) -> str:
     if not done.drawn and block_year.references("prevalence"):
         path = block_year.layout.user.pixel_sample("prevalence", block_year.year, block_year.block)
         return f"FIRST mend the prevalence sample of {place}: there are check-ins, but no {path}; {_restore(path)}."
+    if not block_year.has(Layout.probabilities):
+        return ""
     state = f"{done.drawn - done.looked_at} of {done.drawn} pixels are left" if done.drawn else "it has not been drawn"
     command = sample_command("prevalence", block_year.year, block_year.block)
     return f"FIRST label the prevalence sample of {place} ({state}), and run the workflow: it sets the threshold.\n  {command}"

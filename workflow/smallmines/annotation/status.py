@@ -21,18 +21,25 @@ from smallmines.settings.transfer import Transfer
 if TYPE_CHECKING:
     import pandas as pd
 
+COUNTED_FROM = (Layout.features, Layout.labels)
+"""Products that `labels_of` reads."""
+
 COUNTED = ("manual", "confirmed", "corrected", "adjudicated", "transferred", "imported", "released", "disputed")
 """Provenances that `labels_of` counts."""
 
 
 def labels_of(config: Config, root: Path = Path()) -> list[dict[str, Any]]:
-    """Count the segments of each year and block by provenance.
+    """Count the segments of each year and block by provenance; the counts are None where there are no labels yet.
 
     Raises:
-        UserError: a year and block has no labels yet.
+        UserError: the run has no segments, or a table is damaged.
     """
-    rows = []
-    for block_year in (BlockYear(config, year, block, root) for year in config.year_names for block in config.blocks):
+    rows: list[dict[str, Any]] = []
+    for block_year in _places(config, root):
+        if not block_year.has(*COUNTED_FROM):
+            counts = dict.fromkeys(("segments", *COUNTED, "open", "validated"))
+            rows.append({"year": int(block_year.year), "block": block_year.block, **counts})
+            continue
         area = block_year.features()["area"].to_numpy(float)
         labels = read_table(block_year.product(Layout.labels), "labels")
         validated = labels["provenance"].isin(VALIDATED).to_numpy()
@@ -50,17 +57,35 @@ def labels_of(config: Config, root: Path = Path()) -> list[dict[str, Any]]:
     return rows
 
 
-def prevalence_samples_of(config: Config, root: Path = Path()) -> tuple[list[dict[str, Any]], list[str]]:
-    """Count the pixels of the prevalence sample of each year and block, and say which are to be labelled first; nothing with another mode.
+def prevalence_samples_of(config: Config, root: Path = Path()) -> list[dict[str, Any]]:
+    """Count the pixels of the prevalence sample of each year and block; nothing where `assistant.prevalence` is not `sample`.
 
     Raises:
         UserError: a design is damaged.
     """
     if config.assistant.prevalence != "sample":
-        return [], []
-    places = [BlockYear(config, year, block, root) for year in config.year_names for block in config.blocks]
-    rows = [{"year": int(place.year), "block": place.block, **asdict(prevalence_progress(place))} for place in places]
-    return [{name: row[name] for name in row if name != "lacks"} for row in rows], [text for text in map(asked_first, places) if text]
+        return []
+    rows = [{"year": int(place.year), "block": place.block, **asdict(prevalence_progress(place))} for place in _places(config, root)]
+    return [{name: row[name] for name in row if name != "lacks"} for row in rows]
+
+
+def first_steps(config: Config, root: Path = Path()) -> list[str]:
+    """Say what comes before the review of segments: a run of the workflow where there are no labels yet, and prevalence samples.
+
+    Raises:
+        UserError: the run has no segments, or a design is damaged.
+    """
+    asked = {(place.year, place.block): asked_first(place) for place in _places(config, root)}
+    unmade = [place for place in _places(config, root) if not place.has(*COUNTED_FROM) and not asked[place.year, place.block]]
+    blocks = {year: [place.block for place in unmade if place.year == year] for year in config.year_names}
+    named = "; ".join(f"{year}, block{'s' * (len(names) > 1)} {', '.join(names)}" for year, names in blocks.items() if names)
+    run_first = f"FIRST run the workflow up to the masks: there are no labels yet of {named}.\n  snakemake masks --cores … --configfile …"
+    return [text for text in (run_first if named else "", *asked.values()) if text]
+
+
+def _places(config: Config, root: Path) -> list[BlockYear]:
+    """List the years and blocks of a run."""
+    return [BlockYear(config, year, block, root) for year in config.year_names for block in config.blocks]
 
 
 def copies_of(config: Config, root: Path = Path()) -> list[dict[str, Any]]:

@@ -201,8 +201,8 @@ def _plan(config: Path, run: str, out: Output) -> None:
 
 @app.command("status")
 def status(config: ConfigPath, json: Json = False) -> None:
-    """Count labels by provenance, open labels, the validated area, pixels of prevalence samples, and edits that are not checked in."""
-    from smallmines.annotation.status import copies_of, labels_of, prevalence_samples_of
+    """Count labels by provenance, open labels, validated area, pixels of prevalence samples, edits not checked in; say what comes first."""
+    from smallmines.annotation.status import copies_of, first_steps, labels_of, prevalence_samples_of
 
     with plain_errors(), output(json) as out:
         settings = read_config(config)
@@ -212,12 +212,11 @@ def status(config: ConfigPath, json: Json = False) -> None:
             out.table(f"Run {settings.run}: {title}", labels_of(settings) if segmented else [], "labels")
         if not segmented:
             out.message(f"Run {settings.run}: the masks are those of the release (labels.source released_masks); there are no segments")
-        samples, waiting = prevalence_samples_of(settings)
-        if samples:
+        if samples := prevalence_samples_of(settings):
             out.table("Prevalence samples (pixels; they set the threshold of mining)", samples, "prevalence_samples")
         if (copies := copies_of(settings)) or json:
             out.table("Working copies (not checked in: edits)", copies, "copies")
-        for text in waiting:
+        for text in first_steps(settings) if segmented else []:
             out.message(text)
 
 
