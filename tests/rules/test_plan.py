@@ -94,6 +94,24 @@ def test_released_masks_are_pasted_and_nothing_is_segmented_or_predicted(reposit
     assert workspace.planned("masks_2016_1").keys() == {"grid", "released", "released_mask", "masks_2016_1"}
 
 
+def test_there_is_nothing_to_annotate_with_released_masks(repository: Path, tmp_path: Path) -> None:
+    """The target ends in three lines that name the key; other targets are planned, also beside a file of that name."""
+    workspace = Workspace.make(repository, tmp_path, "annotate.yaml", "demo")
+    values = yaml.safe_load((repository / "config/demo.yaml").read_text())
+    values["labels"] = {**values.get("labels", {}), "source": "released_masks"}
+    (tmp_path / "annotate.yaml").write_text(yaml.safe_dump(values))
+    write_area(workspace)
+    refusal = r"^expected  a run with segments to label .*\nfound     labels\.source released_masks: .*nothing to annotate\ndo        .+$"
+    for words in (["annotate"], ["-n", "annotate_2022"], ["-n", "annotate_2016_2"]):
+        output = workspace.snakemake(*words, succeeds=False)
+        assert re.search(refusal, output, re.MULTILINE), output
+        assert "Traceback" not in output
+        assert "MissingRule" not in output
+    assert workspace.planned("masks_2016_1").keys() == {"grid", "released", "released_mask", "masks_2016_1"}
+    assert "MissingRuleException" in workspace.snakemake("-n", "annotate_2016_9", succeeds=False), "no such block"
+    assert not list((tmp_path / ".snakemake").glob("locks/*")), "the folder is not left locked"
+
+
 def test_labels_of_a_release_are_drawn_where_people_gave_no_samples(repository: Path, tmp_path: Path) -> None:
     """The plan is made offline, before anything is downloaded."""
     workspace = Workspace.make(repository, tmp_path, "drawn.yaml", "demo")

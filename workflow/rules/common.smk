@@ -46,6 +46,16 @@ if not SEGMENTED:  # decisions about segments are not in such masks
     QUALITY_INPUTS |= {"events": [], "overlap": []}
 
 
+def nothing_to_annotate(wildcards):
+    """End the planning of a target of `annotate` with three lines where the masks are those of a release."""
+    refusal = UserError(
+        "a run with segments to label (labels.source people or released_samples)",
+        f"labels.source released_masks: the masks of run {cfg.run} are those of the release, so there is nothing to annotate",
+        "run snakemake masks, or choose another labels.source in the configuration and annotate then",
+    )
+    sys.exit(str(refusal))
+
+
 def of_all(path):
     """Return the paths of a product for all years and blocks."""
     return expand(path, year=cfg.year_names, block=cfg.blocks)

@@ -59,3 +59,18 @@ for stage, files in STAGES.items():
                     f"{stage}_{year}_{block}"
                 input:
                     expand(files, year=year, block=block),
+
+
+# Without segments the targets of `annotate` are there to say why nothing can be annotated, and not to be unknown.
+REFUSED = [] if SEGMENTED else ["annotate", *expand("annotate_{year}", year=cfg.year_names)]
+if not SEGMENTED:
+    REFUSED += NAMED.intersection(expand("annotate_{year}_{block}", year=cfg.year_names, block=cfg.blocks))
+
+
+for target in REFUSED:
+
+    rule:
+        name:
+            target
+        input:
+            nothing_to_annotate,
