@@ -59,6 +59,12 @@ def test_the_threshold_follows_from_the_prevalence_sample(clone: Workspace) -> N
     assert "FIRST" not in clone.smallmines("labels", "checkout", *where, "--dry-run")
     assert not (clone.user / "accuracy").exists()
     assert clone.planned("masks_2016_1") == {}
+    config.write_text(config.read_text().replace("prevalence_points: 150", "prevalence_points: 300"))
+    assert clone.planned("masks_2016_1") == {}, "the number is of a draw, and this one is made"
+    assert "has 150 pixels and is drawn once" in clone.smallmines("labels", "status", "--config", "small.yaml")
+    clone.snakemake("masks_2016_1", "--forcerun", "assistant")
+    assert "assistant.prevalence_points 300 does not change it" in (clone.folder / "logs/small/assistant/2016-1.log").read_text()
+    assert read_json(metrics)["prevalence"] == found
 
 
 def answer(clone: Workspace) -> float:

@@ -104,6 +104,8 @@ rule assistant:
         *code("assistant"),
         *([PEOPLE.prevalence_digest] if BY_SAMPLE else []),
         config=parameters(cfg.assistant, Assistant),
+        # For a warning in the log. Snakemake does not compare params that take `threads`, so another number reruns nothing.
+        points=lambda wildcards, threads: cfg.assistant.prevalence_points,
         blocks=lambda wildcards: TRAINING_BLOCKS[wildcards.block],
     message:
         "Training the assistant of {wildcards.year}, block {wildcards.block}"

@@ -11,7 +11,8 @@ with job(snakemake.log[0]):
     context = dict(zip(blocks, snakemake.input.context, strict=bool(snakemake.input.context)))
     samples = dict(zip(blocks, snakemake.input.samples, strict=True))
     files, segments, grid = snakemake.input.sample, snakemake.input.segments, snakemake.input.grid
-    sample = SampleFiles(snakemake.wildcards.year, snakemake.wildcards.block, list(files), str(segments), grid) if segments else None
+    place, points = (snakemake.wildcards.year, snakemake.wildcards.block), snakemake.params.points
+    sample = SampleFiles(*place, list(files), str(segments), grid, points) if segments else None
     assist(
         snakemake.wildcards.block,
         Inputs(features, context, samples, grid, sample),

@@ -101,6 +101,13 @@ def test_the_prevalence_sample_is_asked_for_first(block_year: BlockYear) -> None
     told = call("labels", "sample", "--for", "prevalence", *where)
     assert "50 segments in" in told
     assert "assistant.prevalence is" not in told
+    Path("made.yaml").write_text(yaml.safe_dump(config | {"assistant": {"prevalence": "sample", "prevalence_points": 300}}))
+    other = "2016, block 1 has 50 pixels and is drawn once: assistant.prevalence_points 300 does not change it; set it back to 50"
+    assert other in call("labels", "status", "--config", "made.yaml")
+    assert other in call("labels", "sample", "--for", "prevalence", *where)
+    Path("made.yaml").write_text(yaml.safe_dump(config))
+    assert "drawn once" not in call("labels", "status", "--config", "made.yaml")
+    assert "drawn once" not in call("labels", "sample", "--for", "prevalence", *where)
     copy = block_year.user / "work/A01/2016-1-prevalence.gpkg"
     edit(copy, "UPDATE segments SET label = 'not_mining', evidence = 'x', evidence_date = '2016-01-01'")
     call("labels", "checkin", "--config", "made.yaml", "--no-plan", str(copy))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from smallmines.core.errors import UserError
 from smallmines.labels import prevalence_sample
-from smallmines.labels.prevalence_sample import draw_sample, estimate_from_sample
+from smallmines.labels.prevalence_sample import draw_sample, estimate_from_sample, ignored_points
 
 
 def block(seed, count=3000, share=0.05):
@@ -48,6 +48,12 @@ def test_any_block_can_be_sampled(segments, number, seed):
     for _, own in points.groupby("stratum"):
         assert own["inclusion"].iloc[0] == pytest.approx(len(own) / own["pixels"].iloc[0])
     assert points.groupby("stratum")["pixels"].first().sum() == area.sum()
+    assert ignored_points(points, number, "2016", "1") == ""
+    told = ignored_points(points, 5000, "2016", "1")
+    assert bool(told) == (len(points) < area.sum()), "where all pixels are drawn, a larger number draws no more"
+    if told:
+        before = int(told.split("set it back to ")[1].split(",")[0])
+        assert ignored_points(points, before, "2016", "1") == ""
     estimated = estimate_from_sample(points, np.ones(len(points), np.int64), probability, area)
     assert estimated.value == pytest.approx(1)
     assert estimated.high == pytest.approx(1)

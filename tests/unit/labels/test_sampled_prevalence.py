@@ -15,8 +15,9 @@ from sections import Assistant
 from smallmines.annotation.checkin import checkin
 from smallmines.annotation.checkout import checkout
 from smallmines.annotation.checkout_pixels import _pixels_of, asked_first, checkout_pixel_sample, prevalence_progress
-from smallmines.annotation.status import first_steps, prevalence_samples_of
+from smallmines.annotation.status import first_steps, ignored_numbers, prevalence_samples_of
 from smallmines.config import sections
+from smallmines.config.parse import parse_config
 from smallmines.core import raster
 from smallmines.core.errors import UserError
 from smallmines.core.files import read_json, write_json
@@ -57,7 +58,8 @@ def label(block_year, chosen=slice(None), annotator="A01", says=None):
 
 def sample_of(block_year):
     files = UserFiles(str(block_year.user), "EPSG:32630").prevalence_sample(PLACE)
-    return SampleFiles("2016", "1", files, block_year.product(Layout.segments), block_year.layout.grid)
+    points = block_year.config.assistant.prevalence_points
+    return SampleFiles("2016", "1", files, block_year.product(Layout.segments), block_year.layout.grid, points)
 
 
 def by_sample(block_year, sampled=(), clear=None):
@@ -147,6 +149,41 @@ def test_it_is_asked_for_first_until_every_pixel_is_looked_at(block_year):
     assert prevalence_samples_of(other.config, other.root) == []
     with pytest.raises(UserError, match="A01 has labelled all"):
         checkout_pixel_sample(block_year, "A01", "prevalence")
+
+
+def test_another_number_than_was_drawn_is_told_and_changes_nothing(block_year, caplog):
+    """In the log of the rule, in the status, and where all pixels that were drawn are labelled."""
+
+    def asking_for(number):
+        return replace(block_year, config=parse_config({**given, "assistant": {"prevalence": "sample", "prevalence_points": number}}))
+
+    given = block_year.config.model_dump(mode="json", exclude_defaults=True)
+    assert ignored_numbers(block_year.config, block_year.root) == [], "none has been drawn"
+    label(block_year)
+    design = design_of(block_year).read_bytes()
+    text = (
+        "the prevalence sample of 2016, block 1 has 100 pixels and is drawn once: assistant.prevalence_points 400 does not change it; "
+        "set it back to 100, or move prevalence/2016/1.csv, the folder prevalence/2016/1 and its working copies away and draw again"
+    )
+    before = by_sample(block_year)
+    assert not [line for line in caplog.messages if "drawn once" in line]
+    assert by_sample(asking_for(400)) == before
+    assert text in caplog.messages
+    assert ignored_numbers(asking_for(400).config, block_year.root) == [text]
+    with pytest.raises(UserError, match="A01 has labelled all of") as error:
+        checkout_pixel_sample(asking_for(400), "A01", "prevalence")
+    assert error.value.do == text
+    with pytest.raises(UserError, match="see smallmines labels status"):
+        checkout_pixel_sample(block_year, "A01", "prevalence")
+    assert design_of(block_year).read_bytes() == design
+    assert ignored_numbers(asking_for(104).config, block_year.root) == [], "as many in each of five strata"
+    assert len(ignored_numbers(asking_for(95).config, block_year.root)) == 1
+    unsampled = block_year.config.model_copy(update={"assistant": sections.Assistant(prevalence_points=400)})
+    assert ignored_numbers(unsampled, block_year.root) == []
+    (block_year.user / "prevalence/2016/1").rename(block_year.user / "away")
+    (block_year.user / "work/A01/2016-1-prevalence.gpkg").unlink()
+    design_of(block_year).unlink()
+    assert checkout_pixel_sample(asking_for(400), "A01", "prevalence").segments == 400, "as the text says"
 
 
 # --- apart from labels and the accuracy sample ----------------------------------------------------------------------------
@@ -416,7 +453,7 @@ def test_the_assistant_meets_the_share_of_the_sample(block_year, tmp_path):
     settings = Assistant(prevalence="sample", trees=(30,), max_depth=(8,), min_samples_split=(5,))
     documents = {}
     for name, files in (("before", []), ("after", sample_of(block_year).files)):
-        sample = SampleFiles("2016", "1", files, block_year.product(Layout.segments), block_year.layout.grid)
+        sample = replace(sample_of(block_year), files=files)
         outputs = assistant.Outputs(tmp_path / f"{name}.parquet", tmp_path / f"{name}.json", tmp_path / f"{name}.joblib")
         assistant.assist("1", replace(inputs, sample=sample), settings, 1, outputs)
         documents[name] = read_json(outputs.metrics)

@@ -27,7 +27,7 @@ from smallmines.labels.pixel_samples import (
     rows_and_columns,
     sample_command,
 )
-from smallmines.labels.prevalence_sample import draw_sample
+from smallmines.labels.prevalence_sample import draw_sample, ignored_points
 from smallmines.segment.features import splitmix64, tiles_at
 
 if TYPE_CHECKING:
@@ -61,7 +61,8 @@ def checkout_pixel_sample(block_year: BlockYear, annotator: str, kind: PixelSamp
     left = np.flatnonzero(inside & ~design["key"].isin(labelled).to_numpy())
     if not len(left):
         do = f"see smallmines labels {'accuracy' if kind == 'accuracy' else 'status'}"
-        raise UserError("pixels to label", f"none: {annotator} has labelled all of {path}", do)
+        told = other_number(block_year) if kind == "prevalence" else ""
+        raise UserError("pixels to label", f"none: {annotator} has labelled all of {path}", told or do)
     pixels = np.zeros(geobox.shape, np.uint32)
     pixels[row[left], col[left]] = np.arange(1, len(left) + 1)
     rows = design.iloc[left][["key", "tile_id", "x", "y", "inclusion"]].reset_index(drop=True)
@@ -80,6 +81,19 @@ def prevalence_progress(block_year: BlockYear) -> Progress:
     if not path.is_file():
         return Progress(0, 0, 0, 0)
     return progress(interpreted(read_design(path, "prevalence"), block_year.references("prevalence")))
+
+
+def other_number(block_year: BlockYear) -> str:
+    """Say that the prevalence sample was drawn with another `assistant.prevalence_points`; empty where it was not, or there is none yet.
+
+    Raises:
+        UserError: the design is damaged.
+    """
+    path = block_year.layout.user.pixel_sample("prevalence", block_year.year, block_year.block)
+    if not path.is_file():
+        return ""
+    design = read_design(path, "prevalence")
+    return ignored_points(design, block_year.config.assistant.prevalence_points, block_year.year, block_year.block)
 
 
 def asked_first(block_year: BlockYear) -> str:

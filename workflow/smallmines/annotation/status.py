@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from smallmines.annotation.block_year import BlockYear
 from smallmines.annotation.checkin import pending
-from smallmines.annotation.checkout_pixels import asked_first, prevalence_progress
+from smallmines.annotation.checkout_pixels import asked_first, other_number, prevalence_progress
 from smallmines.config.sections import Config
 from smallmines.core import raster
 from smallmines.core.layout import Layout
@@ -67,6 +67,17 @@ def prevalence_samples_of(config: Config, root: Path = Path()) -> list[dict[str,
         return []
     rows = [{"year": int(place.year), "block": place.block, **asdict(prevalence_progress(place))} for place in _places(config, root)]
     return [{name: row[name] for name in row if name != "lacks"} for row in rows]
+
+
+def ignored_numbers(config: Config, root: Path = Path()) -> list[str]:
+    """Say which prevalence samples were drawn with another number of pixels than the configuration has now.
+
+    Raises:
+        UserError: a design is damaged.
+    """
+    if config.assistant.prevalence != "sample":
+        return []
+    return [text for text in map(other_number, _places(config, root)) if text]
 
 
 def first_steps(config: Config, root: Path = Path()) -> list[str]:

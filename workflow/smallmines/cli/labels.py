@@ -103,11 +103,14 @@ def sample(
 ) -> None:
     """Check out the pixels of a sample, drawn once by chance; decisions about them never become labels."""
     from smallmines.annotation.block_year import BlockYear
-    from smallmines.annotation.checkout_pixels import checkout_pixel_sample
+    from smallmines.annotation.checkout_pixels import checkout_pixel_sample, other_number
 
     with plain_errors(), output(json) as out:
         settings = read_config(config)
-        _report(checkout_pixel_sample(BlockYear(settings, year, block), annotator, kind, dry), dry, out)
+        block_year = BlockYear(settings, year, block)
+        _report(checkout_pixel_sample(block_year, annotator, kind, dry), dry, out)
+        if kind == "prevalence" and (told := other_number(block_year)):
+            out.message(told)
         if kind == "prevalence" and settings.assistant.prevalence != "sample":
             out.message(f"assistant.prevalence is {settings.assistant.prevalence}: set it to sample, else nothing uses this sample")
 
@@ -202,7 +205,7 @@ def _plan(config: Path, run: str, out: Output) -> None:
 @app.command("status")
 def status(config: ConfigPath, json: Json = False) -> None:
     """Count labels by provenance, open labels, validated area, pixels of prevalence samples, edits not checked in; say what comes first."""
-    from smallmines.annotation.status import copies_of, first_steps, labels_of, prevalence_samples_of
+    from smallmines.annotation.status import copies_of, first_steps, ignored_numbers, labels_of, prevalence_samples_of
 
     with plain_errors(), output(json) as out:
         settings = read_config(config)
@@ -216,7 +219,7 @@ def status(config: ConfigPath, json: Json = False) -> None:
             out.table("Prevalence samples (pixels; they set the threshold of mining)", samples, "prevalence_samples")
         if (copies := copies_of(settings)) or json:
             out.table("Working copies (not checked in: edits)", copies, "copies")
-        for text in first_steps(settings) if segmented else []:
+        for text in [*ignored_numbers(settings), *first_steps(settings)] if segmented else []:
             out.message(text)
 
 

@@ -173,7 +173,7 @@ class Assistant(Section):
         description="Share of mining for `match_prevalence`. `estimate`: from the samples and the forest. `sample`: from pixels drawn by "
         "chance that people look at (`smallmines labels sample --for prevalence`). Or a known number.",
     )
-    prevalence_points: int = Field(200, ge=10, description="Pixels per block and year of the prevalence sample.")
+    prevalence_points: int = Field(200, ge=10, description="Pixels per block and year of the prevalence sample, when it is drawn.")
     on_missing_class: Literal["error", "pooled_model"] = Field(
         "error",
         description="For a block without samples of a class. `error`: stop. `pooled_model`: use a forest trained on "

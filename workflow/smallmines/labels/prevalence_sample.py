@@ -80,6 +80,23 @@ def draw_sample(probability: NDArray[np.float64], area: NDArray[np.integer], num
     return points.iloc[rng.permutation(len(points))].reset_index(drop=True)
 
 
+def ignored_points(design: pd.DataFrame, number: int, year: str, block: str) -> str:
+    """Say that a sample that is drawn already has other numbers of pixels than one of `number` pixels; empty where it has the same.
+
+    Args:
+        design: stratum and pixels of each drawn pixel.
+        number: `assistant.prevalence_points`.
+    """
+    strata = design.groupby("stratum")["pixels"].agg(["size", "first"])
+    if (strata["size"] == np.minimum(number // STRATA, strata["first"])).all():
+        return ""
+    home, before = f"prevalence/{year}/{block}", STRATA * int(strata["size"].max())
+    return (
+        f"the prevalence sample of {year}, block {block} has {len(design)} pixels and is drawn once: assistant.prevalence_points {number} "
+        f"does not change it; set it back to {before}, or move {home}.csv, the folder {home} and its working copies away and draw again"
+    )
+
+
 def estimate_from_sample(
     points: pd.DataFrame, reference: NDArray[np.integer], calibrated: NDArray[np.float64], area: NDArray[np.integer], seed: int = 0
 ) -> Estimate:

@@ -28,7 +28,7 @@ from smallmines.labels.pixel_samples import (
     sample_command,
 )
 from smallmines.labels.prevalence import WIDEST, Prevalence
-from smallmines.labels.prevalence_sample import estimate_from_sample
+from smallmines.labels.prevalence_sample import estimate_from_sample, ignored_points
 from smallmines.labels.threshold import ClearSegments
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ class SampleFiles:
         files: the design (CSV) and the check-ins about it (JSON lines); empty where nothing is checked in.
         segments: label raster, which tells the segment of each pixel.
         grid: `grid.json`.
+        points: `assistant.prevalence_points`, for a warning where the sample was drawn with another number.
     """
 
     year: str
@@ -59,6 +60,7 @@ class SampleFiles:
     files: Sequence[str]
     segments: str | Path
     grid: str | Path
+    points: int
 
 
 def prevalence_by_sample(
@@ -158,6 +160,8 @@ def read_points(sample: SampleFiles) -> pd.DataFrame:
     events = read_events([path for path in sample.files if not path.endswith(".csv")])
     require_about(events, "prevalence", int(sample.year), sample.block)
     design = read_design(designs[0], "prevalence")
+    if told := ignored_points(design, sample.points, sample.year, sample.block):
+        logger.warning("%s", told)
     require_places(designs[0], design, read_lattice(sample.grid).geobox)
     require_drawn(designs[0], design, events)
     points = interpreted(design, events)
