@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -438,7 +439,7 @@ def test_progress_counts():
 # --- the assistant --------------------------------------------------------------------------------------------------------
 
 
-def test_the_assistant_meets_the_share_of_the_sample(block_year, tmp_path):
+def test_the_assistant_meets_the_share_of_the_sample(block_year, tmp_path, repository):
     label(block_year)
     features, truth = block_year.features(), read_truth(block_year)
     ids = np.bincount(block_year.segments().ravel(), truth.ravel(), minlength=len(features) + 1)[1:] > 0
@@ -473,6 +474,18 @@ def test_the_assistant_meets_the_share_of_the_sample(block_year, tmp_path):
     assert after["predicted_share_of_clear_area"][f"{after['threshold']:g}"] == pytest.approx(after["prevalence"]["share"], abs=0.01)
     votes = [tables.read(tmp_path / f"{name}.parquet", "probabilities")["probability"] for name in documents]
     pd.testing.assert_series_equal(*votes)  # it trains nothing
+    of_file, of_prevalence = documented_keys(repository / "docs/assistant.md")
+    assert of_file == set(before) == set(after)
+    written = set(before["prevalence"]) | set(after["prevalence"])
+    assert of_prevalence - {"estimate_why"} <= written <= of_prevalence, "the estimate is identifiable here or not"
+
+
+def documented_keys(page):
+    """Return the keys of `metrics.json`, and of its `prevalence`, in the first column of the tables of a page."""
+    _, section = page.read_text(encoding="utf-8").split("## Every key of metrics.json\n")
+    tables = section.split("\n## ")[0].split("Keys of `prevalence`.")
+    first_columns = [" ".join(re.findall(r"^\| ([^|]*) \|", table, re.MULTILINE)) for table in tables]
+    return tuple(set(re.findall(r"`(\w+)`", column)) for column in first_columns)
 
 
 def test_the_queue_is_as_before(block_year):
