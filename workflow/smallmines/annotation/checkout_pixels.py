@@ -61,8 +61,8 @@ def checkout_pixel_sample(block_year: BlockYear, annotator: str, kind: PixelSamp
     left = np.flatnonzero(inside & ~design["key"].isin(labelled).to_numpy())
     if not len(left):
         do = f"see smallmines labels {'accuracy' if kind == 'accuracy' else 'status'}"
-        told = other_number(block_year) if kind == "prevalence" else ""
-        raise UserError("pixels to label", f"none: {annotator} has labelled all of {path}", told or do)
+        changed_number = other_number(block_year) if kind == "prevalence" else ""
+        raise UserError("pixels to label", f"none: {annotator} has labelled all of {path}", changed_number or do)
     pixels = np.zeros(geobox.shape, np.uint32)
     pixels[row[left], col[left]] = np.arange(1, len(left) + 1)
     rows = design.iloc[left][["key", "tile_id", "x", "y", "inclusion"]].reset_index(drop=True)

@@ -109,8 +109,8 @@ def sample(
         settings = read_config(config)
         block_year = BlockYear(settings, year, block)
         _report(checkout_pixel_sample(block_year, annotator, kind, dry), dry, out)
-        if kind == "prevalence" and (told := other_number(block_year)):
-            out.message(told)
+        if kind == "prevalence" and (changed_number := other_number(block_year)):
+            out.message(changed_number)
         if kind == "prevalence" and settings.assistant.prevalence != "sample":
             out.message(f"assistant.prevalence is {settings.assistant.prevalence}: set it to sample, else nothing uses this sample")
 
