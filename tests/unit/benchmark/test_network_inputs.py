@@ -11,9 +11,10 @@ from pydantic import ValidationError
 
 from smallmines.benchmark.deep import inputs as network_inputs
 from smallmines.benchmark.deep.inputs import PRITHVI, STRETCH, TERRAMIND, inputs_of, offsets_by_row
+from smallmines.benchmark.deep.kept import key_of
 from smallmines.benchmark.deep.order import TURNS, batches, turned
 from smallmines.benchmark.offsets import offset_of
-from smallmines.benchmark.pack import Pack
+from smallmines.benchmark.pack import FILES, Pack
 from smallmines.config.benchmark import DEEP_ROWS, Benchmark, RowFile, read_rows
 from smallmines.config.yaml_file import read_yaml
 from smallmines.core.errors import UserError
@@ -124,6 +125,21 @@ def test_symmetries_are_all_different_and_the_same_for_image_and_mask() -> None:
     assert len({turned(image[0], turn).tobytes() for turn in range(8)}) == 8
     for turn in range(8):
         np.testing.assert_array_equal(turned(image, turn)[1], turned(image[1], turn))
+
+
+# --- going on after a kill ----------------------------------------------------------------------------------------------------
+
+
+def test_a_moved_mine_and_another_setting_change_the_key_of_a_training(pack_folder: Path, tmp_path: Path) -> None:
+    """A mine that is moved within its tile changes neither the table of the tiles nor the statistics of the pack."""
+    files = [pack_folder / name for name in FILES]
+    before = key_of([["code"], 0], files)
+    assert key_of([["code"], 0], files) == before
+    assert key_of([["code"], 1], files) != before
+    mask = np.load(pack_folder / "mask.npy")
+    mask[1] = mask[1, ::-1]
+    np.save(tmp_path / "mask.npy", mask)
+    assert key_of([["code"], 0], [tmp_path / "mask.npy" if path.name == "mask.npy" else path for path in files]) != before
 
 
 # --- settings -----------------------------------------------------------------------------------------------------------------

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from smallmines.core.files import written
+from smallmines.core.files import digest, flat, sha256, written
 from smallmines.core.log import logger
 
 
@@ -32,7 +33,7 @@ class Kept:
     Attributes:
         checkpoint: file that a killed job leaves; removed at the end.
         record: folder of `epochs.csv` and of the events for TensorBoard.
-        key: digest of code, settings and data. A checkpoint with another one is not used.
+        key: see `key_of`. A checkpoint with another one is not used.
     """
 
     checkpoint: Path
@@ -40,15 +41,20 @@ class Kept:
     key: str
 
     def read(self, torch: Any) -> Checkpoint | None:
-        """Read the checkpoint; None where there is none of this code, settings and data."""
+        """Read the checkpoint; None where there is none of this code, settings, data and weights, or it cannot be read."""
         if not self.checkpoint.is_file():
             return None
-        content = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
-        if content["key"] != self.key:
-            logger.warning("%s is of other code, settings or data: training begins anew", self.checkpoint)
+        try:
+            content = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
+            key, best = content["key"], (int(content["best"][0]), dict(content["best"][1]))
+            checkpoint = Checkpoint(dict(content["parts"]), list(content["records"]), best)
+        except Exception as error:  # a broken file raises anything
+            logger.warning("%s cannot be read (%s): training begins anew", self.checkpoint, flat(error)[:200] or type(error).__name__)
             return None
-        best: tuple[int, dict[str, Any]] = (content["best"][0], content["best"][1])
-        return Checkpoint(content["parts"], content["records"], best)
+        if key != self.key:
+            logger.warning("%s is of other code, settings, data or weights: training begins anew", self.checkpoint)
+            return None
+        return checkpoint
 
     def write(self, torch: Any, checkpoint: Checkpoint) -> None:
         """Write the checkpoint, the table of the epochs, and an event for TensorBoard where it is installed."""
@@ -74,3 +80,13 @@ class Kept:
     def remove(self) -> None:
         """Remove the checkpoint."""
         self.checkpoint.unlink(missing_ok=True)
+
+
+def key_of(settings: Any, files: Iterable[str | Path]) -> str:
+    """Return the key of a training: a digest of what it was told, and of the content of all files that it reads.
+
+    Args:
+        settings: code, settings of the row and seed, as JSON can hold them.
+        files: split, and all files of the pack: a mask may change without its share of mining, which the table of the tiles has.
+    """
+    return digest([settings, [sha256(path) for path in files]])

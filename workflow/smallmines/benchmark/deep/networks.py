@@ -59,6 +59,11 @@ class Segmenter(nn.Module):
             return logits.sum() * 0
         return nn.functional.cross_entropy(logits, mask, self.class_weights, ignore_index=MASK_NODATA)
 
+    def weight(self, mask: Tensor) -> Tensor:
+        """Return what the mean of `loss` divides by: the weights of the pixels that have a class."""
+        weights = torch.ones(CLASSES, device=mask.device) if self.class_weights is None else self.class_weights
+        return torch.stack([(mask == value).sum() * weights[value] for value in range(CLASSES)]).sum()
+
     def probability(self, x: Tensor, mask: Tensor, generator: torch.Generator) -> Tensor:
         """Return the probability of mining (tile, row, column). Masks are for networks that are told a point of the truth."""
         return torch.softmax(self(x).float(), dim=1)[:, 1]

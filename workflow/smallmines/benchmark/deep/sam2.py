@@ -75,7 +75,11 @@ class Sam2(Segmenter):
         if self.prompts == "none":
             return super().loss(x, mask, generator)
         losses = [self._prompted_loss(x[place : place + 1], mask[place], generator) for place in range(len(x))]
-        return torch.stack(losses).mean()
+        return torch.stack(losses).sum() / self.weight(mask).clamp(min=1)
+
+    def weight(self, mask: Tensor) -> Tensor:
+        """Return what the mean of `loss` divides by; with prompts the number of tiles that have a class."""
+        return super().weight(mask) if self.prompts == "none" else (mask != MASK_NODATA).any(dim=(1, 2)).sum()
 
     def _prompted_loss(self, x: Tensor, mask: Tensor, generator: torch.Generator) -> Tensor:
         values, points = truth_points(mask, generator)
@@ -100,8 +104,13 @@ class Sam2(Segmenter):
         return result
 
     def printed_iou(self, x: Tensor, mask: Tensor, generator: torch.Generator) -> float:
-        """Return the score that the released script prints, of one tile: the mean IoU of the masks of its classes, each with its point."""
+        """Return the score that the released script prints, of one tile: the mean IoU of the masks of its classes, each with its point.
+
+        NaN for a tile without a known pixel, which has no class.
+        """
         values, points = truth_points(mask[0], generator)
+        if not len(values):
+            return float("nan")
         logits, _ = self.prompted(x, points)
         own = (mask[:1] == values[:, None, None]).float()
         return float(iou_of(torch.sigmoid(logits) > 0.5, own).mean())

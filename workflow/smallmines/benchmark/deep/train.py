@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,15 @@ from smallmines.benchmark.deep.model import NetworkModel, device_of, pytorch
 from smallmines.benchmark.deep.order import batches, turned
 from smallmines.benchmark.deep.weights import fetch
 from smallmines.benchmark.metrics import HALF, to_uint8
-from smallmines.benchmark.pack import Pack, Rows
+from smallmines.benchmark.pack import Pack, Rows, chunks
+from smallmines.core.errors import UserError
+from smallmines.core.files import digest, sha256
 from smallmines.core.log import logger
 from smallmines.core.product import MASK_NODATA
 from smallmines.settings.benchmark import Network
+
+LEAST_SIDE = 17
+"""Side of the smallest tiles in pixels: U-Net takes 32, Prithvi and TerraMind 14 or 16 and its multiples, padded by reflection."""
 
 REPORT_EVERY = 30.0
 """Seconds between two lines about progress within an epoch."""
@@ -67,24 +72,28 @@ def fit(pack: Pack, train: Rows, val: Rows, settings: Network, seed: int, thread
         seed: of random numbers, order and augmentation.
 
     Raises:
-        UserError: weights that cannot be had, or PyTorch is not installed.
+        UserError: weights that cannot be had, tiles that are too small, no pixel to train on, a loss that is not finite, or PyTorch is
+            not installed.
     """
     torch = pytorch(threads)
     from smallmines.benchmark.deep.networks import build, counted
 
+    if pack.side < LEAST_SIDE:
+        raise UserError(f"tiles of {LEAST_SIDE} px or more for networks", f"{pack.side} px", "take their rows out of benchmark.deep_rows")
     rows = np.sort(np.concatenate([train, val])) if settings.train_on_val else train
     inputs = inputs_of(settings, pack.statistics(rows, settings.bands))
-    offsets_by_row(pack, rows, inputs)
+    offsets_by_row(pack, np.concatenate([train, val]), inputs)
     weights = fetch(settings.weights, files.pins) if settings.weights and not files.allow_unpretrained else None
     network = build(settings, weights, seed).to(device_of(torch))
     parameters, trained = counted(network)
     logger.info("%s: %.1f M parameters, %.1f M trained", settings.architecture, parameters / 1e6, trained / 1e6)
-    if settings.patience is not None and not (pack.masks(val) == 1).any():
+    if settings.patience is not None and not has_mining(Tiles(pack, val, inputs)):
         logger.warning("val has no mining: the last epoch counts")
         settings = replace(settings, patience=None)
     training = started(torch, network, settings)
-    if files.kept is not None and (checkpoint := files.kept.read(torch)):
-        resumed(torch, training, checkpoint)
+    kept = kept_for(files.kept, weights)
+    if kept is not None:
+        resume(torch, training, kept)
     while not finished(training, settings):
         epoch = len(training.records) + 1
         _epoch(torch, training, Tiles(pack, rows, inputs), settings, seed, epoch)
@@ -92,8 +101,8 @@ def fit(pack: Pack, train: Rows, val: Rows, settings: Network, seed: int, thread
             training.records[-1]["val_iou"] = val_iou(torch, network, Tiles(pack, val, inputs), settings.batch)
         _note_best(training, settings)
         logger.info("epoch %d of %d: %s", epoch, settings.epochs, ", ".join(f"{k} {v:.4g}" for k, v in training.records[-1].items()))
-        if files.kept is not None:
-            files.kept.write(torch, checkpoint_of(torch, training))
+        if kept is not None:
+            kept.write(torch, checkpoint_of(torch, training))
     best, state = training.best
     unpretrained = settings.weights is not None and weights is None
     arrays = {name: value.cpu().numpy() for name, value in state.items()}
@@ -147,36 +156,94 @@ class Tiles:
 
 
 def _epoch(torch: Any, training: Training, tiles: Tiles, settings: Network, seed: int, epoch: int) -> None:
-    """Train for an epoch and append its record."""
-    device, began = device_of(torch), time.monotonic()
+    """Train for an epoch and append its record.
+
+    Raises:
+        UserError: no pixel of train counts, or the numbers of the network are finite no more.
+    """
+    began = reported = time.monotonic()
     torch.manual_seed(hash_of(seed, epoch))
     generator = torch.Generator().manual_seed(hash_of(seed, epoch))
     training.network.train()
-    losses: list[float] = []
-    steps = list(batches(tiles.rows, settings.batch, seed, epoch, settings.shuffle, settings.augment))
-    reported = began
-    for number, (rows, turns) in enumerate(steps, 1):
-        x, mask = tiles.read(rows, turns)
-        with torch.autocast(device.type, dtype=torch.float16, enabled=device.type == "cuda"):
-            loss = training.network.loss(torch.from_numpy(x).to(device), torch.from_numpy(mask).to(device), generator)
-        training.scaler.scale(loss / settings.accumulate).backward()
-        if number % settings.accumulate == 0 or number == len(steps):
-            training.scaler.step(training.optimizer)
-            training.scaler.update()
-            training.optimizer.zero_grad(set_to_none=True)
-        losses.append(float(loss.detach()))
+    losses: list[tuple[float, float]] = []
+    own = list(batches(tiles.rows, settings.batch, seed, epoch, settings.shuffle, settings.augment))
+    for start in range(0, len(own), settings.accumulate):
+        losses += _step(torch, training, [tiles.read(rows, turns) for rows, turns in own[start : start + settings.accumulate]], generator)
         if time.monotonic() - reported > REPORT_EVERY:
             reported = time.monotonic()
-            logger.info("epoch %d: %d of %d batches, loss %.4g", epoch, number, len(steps), np.mean(losses))
+            logger.info("epoch %d: %d of %d batches, loss %.4g", epoch, len(losses), len(own), _mean_loss(losses))
     rate = training.optimizer.param_groups[0]["lr"]
     training.scheduler.step()
     seconds = time.monotonic() - began
-    training.records.append({"epoch": epoch, "loss": float(np.mean(losses)), "learning_rate": rate, "seconds": round(seconds, 2)})
+    if not any(weight for _, weight in losses):
+        found = "none: all are unknown, or have a gap in a band"
+        raise UserError(f"pixels of train with a class and all of {', '.join(settings.bands)}", found, "leave out the row or the split")
+    training.records.append({"epoch": epoch, "loss": _mean_loss(losses), "learning_rate": rate, "seconds": round(seconds, 2)})
+    require_finite(torch, training)
+
+
+def _step(
+    torch: Any, training: Training, read: Sequence[tuple[NDArray[np.float32], NDArray[np.int64]]], generator: Any
+) -> list[tuple[float, float]]:
+    """Change the network by the gradient of some batches together, as if they were one; return loss and weight of each.
+
+    A loss is a mean over what it weights, which differs between batches: each counts as much as the weight of its pixels, so that the
+    split into batches changes nothing.
+    """
+    device = device_of(torch)
+    weights = [float(training.network.weight(torch.from_numpy(mask).to(device))) for _, mask in read]
+    losses = []
+    for (x, mask), weight in zip(read, weights, strict=True):
+        with torch.autocast(device.type, dtype=torch.float16, enabled=device.type == "cuda"):
+            loss = _loss(training.network, torch.from_numpy(x).to(device), torch.from_numpy(mask).to(device), generator)
+        training.scaler.scale(loss * (weight / (sum(weights) or 1.0))).backward()
+        losses.append(float(loss.detach()))
+    training.scaler.step(training.optimizer)
+    training.scaler.update()
+    training.optimizer.zero_grad(set_to_none=True)
+    return list(zip(losses, weights, strict=True))
+
+
+def _loss(network: Any, x: Any, mask: Any, generator: Any) -> Any:
+    try:
+        return network.loss(x, mask, generator)
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        expected = "two tiles in a batch or more: this network normalises over the tiles of a batch"
+        do = "set batch to 2 or more in config/benchmark/<row>.yaml; leave the row out where train has one tile"
+        raise UserError(expected, f"{len(x)} of {x.shape[-1]} px", do) from None
+
+
+def _mean_loss(losses: Sequence[tuple[float, float]]) -> float:
+    """Return the mean of losses by their weights; those that are not finite, whose step is left out on a GPU, do not count."""
+    finite = [(loss, weight) for loss, weight in losses if np.isfinite(loss)]
+    total = sum(weight for _, weight in finite)
+    return sum(loss * weight for loss, weight in finite) / total if total else float("nan")
+
+
+def require_finite(torch: Any, training: Training) -> None:
+    """Check that the loss and all numbers of the network are finite.
+
+    Raises:
+        UserError: they are not: the network predicts nothing any more.
+    """
+    record = training.records[-1]
+    broken = [name for name, value in training.network.state_dict().items() if not bool(torch.isfinite(value).all())]
+    if broken or not np.isfinite(record["loss"]):
+        found = f"loss {record['loss']:g}" + (f", other numbers in {broken[0]}" if broken else "")
+        do = f"lower learning_rate, {record['learning_rate']:g}, in config/benchmark/<row>.yaml"
+        raise UserError(f"finite numbers in the network after epoch {int(record['epoch'])}", found, do)
 
 
 def hash_of(seed: int, epoch: int) -> int:
     """Return a seed for an epoch, so that an epoch draws the same whether or not the job was killed before it."""
     return int(np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0] >> 1)
+
+
+def has_mining(tiles: Tiles) -> bool:
+    """Return whether any pixel that counts is mining."""
+    return any(bool((tiles.read(rows)[1] == 1).any()) for rows in chunks(tiles.rows))
 
 
 def val_iou(torch: Any, network: Any, tiles: Tiles, batch: int) -> float:
@@ -207,9 +274,18 @@ def checkpoint_of(torch: Any, training: Training) -> Checkpoint:
     return Checkpoint(parts, training.records, training.best)
 
 
-def resumed(torch: Any, training: Training, checkpoint: Checkpoint) -> None:
-    """Go on from a checkpoint."""
+def kept_for(kept: Kept | None, weights: Path | None) -> Kept | None:
+    """Return what is kept of a training that starts from some weights: with others it begins anew."""
+    return kept if kept is None or weights is None else replace(kept, key=digest([kept.key, sha256(weights)]))
+
+
+def resume(torch: Any, training: Training, kept: Kept) -> None:
+    """Go on from the checkpoint, if there is one of this training, also on a GPU after the CPU: the scaler of the CPU has no state."""
+    checkpoint = kept.read(torch)
+    if checkpoint is None:
+        return
     for name, state in checkpoint.parts.items():
-        getattr(training, name).load_state_dict(state)
+        if state or name != "scaler":
+            getattr(training, name).load_state_dict(state)
     training.records, training.best = checkpoint.records, checkpoint.best
     logger.info("going on after epoch %d, from a checkpoint", len(training.records))
