@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 
 from made_pack import packed
 from smallmines.benchmark.deep import networks, train
+from smallmines.benchmark.deep.inputs import inputs_of
 from smallmines.benchmark.deep.kept import Kept
 from smallmines.benchmark.deep.model import NetworkModel
 from smallmines.benchmark.deep.sam2 import Sam2
@@ -230,3 +231,22 @@ def test_the_published_loss_and_score_leave_out_tiles_without_a_known_pixel(sett
     assert [int(network.weight(mask)), int(network.weight(mask[1:]))] == [1, 0]
     assert np.isnan(network.printed_iou(x[1:], mask[1:], torch.Generator()))
     assert 0 < network.printed_iou(x[:1], mask[:1], torch.Generator()) < 1
+
+
+def test_the_printed_score_is_that_of_the_test_alone(pack: Pack, settings: dict[str, Network]) -> None:
+    own = settings["sam2_rgb/as_published"]
+    unknown = changed(pack, "mask", 255, np.s_[rows_of(pack, "test")[0]])
+    rows = np.sort(np.concatenate([rows_of(pack, "val"), rows_of(pack, "test")]))
+    is_test = np.isin(rows, rows_of(pack, "test"))
+    network = sam_told(own)
+    model = NetworkModel(own, inputs_of(own, {}), SIDE, {}, False, 0, 0, [], 0, _network=network)
+    assert model.printed_score(is_test) is None
+    seen: dict[int, float] = {}
+    for part in (rows[:3], rows[3:]):
+        model.on_pack(unknown, part, 2)
+    for row, value in zip(rows, model._printed, strict=True):
+        seen[int(row)] = value
+    tested = [seen[int(row)] for row in rows[is_test]]
+    assert np.isnan(tested[0])
+    assert model.printed_score(is_test) == pytest.approx(np.mean(tested[1:]))
+    assert model.printed_score(is_test) != pytest.approx(np.nanmean([*seen.values()]))

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from smallmines.benchmark.metrics import HALF, best_threshold, count_tiles, histograms, linear_columns
-from smallmines.benchmark.models import Fit, FitJob, fit, fitted, load, save
+from smallmines.benchmark.models import Fit, FitJob, Model, fit, fitted, load, save
 from smallmines.benchmark.pack import Pack, Rows, chunks
 from smallmines.benchmark.split_names import assign
 from smallmines.core.errors import UserError
@@ -50,6 +50,12 @@ def rows_of(split: NDArray[np.object_], *names: str) -> Rows:
     return np.flatnonzero(np.isin(split, names))
 
 
+def of_test(pack_folder: str | Path, split: str | Path) -> NDArray[np.bool_]:
+    """Return which of the rows that `predict_row` writes are of the test."""
+    names = read_split(split, Pack.open(pack_folder))
+    return np.asarray(names[rows_of(names, *PREDICTED)] == "test")
+
+
 def fit_row(
     pack_folder: str | Path, split: str | Path, settings: RowSettings, job: FitJob, model: Path, about: Path, function: Fit = fit
 ) -> None:
@@ -65,8 +71,12 @@ def fit_row(
     write_json(about, {"stopped": list(own.stopped)})
 
 
-def predict_row(pack_folder: str | Path, split: str | Path, model: str | Path, threads: int, target: str | Path) -> None:
-    """Write the probability of mining of val and test: uint8 (tile, row, column) in the order of the pack; no tile of a stopped row."""
+def predict_row(pack_folder: str | Path, split: str | Path, model: str | Path, threads: int, target: str | Path) -> Model | None:
+    """Write the probability of mining of val and test: uint8 (tile, row, column) in the order of the pack; no tile of a stopped row.
+
+    Returns:
+        The model; None of a stopped row.
+    """
     pack = Pack.open(pack_folder)
     rows = rows_of(read_split(split, pack), *PREDICTED)
     own = load(model).model
@@ -78,6 +88,7 @@ def predict_row(pack_folder: str | Path, split: str | Path, model: str | Path, t
         for part in chunks(rows):
             assert own is not None
             file.write(own.on_pack(pack, part, threads).tobytes())
+    return own
 
 
 def score_row(pack_folder: str | Path, split: str | Path, fitted_row: str | Path, predicted: str | Path, counts: str, about: str) -> None:

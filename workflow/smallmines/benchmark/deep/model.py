@@ -13,7 +13,6 @@ from smallmines.benchmark.metrics import to_uint8
 from smallmines.benchmark.offsets import offset_of
 from smallmines.benchmark.pack import Pack, Rows, chunks
 from smallmines.core.errors import UserError
-from smallmines.core.log import logger
 from smallmines.core.product import MASK_NODATA
 from smallmines.settings.benchmark import Network
 
@@ -60,7 +59,7 @@ class NetworkModel:
     def on_pack(self, pack: Pack, rows: Rows, threads: int) -> NDArray[np.uint8]:
         """Return the probability of mining of rows of a pack: uint8 (tile, row, column).
 
-        A row with `prompts: truth` reads the masks of these rows, as the released script does, and logs the score that it prints.
+        A row with `prompts: truth` reads the masks of these rows, as the released script does, and notes what `printed_score` needs.
         """
         if pack.side != self.side and self.settings.prompts == "truth":
             raise UserError(f"tiles of {self.side} px", f"{pack.side} px", "fit the row on this dataset")
@@ -69,9 +68,16 @@ class NetworkModel:
             image = pack.read(rows[part], self.bands)
             mask = pack.masks(rows[part]) if self.settings.prompts == "truth" else np.full((len(part), *image.shape[2:]), MASK_NODATA)
             result[part] = self._predicted(image, offsets_by_row(pack, rows[part], self.inputs), mask, threads, int(rows[part[0]]))
-        if self._printed:
-            logger.info("mean IoU over tiles and classes, as the released script prints it: %.4f", np.mean(self._printed))
         return result
+
+    def printed_score(self, counted: NDArray[np.bool_]) -> float | None:
+        """Return the score that the released script of SAM-2 prints: the mean IoU over tiles and classes; None without prompts.
+
+        Args:
+            counted: of the tiles that this process predicted, in their order. Those without a known pixel never count.
+        """
+        own = np.array(self._printed)[counted] if self._printed else np.zeros(0)
+        return float(np.nanmean(own)) if np.isfinite(own).any() else None
 
     def on_images(self, images: NDArray[np.float32], radiometry: str, threads: int) -> NDArray[np.uint8]:
         """Return the probability of mining of images (image, band, row, column) float32 of `bands`, NaN gaps: uint8.
