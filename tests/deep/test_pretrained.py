@@ -90,5 +90,5 @@ def test_weights_of_another_network_are_refused(settings: dict[str, Network], tm
 def test_a_broken_file_is_refused(settings: dict[str, Network], tmp_path: Path) -> None:
     for name, path in (("unet_rgb/fixed", tmp_path / "model.safetensors"), ("prithvi_300/fixed", tmp_path / "weights.pt")):
         path.write_bytes(bytes(100))
-        with pytest.raises(UserError, match="delete the file"):
+        with pytest.raises(UserError, match=f"delete {path}: it is downloaded again"):
             networks.build(settings[name], path, 0)

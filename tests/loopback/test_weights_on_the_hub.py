@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+import httpx2
 import pytest
 from hub_service import TOKEN, Hub, serving
 
 from smallmines.archive import hub as client
+from smallmines.benchmark.deep import weights
 from smallmines.benchmark.deep.weights import fetch, read_pins
 from smallmines.core.errors import UserError
 from smallmines.core.files import sha256
@@ -86,7 +90,46 @@ def test_offline_the_cache_is_enough(hub: Hub, pins: Path, monkeypatch: pytest.M
 def test_a_changed_file_is_refused(hub: Hub, pins: Path) -> None:
     path = fetch(WEIGHTS, pins)
     path.resolve().write_bytes(b"changed")
-    assert f"delete {path}" in refused(WEIGHTS, pins)
+    text = refused(WEIGHTS, pins)
+    Path(re.search(r"delete (.*): it is downloaded again", text)[1]).unlink()  # type: ignore[index]  # there is one
+    assert fetch(WEIGHTS, pins).read_bytes() == hub.commits[SECOND].read_bytes()
+
+
+def test_jobs_at_once_take_one_commit_and_lose_no_pin(hub: Hub, pins: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A newer commit appears while a job downloads; meanwhile another job pins it, and a third pins another file."""
+    own_downloaded, other = weights._downloaded, weights.Pin("5" * 40, "0" * 64)
+    newest = tmp_path / "newest.pt"
+    newest.write_bytes(b"newest")
+
+    def downloaded(wanted: Weights, revision: str) -> Path:
+        path = own_downloaded(wanted, revision)
+        monkeypatch.setattr(weights, "_downloaded", own_downloaded)
+        hub.commits["3" * 40] = newest
+        assert fetch(WEIGHTS, pins).read_bytes() == b"newest"
+        weights.pinned(pins, "someone/other/network.pt", other)
+        return path
+
+    monkeypatch.setattr(weights, "_downloaded", downloaded)
+    assert fetch(WEIGHTS, pins).read_bytes() == b"newest"
+    assert {name: pin.revision for name, pin in read_pins(pins).items()} == {
+        "someone/network/network.pt": "3" * 40,
+        "someone/other/network.pt": "5" * 40,
+    }
+
+
+def test_processes_that_pin_at_once_keep_all_pins(pins: Path) -> None:
+    with ProcessPoolExecutor(4) as pool:
+        list(pool.map(weights.pinned, [pins] * 40, [f"someone/{number}/a.pt" for number in range(40)], [weights.Pin("5" * 40, "0")] * 40))
+    assert len(read_pins(pins)) == 40
+
+
+def test_a_connection_that_breaks_off_is_no_traceback(hub: Hub, pins: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*arguments: object, **named: object) -> str:
+        raise httpx2.ReadError("connection reset by peer")
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", broken)
+    assert "connection reset by peer" in refused(WEIGHTS, pins)
+    assert not pins.exists()
 
 
 def test_refusals_name_what_was_asked_for(hub: Hub, pins: Path, monkeypatch: pytest.MonkeyPatch) -> None:

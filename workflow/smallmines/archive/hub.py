@@ -316,7 +316,7 @@ def retried(where: Sequence[str], work: Callable[[], T]) -> T:
         try:
             return work()
         except Exception as error:
-            if not _of_the_hub(error):
+            if not of_the_hub(error):
                 raise
             if attempt == ATTEMPTS or not _passes(error):
                 raise refusal(where, error) from None
@@ -327,7 +327,7 @@ def retried(where: Sequence[str], work: Callable[[], T]) -> T:
     raise AssertionError("unreachable")
 
 
-def _of_the_hub(error: Exception) -> bool:
+def of_the_hub(error: Exception) -> bool:
     """Return whether an error comes from the Hub or the network, not from this code or a disk."""
     modules = {kind.__module__.split(".")[0] for kind in type(error).__mro__}
     interrupted = isinstance(error, OSError) and "Consistency check failed" in str(error)

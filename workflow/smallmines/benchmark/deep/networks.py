@@ -243,7 +243,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             return dict(load_file(path))
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # both readers raise anything
-        raise UserError(f"readable weights in {path}", flat(error)[:200], "delete the file: it is downloaded again") from None
+        do = f"delete {path.resolve()}: it is downloaded again"
+        raise UserError(f"readable weights in {path}", flat(error)[:200] or type(error).__name__, do) from None
     for name in ("model", "state_dict"):
         state = state.get(name, state)
     return dict(state)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from smallmines.archive.hub import endpoint, library, token
+from smallmines.archive.hub import endpoint, library, of_the_hub, token
 from smallmines.core.errors import UserError
 from smallmines.core.files import flat, read_json, remedy, sha256, write_json
 from smallmines.core.log import logger
@@ -34,8 +36,8 @@ class Pin:
 def fetch(weights: Weights, pins: Path) -> Path:
     """Return a file of pretrained weights in the cache of `huggingface_hub`; download it where it is not there yet.
 
-    Without a revision in the settings the first run takes the newest commit and writes it to `pins`; later runs take the same one. With
-    `HF_HUB_OFFLINE=1` only the cache is asked.
+    Without a revision in the settings the first run takes the newest commit and writes it to `pins`; later runs, and other jobs that
+    began meanwhile, take the same one. With `HF_HUB_OFFLINE=1` only the cache is asked.
 
     Args:
         pins: JSON file of the run, by `<repository>/<file>`.
@@ -50,13 +52,27 @@ def fetch(weights: Weights, pins: Path) -> Path:
         raise UserError(f"revision {pin.revision} of {name}, which {pins} pins", found, f"go back to it, or take {name} out of {pins}")
     path = _downloaded(weights, pin.revision if pin else weights.revision or BRANCH)
     own = Pin(_commit_of(path), sha256(path))
-    if pin and own != pin:
-        raise UserError(f"{name} with SHA-256 {pin.sha256}, which {pins} pins", f"SHA-256 {own.sha256} in {path}", f"delete {path}")
-    if not pin:
-        write_json(pins, {name: vars(pin) for name, pin in {**read_pins(pins), name: own}.items()})
-        logger.info("%s is pinned to %s in %s", name, own.revision, pins)
+    pin = pin or pinned(pins, name, own)
+    if pin.revision != own.revision:
+        return fetch(weights, pins)
+    if own != pin:
+        do = f"delete {path.resolve()}: it is downloaded again"
+        raise UserError(f"{name} with SHA-256 {pin.sha256}, which {pins} pins", f"SHA-256 {own.sha256} in {path}", do)
     logger.info("pretrained weights: %s at %s, SHA-256 %s", name, own.revision, own.sha256)
     return path
+
+
+def pinned(pins: Path, name: str, own: Pin) -> Pin:
+    """Pin a file of weights unless another job did meanwhile; return the pin that holds. Jobs take turns, so that each one's pin stays."""
+    pins.parent.mkdir(parents=True, exist_ok=True)
+    with open(pins.with_name(f".{pins.name}.lock"), "w", encoding="utf-8") as lock:
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        known = read_pins(pins)
+        if name not in known:
+            write_json(pins, {other: vars(pin) for other, pin in {**known, name: own}.items()})
+            logger.info("%s is pinned to %s in %s", name, own.revision, pins)
+    return known.get(name, own)
 
 
 def read_pins(path: Path) -> dict[str, Pin]:
@@ -82,7 +98,9 @@ def _downloaded(weights: Weights, revision: str) -> Path:
     hub: Any = library()
     try:
         return Path(hub.hf_hub_download(weights.repository, weights.file, revision=revision, token=token(), endpoint=endpoint()))
-    except (hub.errors.HfHubHTTPError, hub.errors.LocalEntryNotFoundError, hub.errors.HFValidationError, OSError) as error:
+    except Exception as error:
+        if not (isinstance(error, OSError | hub.errors.HFValidationError) or of_the_hub(error)):
+            raise
         wanted = f"{weights.file} of {weights.repository} at {revision} from {endpoint()} or the cache"
         message = flat(redacted(str(error)))[:200] or type(error).__name__
         do = "run it once where the Hub can be reached, accept the repository's conditions there, or set benchmark.allow_unpretrained"
