@@ -18,6 +18,7 @@ import yaml
 from affine import Affine
 from odc.geo.geobox import GeoBox
 
+from smallmines.benchmark.pack import FILES
 from smallmines.core import raster
 from smallmines.core.rerun import code
 from smallmines.grid.lattice import read_lattice
@@ -240,3 +241,24 @@ def test_the_grid_of_a_released_folder_follows_names_and_places(repository: Path
 def test_job_counts_reads_the_table() -> None:
     text = "Job stats:\njob      count\n-----  -------\ngrid         1\nall          1\ntotal        2\n\n"
     assert job_counts(text) == {"grid": 1}
+
+
+def test_a_network_from_scratch_is_not_trained_again_for_the_word_unpretrained(repository: Path, tmp_path: Path) -> None:
+    """It starts from random numbers with and without `allow_unpretrained`, under one name."""
+    workspace = Workspace.make(repository, tmp_path, "config/demo.yaml", "demo")
+    path = workspace.folder / workspace.config
+    model = f"results/{workspace.run}/benchmark/unet_rgb_plus_scratch/fixed/in_force/0/model.joblib"
+    names = [*(f"pack/{name}" for name in FILES), "splits/in_force.parquet"]
+    files = [workspace.results / "benchmark" / name for name in names]
+    for file in files:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    script = workspace.folder / "workflow/scripts/benchmark_train.py"
+    script.write_text("from pathlib import Path\nfor path in snakemake.output:\n    Path(path).touch()\n")
+    content = yaml.safe_load(path.read_text())
+    for allowed in (False, True):
+        section = {"dataset": "elsewhere", "splits": ["in_force"], "rows": [], "deep_rows": ["unet_rgb_plus_scratch/fixed"]}
+        path.write_text(yaml.safe_dump(content | {"benchmark": {**section, "allow_unpretrained": allowed}}))
+        if not allowed:
+            workspace.snakemake(model)
+        assert workspace.planned(model) == {}

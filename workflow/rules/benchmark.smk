@@ -140,7 +140,7 @@ rule benchmark_train:
         *code("benchmark_train"),
         row=lambda wildcards: row_of(wildcards).values,
         stop=cfg.benchmark.stop_on_findings,
-        allow_unpretrained=cfg.benchmark.allow_unpretrained,
+        allow_unpretrained=lambda wildcards: wildcards.row.endswith("_unpretrained"),
         pins=f"resources/user/{cfg.run}/weights.json",
         record=lambda wildcards: f"logs/{cfg.run}/benchmark_train/{'-'.join(wildcards)}",
     message:

@@ -166,6 +166,27 @@ def test_what_starts_from_random_numbers_is_marked(repository: Path) -> None:
     assert rows["unet_rgb_plus_scratch"].title == "U-Net ResNet-50, RGB+, from scratch", "nothing to mark"
 
 
+def test_a_row_copied_under_the_name_of_an_unpretrained_one_is_refused(repository: Path, tmp_path: Path) -> None:
+    """Both would have one folder, and one of them would go missing from the table without a word."""
+    content = (repository / "config/benchmark/unet_rgb.yaml").read_text()
+    for name in ("unet_rgb", "unet_rgb_unpretrained"):
+        (tmp_path / f"{name}.yaml").write_text(content)
+    own = Benchmark(rows=(), deep_rows=("unet_rgb/fixed", "unet_rgb_unpretrained/fixed"), allow_unpretrained=True)
+    with pytest.raises(UserError, match="do not end in _unpretrained"):
+        read_rows(tmp_path, own)
+
+
+@pytest.mark.parametrize(
+    ("name", "bands", "message"),
+    [("sam2_rgb", ["B04", "B03", "B02", "B8A"], "takes three bands"), ("unet_rgb", ["B04", "B04", "B02"], "B04 stands twice")],
+)
+def test_bands_that_a_network_cannot_take_are_refused(repository: Path, name: str, bands: list[str], message: str) -> None:
+    content = read_yaml(repository / f"config/benchmark/{name}.yaml")
+    content["variants"][1]["model"]["bands"] = bands
+    with pytest.raises(ValidationError, match=message):
+        RowFile.model_validate(content)
+
+
 @pytest.mark.parametrize(("key", "name"), [("rows", "unet_rgb/fixed"), ("deep_rows", "boosting_6/fixed")])
 def test_networks_have_a_list_of_their_own(repository: Path, key: str, name: str) -> None:
     with pytest.raises(UserError, match=f"benchmark.{key}"):

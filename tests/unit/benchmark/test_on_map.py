@@ -137,6 +137,15 @@ def test_images_unlike_those_of_train_are_refused(
     assert not (tmp_path / "out.tif").exists()
 
 
+def test_a_band_that_train_never_saw_is_not_compared(models: dict[str, Fitted], mosaic: NDArray[np.float32], tmp_path: Path) -> None:
+    """Its mean is 0 where all of train has gaps in it."""
+    path = write(tmp_path / "image.tif", np.nan_to_num(mosaic, nan=-9999), PATCH_BANDS, -9999)
+    statistics = {**models["all"].statistics, "B12": {"count": 0, "mean": 0.0, "sd": 1.0}}
+    predict_image(dataclasses.replace(models["all"], statistics=statistics), [path], tmp_path / "out.tif", 1)
+    with rasterio.open(tmp_path / "out.tif") as source:
+        assert source.read(1).max() > 200
+
+
 def test_the_verb(models: dict[str, Fitted], composites: Path, pack: Pack, mosaic: NDArray[np.float32], tmp_path: Path) -> None:
     save(models["all"], tmp_path / "model.joblib")
     run = CliRunner().invoke

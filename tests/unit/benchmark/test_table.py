@@ -19,6 +19,7 @@ from smallmines.benchmark.pack import Pack
 from smallmines.benchmark.page import RowTitle, content, write_table
 from smallmines.benchmark.split_names import bootstrap_blocks
 from smallmines.benchmark.table import Score, pooled, reliabilities, scores_of, table_of
+from smallmines.core.errors import UserError
 from smallmines.core.files import write_json
 from smallmines.settings.benchmark import Boosting, Control, RowSettings
 
@@ -142,6 +143,12 @@ def test_a_table_of_stopped_rows_alone(pack: Pack, scores: Sequence[Score]) -> N
     shown = content(pack, table_of(pack, alone), alone, TITLES, "")
     assert shown["splits"] == shown["examples"] == []
     assert shown["stopped"] == [("The stopped one", "VV: VV linear: all")]
+
+
+def test_a_benchmark_without_rows_says_so(pack_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"benchmark\.rows"):
+        write_table(pack_folder, [], [], "Made up", tmp_path / "table.parquet", tmp_path / "table.html")
+    assert not [*tmp_path.iterdir()]
 
 
 def test_the_range_over_seeds(pack: Pack, scores: Sequence[Score]) -> None:

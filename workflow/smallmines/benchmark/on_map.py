@@ -210,8 +210,7 @@ def require_scale(fitted: Fitted, places: Mapping[str, Place]) -> None:
             continue
         mean, trained = float(values.mean()), fitted.statistics[band]["mean"]
         if band in S2_BANDS:
-            ratio = mean / trained
-            if not 1 / FACTOR < ratio < FACTOR:
+            if fitted.statistics[band]["count"] and not trained / FACTOR < mean < trained * FACTOR:
                 raise UserError(f"{band} of the scale of train, mean {trained:.4g}", f"mean {mean:.4g} in {place.source.name}", remedy)
             darkest[band] = float(np.percentile(values, DARK_PERCENTILE))
         elif band in PATCH_BANDS[S1] and trained < 0 <= values.min():

@@ -16,6 +16,7 @@ from smallmines.benchmark.metrics import SIZES
 from smallmines.benchmark.pack import Pack
 from smallmines.benchmark.split_names import group_of
 from smallmines.benchmark.table import Score, reliabilities, table_of
+from smallmines.core.errors import UserError
 from smallmines.core.files import written
 from smallmines.report import canvas
 from smallmines.report.html import environment
@@ -61,9 +62,15 @@ class RowTitle:
 def write_table(
     pack_folder: str | Path, scores: Sequence[Score], rows: Sequence[RowTitle], title: str, table_out: str | Path, page_out: str | Path
 ) -> None:
-    """Write the table as Parquet, and the page with tables, plots, examples and footnotes."""
+    """Write the table as Parquet, and the page with tables, plots, examples and footnotes.
+
+    Raises:
+        UserError: no row to show.
+    """
     import matplotlib as mpl
 
+    if not scores:
+        raise UserError("rows and splits of the benchmark", "none", "name some in benchmark.rows (deep_rows) and benchmark.splits")
     pack = Pack.open(pack_folder)
     table = table_of(pack, scores, {(row.row, row.variant) for row in rows if row.prompted})
     with written(table_out) as beside:

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import Discriminator, Field, Tag, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, ValidationError, field_validator, model_validator
 
 from smallmines.config.section import PathText, Section
 from smallmines.config.yaml_file import read_yaml
@@ -18,10 +18,19 @@ from smallmines.settings.benchmark import Architecture, ControlName, InputKind, 
 
 SplitName = Literal["in_force", "released", "paper_histogram", "spatial_block", "leave_block_out", "years"]
 ROW = r"^[a-z0-9][a-z0-9_]*/(as_published|fixed)$"
+UNPRETRAINED = "_unpretrained"
 LARGEST_SEED = 2**32 - 1
 
 BandName = Annotated[str, Field(pattern=f"^({'|'.join(PATCH_BANDS)})$")]
-Bands = Annotated[tuple[BandName, ...], Field(min_length=1)]
+
+
+def _each_band_once(bands: tuple[str, ...]) -> tuple[str, ...]:
+    if twice := sorted({band for band in bands if bands.count(band) > 1}):
+        raise ValueError(f"{', '.join(twice)} stands twice")
+    return bands
+
+
+Bands = Annotated[tuple[BandName, ...], Field(min_length=1), AfterValidator(_each_band_once)]
 
 CPU_ROWS = (
     "random_forest_rgb/fixed",
@@ -186,6 +195,8 @@ class NetworkRow(Section):
             raise ValueError("patience looks at val, which train_on_val trains on")
         if self.prompts == "truth" and self.architecture != "sam2_small":
             raise ValueError("prompts are for sam2_small")
+        if self.architecture == "sam2_small" and len(self.bands) != 3:
+            raise ValueError(f"sam2_small takes three bands, red, green and blue, not {len(self.bands)}")
         if self.band_names is not None and len(self.band_names) != len(self.bands):
             raise ValueError("band_names names each of bands")
         return self
@@ -274,13 +285,16 @@ def read_rows(folder: str | Path, settings: Benchmark) -> list[Row]:
 
     Raises:
         UserError: a row without a file or variant, or a file with other keys or values; a network among `rows`, or another row among
-            `deep_rows`.
+            `deep_rows`; a name that is that of rows without pretrained weights.
     """
     rows = []
     for deep, full in [*((False, name) for name in settings.rows), *((True, name) for name in settings.deep_rows)]:
         key = "deep_rows" if deep else "rows"
         name, variant = full.split("/")
         path = Path(folder) / f"{name}.yaml"
+        if name.endswith(UNPRETRAINED):
+            expected = f"names of rows that do not end in {UNPRETRAINED}, as those with benchmark.allow_unpretrained do"
+            raise UserError(expected, name, f"rename {path}")
         if not path.is_file():
             known = ", ".join(sorted(file.stem for file in Path(folder).glob("*.yaml")))
             raise UserError(f"benchmark.{key} among {known}", name, f"write {path}, or correct the name")
@@ -303,7 +317,7 @@ def _row(name: str, file: RowFile, chosen: VariantFile, allow_unpretrained: bool
     deep = isinstance(chosen.model, NetworkRow)
     unpretrained = isinstance(chosen.model, NetworkRow) and chosen.model.weights is not None and allow_unpretrained
     return Row(
-        f"{name}_unpretrained" if unpretrained else name,
+        f"{name}{UNPRETRAINED}" if unpretrained else name,
         chosen.variant,
         f"{file.title} (unpretrained)" if unpretrained else file.title,
         None if unpretrained else file.published_iou,
