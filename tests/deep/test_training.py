@@ -156,6 +156,26 @@ def test_a_training_whose_numbers_are_not_finite_stops(pack: Pack, tiny: Network
     assert not kept.checkpoint.exists()
 
 
+def test_a_training_that_diverges_later_gives_its_best_epoch(
+    pack: Pack, tiny: Network, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    epoch = train._epoch
+
+    def breaking(torch_: object, training: train.Training, *others: object) -> None:
+        epoch(torch_, training, *others)  # type: ignore[arg-type]  # as it is called
+        if len(training.records) == 3:
+            next(training.network.parameters()).data.fill_(np.nan)
+
+    own = dataclasses.replace(tiny, patience=9)
+    two = trained(pack, own)
+    monkeypatch.setattr(train, "_epoch", breaking)
+    with caplog.at_level(logging.WARNING):
+        model = trained(pack, dataclasses.replace(own, epochs=9))
+    assert f"epoch {two.best} counts" in caplog.text
+    assert [len(model.epochs), model.best] == [2, two.best]
+    assert all(np.array_equal(two.state[key], value) for key, value in model.state.items())
+
+
 def test_without_a_pixel_that_counts_nothing_is_learned(pack: Pack, tiny: Network) -> None:
     for none in (changed(pack, "s1", np.nan, np.s_[:]), changed(pack, "mask", 255, np.s_[:])):
         with pytest.raises(UserError, match="none: all are unknown, or have a gap in a band"):

@@ -19,7 +19,7 @@ from smallmines.benchmark.deep.weights import fetch
 from smallmines.benchmark.metrics import HALF, to_uint8
 from smallmines.benchmark.pack import Pack, Rows, chunks
 from smallmines.core.errors import UserError
-from smallmines.core.files import digest, sha256
+from smallmines.core.files import digest, flat, sha256
 from smallmines.core.log import logger
 from smallmines.core.product import MASK_NODATA
 from smallmines.settings.benchmark import Network
@@ -72,8 +72,8 @@ def fit(pack: Pack, train: Rows, val: Rows, settings: Network, seed: int, thread
         seed: of random numbers, order and augmentation.
 
     Raises:
-        UserError: weights that cannot be had, tiles that are too small, no pixel to train on, a loss that is not finite, or PyTorch is
-            not installed.
+        UserError: weights that cannot be had, tiles that are too small, no pixel to train on, numbers that are not finite where
+            no earlier epoch counts, or PyTorch is not installed.
     """
     torch = pytorch(threads)
     from smallmines.benchmark.deep.networks import build, counted
@@ -97,6 +97,12 @@ def fit(pack: Pack, train: Rows, val: Rows, settings: Network, seed: int, thread
     while not finished(training, settings):
         epoch = len(training.records) + 1
         _epoch(torch, training, Tiles(pack, rows, inputs), settings, seed, epoch)
+        if (error := diverged(torch, training)) is not None:
+            if settings.patience is None or epoch == 1:
+                raise error
+            logger.warning("%s: the training ends, epoch %d counts", flat(error), training.best[0])
+            del training.records[-1]
+            break
         if settings.patience is not None:
             training.records[-1]["val_iou"] = val_iou(torch, network, Tiles(pack, val, inputs), settings.batch)
         _note_best(training, settings)
@@ -159,7 +165,7 @@ def _epoch(torch: Any, training: Training, tiles: Tiles, settings: Network, seed
     """Train for an epoch and append its record.
 
     Raises:
-        UserError: no pixel of train counts, or the numbers of the network are finite no more.
+        UserError: no pixel of train counts.
     """
     began = reported = time.monotonic()
     torch.manual_seed(hash_of(seed, epoch))
@@ -179,7 +185,6 @@ def _epoch(torch: Any, training: Training, tiles: Tiles, settings: Network, seed
         found = "none: all are unknown, or have a gap in a band"
         raise UserError(f"pixels of train with a class and all of {', '.join(settings.bands)}", found, "leave out the row or the split")
     training.records.append({"epoch": epoch, "loss": _mean_loss(losses), "learning_rate": rate, "seconds": round(seconds, 2)})
-    require_finite(torch, training)
 
 
 def _step(
@@ -222,18 +227,15 @@ def _mean_loss(losses: Sequence[tuple[float, float]]) -> float:
     return sum(loss * weight for loss, weight in finite) / total if total else float("nan")
 
 
-def require_finite(torch: Any, training: Training) -> None:
-    """Check that the loss and all numbers of the network are finite.
-
-    Raises:
-        UserError: they are not: the network predicts nothing any more.
-    """
+def diverged(torch: Any, training: Training) -> UserError | None:
+    """Return what to tell where the loss or a number of the network is not finite: it predicts nothing any more. None where all are."""
     record = training.records[-1]
     broken = [name for name, value in training.network.state_dict().items() if not bool(torch.isfinite(value).all())]
-    if broken or not np.isfinite(record["loss"]):
-        found = f"loss {record['loss']:g}" + (f", other numbers in {broken[0]}" if broken else "")
-        do = f"lower learning_rate, {record['learning_rate']:g}, in config/benchmark/<row>.yaml"
-        raise UserError(f"finite numbers in the network after epoch {int(record['epoch'])}", found, do)
+    if not broken and np.isfinite(record["loss"]):
+        return None
+    found = f"loss {record['loss']:g}" + (f", other numbers in {broken[0]}" if broken else "")
+    do = f"lower learning_rate, {record['learning_rate']:g}, in config/benchmark/<row>.yaml"
+    return UserError(f"finite numbers in the network after epoch {int(record['epoch'])}", found, do)
 
 
 def hash_of(seed: int, epoch: int) -> int:
