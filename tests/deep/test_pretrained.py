@@ -87,6 +87,16 @@ def test_weights_of_another_network_are_refused(settings: dict[str, Network], tm
         networks.build(settings[name], path, 0)
 
 
+@pytest.mark.parametrize("name", ["prithvi_300/fixed", "terramind_tiny/fixed"])
+@pytest.mark.parametrize(
+    "content", [[1], torch.zeros(2), {}, {"model": 3}, {"model": {"a": 1}}, {1: torch.zeros(2)}, {"a.weight": torch.zeros(2)}]
+)
+def test_a_file_of_something_else_is_refused(settings: dict[str, Network], tmp_path: Path, name: str, content: object) -> None:
+    torch.save(content, tmp_path / "weights.pt")
+    with pytest.raises(UserError, match=r"(arrays by name|weights for all)[\s\S]*correct repository"):
+        networks.build(settings[name], tmp_path / "weights.pt", 0)
+
+
 def test_a_broken_file_is_refused(settings: dict[str, Network], tmp_path: Path) -> None:
     for name, path in (("unet_rgb/fixed", tmp_path / "model.safetensors"), ("prithvi_300/fixed", tmp_path / "weights.pt")):
         path.write_bytes(bytes(100))

@@ -107,8 +107,9 @@ class Prithvi(Segmenter):
         if weights:
             from terratorch.models.backbones.prithvi_vit import PRETRAINED_BANDS, checkpoint_filter_fn_vit
 
-            bands = self.encoder.model_bands
-            state = checkpoint_filter_fn_vit(read_weights(weights), self.encoder, PRETRAINED_BANDS, bands)
+            state = read_weights(weights)
+            if any("patch_embed.proj.weight" in name for name in state):
+                state = checkpoint_filter_fn_vit(state, self.encoder, PRETRAINED_BANDS, self.encoder.model_bands)
             load(self.encoder, state, weights)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -231,10 +232,10 @@ def load(module: nn.Module, state: Mapping[str, Tensor], path: Path, ignored: Se
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """Read a file of weights: safetensors where the name ends so, else PyTorch's form, which may hold nothing but arrays.
+    """Read the arrays of a file of weights: safetensors where the name ends so, else PyTorch's form, which must run no code when read.
 
     Raises:
-        UserError: it cannot be read.
+        UserError: it cannot be read, or holds no arrays by name.
     """
     try:
         if path.suffix == ".safetensors":
@@ -246,8 +247,11 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         do = f"delete {path.resolve()}: it is downloaded again"
         raise UserError(f"readable weights in {path}", flat(error)[:200] or type(error).__name__, do) from None
     for name in ("model", "state_dict"):
-        state = state.get(name, state)
-    return dict(state)
+        state = state.get(name, state) if isinstance(state, dict) else None
+    if not isinstance(state, dict):
+        do = "correct repository, file and revision in config/benchmark/<row>.yaml"
+        raise UserError(f"arrays by name in {path}", "other content", do)
+    return {name: value for name, value in state.items() if isinstance(name, str) and isinstance(value, Tensor)}
 
 
 def _terratorch(
