@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-pytest.importorskip("terratorch", reason="the loaders have an environment of their own: make test-loaders")
+pytest.importorskip("terratorch", reason="the loaders have an environment of their own: make test-deep")
 
 import torch
 from terratorch.cli_tools import build_lightning_cli

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytest.importorskip("torchgeo", reason="the loaders have an environment of their own: make test-loaders")
+pytest.importorskip("torchgeo", reason="the loaders have an environment of their own: make test-deep")
 
 import matplotlib.pyplot as plt
 import torch

@@ -19,7 +19,7 @@ from smallmines.benchmark.deep.weights import fetch
 from smallmines.benchmark.metrics import HALF, to_uint8
 from smallmines.benchmark.pack import Pack, Rows, chunks
 from smallmines.core.errors import UserError
-from smallmines.core.files import digest, flat, sha256
+from smallmines.core.files import digest, sha256
 from smallmines.core.log import logger
 from smallmines.core.product import MASK_NODATA
 from smallmines.settings.benchmark import Network
@@ -97,10 +97,11 @@ def fit(pack: Pack, train: Rows, val: Rows, settings: Network, seed: int, thread
     while not finished(training, settings):
         epoch = len(training.records) + 1
         _epoch(torch, training, Tiles(pack, rows, inputs), settings, seed, epoch)
-        if (error := diverged(torch, training)) is not None:
+        if broken := diverged(torch, training):
             if settings.patience is None or epoch == 1:
-                raise error
-            logger.warning("%s: the training ends, epoch %d counts", flat(error), training.best[0])
+                do = f"lower learning_rate, {settings.learning_rate:g}, in config/benchmark/<row>.yaml"
+                raise UserError(f"finite numbers in the network after epoch {epoch}", broken, do)
+            logger.warning("epoch %d: %s; the training ends, epoch %d counts", epoch, broken, training.best[0])
             del training.records[-1]
             break
         if settings.patience is not None:
@@ -227,15 +228,13 @@ def _mean_loss(losses: Sequence[tuple[float, float]]) -> float:
     return sum(loss * weight for loss, weight in finite) / total if total else float("nan")
 
 
-def diverged(torch: Any, training: Training) -> UserError | None:
-    """Return what to tell where the loss or a number of the network is not finite: it predicts nothing any more. None where all are."""
+def diverged(torch: Any, training: Training) -> str:
+    """Return what is not finite, the loss or a number of the network, which then predicts nothing any more; "" where all are."""
     record = training.records[-1]
     broken = [name for name, value in training.network.state_dict().items() if not bool(torch.isfinite(value).all())]
     if not broken and np.isfinite(record["loss"]):
-        return None
-    found = f"loss {record['loss']:g}" + (f", other numbers in {broken[0]}" if broken else "")
-    do = f"lower learning_rate, {record['learning_rate']:g}, in config/benchmark/<row>.yaml"
-    return UserError(f"finite numbers in the network after epoch {int(record['epoch'])}", found, do)
+        return ""
+    return f"loss {record['loss']:g}" + (f", other numbers in {broken[0]}" if broken else "")
 
 
 def hash_of(seed: int, epoch: int) -> int:
