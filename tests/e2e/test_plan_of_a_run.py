@@ -12,6 +12,7 @@ from workspace import Workspace, job_counts
 pytestmark = pytest.mark.e2e
 
 
+@pytest.mark.heavy
 def test_the_simulated_run_takes_as_long_as_the_real_one(miniature: Workspace, tmp_path: Path) -> None:
     picture = tmp_path / "plan.png"
     text = miniature.smallmines("bench", "--config", miniature.config, "--cores", "2", "--picture", str(picture), "--json")

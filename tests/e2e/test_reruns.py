@@ -156,6 +156,7 @@ def test_single_targets(clone: Workspace) -> None:
     assert clone.planned("composites_2022", "--forcerun", "composite_s2")["composite_s2"] == 2
 
 
+@pytest.mark.heavy
 def test_removed_pixels_make_nothing_run_again_and_a_label_edit_needs_none(clone: Workspace) -> None:
     software = clone.results / "software.json"
     before = software.read_bytes()
@@ -171,6 +172,7 @@ def test_removed_pixels_make_nothing_run_again_and_a_label_edit_needs_none(clone
     assert "delete results/small/fetched/2016/1/s1.json and run again" in output
 
 
+@pytest.mark.heavy
 def test_what_a_failed_job_removed_is_made_again_with_all_that_follows(clone: Workspace) -> None:
     samples = clone.user / "samples/2016/2.gpkg"
     table = gpd.read_file(samples)
