@@ -264,7 +264,7 @@ DEFECTS = (
     Defect("saturated", images(bands(S2, lambda v: np.minimum(3 * v, 6500)), "2016", FEW), "radiometry", "saturation", (("labels", "patch against image"), ("radiometry", "years differ"), ("coverage", "cloud"))),
     Defect("stripes", images(stripes, "2016", FEW), "radiometry", "stripes"),
     Defect("gain of 1.4 in a year", images(bands(S2, lambda v: (1000 + (v - 1000) * 1.4).round()), "2022"), "radiometry", "years differ"),
-    Defect("B04 and B02 exchanged", images(lambda a: a[[2, 1, 0, *range(3, 13)]], "*"), "radiometry", "band swapped", (("coverage", "cloud"),)),
+    Defect("B04 and B02 exchanged", images(lambda a: a[[2, 1, 0, *range(3, 13)]], "*"), "radiometry", "band swapped", (("coverage", "cloud"), ("geometry", "masks on Sentinel-2"))),
     Defect("B05 and B07 exchanged", images(lambda a: a[[0, 1, 2, 5, 4, 3, *range(6, 13)]], "*"), "radiometry", "band swapped"),
     Defect("elevation missing in a patch", images(bands(12, lambda v: v * 0), "*", slice(0, 1)), "radiometry", "DEM flat"),
     Defect("elevation of nodata", images(bands(12, lambda v: v * 0 - 32768), "2016", FEW), "radiometry", "DEM range", (("radiometry", "DEM flat"),)),
