@@ -193,9 +193,9 @@ def band_names(settings: Network) -> list[str]:
 
     if settings.band_names:
         return list(settings.band_names)
-    names, known = [NAMES[band] for band in settings.bands], [band.value for band in PRETRAINED_BANDS]
-    if unknown := [band for band, name in zip(settings.bands, names, strict=True) if name not in known]:
-        own = [band for band, name in NAMES.items() if name in known]
+    names, pretrained = [NAMES[band] for band in settings.bands], [band.value for band in PRETRAINED_BANDS]
+    if unknown := [band for band, name in zip(settings.bands, names, strict=True) if name not in pretrained]:
+        own = [band for band, name in NAMES.items() if name in pretrained]
         raise UserError(f"bands of Prithvi, {', '.join(own)}", ", ".join(unknown), "correct bands in config/benchmark/<row>.yaml")
     return names
 

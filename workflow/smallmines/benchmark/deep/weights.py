@@ -68,11 +68,11 @@ def pinned(pins: Path, name: str, own: Pin) -> Pin:
     with open(pins.with_name(f".{pins.name}.lock"), "w", encoding="utf-8") as lock:
         with suppress(OSError):  # a file system without locks
             fcntl.flock(lock, fcntl.LOCK_EX)
-        known = read_pins(pins)
-        if name not in known:
-            write_json(pins, {other: vars(pin) for other, pin in {**known, name: own}.items()})
+        before = read_pins(pins)
+        if name not in before:
+            write_json(pins, {other: vars(pin) for other, pin in {**before, name: own}.items()})
             logger.info("%s is pinned to %s in %s", name, own.revision, pins)
-    return known.get(name, own)
+    return before.get(name, own)
 
 
 def read_pins(path: Path) -> dict[str, Pin]:
