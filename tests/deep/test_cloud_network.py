@@ -100,7 +100,7 @@ def agreement(pack: Pack, network: Network, repository: Path, bands: tuple[str, 
     inputs = Inputs(bands, tuple(10_000 * value for value in mean), tuple(10_000 * value for value in sd), take_off, None, True)
     row = next(row for row in read_rows(repository / "config/benchmark", Benchmark()) if row.name == "prithvi_300")
     settings = dataclasses.replace(settings_of_row(row.values), bands=bands)  # type: ignore[type-var]  # a network
-    model = NetworkModel(settings, inputs, pack.side, {}, False, 0, 0, [], 0, _network=network)  # type: ignore[arg-type]  # the same
+    model = NetworkModel(settings, inputs, pack.side, {}, None, False, 0, 0, [], 0, _network=network)  # type: ignore[arg-type]  # the same
     predicted = model.on_pack(pack, np.arange(len(pack)), 2) >= HALF
     mask = pack.masks(np.arange(len(pack)))
     return float((predicted & (mask == 1)).sum() / ((predicted | (mask == 1)) & (mask != UNKNOWN)).sum())

@@ -259,7 +259,7 @@ def test_the_printed_score_is_that_of_the_test_alone(pack: Pack, settings: dict[
     rows = np.sort(np.concatenate([rows_of(pack, "val"), rows_of(pack, "test")]))
     is_test = np.isin(rows, rows_of(pack, "test"))
     network = sam_told(own)
-    model = NetworkModel(own, inputs_of(own, {}), SIDE, {}, False, 0, 0, [], 0, _network=network)
+    model = NetworkModel(own, inputs_of(own, {}), SIDE, {}, None, False, 0, 0, [], 0, _network=network)
     assert model.printed_score(is_test) is None
     seen: dict[int, float] = {}
     for part in (rows[:3], rows[3:]):

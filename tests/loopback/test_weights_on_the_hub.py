@@ -123,6 +123,19 @@ def test_processes_that_pin_at_once_keep_all_pins(pins: Path) -> None:
     assert len(read_pins(pins)) == 40
 
 
+def test_an_origin_is_repository_file_commit_and_checksum(hub: Hub, pins: Path) -> None:
+    path = fetch(WEIGHTS, pins)
+    checksum = sha256(hub.commits[SECOND])
+    expected = {"repository": "someone/network", "file": "network.pt", "revision": SECOND, "sha256": checksum}
+    assert weights.origin_of(WEIGHTS, path) == expected
+
+
+def test_a_hub_that_is_busy_for_a_while_is_asked_again(hub: Hub, pins: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Hub, "fault", lambda self, number: "503" if number <= 2 else None)
+    assert fetch(WEIGHTS, pins).read_bytes() == hub.commits[SECOND].read_bytes()
+    assert [status for _, _, status in hub.asked][:3] == [503, 503, 302]
+
+
 def test_a_connection_that_breaks_off_is_no_traceback(hub: Hub, pins: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*arguments: object, **named: object) -> str:
         raise httpx2.ReadError("connection reset by peer")

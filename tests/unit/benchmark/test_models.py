@@ -59,6 +59,13 @@ def test_a_reservoir_leaves_gaps_and_unknown_pixels_out_and_counts_the_rest(pack
     assert half.odds == pytest.approx(0.5, rel=1e-3)
 
 
+@pytest.mark.parametrize("settings", [FIXED, BOOSTING])
+def test_train_without_a_usable_pixel_is_refused(pack: Pack, rows: dict[str, np.ndarray], settings: RowSettings) -> None:
+    unknown = dataclasses.replace(pack, mask=np.full_like(pack.mask, 255))
+    with pytest.raises(UserError, match=r"pixels of train with a class(.|\n)*leave out the row or the split"):
+        fit(unknown, rows["train"], rows["val"], settings, 0, 1)
+
+
 def test_every_pixel_has_the_same_chance(pack: Pack, rows: dict[str, np.ndarray]) -> None:
     """Each of the DEM's values is there once: how often it is drawn in 200 draws of a third."""
     train = rows["train"][:4]

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smallmines.benchmark.pack import Pack, Rows, chunks
+from smallmines.core.errors import UserError
 from smallmines.core.product import IMAGE_NODATA
 
 CLASSES = (0, 1)
@@ -41,6 +42,9 @@ def reservoir(pack: Pack, rows: Rows, bands: tuple[str, ...], per_class: int, se
 
     Every pixel of the rows gets a random key, and those of the least keys stay: the result does not depend on the size of the chunks.
     Memory: twice the drawn pixels, and a chunk of tiles.
+
+    Raises:
+        UserError: no pixel is left.
     """
     rng = np.random.default_rng(seed)
     keys = {value: np.empty(0) for value in CLASSES}
@@ -60,6 +64,9 @@ def reservoir(pack: Pack, rows: Rows, bands: tuple[str, ...], per_class: int, se
             least = np.sort(np.argpartition(together, per_class)[:per_class]) if len(together) > per_class else slice(None)
             keys[value] = together[least]
             values[value] = np.concatenate([values[value], image[own]])[least]
+    if not any(there.values()):
+        found = "none: all are unknown, or have a gap in a band"
+        raise UserError(f"pixels of train with a class and all of {', '.join(bands)}", found, "leave out the row or the split")
     y = np.concatenate([np.full(len(values[value]), value, np.uint8) for value in CLASSES])
     return Pixels(np.concatenate([values[value] for value in CLASSES]), y, {value: len(values[value]) for value in CLASSES}, there)
 

@@ -29,6 +29,7 @@ class NetworkModel:
         inputs: how it takes values.
         side: of the tiles that it was trained on, in pixels.
         state: its numbers by name, as PyTorch names them.
+        weights: repository, file, revision and sha256 of the pretrained weights that it started from; None: of none.
         unpretrained: whether its encoder started from random numbers where the row wants pretrained ones.
         parameters, trained: number of all, and of those that were trained.
         epochs: a record an epoch: epoch, loss, seconds, and the IoU on val where the row looks at it.
@@ -39,6 +40,7 @@ class NetworkModel:
     inputs: Inputs
     side: int
     state: dict[str, NDArray[Any]]
+    weights: dict[str, str] | None
     unpretrained: bool
     parameters: int
     trained: int

@@ -15,7 +15,7 @@ from smallmines.benchmark.deep.inputs import Inputs, inputs_of, offsets_by_row
 from smallmines.benchmark.deep.kept import Checkpoint, Kept
 from smallmines.benchmark.deep.model import NetworkModel, device_of, pytorch
 from smallmines.benchmark.deep.order import batches, turned
-from smallmines.benchmark.deep.weights import fetch
+from smallmines.benchmark.deep.weights import fetch, origin_of
 from smallmines.benchmark.metrics import HALF, to_uint8
 from smallmines.benchmark.pack import Pack, Rows, chunks
 from smallmines.core.errors import UserError
@@ -72,8 +72,8 @@ def fit(pack: Pack, train: Rows, val: Rows, settings: Network, seed: int, thread
         seed: of random numbers, order and augmentation.
 
     Raises:
-        UserError: weights that cannot be had, tiles that are too small, no pixel to train on, numbers that are not finite where
-            no earlier epoch counts, or PyTorch is not installed.
+        UserError: weights that cannot be had, tiles that are too small, no pixel to train on, images whose radiometry is unknown where the
+            input is of reflectances, numbers that are not finite where no earlier epoch counts, or PyTorch is not installed.
     """
     torch = pytorch(threads)
     from smallmines.benchmark.deep.networks import build, counted
@@ -82,7 +82,7 @@ def fit(pack: Pack, train: Rows, val: Rows, settings: Network, seed: int, thread
         raise UserError(f"tiles of {LEAST_SIDE} px or more for networks", f"{pack.side} px", "take their rows out of benchmark.deep_rows")
     rows = np.sort(np.concatenate([train, val])) if settings.train_on_val else train
     inputs = inputs_of(settings, pack.statistics(rows, settings.bands))
-    offsets_by_row(pack, np.concatenate([train, val]), inputs)
+    offsets_by_row(pack, np.arange(len(pack)), inputs)  # those of the test, too, before the training
     weights = fetch(settings.weights, files.pins) if settings.weights and not files.allow_unpretrained else None
     network = build(settings, weights, seed).to(device_of(torch))
     parameters, trained = counted(network)
@@ -112,8 +112,9 @@ def fit(pack: Pack, train: Rows, val: Rows, settings: Network, seed: int, thread
             kept.write(torch, checkpoint_of(torch, training))
     best, state = training.best
     unpretrained = settings.weights is not None and weights is None
+    origin = origin_of(settings.weights, weights) if settings.weights and weights else None
     arrays = {name: value.cpu().numpy() for name, value in state.items()}
-    return NetworkModel(settings, inputs, pack.side, arrays, unpretrained, parameters, trained, training.records, best)
+    return NetworkModel(settings, inputs, pack.side, arrays, origin, unpretrained, parameters, trained, training.records, best)
 
 
 def started(torch: Any, network: Any, settings: Network) -> Training:

@@ -62,6 +62,11 @@ def fetch(weights: Weights, pins: Path) -> Path:
     return path
 
 
+def origin_of(weights: Weights, path: Path) -> dict[str, str]:
+    """Return where a file of weights in the cache comes from: repository, file, revision and sha256."""
+    return {"repository": weights.repository, "file": weights.file, "revision": _commit_of(path), "sha256": sha256(path)}
+
+
 def pinned(pins: Path, name: str, own: Pin) -> Pin:
     """Pin a file of weights unless another job did meanwhile; return the pin that holds. Jobs take turns, so that each one's pin stays."""
     pins.parent.mkdir(parents=True, exist_ok=True)
@@ -95,6 +100,7 @@ def _commit_of(path: Path) -> str:
 
 
 def _downloaded(weights: Weights, revision: str) -> Path:
+    """Return a file in the cache; the library downloads it, and asks a Hub that is busy again."""
     hub: Any = library()
     try:
         return Path(hub.hf_hub_download(weights.repository, weights.file, revision=revision, token=token(), endpoint=endpoint()))
