@@ -24,6 +24,7 @@ from smallmines.benchmark.deep.sam2 import Sam2
 from smallmines.benchmark.deep.train import Files, Tiles
 from smallmines.benchmark.pack import Pack
 from smallmines.core.errors import UserError
+from smallmines.core.files import sha256
 from smallmines.settings.benchmark import Network
 
 pytestmark = pytest.mark.deep
@@ -78,7 +79,7 @@ def test_a_training_of_the_cpu_goes_on_on_a_gpu_and_one_of_other_weights_begins_
 ) -> None:
     own = dataclasses.replace(settings["unet_rgb/fixed"], epochs=1, batch=2, patience=None)
     rows = rows_of(pack, "train")[:2]
-    paths = [tmp_path / f"{number}/model.safetensors" for number in range(2)]
+    paths = [tmp_path / (str(number) * 40) / "model.safetensors" for number in range(2)]  # by commit
     for number, path in enumerate(paths):
         path.parent.mkdir()
         save_file(networks.build(own, None, number).encoder.state_dict(), path)
@@ -92,6 +93,8 @@ def test_a_training_of_the_cpu_goes_on_on_a_gpu_and_one_of_other_weights_begins_
     assert training.records == first.epochs
     monkeypatch.setattr(train, "fetch", lambda *arguments: paths[1])
     second = train.fit(pack, rows, rows[:0], own, 0, 2, files)
+    assert second.weights is not None
+    assert (second.weights["revision"], second.weights["sha256"]) == ("1" * 40, sha256(paths[1]))
     assert not any(np.array_equal(first.state[key], second.state[key]) for key in first.state if key.endswith("conv1.weight"))
 
 

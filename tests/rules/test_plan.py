@@ -51,6 +51,7 @@ def test_a_fresh_clone_plans_everything_without_network_or_labels(repository: Pa
     assert ("boundaries" in planned) == (config == "config/config.yaml")
 
 
+@pytest.mark.heavy
 def test_targets_of_a_block_become_rules_where_they_are_named(repository: Path, tmp_path: Path) -> None:
     workspace = Workspace.make(repository, tmp_path, "config/demo.yaml", "demo")
     write_area(workspace)
@@ -69,7 +70,7 @@ print(json.dumps({job.rule: job.threads for job in planned_jobs._plan(pathlib.Pa
 """
 
 
-@pytest.mark.parametrize(("cores", "threads"), [(2, 1), (20, 2)])
+@pytest.mark.parametrize(("cores", "threads"), [(2, 1), pytest.param(20, 2, marks=pytest.mark.heavy)])
 def test_segmentations_of_all_blocks_and_years_share_the_cores(repository: Path, tmp_path: Path, cores: int, threads: int) -> None:
     workspace = Workspace.make(repository, tmp_path, "config/demo.yaml", "demo")
     write_area(workspace)
@@ -95,6 +96,7 @@ def test_released_masks_are_pasted_and_nothing_is_segmented_or_predicted(reposit
     assert workspace.planned("masks_2016_1").keys() == {"grid", "released", "released_mask", "masks_2016_1"}
 
 
+@pytest.mark.heavy
 def test_there_is_nothing_to_annotate_with_released_masks(repository: Path, tmp_path: Path) -> None:
     """The target ends in three lines that name the key. That other targets are planned is tested above."""
     workspace = Workspace.make(repository, tmp_path, "annotate.yaml", "demo")
