@@ -225,9 +225,9 @@ def test_the_card_keeps_what_the_dataset_s_card_says(shards: Path, dataset: Path
     assert "## Files" not in text
     counts = " | ".join(str(count(dataset, split)) for split in ("train", "val", "test", "buffer"))
     assert f"| `default` | {counts} |" in text
-    described = [line.split("|")[1].strip(" `") for line in text[text.index("## Columns") :].split("## How")[0].splitlines() if "| `" in line]
-    assert described == pq.read_schema(next(shards.rglob("*.parquet"))).names
     rows = [line for line in text[text.index("## Columns") :].split("## How")[0].splitlines() if "| `" in line]
+    described = [line.split("|")[1].strip(" `") for line in rows]
+    assert described == pq.read_schema(next(shards.rglob("*.parquet"))).names
     assert not [row for row in rows if row.rstrip().endswith("|  |")], "every column has a meaning"
 
 
