@@ -26,12 +26,14 @@ Key = tuple[str, int]
 
 
 @pytest.fixture(autouse=True)
-def _offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _offline(shards: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No network, and one cache for all tests."""
+
     def connect(*arguments: object) -> None:
         raise AssertionError("no network")
 
     monkeypatch.setattr(socket.socket, "connect", connect)
-    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", shards.parent / "cache")
     monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)
     datasets.disable_progress_bars()
 

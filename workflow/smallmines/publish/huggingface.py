@@ -25,6 +25,7 @@ from smallmines.dataset.seal import SUMS
 from smallmines.publish.card import write_card
 from smallmines.publish.configurations import DEFAULT, SAMPLE, Configurations, configurations
 from smallmines.publish.features import FILES, LEFT_OUT, features_of, path_name, shard_schema
+from smallmines.publish.made_from import write_made_from
 from smallmines.publish.model_statistics import statistics
 from smallmines.publish.sample import LARGEST, sample_tiles
 from smallmines.publish.shards import BESIDES, Shards, Written
@@ -34,9 +35,6 @@ from smallmines.settings.splits import Splits
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
-
-MADE_FROM = "made_from.json"
-"""File that states which dataset the shards are made from: the SHA-256 of its `SHA256SUMS`."""
 
 LOGGED_EVERY = 500
 
@@ -74,7 +72,7 @@ def write_shards(sources: Sources, settings: Splits, target: str | Path) -> None
         sampled = _write_sample(rows, index, folder)
         train = int((made.levels[DEFAULT] == "train").sum())
         write_json(folder / "statistics.json", statistics(bands, train))
-        write_json(folder / MADE_FROM, {"sha256sums": sha256(sources.dataset / SUMS), "rows": len(index)})
+        write_made_from(sources.dataset, len(index), folder)
         (folder / "LICENSE").write_bytes((sources.dataset / "LICENSE").read_bytes())
         write_card(sources.dataset, made, counts, sampled, features_of(rows.schema), folder / "README.md")
         write_sums(folder)
@@ -86,7 +84,7 @@ def write_shards(sources: Sources, settings: Splits, target: str | Path) -> None
 
 def write_sums(folder: Path) -> None:
     """Write `SHA256SUMS` over all files of a folder."""
-    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file() and path.name != SUMS)
     with written(folder / SUMS) as beside:
         beside.write_text("".join(f"{sha256(folder / name)}  {name}\n" for name in names), encoding="utf-8")
 
