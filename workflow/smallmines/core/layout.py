@@ -172,11 +172,6 @@ class Layout:
         return self.results / "splits.json"
 
     @property
-    def verified(self) -> Path:
-        """What the verification of the dataset counted (JSON); there only when it found nothing."""
-        return self.results / "verify.json"
-
-    @property
     def huggingface(self) -> Path:
         """Folder of the dataset as shards for Hugging Face."""
         return self.results / "huggingface"
