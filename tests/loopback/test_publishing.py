@@ -21,7 +21,7 @@ from smallmines.core.errors import UserError
 from smallmines.core.files import sha256
 from smallmines.publish import upload
 from smallmines.publish.huggingface import write_sums
-from smallmines.publish.sealed_folder import sealed_files
+from smallmines.publish.sealed_folder import LocalFile, sealed_files
 from smallmines.publish.upload import Sender
 
 pytestmark = pytest.mark.loopback
@@ -258,6 +258,28 @@ def test_a_dataset_must_be_verified(tmp_path: Path) -> None:
     (dataset / "facts.json").write_text('{"regions": []}\n')
     write_sums(dataset)
     assert len(sealed_files(dataset)) == 2, "a merged dataset has no verify.json"
+
+
+def test_commits_are_limited_in_files_and_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    def batches(*sizes: int) -> list[list[int]]:
+        files = [LocalFile(Path(), f"{number}", size, "") for number, size in enumerate(sizes)] + [LocalFile(Path(), "README.md", 7, "")]
+        made = []
+        while files:
+            made.append([file.size for file in upload.next_batch(files)])
+            files = files[len(made[-1]) :]
+        return made
+
+    assert batches() == [[7]]
+    large = 100_000_000
+    assert batches(6 * large, 3 * large, 2 * large, 20 * large) == [[6 * large, 3 * large], [2 * large], [20 * large], [7]]
+    assert [len(batch) for batch in batches(*[1] * 1200)] == [500, 500, 200, 1]
+    assert [len(batch) for batch in batches(*[9_000_000] * 24)] == [11, 11, 2, 1], "small files are a part of the commit itself"
+
+
+def test_offline_it_is_said_at_once(hub: Hub, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    assert "offline" in refused(folder)
+    assert hub.asked == []
 
 
 def test_one_of_config_and_folder(hub: Hub, folder: Path) -> None:

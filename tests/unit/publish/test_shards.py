@@ -100,12 +100,14 @@ def test_a_patch_that_is_not_the_listed_one_is_refused_and_nothing_appears(datas
 
 
 def test_the_stretch_is_one_for_all_years_and_tiles() -> None:
-    def year(low: float, high: float) -> dict[str, dict[str, list[float]]]:
-        values = np.interp(QUANTILES, (0.01, 0.99), (low, high)).tolist()
-        return {band: {"quantiles": [value + number for value in values]} for number, band in enumerate(PATCH_BANDS)}
+    def year(*quantiles: float) -> dict[str, dict[str, list[float]]]:
+        return {band: {"quantiles": [value + number for value in quantiles]} for number, band in enumerate(PATCH_BANDS)}
 
-    ends = stretch([year(1000, 2000), year(1100, 2500)])
+    assert QUANTILES == (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
+    even, cloudy = year(1000, 1050, 1250, 1500, 1750, 1950, 2000), year(1100, 1100, 1200, 1300, 1600, 1900, 9000)
+    ends = stretch([even, cloudy])
     np.testing.assert_allclose(ends, [[1002, 2502], [1001, 2501], [1000, 2500]])
+    np.testing.assert_allclose(stretch([even])[2], [1000, 2000])
     nothing: dict[str, dict[str, list[float]]] = {band: {"quantiles": []} for band in PATCH_BANDS}
     np.testing.assert_array_equal(stretch([nothing]), [[0, 1]] * 3)
     image = np.full((13, 1, 4), 1500, np.float32)

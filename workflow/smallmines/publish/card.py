@@ -77,7 +77,7 @@ def write_card(
         "configurations": _described(made, counts, sampled),
         "sample": SAMPLE,
         "megabytes": round(whole.disk / 1e6),
-        "pictures": max(0, round(100 * (whole.disk - patches) / whole.disk)),
+        "besides": max(0, round(100 * (whole.disk - patches) / whole.disk)),
         "sample_megabytes": round(sample.disk / 1e6),
         "sections": "\n".join(sections[name] for name in FIRST if name in sections),
         "columns": list(_columns(facts, features)),

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import re
 
-from smallmines.archive.hub import PASSING, endpoint, of_the_hub
+from smallmines.archive.hub import PASSING, endpoint, library, of_the_hub
 from smallmines.core.errors import UserError
 from smallmines.core.files import flat
 from smallmines.core.redaction import redacted
 
 CHANGED = (409, 412)
 """Status where somebody else has made a commit meanwhile."""
+
+
+def address() -> str:
+    """Return the address of the Hub without user and password, as `HF_ENDPOINT` may have them."""
+    return re.sub(r"(://)[^\s/@]*@", r"\1", endpoint())
 
 
 def shown(error: object) -> str:
@@ -37,7 +42,7 @@ def status_of(error: BaseException) -> int | None:
 def passes(error: Exception) -> bool:
     """Return whether an error may not come again: the network, a busy Hub."""
     cause = cause_of(error)
-    if not isinstance(cause, Exception) or not of_the_hub(cause):
+    if not isinstance(cause, Exception) or not of_the_hub(cause) or isinstance(cause, library().errors.OfflineModeIsEnabled):
         return False
     status = status_of(error)
     return status is None or status >= 500 or status in PASSING
@@ -46,15 +51,14 @@ def passes(error: Exception) -> bool:
 def refusal(repository: str, error: Exception) -> Exception:
     """Return what to raise: three lines for an answer of the Hub or the network, else the error itself."""
     cause, status = cause_of(error), status_of(error)
-    address = re.sub(r"(://)[^\s/@]*@", r"\1", endpoint())
     if status == 401:
         found = f"status 401: HF_TOKEN is not accepted, or may not see {repository}"
-        return UserError(f"a token that may write to {repository}", found, f"make one at {address}/settings/tokens and set HF_TOKEN")
+        return UserError(f"a token that may write to {repository}", found, f"make one at {address()}/settings/tokens and set HF_TOKEN")
     if status == 403:
         found = f"status 403: {shown(cause)}"
-        return UserError(f"a token that may write to {repository}", found, f"give it the right to write at {address}/settings/tokens")
+        return UserError(f"a token that may write to {repository}", found, f"give it the right to write at {address()}/settings/tokens")
     if status in CHANGED:
         return UserError(f"{repository} as it was looked at", f"status {status}: another commit came meanwhile", "run again")
     if isinstance(error, ValueError) or (isinstance(cause, Exception) and of_the_hub(cause)):
-        return UserError(f"an upload that {address} takes", shown(cause), "correct what it names, then run again: it goes on where it was")
+        return UserError(f"an upload that {address()} takes", shown(cause), "correct what it names and run again: it goes on where it was")
     return error

@@ -14,7 +14,7 @@ from smallmines.dataset.band_statistics import QUANTILES
 from smallmines.report import canvas
 
 RGB = tuple(PATCH_BANDS.index(name) for name in ("B04", "B03", "B02"))
-LOW, HIGH = QUANTILES.index(0.01), QUANTILES.index(0.99)
+LOW, MIDDLE, BRIGHT, HIGH = (QUANTILES.index(share) for share in (0.01, 0.5, 0.95, 0.99))
 HATCH = (0.45, 0.45, 0.45)
 COMPRESSION = 9
 """Level of PNG files: they are written once and downloaded often."""
@@ -23,7 +23,10 @@ Floats = NDArray[np.float64]
 
 
 def stretch(years: Sequence[Mapping[str, Mapping[str, Any]]]) -> Floats:
-    """Return the darkest and brightest value of red, green and blue, (3, 2) in DN: the 1 and 99 % quantiles, widest over the years.
+    """Return the darkest and brightest value of red, green and blue, (3, 2) in DN: widest over the years.
+
+    The darkest is the 1 % quantile. The brightest lies as far above the 95 % quantile as that above the median, but not above the 99 %
+    quantile: a few percent of clouds would make all land dark.
 
     Args:
         years: statistics of the bands of each year; 0 and 1 where no year has a pixel.
@@ -32,7 +35,8 @@ def stretch(years: Sequence[Mapping[str, Mapping[str, Any]]]) -> Floats:
     for position, band in enumerate(RGB):
         quantiles = [year[PATCH_BANDS[band]]["quantiles"] for year in years if year[PATCH_BANDS[band]]["quantiles"]]
         if quantiles:
-            ends[position] = min(own[LOW] for own in quantiles), max(own[HIGH] for own in quantiles)
+            brightest = [min(own[HIGH], 2 * own[BRIGHT] - own[MIDDLE]) for own in quantiles]
+            ends[position] = min(own[LOW] for own in quantiles), max(brightest)
     return ends
 
 

@@ -16,12 +16,16 @@ from smallmines.archive.hub import ATTEMPTS, endpoint, library, token
 from smallmines.archive.signing import retry_delay
 from smallmines.core.errors import UserError
 from smallmines.core.log import logger
-from smallmines.publish.refusals import passes, refusal, shown
+from smallmines.publish.refusals import address, passes, refusal, shown
 from smallmines.publish.sealed_folder import LAST, LocalFile
 
 BATCH_BYTES = 1_000_000_000
 BATCH_FILES = 500
-"""Most bytes and files of a commit. After an interruption, files that the Hub has are not sent again, whether they are committed or not."""
+"""Most bytes and files of a commit. After an interruption, large files that the Hub has are not sent again, though no commit names them."""
+
+SMALL = 10_000_000
+SMALL_BYTES = 100_000_000
+"""Bytes up to which the Hub may take a file as a part of the commit itself, and most bytes of such files in a commit."""
 
 KEPT = (".gitattributes",)
 """Files that the Hub makes itself."""
@@ -93,6 +97,7 @@ class Sender:
         self.repository, self.replace = repository, replace
         self._hub = library()
         self._api = self._hub.HfApi(endpoint=endpoint(), token=token())
+        self._git: dict[Path, str] = {}
         self._require_name()
 
     def _require_name(self) -> None:
@@ -111,7 +116,7 @@ class Sender:
         """
         if not token():
             found = "no HF_TOKEN, and none kept by `hf auth login`"
-            raise UserError("a token that may write", found, f"make one at {endpoint()}/settings/tokens and set HF_TOKEN")
+            raise UserError("a token that may write", found, f"make one at {address()}/settings/tokens and set HF_TOKEN")
         return str(self._asked(lambda: self._api.whoami())["name"])
 
     def look(self, files: Sequence[LocalFile]) -> Plan:
@@ -124,7 +129,7 @@ class Sender:
         states: dict[str, State] = {}
         for file in files:
             there = remote.files.get(file.name)
-            states[file.name] = "new" if there is None else "same" if _is_same(file, *there) else "other"
+            states[file.name] = "new" if there is None else "same" if self._is_same(file, *there) else "other"
         own = {*states, *KEPT}
         others = {name: size for name, (size, _) in sorted(remote.files.items()) if name not in own}
         return Plan(self.repository, remote, files, states, others)
@@ -142,6 +147,18 @@ class Sender:
             entry.path: (entry.size, entry.lfs.sha256 if entry.lfs else entry.blob_id) for entry in entries if hasattr(entry, "blob_id")
         }
         return Remote(True, commit, files)
+
+    def _is_same(self, file: LocalFile, size: int, checksum: str) -> bool:
+        """Return whether the Hub has the bytes of a file.
+
+        Args:
+            checksum: 64 digits of the SHA-256 of a large file, or 40 digits of git's own.
+        """
+        if size != file.size or len(checksum) == 64:
+            return (size, checksum) == (file.size, file.sha256)
+        if file.path not in self._git:
+            self._git[file.path] = git_checksum(file.path)
+        return checksum == self._git[file.path]
 
     def require_free(self, plan: Plan) -> None:
         """Check that the repository holds nothing else, unless it may be replaced.
@@ -172,7 +189,7 @@ class Sender:
         plan = self._free(files)
         if not plan.remote.exists:
             self._asked(lambda: self._api.create_repo(self.repository, repo_type="dataset", private=private or None, exist_ok=True))
-            told(f"made: {endpoint()}/datasets/{self.repository}")
+            told(f"made: {address()}/datasets/{self.repository}")
             plan = self._free(files)
         failures = 0
         while plan.missing or (self.replace and plan.others):
@@ -248,27 +265,17 @@ class Sender:
 
 
 def next_batch(files: Sequence[LocalFile]) -> list[LocalFile]:
-    """Return the first files that make a commit: at most `BATCH_FILES` and `BATCH_BYTES`, at least one; those of `LAST` come alone."""
+    """Return the first files that make a commit, at least one, within the limits of this module; those of `LAST` come alone."""
     batch: list[LocalFile] = []
-    size = 0
+    size = small = 0
     for file in files:
-        full = len(batch) == BATCH_FILES or size + file.size > BATCH_BYTES
+        size += file.size
+        small += file.size if file.size <= SMALL else 0
+        full = len(batch) == BATCH_FILES or size > BATCH_BYTES or small > SMALL_BYTES
         if batch and (full or (file.name in LAST) != (batch[0].name in LAST)):
             break
         batch.append(file)
-        size += file.size
     return batch
-
-
-def _is_same(file: LocalFile, size: int, checksum: str) -> bool:
-    """Return whether the Hub has the bytes of a file.
-
-    Args:
-        checksum: 64 digits of the SHA-256 of a large file, or 40 digits of git's own.
-    """
-    if size != file.size:
-        return False
-    return checksum == (file.sha256 if len(checksum) == 64 else git_checksum(file.path))
 
 
 def git_checksum(path: Path) -> str:
