@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -199,9 +199,16 @@ def test_failures_that_pass_are_waited_for(hub: Hub, folder: Path, place: str) -
     assert content(hub) == of(folder)
 
 
-def test_a_commit_of_somebody_else_meanwhile_stops_it(hub: Hub, folder: Path) -> None:
-    hub.fail["POST /api/datasets/mines/ghana/commit"] = [412]
+def test_a_commit_of_somebody_else_meanwhile_stops_it(hub: Hub, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = upload.next_batch
+
+    def next_batch(files: Sequence[LocalFile]) -> list[LocalFile]:
+        hub.commit(REPOSITORY)
+        return own(files)
+
+    monkeypatch.setattr(upload, "next_batch", next_batch)
     assert "another commit came meanwhile" in refused(folder)
+    assert content(hub) == {}
 
 
 def test_tokens(hub: Hub, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -129,13 +130,15 @@ def test_streaming_reads_the_same_rows(shards: Path) -> None:
     assert isinstance(next(iter(rows))["thumbnail"], Image)
 
 
-def test_two_lines_give_the_arrays(shards: Path, dataset: Path) -> None:
-    """The two lines are those of the card."""
-    text = (shards / "README.md").read_text()
-    code = text[text.index("```python\nimport rasterio\n") :].split("```")[1].removeprefix("python\n")
-    assert len(code.strip().splitlines()) == 4
-    space: dict[str, Any] = {"load_dataset": datasets.load_dataset, "where": str(shards)}
-    exec(code, space)
+def test_the_code_of_the_card_runs_and_two_lines_give_the_arrays(shards: Path, dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(shards.parent)
+    blocks = re.findall(r"```python\n(.*?)```", (shards / "README.md").read_text(), re.DOTALL)
+    assert len(blocks) == 2
+    space: dict[str, Any] = {}
+    exec(blocks[0], space)
+    assert isinstance(space["patches"][0]["thumbnail"], Image)
+    exec(blocks[1], space)
+    assert len(re.sub(r"^import.*\n|\n+$", "", blocks[1]).strip().splitlines()) == 2
     patches, plain = space["patches"], load(shards, split="train")
     assert patches[0]["image"].shape == (13, 32, 32)
     assert patches[0]["image"].dtype == np.float32
