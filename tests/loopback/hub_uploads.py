@@ -154,7 +154,7 @@ class Handler(BaseHTTPRequestHandler):
         """Find what answers a path."""
         routes = {
             r"GET /api/whoami-v2": self.whoami,
-            r"POST /api/validate-yaml": lambda: self.send(200, {"errors": [], "warnings": []}),
+            r"POST /api/validate-yaml": self.validate,
             r"POST /api/repos/create": self.create,
             r"GET /api/datasets/([\w.-]+/[\w.-]+)": self.info,
             r"GET /api/datasets/([\w.-]+/[\w.-]+)/revision/(\w+)": self.info,
@@ -200,6 +200,13 @@ class Handler(BaseHTTPRequestHandler):
             self.send(200, {"type": "user", "name": names[self.token], "auth": {"type": "access_token"}})
         else:
             self.send(401, {"error": "Invalid username or password."})
+
+    def validate(self) -> None:
+        """Look at the head of a card: here only whether it states a licence."""
+        asked = json.loads(self.body)
+        assert asked["repoType"] == "dataset"
+        errors = [] if "license:" in asked["content"].split("---")[1] else [{"message": '"license" is required'}]
+        self.send(200 if not errors else 400, {"errors": errors, "warnings": []})
 
     def create(self) -> None:
         asked = json.loads(self.body)

@@ -227,6 +227,13 @@ def test_tokens(hub: Hub, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert content(hub) == {}
 
 
+def test_a_card_that_the_hub_does_not_take_is_told(hub: Hub, folder: Path) -> None:
+    (folder / "README.md").write_text("---\ntags: [mining]\n---\n# Mines\n")
+    write_sums(folder)
+    assert 'found     "license" is required' in refused(folder)
+    assert hub.repositories == {}, "before anything is sent"
+
+
 def test_names_of_repositories(hub: Hub, folder: Path) -> None:
     assert "name the owner too" in refused(folder, repository="ghana")
     assert "a repository owner/name" in refused(folder, repository="mines//ghana")

@@ -166,6 +166,7 @@ def test_the_types_are_written_as_the_library_writes_them(shards: Path) -> None:
     assert "&id" not in (shards / "README.md").read_text(), "each list is written out"
 
 
+@pytest.mark.heavy
 def test_the_card_states_the_numbers_of_the_files(shards: Path) -> None:
     """`load_dataset` refuses other numbers of rows; here it is also that of the files' bytes and of the bytes in memory."""
     for info in front_matter(shards)["dataset_info"]:

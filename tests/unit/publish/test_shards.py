@@ -69,6 +69,7 @@ def test_patches_are_stored_as_they_are_and_the_rest_is_compressed(shards: Path)
     assert stored == {"image", "mask", "thumbnail.bytes", "thumbnail.path", "overlay.bytes", "overlay.path"}
 
 
+@pytest.mark.heavy
 def test_the_same_dataset_gives_the_same_bytes_and_replaces_what_was_there(shards: Path, dataset: Path, tmp_path: Path) -> None:
     target = tmp_path / "again"
     (target / "data").mkdir(parents=True)
@@ -176,6 +177,7 @@ def test_the_sample_takes_each_split_s_share_and_all_strata() -> None:
     assert len(sample_tiles(tiles(["train"] * 3, [[0.0, np.nan]] * 3))) == 3
 
 
+@pytest.mark.heavy
 def test_the_sample_stops_at_its_bytes(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = Rows.of(sources_of(dataset))
     size = sum(map(len, rows.files(0)[0].values())) + BESIDES

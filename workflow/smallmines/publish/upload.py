@@ -187,6 +187,8 @@ class Sender:
             UserError: the Hub refuses, fails repeatedly, or states other checksums after a commit.
         """
         plan = self._free(files)
+        if plan.missing:
+            self._require_card(files)
         if not plan.remote.exists:
             self._asked(lambda: self._api.create_repo(self.repository, repo_type="dataset", private=private or None, exist_ok=True))
             told(f"made: {address()}/datasets/{self.repository}")
@@ -207,6 +209,28 @@ class Sender:
             done = [file.size for file in files if plan.states[file.name] == "same"]
             told(f"{len(done)} of {len(files)} files, {sum(done) / 1e6:.1f} MB")
         return plan
+
+    def _require_card(self, files: Sequence[LocalFile]) -> None:
+        """Ask the Hub about the head of the card, which is sent last: else all data would be there before it is refused.
+
+        Raises:
+            UserError: it is not as the Hub wants it.
+        """
+        card = next((file.path for file in files if file.name == "README.md"), None)
+        if card is None:
+            return
+        url, headers = f"{endpoint()}/api/validate-yaml", self._hub.utils.build_hf_headers(token=token())
+        asked = {"content": card.read_text(encoding="utf-8"), "repoType": "dataset"}
+
+        def ask() -> list[str]:
+            answer = self._hub.utils.get_session().post(url, headers=headers, json=asked)
+            if answer.status_code == 400:
+                return [str(error.get("message")) for error in answer.json().get("errors", [])]
+            self._hub.utils.hf_raise_for_status(answer)
+            return []
+
+        if errors := self._asked(ask):
+            raise UserError(f"a card {card} that the Hub takes", "; ".join(errors), "correct the section publish of the configuration")
 
     def _free(self, files: Sequence[LocalFile]) -> Plan:
         """Return how the folder compares with a repository that it may be sent to."""
