@@ -49,6 +49,7 @@ def test_a_fresh_clone_plans_everything_without_network_or_labels(repository: Pa
     assert planned["assemble"] == 4
     assert planned["grid"] == planned["index"] == planned["verify"] == 1
     assert ("boundaries" in planned) == (config == "config/config.yaml")
+    assert "huggingface" not in planned, "the shards are made on demand"
 
 
 @pytest.mark.heavy

@@ -172,6 +172,11 @@ class Layout:
         return self.results / "splits.json"
 
     @property
+    def huggingface(self) -> Path:
+        """Folder of the dataset as shards for Hugging Face."""
+        return self.results / "huggingface"
+
+    @property
     def comparison(self) -> Path:
         """Folder of a comparison with a published dataset."""
         return self.results / "compare"

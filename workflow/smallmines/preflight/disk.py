@@ -43,6 +43,7 @@ TILES: Mapping[str, float] = {
     "mask_patches": 0.2,
     "measure_images": 0.3,
     "package": 24.0,
+    "huggingface": 28.0,
 }
 """Bytes by rule per pixel of the tiles: of the block, or where the rule has no block of the run in all years."""
 
