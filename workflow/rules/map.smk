@@ -104,10 +104,73 @@ rule map_areas:
         "../scripts/map_areas.py"
 
 
+rule map_picture:
+    input:
+        composites=expand("<results>/composites/{{year}}/{block}/s2.tif", block=cfg.blocks),
+        mines="<results>/map/{year}/mines.parquet",
+        aoi=aoi_file,
+        grid="<results>/grid/grid.json",
+    output:
+        "<results>/map/{year}/map.png",
+    log:
+        "<logs>/map_picture/{year}.log",
+    benchmark:
+        "<benchmarks>/map_picture/{year}.tsv"
+    conda:
+        "../../envs/smallmines.yaml"
+    threads: 1
+    resources:
+        mem_mb=1500,
+        runtime=20,
+    params:
+        *code("map_picture"),
+        blocks=cfg.blocks,
+    message:
+        "Drawing the map of {wildcards.year}"
+    script:
+        "../scripts/map_picture.py"
+
+
+# Of each year: the files that `map_<year>` makes.
+MAP_FILES = [*(f"{mosaic}.tif" for mosaic in MOSAICS), "mines.parquet", "mines.fgb", "map.png"]
+
+
+rule map_catalogue:
+    input:
+        files=expand("<results>/map/{year}/{name}", year=cfg.year_names, name=MAP_FILES),
+        areas="<results>/map/areas.csv",
+        metrics=of_segments("<results>/assistant/{year}/{block}/metrics.json"),
+        models=of_segments("<results>/assistant/{year}/{block}/model.joblib"),
+        grid="<results>/grid/grid.json",
+    output:
+        collection="<results>/map/collection.json",
+        of_years=expand("<results>/map/{year}/item.json", year=cfg.year_names),
+    log:
+        "<logs>/map_catalogue.log",
+    benchmark:
+        "<benchmarks>/map_catalogue.tsv"
+    conda:
+        "../../envs/smallmines.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=20,
+    params:
+        *code("map_catalogue"),
+        windows=WINDOWS,
+        blocks=cfg.blocks,
+        about=parameters(cfg.publish, Catalogue),
+        run=cfg.run,
+        title=cfg.publish.title or cfg.run,
+    message:
+        "Writing the catalogue of the map"
+    script:
+        "../scripts/map_catalogue.py"
+
+
 rule map:
     input:
-        expand("<results>/map/{year}/{name}", year=cfg.year_names, name=["mask.tif", "mines.parquet"]),
-        "<results>/map/areas.csv",
+        "<results>/map/collection.json",
 
 
 for year in cfg.year_names:
@@ -116,4 +179,4 @@ for year in cfg.year_names:
         name:
             f"map_{year}"
         input:
-            expand("<results>/map/{year}/{name}", year=year, name=["mask.tif", "mines.parquet"]),
+            expand("<results>/map/{year}/{name}", year=year, name=MAP_FILES),
