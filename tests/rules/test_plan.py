@@ -49,6 +49,7 @@ def test_a_fresh_clone_plans_everything_without_network_or_labels(repository: Pa
     assert planned["assemble"] == 4
     assert planned["grid"] == planned["index"] == planned["verify"] == 1
     assert ("boundaries" in planned) == (config == "config/config.yaml")
+    assert not [rule for rule in planned if rule.startswith("map")], "the map is made on demand"
 
 
 def test_targets_of_a_block_become_rules_where_they_are_named(repository: Path, tmp_path: Path) -> None:
