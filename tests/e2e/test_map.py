@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import geopandas as gpd
 import numpy as np
@@ -104,11 +105,10 @@ def test_the_same_map_again_has_the_same_bytes_and_is_up_to_date(mapped: Workspa
     assert {path: sha256(path) for path in files} == before
 
 
-def test_a_wrong_layer_is_told_in_three_lines(mapped: Workspace) -> None:
-    path = mapped.folder / mapped.config
-    content = path.read_text()
-    path.write_text(content.replace("halves.gpkg", "gone.gpkg"))
-    output = mapped.snakemake("map", succeeds=False)
-    path.write_text(content)
+def test_a_wrong_layer_is_told_in_three_lines(mapped: Workspace, tmp_path: Path) -> None:
+    clone = mapped.clone(tmp_path / "clone")
+    path = clone.folder / clone.config
+    path.write_text(path.read_text().replace("halves.gpkg", "gone.gpkg"))
+    output = clone.snakemake("map", succeeds=False)
     assert "found     no such file" in output
     assert "Traceback" not in output
