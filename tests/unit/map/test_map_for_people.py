@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 
 import geopandas as gpd
 import numpy as np
+import pytest
 import rasterio
 import shapely
 from PIL import Image
@@ -53,6 +54,19 @@ def test_the_overview_is_the_composite_of_each_block(tmp_path: Path) -> None:
             bands[:, *there] = values[:, cell.y : cell.y + side, cell.x : cell.x + side]
     valid = (bands > 0).all(axis=0)
     np.testing.assert_allclose(colours[valid], canvas.stretched(bands, valid, gamma=canvas.GAMMA)[valid], atol=1e-6)
+
+
+def test_a_reduced_overview_has_each_tile_in_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """20 × 10 pixels for 4 × 2 tiles of 16 px."""
+    monkeypatch.setattr(canvas, "LIMIT", 20)
+    results, _, days = make_map(tmp_path)
+    for block, path in days.composites.items():
+        with rasterio.open(path, "r+") as source:
+            source.write(np.full((10, *source.shape), 1000 * int(block), np.uint16))
+    colours = overview(days.composites, results.lattice)
+    blocks = np.kron([[1, 0, 2, 2], [1, 1, 2, 0]], np.ones((5, 5), int))
+    assert colours.shape == (10, 20, 3)
+    np.testing.assert_array_equal(colours[..., 0], np.array([1, 0, 1])[blocks])
 
 
 def test_styles_are_of_the_values_in_the_files(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import rasterio
 from numpy.typing import NDArray
 from rasterio.enums import Resampling
 
@@ -50,7 +51,7 @@ def draw_map(
     axes = figure.subplots()
     axes.imshow(colours, extent=(box.left, box.right, box.bottom, box.top), interpolation="nearest")
     _mines(axes, mines)
-    _units(axes, units)
+    _units(axes, units, box.bbox)
     axes.set_xlim(box.left, box.right)
     axes.set_ylim(box.bottom - FOOT * (box.top - box.bottom), box.top)
     axes.set(aspect="equal", xticks=[], yticks=[], xlabel="", ylabel="")
@@ -95,7 +96,7 @@ def _block(
     for tile in lattice.tiles_of(block):
         cells[tile.row - top // side, tile.col - left // side] = True
     small = (max(1, len(row)), max(1, len(col)))
-    with raster.opened(path) as source:
+    with raster.opened(path) as source, rasterio.Env(GDAL_CACHEMAX=canvas.CACHE):
         raster.require_grid(source, lattice.block(block))
         pixels = source.read(list(RGB), out_shape=(3, *small), resampling=Resampling.average)
     return (of_rows, of_cols), cells[np.ix_(row // side, col // side)], pixels[:, : len(row), : len(col)].astype(np.float32)
@@ -107,16 +108,19 @@ def _mines(axes: Axes, mines: gpd.GeoDataFrame) -> None:
         mines.plot(ax=axes, facecolor=(*canvas.MINING, 0.45), edgecolor=canvas.MINING, linewidth=0.6, aspect=None)
 
 
-def _units(axes: Axes, units: Sequence[Unit]) -> None:
-    """Draw outlines and names of units; an area of interest without names gets no name."""
+def _units(axes: Axes, units: Sequence[Unit], bounds: tuple[float, float, float, float]) -> None:
+    """Draw outlines and names of units inside some bounds; an area of interest without names gets no name."""
     import geopandas as gpd
     import matplotlib.patheffects as effects
+    import shapely
 
+    view = shapely.box(*bounds)
     halo = [effects.withStroke(linewidth=2.5, foreground="black")]
     for unit in units:
         gpd.GeoSeries([unit.shape]).boundary.plot(ax=axes, color="white", linewidth=0.9, aspect=None)
-        if unit.name != WHOLE_AOI and len(units) <= MOST_NAMES:
-            place = unit.shape.representative_point()
+        shown = unit.shape.intersection(view)
+        if unit.name != WHOLE_AOI and len(units) <= MOST_NAMES and not shown.is_empty:
+            place = shown.representative_point()
             axes.text(place.x, place.y, unit.name, color="white", fontsize=9, ha="center", va="center", path_effects=halo, clip_on=True)
 
 
