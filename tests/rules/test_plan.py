@@ -50,6 +50,7 @@ def test_a_fresh_clone_plans_everything_without_network_or_labels(repository: Pa
     assert planned["grid"] == planned["index"] == planned["verify"] == 1
     assert ("boundaries" in planned) == (config == "config/config.yaml")
     assert "huggingface" not in planned, "the shards are made on demand"
+    assert not [rule for rule in planned if rule.startswith("map")], "the map is made on demand"
 
 
 @pytest.mark.heavy
