@@ -14,6 +14,7 @@ from pydantic import Field, field_validator, model_validator
 from smallmines.config.benchmark import Benchmark
 from smallmines.config.doctor import Doctor
 from smallmines.config.imagery import Elevation, Sentinel1, Sentinel2
+from smallmines.config.map import Map
 from smallmines.config.released import Released
 from smallmines.config.section import PathText, Section
 from smallmines.core.product import S2Band
@@ -337,6 +338,7 @@ class Config(Section):
     publish: Publish = Field(default_factory=Publish, description="Documents of the published folder.")
     doctor: Doctor = Field(default_factory=Doctor, description="Limits of the doctor's checks: values beyond them are findings.")
     benchmark: Benchmark = Field(default_factory=Benchmark, description="The paper's experiments on the dataset (`snakemake benchmark`).")
+    map: Map = Field(default_factory=Map, description="The map of the run (`snakemake map`).")
     minimum_coverage: float = Field(
         0.99,
         ge=0,
