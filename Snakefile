@@ -111,6 +111,7 @@ include: "workflow/rules/report.smk"
 include: "workflow/rules/compare.smk"
 include: "workflow/rules/benchmark.smk"
 include: "workflow/rules/map.smk"
+include: "workflow/rules/change.smk"
 include: "workflow/rules/targets.smk"
 
 
