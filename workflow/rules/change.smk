@@ -49,6 +49,47 @@ rule map_change:
         "../scripts/map_change.py"
 
 
+def change_sample(kind, name="references"):
+    """Return a function that lists the files of the change sample of a pair."""
+    return lambda wildcards: PEOPLE.change_sample(wildcards.last, cfg.blocks, kind)[name]
+
+
+def change_designs(wildcards):
+    """Return the designs of the change sample of a pair."""
+    return [path for kind in ("change_before", "change_after") for path in change_sample(kind, "design")(wildcards)]
+
+
+rule map_change_areas:
+    input:
+        change="<results>/map/change/{first}_{last}/change.tif",
+        designs=ancient(change_designs),
+        before=ancient(change_sample("change_before")),
+        after=ancient(change_sample("change_after")),
+        grid="<results>/grid/grid.json",
+    output:
+        "<results>/map/change/{first}_{last}/areas.csv",
+    log:
+        "<logs>/map_change_areas/{first}_{last}.log",
+    benchmark:
+        "<benchmarks>/map_change_areas/{first}_{last}.tsv"
+    wildcard_constraints:
+        first=r"\d{4}",
+        last=r"\d{4}",
+    conda:
+        "../../envs/smallmines.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        *code("map_change_areas"),
+        digest=lambda wildcards, input: events_digest([*input.designs, *input.before, *input.after]),
+    message:
+        "Stating gain and loss from {wildcards.first} to {wildcards.last}"
+    script:
+        "../scripts/map_change_areas.py"
+
+
 def changes(wildcards):
     """Return the changes of all pairs of years; a run of one year ends the planning with three lines."""
     if not PAIRS:
@@ -56,7 +97,7 @@ def changes(wildcards):
             "two years or more for change", f"{', '.join(cfg.year_names)} in run {cfg.run}", "add a year to the configuration"
         )
         sys.exit(str(refusal))
-    return [f"results/{cfg.run}/map/change/{first}_{last}/pairs.parquet" for first, last in PAIRS]
+    return [f"results/{cfg.run}/map/change/{first}_{last}/{name}" for first, last in PAIRS for name in ("pairs.parquet", "areas.csv")]
 
 
 rule change:

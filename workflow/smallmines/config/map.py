@@ -28,6 +28,13 @@ class Map(Section):
     smallest_change_px: int = Field(
         5, ge=1, le=10_000, description="Pixels of the smallest area of change; smaller ones take the class of the land around them."
     )
+    change_points: int = Field(
+        800,
+        ge=50,
+        le=100_000,
+        description="Pixels of the change sample (`smallmines labels sample --for change_before`), drawn once for the run; rare strata "
+        "have 50 each, so that there can be more.",
+    )
     units: tuple[PathText, ...] = Field(
         (),
         description="Vector files of polygons with an attribute `name`, e.g. districts or forest reserves, relative to the repository: "
