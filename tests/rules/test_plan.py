@@ -49,6 +49,7 @@ def test_a_fresh_clone_plans_everything_without_network_or_labels(repository: Pa
     assert planned["assemble"] == 4
     assert planned["grid"] == planned["index"] == planned["verify"] == 1
     assert ("boundaries" in planned) == (config == "config/config.yaml")
+    assert not [rule for rule in planned if rule.startswith("map")], "the map is made on demand"
 
 
 @pytest.mark.heavy
