@@ -19,12 +19,15 @@ rule map_change:
         composites=of_pair("<results>/composites/{year}/{block}/s2.tif"),
         manifests=["<results>/manifests/{first}/s2.json", "<results>/manifests/{last}/s2.json"],
         splits="<results>/dataset/splits.csv",
+        aoi=aoi_file,
         grid="<results>/grid/grid.json",
     output:
         change="<results>/map/change/{first}_{last}/change.tif",
         parquet="<results>/map/change/{first}_{last}/changes.parquet",
         flatgeobuf="<results>/map/change/{first}_{last}/changes.fgb",
         pairs="<results>/map/change/{first}_{last}/pairs.parquet",
+        picture="<results>/map/change/{first}_{last}/change.png",
+        styles=["<results>/map/change/{first}_{last}/change.qml", "<results>/map/change/{first}_{last}/changes.qml"],
     log:
         "<logs>/map_change/{first}_{last}.log",
     benchmark:

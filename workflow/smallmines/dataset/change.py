@@ -20,6 +20,14 @@ CLASSES = ("stable_other", "new", "gone", "stable_mining")
 STABLE_OTHER, NEW, GONE, STABLE_MINING = range(len(CLASSES))
 UNKNOWN = MASK_NODATA
 
+COLOURS = {
+    STABLE_OTHER: (244, 241, 234, 255),
+    NEW: (230, 64, 13, 255),
+    GONE: (26, 153, 230, 255),
+    STABLE_MINING: (140, 86, 75, 255),
+}
+"""Colours of the classes (red, green, blue, alpha): new orange, gone blue, stable mining brown."""
+
 SIDE = 2048
 """Side of the windows in pixels in which change is computed."""
 

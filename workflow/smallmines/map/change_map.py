@@ -16,7 +16,7 @@ from smallmines.core.files import temporary_folder, written
 from smallmines.core.log import logger
 from smallmines.core.product import MASK_NODATA, patch_path
 from smallmines.core.software import TAG, of_rasters
-from smallmines.dataset.change import CLASSES, GONE, NEW, UNKNOWN, change_classes, halo, seen, windows
+from smallmines.dataset.change import CLASSES, COLOURS, GONE, NEW, UNKNOWN, change_classes, halo, seen, windows
 from smallmines.dataset.split_files import read_split_rows
 from smallmines.grid.lattice import Lattice
 from smallmines.map.cog import Form, created_cog
@@ -28,9 +28,6 @@ from smallmines.settings.map import Change
 if TYPE_CHECKING:
     import geopandas as gpd
     import pandas as pd
-
-COLOURS = {0: (244, 241, 234, 255), NEW: (214, 39, 40, 255), GONE: (31, 119, 180, 255), 3: (140, 86, 75, 255)}
-"""Colours of the classes: new red, gone blue, stable mining brown."""
 
 CHANGED = {"new": NEW, "gone": GONE}
 """Classes that become polygons."""
@@ -79,6 +76,17 @@ class YearFiles:
     mask: str
     clear: Mapping[str, str]
     dates: ImageDates
+
+
+def year_files(lattice: Lattice, year: str, mask: str, manifest: str, by_block: Mapping[str, Mapping[tuple[str, str], str]]) -> YearFiles:
+    """Return the files of a year.
+
+    Args:
+        mask: mosaic of the masks. manifest: of Sentinel-2.
+        by_block: `clear_masks`, `sources` and `composites`, each by year and block.
+    """
+    own = {name: {block: path for (of, block), path in paths.items() if of == year} for name, paths in by_block.items()}
+    return YearFiles(year, mask, own["clear_masks"], ImageDates(lattice, own["sources"], own["composites"], manifest))
 
 
 def form(first: str, last: str, settings: Change) -> Form:
@@ -177,6 +185,12 @@ def write_change_areas(
         flat.to_file(beside, driver="FlatGeobuf", engine="pyogrio", layer="change", geometry_type="MultiPolygon", promote_to_multi=True)
     area = table.groupby("change")["area_ha"].agg(["size", "sum"])
     logger.info("%s", "; ".join(f"{int(own['size'])} areas {name}, {own['sum']:.1f} ha" for name, own in area.iterrows()))
+
+
+def write_pairs(change: str, years: tuple[str, str], splits: str, country: str, lattice: Lattice, target: str | Path) -> None:
+    """Write what each tile holds of the change (Parquet), see `pairs`."""
+    with written(target) as beside:
+        pairs(change, years, splits, country, lattice).to_parquet(beside, index=False)
 
 
 def pairs(change: str, years: tuple[str, str], splits: str, country: str, lattice: Lattice) -> pd.DataFrame:
