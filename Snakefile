@@ -112,6 +112,7 @@ include: "workflow/rules/compare.smk"
 include: "workflow/rules/benchmark.smk"
 include: "workflow/rules/publish.smk"
 include: "workflow/rules/map.smk"
+include: "workflow/rules/change.smk"
 include: "workflow/rules/targets.smk"
 
 

@@ -16,9 +16,12 @@ import torch
 from terratorch.cli_tools import build_lightning_cli
 from terratorch.datasets import GenericNonGeoSegmentationDataset
 from terratorch.registry import BACKBONE_REGISTRY
+from typer.testing import CliRunner
 
+from smallmines.cli.main import app
 from smallmines.core.product import PATCH_BANDS
-from smallmines.loaders.folder import band_statistics, read_pairs
+from smallmines.dataset.change import change_classes
+from smallmines.loaders.folder import band_statistics, read_pairs, read_year_pairs
 from smallmines.loaders.terratorch import NAMES, PRITHVI_BANDS, Training, split_files, terratorch_config
 from two_years import DEMO, YEARS, band, make_dataset, mask_of, values
 
@@ -129,6 +132,37 @@ def test_a_model_trains_on_it(root: Path, statistics: pd.DataFrame, tmp_path: Pa
     optimizer = cli.trainer.optimizers[0]
     assert isinstance(optimizer, torch.optim.AdamW)
     assert optimizer.defaults["lr"] == 0.001
+
+
+def test_a_model_of_two_years_trains_on_pairs_and_their_change(tmp_path: Path) -> None:
+    """Every tile in the same split in both years, as splits of this workflow are."""
+    root = make_dataset(tmp_path / "results")
+    table = pd.read_csv(root / "splits.csv", dtype={"tile_id": str})
+    table["split"] = table["tile_id"].map(dict(zip(sorted(set(table["tile_id"])), ["train"] * 3 + ["val", "test", "test"], strict=True)))
+    table.to_csv(root / "splits.csv", index=False)
+    words = ["terratorch", str(root), "--out", str(tmp_path / "out"), "--change", "--from-scratch", "--band", "B8A", "--band", "VV"]
+    done = CliRunner().invoke(app, [*words, "--model", "prithvi_eo_v2_tiny_tl"])
+    assert done.exit_code == 0, done.output
+    config = tmp_path / "out/prithvi_eo_v2_tiny_tl_change.yaml"
+    data = parsed(config).datamodule
+    pairs = read_year_pairs(root).set_index("tile_id")
+    for split in STAGES:
+        paths = []
+        for batch in loader(data, split):
+            for image, mask, path in zip(batch["image"], batch["mask"], batch["filename"], strict=True):
+                pair = pairs.loc[Path(path).name.split("_")[1]]
+                for place, year in enumerate((pair["image_first"], pair["image_last"])):
+                    wanted = np.stack([band(year, name) for name in ("B8A", "VV")])
+                    np.testing.assert_array_equal(image[:, place], np.where(wanted == -9999, 0, wanted))
+                masks = [values(pair[name])[0].astype(np.uint8) for name in ("mask_first", "mask_last")]
+                np.testing.assert_array_equal(mask, change_classes(masks[0], masks[1], 1, 1))
+                paths.append(path)
+        assert len(set(paths)) == (pairs["split"] == split).sum() > 0
+    run = ["fit", "--config", str(config), "--trainer.accelerator", "cpu", "--trainer.fast_dev_run", "true"]
+    cli = build_lightning_cli([*run, "--data.init_args.batch_size", "2", "--data.init_args.num_workers", "0"])
+    assert cli.trainer.global_step == 1
+    assert torch.isfinite(cli.trainer.callback_metrics["train/loss"])
+    assert cli.trainer.model(torch.zeros(1, 2, 2, 64, 64)).output.shape == (1, 4, 64, 64)
 
 
 def generic(root: Path, split: Path | None, **settings: Any) -> GenericNonGeoSegmentationDataset:

@@ -102,6 +102,48 @@ def test_a_loader_makes_batches_and_transforms_are_applied(root: Path) -> None:
         np.testing.assert_array_equal(batch["image"][number, 1], wanted)
 
 
+def test_two_years_of_a_tile_are_a_pair_with_its_change(root: Path) -> None:
+    dataset = SmallMinesDS(root, None, bands=("VH", "B04"), nodata_fill=-7, pairs=True)
+    assert len(dataset) == 6
+    seen = set()
+    for number, (first, last) in enumerate(dataset.pairs[["image_first", "image_last"]].to_numpy()):
+        sample = dataset[number]
+        assert set(sample) == {"image1", "image2", "mask"}
+        for name, path in (("image1", first), ("image2", last)):
+            wanted = np.stack([band(path, own) for own in ("VH", "B04")])
+            wanted[wanted == -9999] = -7
+            np.testing.assert_array_equal(sample[name], wanted)
+        before, after = (values(mask_of(path))[0] for path in (first, last))
+        change = sample["mask"].numpy()
+        assert sample["mask"].dtype == torch.int64
+        np.testing.assert_array_equal(change == 255, (before == 255) | (after == 255))
+        both = (change != 255) & (before == after)
+        np.testing.assert_array_equal(change[both], 3 * after[both])
+        assert not ((change == 1) & (before == 1)).any()
+        assert not ((change == 2) & (after == 1)).any()
+        seen |= set(np.unique(change).tolist())
+    assert seen >= {0, 3, 255}
+    mean, _ = dataset.statistics()
+    assert mean.tolist() == pytest.approx(SmallMinesDS(root, None, bands=("VH", "B04")).statistics()[0].tolist())
+
+
+def test_a_split_of_pairs_holds_tiles_that_are_in_it_in_both_years(root: Path) -> None:
+    whole = SmallMinesDS(root, None, pairs=True).pairs
+    assert set(whole["split"]) > {""}
+    for split in set(whole["split"]) - {""}:
+        tiles = set(SmallMinesDS(root, split, pairs=True).pairs["tile_id"])
+        by_year = [set(SmallMinesDS(root, split, [year]).pairs["tile_id"]) for year in (2016, 2022)]
+        assert tiles == by_year[0] & by_year[1]
+
+
+def test_a_picture_of_a_pair_shows_both_years_and_the_change(root: Path, tmp_path: Path) -> None:
+    dataset = SmallMinesDS(root, None, pairs=True)
+    figure = dataset.plot(dataset[0])
+    assert [axis.get_title() for axis in figure.axes] == ["Image1", "Image2", "Mask"]
+    assert figure.axes[2].images[0].get_clim() == (0, 4)
+    plt.close("all")
+
+
 def test_errors_say_what_there_is(root: Path, tmp_path: Path) -> None:
     with pytest.raises(DatasetNotFoundError, match="nowhere"):
         SmallMinesDS(tmp_path / "nowhere")
@@ -109,6 +151,8 @@ def test_errors_say_what_there_is(root: Path, tmp_path: Path) -> None:
         SmallMinesDS(root, bands=["B04", "NIR"])
     with pytest.raises(UserError, match="different bands"):
         SmallMinesDS(root, bands=["B04", "B04"])
+    with pytest.raises(UserError, match="tiles with two years"):
+        SmallMinesDS(root, years=[2016], pairs=True)
     with pytest.raises(UserError, match="2016, 2022"):
         SmallMinesDS(root, years=[2020])
     with pytest.raises(UserError, match="one nodata_fill, or 2"):
@@ -137,6 +181,6 @@ def test_the_rest_of_the_package_is_not_needed() -> None:
     loaded = set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
     ours = {name for name in loaded if name.startswith("smallmines.")}
     core = {"core", *(f"core.{name}" for name in ("environment", "errors", "files", "log", "product"))}
-    light = {*core, "dataset", "dataset.split_files", "loaders", "loaders.folder", "loaders.torchgeo"}
+    light = {*core, "dataset", "dataset.change", "dataset.split_files", "loaders", "loaders.folder", "loaders.torchgeo"}
     assert ours == {f"smallmines.{name}" for name in light}
     assert not loaded & {"odc", "snakemake", "stackstac", "ee", "terratorch"}

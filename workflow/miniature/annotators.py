@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from miniature.noise import rng_of
 from miniature.place import window_in
 from smallmines.annotation.block_year import BlockYear
+from smallmines.annotation.change_sample import earlier_year
 from smallmines.annotation.checkin import CheckedIn, checkin
 from smallmines.annotation.checkout import checkout, checkout_disputed
 from smallmines.annotation.checkout_pixels import checkout_pixel_sample
@@ -102,7 +103,8 @@ def look_at_sample(block_year: BlockYear, kind: PixelSample = "accuracy") -> lis
     copy = checkout_pixel_sample(block_year, block_year.config.labels.annotators[0], kind).path
     design = read_design(block_year.layout.user.pixel_sample(kind, block_year.year, block_year.block), kind)
     points = design.set_index("key").loc[read_segments(copy)["key"].astype(np.uint64).tolist()]
-    with raster.opened(truth_path(block_year.config, block_year.year, block_year.root)) as source:
+    year = earlier_year(block_year) if kind == "change_before" else block_year.year
+    with raster.opened(truth_path(block_year.config, year, block_year.root)) as source:
         mined = np.array([value[0] == 1 for value in source.sample(zip(points["x"], points["y"], strict=True))])
     write_labels(block_year, copy, np.where(mined, "mining", "not_mining"))
     return [checkin(block_year.user, copy)]

@@ -73,6 +73,24 @@ def test_the_released_layout_is_read_by_id(dataset: Path) -> None:
     pd.testing.assert_frame_equal(folder.read_pairs(dataset), wanted, check_dtype=False)
 
 
+def test_years_of_a_tile_are_paired_and_a_split_holds_tiles_of_both_years(made: Path) -> None:
+    pairs = folder.read_year_pairs(made)
+    assert pairs["tile_id"].tolist() == [f"{number:04}" for number in range(1, 7)]
+    assert set(zip(pairs["year_first"], pairs["year_last"], strict=True)) == {(2016, 2022)}
+    by_year = folder.read_pairs(made).set_index(["tile_id", "year"])
+    for row in pairs.itertuples():
+        first, last = by_year.loc[(row.tile_id, 2016)], by_year.loc[(row.tile_id, 2022)]
+        assert (row.image_first, row.mask_first, row.image_last, row.mask_last) == (*first[["image", "mask"]], *last[["image", "mask"]])
+        assert row.split == (first["split"] if first["split"] == last["split"] else "")
+    (split,) = set(pairs["split"]) - {""}
+    own = folder.read_year_pairs(made, split)
+    assert own.equals(pairs[pairs["split"] == split].reset_index(drop=True))
+    with pytest.raises(UserError, match=r"tiles of split train in both years(.|\n)*none of 6 tiles with two years: 4 are in different"):
+        folder.read_year_pairs(made, "train")
+    with pytest.raises(UserError, match="split train, val, test or None"):
+        folder.read_year_pairs(made, "buffer")
+
+
 def test_what_is_missing_or_twice_is_told(dataset: Path) -> None:
     with pytest.raises(UserError, match=r"2016.*\n.*\[1999\]"):
         folder.read_pairs(dataset, years=[1999])

@@ -1,4 +1,4 @@
-"""Check-out of samples of single pixels: the accuracy sample and the prevalence sample, each drawn once and kept."""
+"""Check-out of samples of single pixels: accuracy, prevalence and change, each drawn once and kept."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smallmines.annotation.block_year import BlockYear
+from smallmines.annotation.change_sample import draw_change_sample
 from smallmines.annotation.checkout_files import CheckedOut, require_annotator, write_checkout
 from smallmines.core import raster
 from smallmines.core.errors import UserError
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 APART = 1_000_000
-"""Difference of the seeds of the two samples: each is a draw of its own."""
+"""Difference of the seeds of the accuracy and the prevalence sample: each is a draw of its own."""
 
 
 def checkout_pixel_sample(block_year: BlockYear, annotator: str, kind: PixelSample, dry: bool = False) -> CheckedOut:
@@ -49,7 +50,7 @@ def checkout_pixel_sample(block_year: BlockYear, annotator: str, kind: PixelSamp
     import pandas as pd
 
     require_annotator(block_year, annotator)
-    block_year.product(Layout.mask if kind == "accuracy" else Layout.probabilities)  # raises for a year or block that the run lacks
+    block_year.product(Layout.probabilities if kind == "prevalence" else Layout.mask)  # raises for a year or block that the run lacks
     geobox = block_year.lattice.block(block_year.block)
     path = block_year.layout.user.pixel_sample(kind, block_year.year, block_year.block)
     if not path.exists() and block_year.references(kind):
@@ -58,11 +59,13 @@ def checkout_pixel_sample(block_year: BlockYear, annotator: str, kind: PixelSamp
     require_places(path, design, block_year.lattice.geobox)
     row, col, inside = rows_and_columns(design, geobox)
     labelled = {event.key for event in standing(block_year.references(kind)) if event.annotator == annotator}
-    left = np.flatnonzero(inside & ~design["key"].isin(labelled).to_numpy())
+    own = design["tile_id"].isin([tile.tile_id for tile in block_year.lattice.tiles_of(block_year.block)]).to_numpy()
+    left = np.flatnonzero(inside & own & ~design["key"].isin(labelled).to_numpy())
     if not len(left):
         do = f"see smallmines labels {'accuracy' if kind == 'accuracy' else 'status'}"
         changed_number = other_number(block_year) if kind == "prevalence" else ""
-        raise UserError("pixels to label", f"none: {annotator} has labelled all of {path}", changed_number or do)
+        found = f"none: {annotator} has labelled all of block {block_year.block} in {path}"
+        raise UserError("pixels to label", found, changed_number or do)
     pixels = np.zeros(geobox.shape, np.uint32)
     pixels[row[left], col[left]] = np.arange(1, len(left) + 1)
     rows = design.iloc[left][["key", "tile_id", "x", "y", "inclusion"]].reset_index(drop=True)
@@ -126,6 +129,8 @@ def _restore(path: Path) -> str:
 
 def _draw(block_year: BlockYear, kind: PixelSample, path: Path, dry: bool) -> pd.DataFrame:
     """Draw a sample of a block and year and write its design."""
+    if kind == "change_before" or kind == "change_after":
+        return draw_change_sample(block_year, dry)
     seed = block_year.config.labels.seed + 1000 * int(block_year.year) + int(block_year.block)
     points = _accuracy_points(block_year, seed) if kind == "accuracy" else _prevalence_points(block_year, seed + APART)
     row, col = points["row"].to_numpy(), points["col"].to_numpy()

@@ -68,7 +68,7 @@ class About:
 
     Attributes:
         base: id of the base; empty until it is written.
-        kind: `review`; `adjudication` of disputed segments; `accuracy`, `prevalence`: pixels of a sample.
+        kind: `review`; `adjudication` of disputed segments; others: pixels of a sample.
     """
 
     run: str

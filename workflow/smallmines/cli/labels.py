@@ -96,7 +96,11 @@ def sample(
     annotator: Annotator,
     kind: Annotated[
         PixelSample,
-        typer.Option("--for", help="accuracy: of the masks. prevalence: the share of mining, with assistant.prevalence sample."),
+        typer.Option(
+            "--for",
+            help="accuracy: of the masks. prevalence: the share of mining, with assistant.prevalence sample. "
+            "change_before, change_after: gain and loss up to the year, looked at in the year before and in the year itself.",
+        ),
     ] = "accuracy",
     dry: Dry = False,
     json: Json = False,

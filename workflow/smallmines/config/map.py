@@ -18,6 +18,23 @@ class Map(Section):
     smallest_mine_px: int = Field(
         0, ge=0, le=1_000_000, description="Mines of fewer connected pixels become no polygon; mask and areas keep them. 0: all."
     )
+    change_tolerance_px: int = Field(
+        1,
+        ge=0,
+        le=100,
+        description="Change (`snakemake change`): distance in pixels up to which the outlines of a mine in two years may differ without "
+        "change.",
+    )
+    smallest_change_px: int = Field(
+        5, ge=1, le=10_000, description="Pixels of the smallest area of change; smaller ones take the class of the land around them."
+    )
+    change_points: int = Field(
+        800,
+        ge=50,
+        le=100_000,
+        description="Pixels of the change sample (`smallmines labels sample --for change_before`), drawn once for the run; rare strata "
+        "have 50 each, so that there can be more.",
+    )
     units: tuple[PathText, ...] = Field(
         (),
         description="Vector files of polygons with an attribute `name`, e.g. districts or forest reserves, relative to the repository: "

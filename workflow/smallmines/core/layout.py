@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-PixelSample = Literal["accuracy", "prevalence"]
+PixelSample = Literal["accuracy", "prevalence", "change_before", "change_after"]
 """Kinds of samples of single pixels, and the folders of their files, see `labels.pixel_samples`."""
 
 # Pixels read from the archives, shared by all runs.
@@ -155,6 +155,10 @@ class Layout:
     def manifests(self) -> Path:
         """Folder of the manifests, `<year>/<sensor>.json`."""
         return self.results / "manifests"
+
+    def change(self, first: str, last: str) -> Path:
+        """Map of the change between two years."""
+        return self.results / f"map/change/{first}_{last}/change.tif"
 
     @property
     def dataset(self) -> Path:

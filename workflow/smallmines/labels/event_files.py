@@ -34,8 +34,13 @@ WITHDRAWN = "withdrawn"
 RANKS = {"imported": 0, "confirmed": 1, "corrected": 1, "adjudicated": 2}
 """Provenances of events; a higher rank wins, whatever the time."""
 
-PROVENANCE_OF: dict[PixelSample, str] = {"accuracy": "reference", "prevalence": "prevalence"}
-"""Provenances of decisions about pixels of a sample. They never become labels and lie in `accuracy/` or `prevalence/`, not in `events/`."""
+PROVENANCE_OF: dict[PixelSample, str] = {
+    "accuracy": "reference",
+    "prevalence": "prevalence",
+    "change_before": "change_before",
+    "change_after": "change_after",
+}
+"""Provenances of decisions about pixels of a sample. They never become labels and lie in the folder of their kind, not in `events/`."""
 
 CONFIDENCES = ("", "sure", "likely", "guess")
 """Confidence of a person in a decision."""

@@ -1,7 +1,8 @@
 """Samples of single pixels that people interpret: the design that was drawn, and what people say.
 
-There are two, each drawn for itself: the accuracy sample judges the masks and trains nothing, the prevalence sample sets the threshold
-of the forest. Decisions about their pixels have provenances of their own, so that none is taken for a label or for one of the other.
+Each is drawn for itself: the accuracy sample judges the masks and trains nothing, the prevalence sample sets the threshold of the forest,
+the change sample tells gain and loss between two years: people look at its pixels twice, in the earlier (`change_before`) and in the later
+year (`change_after`). Decisions about their pixels have provenances of their own, so that none is taken for a label or for one of another.
 """
 
 from __future__ import annotations
@@ -28,7 +29,12 @@ DRAWN = ["key", "x", "y", "tile_id", "stratum", "pixels", "inclusion"]
 """Columns of every design: content key and centre of a pixel, its tile, its stratum and the number of pixels in it, inclusion
 probability."""
 
-COLUMNS: dict[PixelSample, list[str]] = {"accuracy": [*DRAWN, "mapped"], "prevalence": [*DRAWN, "probability"]}
+COLUMNS: dict[PixelSample, list[str]] = {
+    "accuracy": [*DRAWN, "mapped"],
+    "prevalence": [*DRAWN, "probability"],
+    "change_before": DRAWN,
+    "change_after": DRAWN,
+}
 """Columns of a design. mapped: value of the mask on the day of the draw; probability: of mining by the forest of that day."""
 
 LEAST = 2
@@ -124,7 +130,7 @@ def require_drawn(path: str | Path, design: pd.DataFrame, events: Sequence[Event
 
 def name_of(kind: PixelSample) -> str:
     """Return the name of a kind of sample with its article."""
-    return f"{'an' if kind == 'accuracy' else 'a'} {kind} sample"
+    return f"{'an' if kind == 'accuracy' else 'a'} {kind.partition('_')[0]} sample"
 
 
 def interpreted(design: pd.DataFrame, events: Sequence[Event]) -> pd.DataFrame:

@@ -91,6 +91,12 @@ class UserFiles:
         files = _of_sample(UserFolder(Path(self.folder)), "prevalence", wildcards.year, wildcards.block)
         return [str(path) for path in (*files["design"], *sorted(files["references"]))] if files["references"] else []
 
+    def change_sample(self, year: str, blocks: Iterable[str], kind: PixelSample) -> dict[str, list[str]]:
+        """List the files of the change sample of a later year: the designs, all alike, and the check-ins of one kind; sorted."""
+        folder = UserFolder(Path(self.folder))
+        files = [_of_sample(folder, kind, year, block) for block in blocks]
+        return {name: sorted(str(path) for own in files for path in own[name]) for name in ("design", "references")}
+
     def prevalence_digest(self, wildcards: YearAndBlock) -> str:
         """Digest the content of the prevalence sample."""
         return events_digest(self.prevalence_sample(wildcards))

@@ -85,6 +85,38 @@ def read_pairs(root: str | Path, split: str | None = None, years: Sequence[int] 
     return table.reset_index(drop=True)
 
 
+def read_year_pairs(root: str | Path, split: str | None = None, years: Sequence[int] | None = None) -> pd.DataFrame:
+    """Pair the years of each tile, for change: each year with the next one.
+
+    Args:
+        root: folder of a published dataset.
+        split: train, val or test: tiles that are in it in both years, so that no year of a test tile trains; None for all.
+        years: those that are paired, in order of time; None for all.
+
+    Returns:
+        tile_id, split (empty where the years are in different ones), and year, image and mask of both, with `_first` and `_last`; by tile
+        and year.
+
+    Raises:
+        UserError: see `read_pairs`; or no tile has two years in this split.
+    """
+    table = read_pairs(root, None, years).sort_values(["tile_id", "year"], ignore_index=True)
+    following = table.groupby("tile_id")[["year", "split", "image", "mask"]].shift(-1)
+    pairs = table.join(following, lsuffix="_first", rsuffix="_last").dropna(subset=["year_last"]).astype({"year_last": int})
+    same = pairs["split_first"] == pairs["split_last"]
+    pairs = pairs.assign(split=pairs["split_first"].where(same, ""))
+    if split is not None and split not in SPLITS:
+        raise UserError(f"split {', '.join(SPLITS)} or None", repr(split), "name one of these")
+    own = pairs if split is None else pairs[pairs["split"] == split]
+    if own.empty:
+        found = f"none of {len(pairs)} tiles with two years: {int((~same).sum())} are in different splits in their years"
+        raise UserError(
+            f"tiles of split {split} in both years in {root}", found, "make splits with the method spatial_block (docs/splits.md)"
+        )
+    columns = ["tile_id", "split", *(f"{name}_{end}" for end in ("first", "last") for name in ("year", "image", "mask"))]
+    return own[columns].reset_index(drop=True)
+
+
 def _warn_of_rows_left_out(images: pd.DataFrame, splits: pd.DataFrame, years: Sequence[int] | None, root: str | Path) -> None:
     """Warn of images without a row in the table of splits, which no split contains."""
     rows = images.merge(splits[["tile_id", "year"]], on=["tile_id", "year"], how="left", indicator=True)

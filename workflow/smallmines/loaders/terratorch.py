@@ -35,6 +35,7 @@ import rasterio
 
 from smallmines.core.errors import UserError
 from smallmines.core.product import CLASSES, IMAGE, MASK, PATCH_BANDS, SPLITS
+from smallmines.dataset.change import CLASSES as CHANGES
 from smallmines.loaders.folder import require_bands
 
 NAMES: dict[str, str] = {
@@ -80,6 +81,7 @@ class Training:
         batch_size: patches in a batch.
         epochs: maximum number of epochs.
         workers: processes that read.
+        pairs: whether a sample is a tile in two years and its change, for models that take a series (Prithvi).
     """
 
     bands: tuple[str, ...] = PRITHVI_BANDS
@@ -89,14 +91,16 @@ class Training:
     batch_size: int = 16
     epochs: int = 50
     workers: int = 4
+    pairs: bool = False
 
 
-def split_files(pairs: pd.DataFrame, folder: str | Path) -> dict[str, Path]:
+def split_files(pairs: pd.DataFrame, folder: str | Path, years: int = 1) -> dict[str, Path]:
     """Write `train.txt`, `val.txt` and `test.txt`: the exact names of the images and masks of each split, one a line.
 
     Args:
         pairs: as `folder.read_pairs` returns it, of the years wanted; rows of other splits (`buffer`) are left out.
         folder: where to write; created if it does not exist.
+        years: whose bands an image holds.
 
     Returns:
         The files by split.
@@ -114,8 +118,8 @@ def split_files(pairs: pd.DataFrame, folder: str | Path) -> dict[str, Path]:
             with rasterio.open(path) as source:
                 header = (source.count, source.nodata, source.shape)
             first = first or source.shape
-            if header != (len(form.bands), form.nodata, first):
-                expected = f"{len(form.bands)} bands, nodata {form.nodata:g}, shape {first} of {path}"
+            if header != (bands := len(form.bands) * (years if form is IMAGE else 1), form.nodata, first):
+                expected = f"{bands} bands, nodata {form.nodata:g}, shape {first} of {path}"
                 raise UserError(expected, str(header), "make the patch again")
     Path(folder).mkdir(parents=True, exist_ok=True)
     files = {name: Path(folder) / f"{name}.txt" for name in SPLITS}
@@ -135,7 +139,7 @@ def terratorch_config(
     """Write a configuration for `terratorch fit --config <target>`; paths in it are absolute.
 
     Args:
-        root: folder of the published dataset that `splits` names patches of.
+        root: folder of the published dataset that `splits` names patches of; of pairs, that of `terratorch_pairs.write_pairs`.
         splits: as `split_files` returns it.
         statistics: as `folder.band_statistics` returns it, of the train split.
         target: the YAML file.
@@ -144,13 +148,15 @@ def terratorch_config(
         `target`.
 
     Raises:
-        UserError: an unknown band or model, or a no_data_replace that is not finite.
+        UserError: an unknown band or model, pairs for a model of single images, or a no_data_replace that is not finite.
     """
     chosen, model = require_bands(training.bands), training.model
     if model not in get_args(Model):
         raise UserError(f"a model among {', '.join(get_args(Model))}", model, "name one of these")
     if not math.isfinite(training.no_data_replace):
         raise UserError("a finite no_data_replace", f"{training.no_data_replace}", "give a number")
+    if training.pairs and model == "unet":
+        raise UserError("a model that takes both years of a tile, e.g. prithvi_eo_v2_300", model, "name one, or leave the pairs out")
     target = Path(target)
     rgb = [chosen.index(band) for band in ("B04", "B03", "B02") if band in chosen]
     values = {
@@ -162,8 +168,14 @@ def terratorch_config(
         "means": statistics.loc[list(chosen), "mean"].round(4).tolist(),
         "stds": statistics.loc[list(chosen), "sd"].round(4).tolist(),
         "rgb": rgb if len(rgb) == 3 else None,
-        "plot": len(rgb) == 3 and 10,
-        "classes": list(CLASSES),
+        "plot": len(rgb) == 3 and not training.pairs and 10,
+        "classes": list(CHANGES if training.pairs else CLASSES),
+        "number": len(CHANGES if training.pairs else CLASSES),
+        "weights": [0.1, *[0.9] * (len(CHANGES if training.pairs else CLASSES) - 1)],
+        "images": f"IMAGE/{IMAGE.prefix}_*.vrt" if training.pairs else f"[0-9][0-9][0-9][0-9]/IMAGE/{IMAGE.prefix}_*.tif",
+        "labels": f"{'' if training.pairs else '[0-9][0-9][0-9][0-9]/'}MASK/{MASK.prefix}_*.tif",
+        "frames": 2 if training.pairs else 1,
+        "series": training.pairs,
         "gap": float(training.no_data_replace),
         "pretrained": training.pretrained,
         "batch": training.batch_size,
@@ -193,7 +205,7 @@ data:
   init_args:
     batch_size: {batch}
     num_workers: {workers}
-    num_classes: 2
+    num_classes: {number}
     # one root and one pattern for all years; the split files say which files
     train_data_root: {root}
     val_data_root: {root}
@@ -201,8 +213,8 @@ data:
     train_label_data_root: {root}
     val_label_data_root: {root}
     test_label_data_root: {root}
-    img_grep: "[0-9][0-9][0-9][0-9]/IMAGE/IMG_*.tif"
-    label_grep: "[0-9][0-9][0-9][0-9]/MASK/MASK_*.tif"
+    img_grep: {images}
+    label_grep: {labels}
     train_split: {train}
     val_split: {val}
     test_split: {test}
@@ -210,6 +222,7 @@ data:
     ignore_split_file_extensions: true
     dataset_bands: {dataset_bands} # all bands of a file, by position
     output_bands: {output_bands} # the chosen ones, by name
+    expand_temporal_dimension: {series} # of files with all bands of one year after those of the other
     rgb_indices: {rgb}
     no_data_replace: {gap} # gaps of images, before they are normalised
     no_label_replace: 255 # gaps of masks: see ignore_index
@@ -223,7 +236,7 @@ model:
   init_args:
     loss: ce
     ignore_index: 255
-    class_weights: [0.1, 0.9]
+    class_weights: {weights}
     class_names: {classes}
     plot_on_val: {plot}
 """
@@ -256,14 +269,16 @@ _PRITHVI = """\
       backbone: {model}
       backbone_pretrained: {pretrained}
       backbone_bands: {output_bands} # weights go by name; unknown names start at random
+      backbone_num_frames: {frames}
       necks:
         - name: SelectIndices
           indices: {layers}
         - name: ReshapeTokensToImage
+          effective_time_dim: {frames}
         - name: LearnedInterpolateToPyramidal
       decoder: UNetDecoder
       decoder_channels: [512, 256, 128, 64]
-      num_classes: 2
+      num_classes: {number}
 """
 
 _PRITHVI_RATES = """\

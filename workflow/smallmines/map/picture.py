@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     import geopandas as gpd
     from matplotlib.axes import Axes
 
+Colour = tuple[float, float, float]
+"""Red, green and blue, 0 to 1."""
+
 RGB = tuple(S2_BANDS.index(name) + 1 for name in ("B04", "B03", "B02"))
 
 WIDEST = 9.0
@@ -29,18 +33,27 @@ WIDEST = 9.0
 FOOT = 0.08
 """Room below the map for the scale bar, as a share of its height."""
 
+CHANGE_COLOURS: Mapping[str, Colour] = MappingProxyType({"new": canvas.MINING, "gone": (0.1, 0.75, 1.0)})
+CHANGE_WORDS = MappingProxyType({"new": "orange", "gone": "blue"})
+"""Colours of areas of change, and their names."""
+
 MOST_NAMES = 40
 """Most units whose names are written; more would cover the map."""
 
 
 def draw_map(
-    year: str, composites: Mapping[str, str], mines: gpd.GeoDataFrame, units: Sequence[Unit], lattice: Lattice, target: str | Path
+    title: str,
+    composites: Mapping[str, str],
+    layers: Sequence[tuple[gpd.GeoDataFrame, Colour]],
+    units: Sequence[Unit],
+    lattice: Lattice,
+    target: str | Path,
 ) -> None:
-    """Draw the map of a year.
+    """Draw polygons over Sentinel-2.
 
     Args:
         composites: `s2.tif` by block.
-        mines: as `polygons.mines` returns them.
+        layers: polygons in the CRS of the run, and their colour.
         units: of the area of interest, in the CRS of the run.
     """
     colours = overview(composites, lattice)
@@ -50,13 +63,14 @@ def draw_map(
     figure = canvas.figure(max(WIDEST * width / longer, 4.5) + 0.8, max(WIDEST * height / longer, 3.0) + 0.9)
     axes = figure.subplots()
     axes.imshow(colours, extent=(box.left, box.right, box.bottom, box.top), interpolation="nearest")
-    _mines(axes, mines)
+    for polygons, colour in layers:
+        _polygons(axes, polygons, colour)
     _units(axes, units, box.bbox)
     axes.set_xlim(box.left, box.right)
     axes.set_ylim(box.bottom - FOOT * (box.top - box.bottom), box.top)
     axes.set(aspect="equal", xticks=[], yticks=[], xlabel="", ylabel="")
     axes.spines[:].set_visible(False)
-    axes.set_title(f"{year}: {len(mines):,} mapped mines, {mines['area_ha'].sum():,.0f} ha in {len(lattice.tiles)} tiles")
+    axes.set_title(title)
     about = f"Sentinel-2 B04, B03, B02; {lattice.geobox.crs}"
     axes.text(1, 0, about, transform=axes.transAxes, ha="right", va="bottom", fontsize=8, color=canvas.SOFT)
     canvas.ground_scale(axes)
@@ -102,10 +116,10 @@ def _block(
     return (of_rows, of_cols), cells[np.ix_(row // side, col // side)], pixels[:, : len(row), : len(col)].astype(np.float32)
 
 
-def _mines(axes: Axes, mines: gpd.GeoDataFrame) -> None:
-    """Draw mines with their outlines, so that those smaller than a pixel of the picture are seen."""
-    if len(mines):
-        mines.plot(ax=axes, facecolor=(*canvas.MINING, 0.45), edgecolor=canvas.MINING, linewidth=0.6, aspect=None)
+def _polygons(axes: Axes, polygons: gpd.GeoDataFrame, colour: Colour) -> None:
+    """Draw polygons with their outlines, so that those smaller than a pixel of the picture are seen."""
+    if len(polygons):
+        polygons.plot(ax=axes, facecolor=(*colour, 0.45), edgecolor=colour, linewidth=0.6, aspect=None)
 
 
 def _units(axes: Axes, units: Sequence[Unit], bounds: tuple[float, float, float, float]) -> None:
@@ -133,5 +147,28 @@ def write_picture(year: str, composites: Mapping[str, str], mines: str, aoi: str
     import geopandas as gpd
     import matplotlib as mpl
 
+    table = gpd.read_parquet(mines)
+    title = f"{year}: {len(table):,} mapped mines, {table['area_ha'].sum():,.0f} ha in {len(lattice.tiles)} tiles"
     with mpl.rc_context(canvas.STYLE):
-        draw_map(year, composites, gpd.read_parquet(mines), aoi_units(aoi, str(lattice.geobox.crs)), lattice, target)
+        draw_map(title, composites, [(table, canvas.MINING)], aoi_units(aoi, str(lattice.geobox.crs)), lattice, target)
+
+
+def write_change_picture(
+    years: tuple[str, str], composites: Mapping[str, str], areas: str | Path, aoi: str, lattice: Lattice, target: str | Path
+) -> None:
+    """Draw new and gone areas between two years over Sentinel-2 of the later one.
+
+    Args:
+        areas: `changes.parquet`. aoi: the area of interest.
+    """
+    import geopandas as gpd
+    import matplotlib as mpl
+
+    table = gpd.read_parquet(areas)
+    layers = [(table[table["change"] == name], colour) for name, colour in CHANGE_COLOURS.items()]
+    of_each = ", ".join(
+        f"{len(own):,} areas {name} ({CHANGE_WORDS[name]}), {own['area_ha'].sum():,.0f} ha" for name, own in table.groupby("change")
+    )
+    title = f"{years[0]} to {years[1]}, mapped: {of_each or 'no change'}"
+    with mpl.rc_context(canvas.STYLE):
+        draw_map(title, composites, layers, aoi_units(aoi, str(lattice.geobox.crs)), lattice, target)

@@ -40,11 +40,13 @@ class MapFiles:
 
     Attributes:
         mask, probability, provenance: paths; the last two are None where the masks are released ones.
+        value: of the mask whose pixels become polygons.
     """
 
     mask: str
     probability: str | None = None
     provenance: str | None = None
+    value: int = 1
 
 
 MEANINGS = {
@@ -169,7 +171,7 @@ def _strips(files: MapFiles, lattice: Lattice, dates: ImageDates) -> Iterator[_S
     """Yield the parts of mines of each strip, from the north."""
     geobox, side = lattice.geobox, lattice.tile_size
     for window in raster.strips(geobox.shape, max(1, STRIP // side) * side):
-        mining = _window(files.mask, lattice, window) == 1
+        mining = _window(files.mask, lattice, window) == files.value
         percent = None if files.probability is None else _window(files.probability, lattice, window)
         provenance = None if files.provenance is None else _window(files.provenance, lattice, window)
         yield _strip(mining, percent, provenance, dates, lattice, window)

@@ -1,4 +1,4 @@
-"""Keys of the rules `map_polygons` and `map_areas`."""
+"""Keys of the rules `map_polygons`, `map_areas` and `map_change`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,14 @@ class Polygons:
     """Keys of `map` that the rule `map_polygons` reads."""
 
     smallest_mine_px: int
+
+
+@dataclass(frozen=True)
+class Change:
+    """Keys of `map` that the rule `map_change` reads."""
+
+    change_tolerance_px: int
+    smallest_change_px: int
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,10 @@
+"""State the areas of gain and loss between two years."""
+
+from smallmines.core.job import job
+from smallmines.grid.lattice import read_lattice
+from smallmines.map.change_totals import SampleFiles, write_totals
+
+with job(snakemake.log[0]):
+    source = snakemake.input
+    sample = SampleFiles(list(source.designs), list(source.before), list(source.after))
+    write_totals(source.change, sample, snakemake.wildcards.last, read_lattice(source.grid), snakemake.output[0])

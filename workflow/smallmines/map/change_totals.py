@@ -1,0 +1,120 @@
+"""Areas of gain and loss of mining between two years: what the map says, and what the change sample says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from smallmines.core import raster
+from smallmines.core.errors import UserError
+from smallmines.core.files import written
+from smallmines.core.layout import PixelSample
+from smallmines.core.log import logger
+from smallmines.dataset.change import CLASSES
+from smallmines.grid.lattice import Lattice
+from smallmines.labels.event_files import Event, read_events
+from smallmines.labels.pixel_samples import interpreted, read_design, require_about, require_drawn, require_places
+from smallmines.map.change_estimate import FEWEST, estimates, reference_class
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MEANINGS = {
+    "change": "Class of change.",
+    "mapped_ha": "Area of the class on the map of change, ha. It is no estimate: the errors of both masks add up in it.",
+    "area_ha": "Area estimated from the change sample, ha; empty without one.",
+    "low": "Lower end of its 95 % interval, ha; empty where there is none.",
+    "high": "Upper end, ha.",
+    "points": "Points of the sample that are of the class by what people saw.",
+    "why": "Why there is no area, or no interval.",
+}
+"""Meaning of each column."""
+
+
+@dataclass(frozen=True)
+class SampleFiles:
+    """Files of the change sample of a pair of years.
+
+    Attributes:
+        designs: of all blocks and both kinds, all alike; none where it was not drawn.
+        before, after: check-ins about the earlier and the later year.
+    """
+
+    designs: Sequence[str]
+    before: Sequence[str]
+    after: Sequence[str]
+
+
+def write_totals(change: str, sample: SampleFiles, year: str, lattice: Lattice, target: str | Path) -> None:
+    """Write the areas of the classes of change (CSV), see `totals`."""
+    points = read_points(sample, int(year), lattice)
+    table = totals(change, points, lattice)
+    with written(target) as beside:
+        table.to_csv(beside, index=False, lineterminator="\n")
+    for row in table.to_dict("records"):
+        logger.info("%s", ", ".join(f"{name} {value}" for name, value in row.items() if value == value and value != ""))
+
+
+def read_points(sample: SampleFiles, year: int, lattice: Lattice) -> pd.DataFrame | None:
+    """Read the change sample: stratum, pixels, before, after (see `pixel_samples.interpreted`); None where it was not drawn.
+
+    Args:
+        year: the later one.
+
+    Raises:
+        UserError: designs that differ, or decisions about other pixels.
+    """
+    if not sample.designs:
+        return None
+    design = read_design(sample.designs[0], "change_before")
+    for path in sample.designs[1:]:
+        if not read_design(path, "change_before").equals(design):
+            do = "restore the one that was edited from a copy: they are all alike"
+            raise UserError("one design of the change sample", f"{path} differs from {sample.designs[0]}", do)
+    require_places(sample.designs[0], design, lattice.geobox)
+    kinds: dict[PixelSample, Sequence[str]] = {"change_before": sample.before, "change_after": sample.after}
+    references = {}
+    for kind, paths in kinds.items():
+        events: list[Event] = []
+        for block in lattice.windows:
+            own = read_events([path for path in paths if Path(path).parent.name == block])
+            require_about(own, kind, year, block)
+            events += own
+        require_drawn(sample.designs[0], design, events)
+        references[kind] = interpreted(design, events)["reference"]
+    return design.assign(before=references["change_before"], after=references["change_after"])
+
+
+def totals(change: str, points: pd.DataFrame | None, lattice: Lattice) -> pd.DataFrame:
+    """Return the area of each class of change: the columns of `MEANINGS`.
+
+    Args:
+        change: map of change.
+        points: see `read_points`.
+    """
+    import pandas as pd
+
+    pixels = np.zeros(256, np.int64)
+    with raster.opened(change) as source:
+        raster.require_grid(source, lattice.geobox)
+        for window in raster.strips(lattice.geobox.shape):
+            pixels += np.bincount(source.read(1, window=window).ravel(), minlength=256)
+    pixel_ha = abs(lattice.geobox.transform.a * lattice.geobox.transform.e) / 10_000
+    table = pd.DataFrame({"change": CLASSES, "mapped_ha": (pixels[: len(CLASSES)] * pixel_ha).round(4)})
+    reference = np.zeros(0, np.int64) if points is None else reference_class(points["before"].to_numpy(), points["after"].to_numpy())
+    counts = np.bincount(reference[reference >= 0], minlength=len(CLASSES))
+    empty = dict.fromkeys(("area_ha", "low", "high"), np.nan)
+    if points is None:
+        return table.assign(**empty, points=0, why="no change sample")[list(MEANINGS)]
+    try:
+        areas = estimates(points["stratum"].to_numpy(), points["pixels"].to_numpy(), reference, pixel_ha)
+    except UserError as error:
+        return table.assign(**empty, points=counts, why=f"too few points: {error.found}")[list(MEANINGS)]
+    ends = {"area_ha": "value", "low": "low", "high": "high"}
+    values = {column: [round(getattr(areas[name], end), 4) for name in CLASSES] for column, end in ends.items()}
+    why = ["" if count >= FEWEST else f"no interval: fewer than {FEWEST} points" for count in counts]
+    return table.assign(**values, points=counts, why=why)[list(MEANINGS)]
