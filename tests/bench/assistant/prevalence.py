@@ -32,6 +32,7 @@ from smallmines.config.parse import read_config
 from smallmines.core import raster
 from smallmines.labels import forest, prevalence
 from smallmines.labels.prevalence_sample import draw_sample, estimate_from_sample
+from smallmines.labels.threshold import matching_threshold
 from smallmines.segment.features import features
 
 PIXELS, DRAWS = 200, 20
@@ -125,9 +126,22 @@ def measured(folder: Path, task: tuple[str, Ground, Case]) -> dict[str, Any] | N
         row = {"half": half, "place": ground.name, "kind": ground.kind, "target": ground.target, **asdict(case)}
         row |= {"truth": sampled.truth, "at_half": sampled.clear.predicted_share(0.5), "before": before(sampled, case.seed)}
         document = estimated.document()
-        row |= {"now": document.pop("share"), **document} | sample_of_pixels(sampled)
+        row |= {"now": document.pop("share"), **document} | ious(sampled, estimated.share) | sample_of_pixels(sampled)
     path.write_text(json.dumps(row), encoding="utf-8")
     return row
+
+
+def ious(sampled: Sampled, share: float) -> dict[str, float]:
+    """Return the IoU of the segments predicted mining by threshold: votes of 0.5, that of the estimated share, half way, true share."""
+    votes, area, mining = sampled.clear.probabilities[:, 1], sampled.clear.area, sampled.mining
+    matching = matching_threshold(votes, area, share)
+    true = matching_threshold(votes, area, float(np.average(mining, weights=area)))
+    result = {}
+    for name, threshold in (("half", 0.5), ("threshold", matching), ("between", (matching + 0.5) / 2), ("true share", true)):
+        mapped = votes >= threshold - 1e-9
+        hit = area[mapped & mining].sum()
+        result[f"IoU, {name}"] = float(hit / (area[mapped].sum() + area[mining].sum() - hit))
+    return result
 
 
 def sample_of_pixels(sampled: Sampled) -> dict[str, float]:
@@ -186,6 +200,8 @@ def tables(rows: pd.DataFrame) -> None:
             line |= {"identifiable: within 1.5": summary(sure, "now")["within 1.5"], "covers then": sure["covers"].mean()}
             lines.append(line)
         print(pd.DataFrame(lines).round(2).to_string(index=False), end="\n\n")
+    print("IoU of segments predicted mining, by threshold")
+    print(rows.groupby(["samples", "share"])[[name for name in rows if name.startswith("IoU")]].mean().round(3).to_string(), end="\n\n")
     bins = pd.cut(rows["pixels_share"], [0, 0.01, 0.02, 0.05, 0.1, 0.2, 1])
     columns = ["pixels_share", "pixels_cover", "pixels_width", "pixels_error"]
     print(f"Sample of {PIXELS} pixels, {DRAWS} draws a case")
