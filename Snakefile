@@ -113,6 +113,7 @@ include: "workflow/rules/benchmark.smk"
 include: "workflow/rules/publish.smk"
 include: "workflow/rules/map.smk"
 include: "workflow/rules/change.smk"
+include: "workflow/rules/map_model.smk"
 include: "workflow/rules/targets.smk"
 
 

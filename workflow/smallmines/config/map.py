@@ -35,6 +35,12 @@ class Map(Section):
         description="Pixels of the change sample (`smallmines labels sample --for change_before`), drawn once for the run; rare strata "
         "have 50 each, so that there can be more.",
     )
+    model: str | None = Field(
+        None,
+        pattern=r"^[a-z0-9][a-z0-9_]*/(as_published|fixed)/[a-z0-9_]+/\d+$",
+        description="A fitted row of the benchmark, `<row>/<variant>/<split>/<seed>`, e.g. `boosting_13/fixed/in_force/0`, for "
+        "`snakemake map_model`: the same map from its predictions.",
+    )
     units: tuple[PathText, ...] = Field(
         (),
         description="Vector files of polygons with an attribute `name`, e.g. districts or forest reserves, relative to the repository: "
