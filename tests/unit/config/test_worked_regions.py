@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from smallmines.config.publish import CLASS_DEFINITION, Publish
 from smallmines.grid.area import area_of
 from smallmines.grid.make import fishnet
 from smallmines.grid.utm import LATTICE_M, zone_at, zone_of
@@ -36,6 +37,11 @@ def test_a_region_says_its_own_place_and_season(run: str) -> None:
     assert (config.labels.source, config.sentinel2.radiometry) == ("people", "dn_plus1000")
     assert countries()[country].split(" ")[0] in {"Peru", "Brazil", "Congo"}
     assert "Ghana" not in config.publish.title + config.publish.description
+    assert config.publish.class_definition not in (CLASS_DEFINITION, "")
+    assert config.publish.class_definition.startswith("Ground ")
+    assert "Not mining: " in config.publish.class_definition
+    assert config.publish.attributions[:2] == Publish().attributions
+    assert config.publish.attributions[2].startswith("Area of interest: geoBoundaries")
     assert config.grid.released_ids_up_to is None
     assert config.grid.expected_tiles is None
 

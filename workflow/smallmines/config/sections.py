@@ -15,6 +15,7 @@ from smallmines.config.benchmark import Benchmark
 from smallmines.config.doctor import Doctor
 from smallmines.config.imagery import Elevation, Sentinel1, Sentinel2
 from smallmines.config.map import Map
+from smallmines.config.publish import Publish
 from smallmines.config.released import Released
 from smallmines.config.section import PathText, Section
 from smallmines.core.product import S2Band
@@ -295,29 +296,6 @@ class Splits(Section):
         return self
 
 
-class Publish(Section):
-    """Statements in the documents of the published folder. All numbers there are computed from its files."""
-
-    title: str = Field("", description="Title of the dataset. Empty: the name of the run.")
-    description: str = Field("", description="One or two sentences on the dataset. Empty: written from years, country and sensors.")
-    authors: tuple[str, ...] = Field((), description="Authors, as they want to be cited.")
-    contact: str = Field("", description="Contact for questions: a web page, or an address of an institution.")
-    funding: str = Field("", description="Funding of the dataset.")
-    version: str = Field("1.0.0", pattern=r"^\d+\.\d+\.\d+$", description="Version of the dataset.")
-    date: dt.date | None = Field(None, description="Day of publication. Empty: not stated; no file depends on the day of the run.")
-    license: str = Field("CC-BY-SA-4.0", pattern=r"^[A-Za-z0-9.+-]+$", description="Licence of the dataset, an SPDX identifier.")
-    url: str | None = Field(None, pattern=r"^https?://", description="Address of the published dataset.")
-    doi: str | None = Field(None, pattern=r"^10\.\S+/\S+$", description="DOI of the dataset, e.g. 10.5281/zenodo.1.")
-    attributions: tuple[str, ...] = Field(
-        (
-            "Contains modified Copernicus Sentinel data {years}.",
-            "Elevation: produced using Copernicus WorldDEM-30 © DLR e.V. 2010-2014 and © Airbus Defence and Space GmbH 2014-2018, "
-            "provided under COPERNICUS by the European Union and ESA; all rights reserved.",
-        ),
-        description="Attributions that the data sources require. `{years}` becomes the years of the run.",
-    )
-
-
 class Config(Section):
     """The configuration of one run: an area, its epochs and the processing."""
 
@@ -387,6 +365,12 @@ class Config(Section):
                 f"publish.license {self.publish.license}: labels of the release (labels.source {self.labels.source}) may only be "
                 f"published under its licence, {LICENSE}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _delay_needs_a_day(self) -> Self:
+        if self.map.public == "polygons" and self.map.delay_days and self.publish.date is None:
+            raise ValueError("map.delay_days counts from publish.date, which is empty; set it, or leave map.delay_days out")
         return self
 
     @property
