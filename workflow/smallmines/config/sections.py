@@ -13,6 +13,7 @@ from pydantic import Field, field_validator, model_validator
 
 from smallmines.config.benchmark import Benchmark
 from smallmines.config.doctor import Doctor
+from smallmines.config.external import External
 from smallmines.config.imagery import Elevation, Sentinel1, Sentinel2
 from smallmines.config.map import Map
 from smallmines.config.publish import Publish
@@ -251,6 +252,9 @@ class Labels(Section):
     transfer: Transfer = Field(default_factory=Transfer, description="Transfer of labels when segmentation or imagery change.")
     open: Literal["ignore", "background"] = Field(
         "ignore", description="Value of unsure and disputed segments in the masks: `ignore` is 255; `background` is 0, as in the release."
+    )
+    external: tuple[External, ...] = Field(
+        (), description="Polygons that others drew, for `smallmines labels import-polygons`: docs/labelling.md#polygons-of-others."
     )
     seed: int = Field(0, ge=0, le=LARGEST_SEED, description="Seed of the queue and the overlap.")
 
