@@ -232,7 +232,7 @@ def publish(results: Results, country: str = "GH", year: str = YEAR, released: d
 
 def document(dataset: Path, lists: list[Path], windows: dict[str, list[str]], country: str) -> None:
     """Documents, catalogue and seal of a made-up dataset."""
-    from smallmines.config.sections import Publish
+    from smallmines.config.publish import Publish
     from smallmines.core.files import read_json
     from smallmines.dataset.band_statistics import band_statistics
     from smallmines.dataset.documents import DOCUMENTS, write_documents

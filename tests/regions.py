@@ -13,7 +13,7 @@ import shapely
 
 from fake_results import SIDE, make_results, publish, release_masks, worth
 from smallmines.config.doctor import Doctor
-from smallmines.config.sections import Publish
+from smallmines.config.publish import Publish
 from smallmines.core.files import read_json, write_json
 from smallmines.dataset.merge import Statement
 from smallmines.dataset.merge_parts import Part

@@ -19,6 +19,8 @@ from smallmines.core.files import sha256
 from smallmines.grid.lattice import read_lattice
 from workspace import Workspace
 
+SETTINGS = {"units": ["halves.gpkg"], "smallest_mine_px": 3, "public": "polygons", "smallest_published_ha": 0.5}
+
 pytestmark = [pytest.mark.e2e, pytest.mark.heavy]
 
 
@@ -32,7 +34,7 @@ def mapped(miniature: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Wo
     halves = [shapely.box(box.left, box.bottom, middle, box.top), shapely.box(middle, box.bottom, box.right, box.top)]
     gpd.GeoDataFrame({"name": ["west", "east"]}, geometry=halves, crs="EPSG:32630").to_file(clone.folder / "halves.gpkg")
     path = clone.folder / clone.config
-    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {"map": {"units": ["halves.gpkg"], "smallest_mine_px": 3}}))
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {"map": SETTINGS}))
     clone.snakemake("map", "results/small/dataset/labels.json")
     return clone
 
@@ -112,3 +114,20 @@ def test_a_wrong_layer_is_told_in_three_lines(mapped: Workspace, tmp_path: Path)
     output = clone.snakemake("map", succeeds=False)
     assert "found     no such file" in output
     assert "Traceback" not in output
+
+
+def test_what_is_given_away_is_what_was_chosen_and_nothing_of_an_earlier_choice(mapped: Workspace, tmp_path: Path) -> None:
+    clone = mapped.clone(tmp_path / "clone")
+    public = clone.results / "map/public"
+    assert (public / "areas.csv").read_bytes() == (clone.results / "map/areas.csv").read_bytes()
+    for year in ("2016", "2022"):
+        every, given = (gpd.read_parquet(folder / year / "mines.parquet") for folder in (clone.results / "map", public))
+        large = every[every["area_ha"] >= 0.5]
+        assert 0 < len(large) < len(every)
+        assert given["mine"].tolist() == large["mine"].tolist()
+        assert f"- {year}: {len(large)} of {len(every)} mines." in (public / "README.md").read_text(encoding="utf-8")
+    path = clone.folder / clone.config
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {"map": SETTINGS | {"public": "areas"}}))
+    assert clone.planned("map") == {"map_public": 1, "map": 1}
+    clone.snakemake("map")
+    assert sorted(file.name for file in public.rglob("[!.]*")) == ["README.md", "areas.csv"], "Snakemake adds a hidden file"

@@ -65,11 +65,13 @@ class Archives:
         root: of the made archive, with catalog.json.
         page: most items a page of a search holds.
         asked: (service, path, status) of every request, in order.
+        searches: body of every search of a STAC API, in order.
     """
 
     root: Path
     faults: Faults = field(default_factory=Faults)
     asked: list[tuple[str, str, int]] = field(default_factory=list)
+    searches: list[Mapping[str, Any]] = field(default_factory=list)
     port: int = 0
     s3_port: int = 0
     collections: dict[str, dict[str, list[dict[str, Any]]]] = field(default_factory=dict)
@@ -267,6 +269,8 @@ class Handler(BaseHTTPRequestHandler):
             self.json({"code": "NotFoundError", "description": f"{'/'.join(rest)} not found"}, 404)
 
     def _search(self, known: Mapping[str, list[dict[str, Any]]], asked: Mapping[str, Any], address: str) -> None:
+        with self.archives.lock:
+            self.archives.searches.append(asked)
         where = (
             shapely.geometry.shape(asked["intersects"])
             if asked.get("intersects")

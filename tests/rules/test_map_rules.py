@@ -12,7 +12,7 @@ from workspace import Workspace
 
 pytestmark = [pytest.mark.rules, pytest.mark.heavy]
 
-RULES = {"map_mosaic", "map_polygons", "map_areas", "map_picture", "map_catalogue"}
+RULES = {"map_mosaic", "map_polygons", "map_areas", "map_picture", "map_catalogue", "map_public"}
 
 
 def test_the_map_needs_masks_and_no_dataset(repository: Path, tmp_path: Path) -> None:
@@ -25,6 +25,7 @@ def test_the_map_needs_masks_and_no_dataset(repository: Path, tmp_path: Path) ->
         "map_areas": 1,
         "map_picture": 2,
         "map_catalogue": 1,
+        "map_public": 1,
     }
     assert planned["mask"] == 8
     assert not {"image_patches", "assemble", "verify", "label_quality"} & set(planned)

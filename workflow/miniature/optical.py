@@ -15,7 +15,7 @@ from rasterio.windows import Window as RasterWindow
 
 from miniature.layers import Window, windows
 from miniature.noise import Field, Noise, noise, rng_of
-from miniature.place import Epoch
+from miniature.place import Epoch, grid_zone
 from miniature.spectra import Ground
 from miniature.stac import Catalogue, Raster, cogs, corners, lonlat
 from miniature.weather import Datatake, Sky, Weather
@@ -25,8 +25,10 @@ COLLECTION = "sentinel-2-l2a"
 METADATA = "MTD_MSIL2A.xml"
 FINE = ("B02", "B03", "B04", "B08")
 """Bands of 10 m; the others are true 20 m bands."""
-TILES = {"30NWN": (0.0, 0.62), "30NXN": (0.42, 1.0)}
-"""MGRS tiles, and the part of the world's width that each covers."""
+SQUARES = {"WN": (0.0, 0.62), "XN": (0.42, 1.0)}
+"""Last letters of the MGRS tiles, the same in every zone, and the part of the world's width that each covers."""
+REPROCESSED = "XN"
+"""The tile of which there are products of all baselines."""
 HAZE = (1.0, 0.78, 0.62, 0.52, 0.44, 0.39, 0.36, 0.33, 0.12, 0.07)
 CLOUD = (5200.0, 5050.0, 5150.0, 5250.0, 5450.0, 5550.0, 5650.0, 5650.0, 3900.0, 3000.0)
 SHADOW = (0.36, 0.44, 0.5, 0.52, 0.55, 0.56, 0.57, 0.58, 0.6, 0.62)
@@ -158,11 +160,12 @@ def write_datatake(catalogue: Catalogue, ground: Ground, epoch: Epoch, take: Dat
     """Write every Sentinel-2 product of an overpass, window by window."""
     shape, seed, number = (epoch.geobox.shape.y, epoch.geobox.shape.x), epoch.seed, epoch.number
     half = (shape[0] // 2, shape[1] // 2)
+    designator = grid_zone(epoch.geobox)
     products = [
-        _product(catalogue, take, tile, baseline, index, shape)
-        for tile in TILES
+        _product(catalogue, take, f"{designator}{square}", baseline, index, shape)
+        for square in SQUARES
         for index, baseline in enumerate(take.baselines)
-        if not index or tile == "30NXN"
+        if not index or square == REPROCESSED
     ]
     weather = Weather(shape, take, number, seed)
     rng = rng_of(seed, 71, number, take.number)
@@ -177,7 +180,7 @@ def _product(catalogue: Catalogue, take: Datatake, tile: str, baseline: str, rep
     processed = take.start + (dt.timedelta(days=1934, hours=22) if reprocessed else dt.timedelta(hours=4, minutes=11))
     code = baseline.replace(".", "")
     item = f"{take.platform}_MSIL2A_{take.start:%Y%m%dT%H%M%S}_N{code}_R{take.orbit:03d}_T{tile}_{processed:%Y%m%dT%H%M%S}"
-    first, last = (2 * round(part * shape[1] / 2) for part in TILES[tile])
+    first, last = (2 * round(part * shape[1] / 2) for part in SQUARES[tile[-2:]])
     folder = catalogue.folder(COLLECTION, item)
     return Product(
         item, baseline, processed, tile, slice(first, last), {name: folder / f"{name}.tif" for name in (*S2_BANDS, "SCL", "AOT")}

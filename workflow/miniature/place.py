@@ -15,6 +15,7 @@ from miniature.noise import rng_of
 from smallmines.config.sections import Config, Grid, Year
 from smallmines.core.errors import UserError
 from smallmines.grid.make import blocks_of, fishnet, polygon
+from smallmines.grid.utm import zone_at, zone_of
 from smallmines.settings.grid import Grid as Lattice
 from smallmines.settings.parameters import settings_of
 
@@ -24,7 +25,11 @@ if TYPE_CHECKING:
 MARGIN = 64
 """Pixels of land around the run's lattice, so that scenes reach beyond the area of interest."""
 CENTRE = (610600.0, 690000.0)
-"""Easting and northing of the centre of a made-up area in EPSG:32630, on the meridian 2° W, where two real DEM tiles meet."""
+"""Easting of the centre of a made-up area and its distance from the equator, m: 1° east of a zone's meridian, where two DEM tiles meet."""
+FALSE_NORTHING = 10_000_000.0
+"""Northing of the equator in the southern UTM zones."""
+BANDS = "CDEFGHJKLMNPQRSTUVWX"
+"""Latitude bands of MGRS, 8° each, from 80° S."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +88,24 @@ class Epoch:
     seed: int
 
 
+def centre_of(crs: str) -> tuple[float, float]:
+    """Return easting and northing of the centre of a made-up area: 6.2° N, or 6.2° S in a southern UTM zone."""
+    from pyproj import CRS
+
+    zone = zone_of(CRS(crs))
+    return (CENTRE[0], FALSE_NORTHING - CENTRE[1]) if zone and zone.south else CENTRE
+
+
+def grid_zone(geobox: GeoBox) -> str:
+    """Return the designator of the MGRS grid zone at the centre of a world, such as 30N: number of its UTM zone, letter of its latitude."""
+    from pyproj import CRS, Transformer
+
+    middle = geobox.transform @ (geobox.shape.x / 2, geobox.shape.y / 2)
+    longitude, latitude = Transformer.from_crs(str(geobox.crs), "EPSG:4326", always_xy=True).transform(*middle)
+    zone = zone_of(CRS(str(geobox.crs))) or zone_at(longitude, latitude)
+    return f"{zone.number:02d}{BANDS[min(int((latitude + 80) // 8), len(BANDS) - 1)]}"
+
+
 def window_in(outer: GeoBox, inner: GeoBox) -> tuple[slice, slice]:
     """Return the rows and columns of `outer` that `inner`, on the same lattice, covers."""
     row = round((inner.transform.f - outer.transform.f) / outer.transform.e)
@@ -105,10 +128,12 @@ def place(config: Config, tiles: int, seed: int, aoi: str | Path | None = None) 
         raise UserError(f"at least {grid.blocks} tiles for {grid.blocks} blocks", f"{tiles}", "raise --tiles or lower grid.blocks")
     outline, largest = (_outline(seed), 2 * np.sqrt(tiles) * grid.resolution * grid.tile_size) if aoi is None else (_given(aoi, grid), 1.0)
 
+    centre = centre_of(grid.crs) if aoi is None else None
+
     def area(size: float) -> tuple[gpd.GeoDataFrame, gpd.GeoDataFrame]:
         import geopandas as gpd
 
-        scaled = gpd.GeoDataFrame({"name": ["miniature Earth"]}, geometry=[_scaled(outline, size, made_up=aoi is None)], crs=grid.crs)
+        scaled = gpd.GeoDataFrame({"name": ["miniature Earth"]}, geometry=[_scaled(outline, size, centre)], crs=grid.crs)
         return scaled, fishnet(scaled, settings_of(grid, Lattice))
 
     low, high = 0.0, largest
@@ -149,12 +174,12 @@ def _given(path: str | Path, grid: Grid) -> Any:
     return polygon(table, grid.crs)
 
 
-def _scaled(outline: Any, size: float, made_up: bool) -> Any:
-    """Scale a made-up outline to a size in metres around `CENTRE`, or a given one about its centre; size 1 leaves it as it is."""
+def _scaled(outline: Any, size: float, centre: tuple[float, float] | None) -> Any:
+    """Scale a made-up outline to a size in metres around `centre`, or a given one (None) about its own; size 1 leaves it as it is."""
     import shapely
 
-    if made_up:
-        return shapely.make_valid(shapely.transform(outline, lambda points: np.round(np.asarray(CENTRE) + size * points, 2)))
+    if centre:
+        return shapely.make_valid(shapely.transform(outline, lambda points: np.round(np.asarray(centre) + size * points, 2)))
     if size == 1:
         return outline
     middle = np.asarray(outline.centroid.coords[0])

@@ -17,7 +17,7 @@ from smallmines.settings.doctor import Doctor
 from smallmines.settings.elevation import Elevation
 from smallmines.settings.fetch import FETCH
 from smallmines.settings.grid import Grid
-from smallmines.settings.map import Areas, Change, Polygons
+from smallmines.settings.map import Areas, Change, Polygons, Public
 from smallmines.settings.parameters import content, content_digest, parameters
 from smallmines.settings.publish import Catalogue, Documents, Page
 from smallmines.settings.released import Released, ReleasedSamples

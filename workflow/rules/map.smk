@@ -168,9 +168,39 @@ rule map_catalogue:
         "../scripts/map_catalogue.py"
 
 
+# A folder, so that polygons of an earlier choice do not stay in it.
+rule map_public:
+    input:
+        areas="<results>/map/areas.csv",
+        mines=expand("<results>/map/{year}/mines.parquet", year=cfg.year_names) if cfg.map.public == "polygons" else [],
+    output:
+        directory("<results>/map/public"),
+    log:
+        "<logs>/map_public.log",
+    benchmark:
+        "<benchmarks>/map_public.tsv"
+    conda:
+        "../../envs/smallmines.yaml"
+    threads: 1
+    resources:
+        mem_mb=1500,
+        runtime=20,
+    params:
+        *code("map_public"),
+        config=parameters(cfg.map, Public),
+        published=cfg.publish.date,
+        years=cfg.year_names,
+        title=cfg.publish.title or cfg.run,
+    message:
+        "Writing the part of the map that is given away"
+    script:
+        "../scripts/map_public.py"
+
+
 rule map:
     input:
         "<results>/map/collection.json",
+        "<results>/map/public",
 
 
 for year in cfg.year_names:

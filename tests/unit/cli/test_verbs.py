@@ -195,6 +195,23 @@ def test_a_check_in_of_several_copies_tells_faults_and_doubts(block_year: BlockY
     assert len(list((block_year.user / "events/2016/1").iterdir())) == 1
 
 
+def test_import_polygons(block_year: BlockYear) -> None:
+    words = ("labels", "import-polygons", "--config", "made.yaml")
+    assert "labels.external" in call(*words, code=1)
+    config = yaml.safe_load(Path("made.yaml").read_text())
+    entry = {"path": "mines.gpkg", "class_column": "type", "classes": {"pit": "mining"}, "date_column": "day", "points": 3}
+    Path("made.yaml").write_text(yaml.safe_dump(config | {"labels": config["labels"] | {"external": [entry]}}))
+    box = block_year.lattice.block("1").boundingbox
+    square = shapely.box(box.left + 20, box.top - 80, box.left + 80, box.top - 20)
+    gpd.GeoDataFrame({"type": ["pit"], "day": ["2016-01-20"]}, geometry=[square], crs=block_year.config.grid.crs).to_file("mines.gpkg")
+    assert "Would be imported" in call(*words, "--dry-run")
+    assert not (block_year.user / "samples").exists()
+    assert "Imported" in call(*words, "--year", "2016")
+    table = pd.read_csv(block_year.user / "samples/2016/1.csv")
+    assert table["label"].tolist() == ["mining"] * 3
+    assert "there are samples already" in call(*words)
+
+
 def test_import_masks(block_year: BlockYear) -> None:
     truth = np.where(block_year.segments() > 0, read_truth(block_year) ^ (block_year.segments() % 50 == 7), 255).astype(np.uint8)
     raster.write("release/MASK_0001_2016.tif", truth, block_year.lattice.block("1"), 255, ["mask"])

@@ -13,7 +13,7 @@ from odc import stac as odc_stac
 from pyproj import CRS
 
 from fake_results import Results, make_results, publish
-from smallmines.config.sections import Publish
+from smallmines.config.publish import Publish
 from smallmines.core.errors import UserError
 from smallmines.core.files import read_json, write_json
 from smallmines.core.product import IMAGE_NODATA, MASK_NODATA, PATCH_BANDS, S1, UNITS

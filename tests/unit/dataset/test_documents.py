@@ -20,14 +20,14 @@ import pytest
 import rasterio
 
 from fake_results import Results, document, make_results, publish
-from smallmines.config.sections import Publish
+from smallmines.config.publish import CLASS_DEFINITION, Publish
 from smallmines.core.errors import UserError
 from smallmines.core.files import read_json, sha256, write_json
 from smallmines.core.product import BANDS, PATCH_BANDS
 from smallmines.dataset.band_statistics import QUANTILES, STEP, band_statistics, merge_statistics
 from smallmines.dataset.columns import COLUMNS, RELEASED_COLUMNS
 from smallmines.dataset.croissant import rai
-from smallmines.dataset.documents import TEMPLATES, cite, interval, licence_address, number, release_name, render
+from smallmines.dataset.documents import TEMPLATES, cite, class_definitions, interval, licence_address, number, release_name, render
 from smallmines.dataset.facts import composite_findings, read_facts
 from smallmines.dataset.index import read_index
 from smallmines.dataset.seal import SUMS, published, write_archive
@@ -170,6 +170,31 @@ def test_every_number_of_the_documents_is_computed(dataset: Path, facts: dict[st
             assert any(math.isclose(round(one, digits), value, abs_tol=10 ** -(digits + 6)) for one in known), (name, word)
     for result in ("6 tiles", "| 2016 | 2016-01-01 – 2016-01-31 | 6 |", "0.930 (0.880 – 0.980)", "test 2, train 2, val 2"):
         assert result in (dataset / "README.md").read_text(encoding="utf-8")
+
+
+def test_card_and_datasheet_say_what_counts_as_mining(dataset: Path, facts: dict[str, object]) -> None:
+    assert facts["class_definition"] == CLASS_DEFINITION == Publish().class_definition
+    assert f"**What counts as mining.** {CLASS_DEFINITION}\n" in (dataset / "README.md").read_text(encoding="utf-8")
+    assert f"**What counts as mining?** {CLASS_DEFINITION}\n" in (dataset / "DATASHEET.md").read_text(encoding="utf-8")
+    other = {**facts, "class_definition": "Ponds and sand."}
+    assert "**What counts as mining.** Ponds and sand.\n" in render(other, Publish())["README.md"]
+    older = {name: value for name, value in facts.items() if name != "class_definition"}
+    assert not [name for name, text in render(older, Publish()).items() if "What counts as mining" in text]
+
+
+def test_regions_with_other_definitions_are_told_apart() -> None:
+    regions = [{"name": "east", "class_definition": "Pits."}, {"name": "west"}]
+    assert class_definitions({"class_definition": "", "regions": regions}) == [("east", "Pits."), ("west", "not stated")]
+    assert class_definitions({"class_definition": "Pits.", "regions": regions}) == [("", "Pits.")]
+    assert class_definitions({}) == []
+
+
+def test_the_documents_speak_of_evidence_and_of_harm(dataset: Path) -> None:
+    sheet, card = ((dataset / name).read_text(encoding="utf-8") for name in ("DATASHEET.md", "README.md"))
+    assert "**On which evidence?**" in sheet
+    assert "<https://www.google.com/help/terms_maps/>" in sheet
+    assert "**Can it do harm?** Yes." in sheet
+    assert "## Responsible use" in card
 
 
 def test_documents_without_agreement_and_accuracy_say_so(facts: dict[str, dict[str, dict[str, object]]]) -> None:

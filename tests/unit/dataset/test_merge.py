@@ -16,12 +16,14 @@ import rasterio
 
 from regions import SIZE, STATEMENT, finished, part_of, sealed
 from smallmines.config.doctor import Doctor
+from smallmines.config.publish import CLASS_DEFINITION
 from smallmines.core.errors import UserError
 from smallmines.core.files import read_json, sha256
 from smallmines.core.readable import read_parquet
 from smallmines.dataset.columns import columns_of
 from smallmines.dataset.merge import Merged, merge
 from smallmines.dataset.merge_checks import require_mergeable
+from smallmines.dataset.merge_facts import common_definition
 from smallmines.dataset.merge_parts import Part, read_parts
 from smallmines.dataset.seal import SUMS, published
 from smallmines.loaders.folder import read_pairs
@@ -147,7 +149,19 @@ def test_facts_are_of_the_whole_and_of_each_region(merged: tuple[Path, Merged], 
     assert "| west | CI | EPSG:32629 | 6 | 2016 | 6 |" in card
     assert "IMG_<country>_<tile>_<year>.tif" in card
     assert "### east" in card
+    assert facts["class_definition"] == CLASS_DEFINITION, "both parts state it"
+    assert card.count("**What counts as mining.**") == 1
     assert "| `origin_tile_id` | text |" in card
+
+
+def test_a_definition_is_that_of_the_whole_only_where_all_parts_state_it() -> None:
+    def parts(*texts: str | None) -> list[Part]:
+        facts = [{} if text is None else {"class_definition": text} for text in texts]
+        return [part_of(number, [("0001", 0, "train")], facts=own) for number, own in enumerate(facts)]
+
+    assert common_definition(parts("Pits.", "Pits.")) == "Pits."
+    assert common_definition(parts("Pits.", "Ponds.")) == ""
+    assert common_definition(parts("Pits.", None)) == ""
 
 
 def test_the_doctor_finds_nothing_that_the_parts_do_not_have(merged: tuple[Path, Merged], east: Path, west: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from fake_results import SIDE, Results, make_results, publish, release_masks
 from sections import Doctor
-from smallmines.config.sections import Publish
+from smallmines.config.publish import Publish
 from smallmines.core import raster
 from smallmines.core.files import read_json
 from smallmines.dataset.columns import RELEASED_COLUMNS, SEGMENT_COLUMNS, columns_left_out, columns_of

@@ -11,15 +11,19 @@ import geopandas as gpd
 import numpy as np
 import pytest
 import shapely
+from affine import Affine
+from odc.geo.geobox import GeoBox
+from pyproj import Transformer
 
 from miniature.layers import Shapes, Window, bilinear, windows
 from miniature.noise import noise, rng_of
-from miniature.place import MARGIN, place
+from miniature.place import MARGIN, grid_zone, place
 from miniature.radar import ENL, OVERLAP, SPECKLE, Outline, Pass, looks, passes
 from miniature.rivers import drained
 from smallmines.config.parse import parse_config
 from smallmines.config.sections import Config
 from smallmines.core.errors import UserError
+from smallmines.grid.utm import zone_at
 
 
 def config_of(*years: int, blocks: int = 1) -> Config:
@@ -86,6 +90,31 @@ def test_a_given_outline_is_shrunk_to_the_tiles_and_kept_at_its_own_size(tmp_pat
     assert (tiles[:MARGIN] == -1).all()
     with pytest.raises(UserError, match="check --aoi"):
         place(config_of(2016), 9, 0, tmp_path / "none.gpkg")
+
+
+@pytest.mark.parametrize(
+    ("crs", "designator", "degrees"),
+    [("EPSG:32630", "30N", (-2.0, 6.24)), ("EPSG:32629", "29N", (-8.0, 6.24)), ("EPSG:32719", "19M", (-68.0, -6.24))],
+)
+def test_a_made_up_world_lies_in_its_zone_and_names_it(crs: str, designator: str, degrees: tuple[float, float]) -> None:
+    where = place(
+        parse_config({"run": "tiny", "grid": {"blocks": 1, "crs": crs}, "years": {2016: {"start": "2016-01-01", "end": "2016-01-31"}}}),
+        4,
+        0,
+    )
+    assert grid_zone(where.geobox) == designator
+    assert where.cells["tile_id"].iloc[0] == "0001"
+    assert where.cells.to_crs(4326).union_all().centroid.coords[0] == pytest.approx(degrees, abs=0.03)
+
+
+@pytest.mark.parametrize(
+    ("longitude", "latitude", "designator"),
+    [(-69.95, -12.95, "19L"), (-56.0, -4.6, "21M"), (28.2, -3.1, "35M"), (30.03, 1.95, "36N"), (10.0, 7.99, "32N"), (10.0, 8.01, "32P")],
+)
+def test_grid_zones_of_real_places(longitude: float, latitude: float, designator: str) -> None:
+    zone = zone_at(longitude, latitude)
+    x, y = Transformer.from_crs("EPSG:4326", zone.epsg, always_xy=True).transform(longitude, latitude)
+    assert grid_zone(GeoBox((2, 2), Affine(10, 0, x - 10, 0, -10, y + 10), zone.epsg)) == designator
 
 
 def test_more_blocks_than_tiles_is_refused() -> None:

@@ -334,6 +334,19 @@ def import_masks(
             out.message("corrections –: no labels yet; run the workflow up to the masks, then import again")
 
 
+@app.command("import-polygons")
+def import_polygons(config: ConfigPath, year: AnyYear = "", block: AnyBlock = "", dry: Dry = False, json: Json = False) -> None:
+    """Turn polygons that others drew (labels.external) into samples of blocks and years that have none."""
+    from smallmines.annotation.polygons import import_all
+
+    with plain_errors(), output(json) as out:
+        settings = read_config(config)
+        rows = import_all(settings, _places(settings, year, block), dry)
+        out.table("Would be imported" if dry else "Imported", rows)
+        if any(row["samples"] is None for row in rows):
+            out.message("samples –: there are samples already; files that people made are never replaced")
+
+
 @app.command("transfer")
 def transfer(
     config: ConfigPath,

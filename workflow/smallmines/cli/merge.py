@@ -12,7 +12,7 @@ from smallmines.cli.console import plain_errors, read_config
 from smallmines.core.errors import UserError
 
 if TYPE_CHECKING:
-    from smallmines.config.sections import Publish
+    from smallmines.config.publish import Publish
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
@@ -83,7 +83,7 @@ def _publish(publish: Publish | None, title: str, version: str, licence: str) ->
     """
     import pydantic
 
-    from smallmines.config.sections import Publish
+    from smallmines.config.publish import Publish
 
     given = {key: value for key, value in (("title", title), ("version", version), ("license", licence)) if value}
     try:

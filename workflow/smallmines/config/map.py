@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, field_validator
 
@@ -45,6 +46,19 @@ class Map(Section):
         (),
         description="Vector files of polygons with an attribute `name`, e.g. districts or forest reserves, relative to the repository: "
         "`areas.csv` states the area of mining in each, beside the whole run and the units of the area of interest.",
+    )
+
+    public: Literal["areas", "polygons"] = Field(
+        "areas",
+        description="What the folder `map/public` holds, which is made to be given away: `areas`: areas of mining by unit alone; "
+        "`polygons`: mines as polygons, too, as far as the two keys below let them.",
+    )
+    smallest_published_ha: float = Field(0.0, ge=0, le=1_000_000, description="With `polygons`: mines below this size in ha are left out.")
+    delay_days: int = Field(
+        0,
+        ge=0,
+        le=36_500,
+        description="With `polygons`: mines whose latest image is less than this number of days older than `publish.date` are left out.",
     )
 
     @field_validator("units")

@@ -13,8 +13,10 @@ from pydantic import Field, field_validator, model_validator
 
 from smallmines.config.benchmark import Benchmark
 from smallmines.config.doctor import Doctor
+from smallmines.config.external import External
 from smallmines.config.imagery import Elevation, Sentinel1, Sentinel2
 from smallmines.config.map import Map
+from smallmines.config.publish import Publish
 from smallmines.config.released import Released
 from smallmines.config.section import PathText, Section
 from smallmines.core.product import S2Band
@@ -251,6 +253,9 @@ class Labels(Section):
     open: Literal["ignore", "background"] = Field(
         "ignore", description="Value of unsure and disputed segments in the masks: `ignore` is 255; `background` is 0, as in the release."
     )
+    external: tuple[External, ...] = Field(
+        (), description="Polygons that others drew, for `smallmines labels import-polygons`: docs/labelling.md#polygons-of-others."
+    )
     seed: int = Field(0, ge=0, le=LARGEST_SEED, description="Seed of the queue and the overlap.")
 
     @field_validator("annotators")
@@ -293,29 +298,6 @@ class Splits(Section):
         if self.method == "leave_block_out" and self.test_block is None:
             raise ValueError("method leave_block_out needs test_block")
         return self
-
-
-class Publish(Section):
-    """Statements in the documents of the published folder. All numbers there are computed from its files."""
-
-    title: str = Field("", description="Title of the dataset. Empty: the name of the run.")
-    description: str = Field("", description="One or two sentences on the dataset. Empty: written from years, country and sensors.")
-    authors: tuple[str, ...] = Field((), description="Authors, as they want to be cited.")
-    contact: str = Field("", description="Contact for questions: a web page, or an address of an institution.")
-    funding: str = Field("", description="Funding of the dataset.")
-    version: str = Field("1.0.0", pattern=r"^\d+\.\d+\.\d+$", description="Version of the dataset.")
-    date: dt.date | None = Field(None, description="Day of publication. Empty: not stated; no file depends on the day of the run.")
-    license: str = Field("CC-BY-SA-4.0", pattern=r"^[A-Za-z0-9.+-]+$", description="Licence of the dataset, an SPDX identifier.")
-    url: str | None = Field(None, pattern=r"^https?://", description="Address of the published dataset.")
-    doi: str | None = Field(None, pattern=r"^10\.\S+/\S+$", description="DOI of the dataset, e.g. 10.5281/zenodo.1.")
-    attributions: tuple[str, ...] = Field(
-        (
-            "Contains modified Copernicus Sentinel data {years}.",
-            "Elevation: produced using Copernicus WorldDEM-30 © DLR e.V. 2010-2014 and © Airbus Defence and Space GmbH 2014-2018, "
-            "provided under COPERNICUS by the European Union and ESA; all rights reserved.",
-        ),
-        description="Attributions that the data sources require. `{years}` becomes the years of the run.",
-    )
 
 
 class Config(Section):
@@ -387,6 +369,12 @@ class Config(Section):
                 f"publish.license {self.publish.license}: labels of the release (labels.source {self.labels.source}) may only be "
                 f"published under its licence, {LICENSE}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _delay_needs_a_day(self) -> Self:
+        if self.map.public == "polygons" and self.map.delay_days and self.publish.date is None:
+            raise ValueError("map.delay_days counts from publish.date, which is empty; set it, or leave map.delay_days out")
         return self
 
     @property

@@ -44,6 +44,16 @@ def attributions(about: Page, facts: Mapping[str, Any]) -> list[str]:
     )
 
 
+def class_definitions(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return what counts as mining, one definition without a name, or each region of a merged dataset with its own.
+
+    Datasets of earlier versions state none and give an empty list.
+    """
+    if text := facts.get("class_definition"):
+        return [("", text)]
+    return [(region["name"], region.get("class_definition") or "not stated") for region in facts.get("regions", ())]
+
+
 def release_name(released: Mapping[str, Any]) -> str:
     """Return in words which release labels come from.
 
@@ -78,6 +88,7 @@ def render(facts: Mapping[str, Any], about: Documents) -> dict[str, str]:
         "labels": parts,
         "groups": alike(parts),
         "attributions": attributions(about, facts),
+        "definitions": class_definitions(facts),
         "pasted": all(part["pasted"] for part in parts),
         "licence": licence_address(about.license),
         "cite": cite(facts, about),

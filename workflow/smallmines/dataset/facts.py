@@ -91,6 +91,7 @@ def gather(sources: FactSources, about: Documents, run: str, country: str) -> di
         "run": run,
         "country": country,
         "version": about.version,
+        "class_definition": about.class_definition,
         **grid,
         "radiometry": " ".join(sorted(set(index["radiometry"]))),
         "radiometry_verdicts": {name: int(number) for name in VERDICTS if (number := (index["radiometry_verdict"] == name).sum())},

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import geopandas as gpd
 
 OWN = ("run", "title", "version", "country", "crs", "tiles", "patches", "area_km2", "degrees", "years", "bands", "radiometry_verdicts")
-OWN_TOO = ("splits", "split_method", "leakage", "split_reason", "software", "sources", "composite_findings", "released")
+OWN_TOO = ("splits", "split_method", "leakage", "split_reason", "software", "sources", "composite_findings", "released", "class_definition")
 """Facts of a region that stay as its own dataset states them."""
 
 SENSORS = ("s2", "s1", "dem")
@@ -177,4 +177,11 @@ def statements(parts: Sequence[Part], about: Documents) -> Documents:
         contact=about.contact,
         funding=about.funding,
         version=about.version,
+        class_definition=common_definition(parts),
     )
+
+
+def common_definition(parts: Sequence[Part]) -> str:
+    """Return the class definition that all parts state; empty where they state others, or one states none."""
+    texts = {str(part.facts.get("class_definition", "")) for part in parts}
+    return texts.pop() if len(texts) == 1 else ""

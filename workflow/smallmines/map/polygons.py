@@ -93,13 +93,18 @@ def write_mines(
 ) -> None:
     """Write the mines of a year as GeoParquet and FlatGeobuf, see `mines`; in the latter `tile_ids` is a text joined by blanks."""
     table = mines(files, lattice, year, dates, smallest_px)
+    write_table(table, parquet, flatgeobuf)
+    logger.info("%s: %d mines, %.1f ha", year, len(table), table["area_ha"].sum())
+
+
+def write_table(table: gpd.GeoDataFrame, parquet: str | Path, flatgeobuf: str | Path) -> None:
+    """Write mines, see `mines`, as GeoParquet and FlatGeobuf."""
     mines_schema().validate(table.drop(columns="geometry"))
     with written(parquet) as beside:
         table.to_parquet(beside, index=False)
     flat = table.assign(tile_ids=[" ".join(names) for names in table["tile_ids"]])
     with written(flatgeobuf) as beside:
         flat.to_file(beside, driver="FlatGeobuf", engine="pyogrio", layer="mines", geometry_type="MultiPolygon", promote_to_multi=True)
-    logger.info("%s: %d mines, %.1f ha", year, len(table), table["area_ha"].sum())
 
 
 def mines(files: MapFiles, lattice: Lattice, year: str, dates: ImageDates, smallest_px: int) -> gpd.GeoDataFrame:

@@ -1,8 +1,9 @@
-"""Keys of the rules `map_polygons`, `map_areas` and `map_change`."""
+"""Keys of the rules `map_polygons`, `map_areas`, `map_public` and `map_change`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -25,3 +26,12 @@ class Areas:
     """Keys of `map` that the rule `map_areas` reads."""
 
     units: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Public:
+    """Keys of `map` that the rule `map_public` reads."""
+
+    public: Literal["areas", "polygons"]
+    smallest_published_ha: float
+    delay_days: int

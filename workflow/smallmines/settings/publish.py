@@ -33,3 +33,4 @@ class Documents(Page):
     contact: str
     funding: str
     version: str
+    class_definition: str
