@@ -95,13 +95,21 @@ def _unnamed(table: gpd.GeoDataFrame, attribute: str) -> NDArray[np.bool_]:
 
 
 def _dissolved(table: gpd.GeoDataFrame, attribute: str, layer: str, path: str, crs: str) -> list[Unit]:
-    """Return the units of a table, sorted by name."""
+    """Return the units of a table, sorted by name; those without an area are left out.
+
+    Raises:
+        UserError: none has an area.
+    """
     import shapely
 
     kept, remarks = polygons_of(table, path)
     for remark in remarks:
         logger.warning("%s: %s", remark.expected, remark.found)
-    kept = reproject(kept, crs, path)
+    if (without_area := shapely.area(kept.geometry.to_numpy()) == 0).all():
+        raise UserError(f"polygons with an area in {path}", f"{len(kept)} polygons without one", "check the file")
+    if without_area.any():
+        logger.warning("%s: %d polygons without an area are left out", path, int(without_area.sum()))
+    kept = reproject(kept[~without_area], crs, path)
     names = kept[attribute].astype(str).str.strip()
     if twice := int(names.duplicated().sum()):
         logger.info("layer %s: %d polygons joined with others of the same name", layer, twice)
