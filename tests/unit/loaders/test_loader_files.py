@@ -89,6 +89,10 @@ def test_years_of_a_tile_are_paired_and_a_split_holds_tiles_of_both_years(made: 
         folder.read_year_pairs(made, "train")
     with pytest.raises(UserError, match="split train, val, test or None"):
         folder.read_year_pairs(made, "buffer")
+    for own_split in ("train", None):  # other splits would not help
+        with pytest.raises(UserError, match=r"tiles with two years or more(.|\n)*none in 2022"):
+            folder.read_year_pairs(made, own_split, [2022])
+    assert folder.read_year_pairs(made, years=[2022, 2016]).equals(pairs)
 
 
 def test_what_is_missing_or_twice_is_told(dataset: Path) -> None:

@@ -109,6 +109,9 @@ def read_year_pairs(root: str | Path, split: str | None = None, years: Sequence[
         raise UserError(f"split {', '.join(SPLITS)} or None", repr(split), "name one of these")
     own = pairs if split is None else pairs[pairs["split"] == split]
     if own.empty:
+        if pairs.empty:
+            of_years = ", ".join(map(str, sorted(set(table["year"]))))
+            raise UserError(f"tiles with two years or more in {root}", f"none in {of_years}", "name more years, or a dataset that has them")
         found = f"none of {len(pairs)} tiles with two years: {int((~same).sum())} are in different splits in their years"
         raise UserError(
             f"tiles of split {split} in both years in {root}", found, "make splits with the method spatial_block (docs/splits.md)"
