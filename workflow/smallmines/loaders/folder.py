@@ -120,6 +120,20 @@ def read_year_pairs(root: str | Path, split: str | None = None, years: Sequence[
     return own[columns].reset_index(drop=True)
 
 
+def read_masks(first: str | Path, last: str | Path) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Read the masks of a tile in two years, uint8 (row, column).
+
+    Raises:
+        UserError: they are not on one grid, so that pixels of one year lie elsewhere in the other.
+    """
+    with rasterio.open(first) as before, rasterio.open(last) as after:
+        same_place = before.crs == after.crs and before.transform.almost_equals(after.transform, 1e-3)  # m
+        if not same_place or before.shape != after.shape:
+            found = f"{after.shape} pixels at {tuple(after.transform)[:6]} in place of {before.shape} at {tuple(before.transform)[:6]}"
+            raise UserError(f"{last} on the grid of {first}", found, "take a dataset whose years were made on one grid")
+        return np.asarray(before.read(1), np.uint8), np.asarray(after.read(1), np.uint8)
+
+
 def _warn_of_rows_left_out(images: pd.DataFrame, splits: pd.DataFrame, years: Sequence[int] | None, root: str | Path) -> None:
     """Warn of images without a row in the table of splits, which no split contains."""
     rows = images.merge(splits[["tile_id", "year"]], on=["tile_id", "year"], how="left", indicator=True)
