@@ -103,7 +103,7 @@ def test_check_ins_without_their_design_are_never_passed_over(place: BlockYear) 
     look(place, "change_after")
     for path in designs_of(place):
         path.unlink()
-    with pytest.raises(UserError, match=r"a design of the change sample\n.*1 check-ins"):
+    with pytest.raises(UserError, match=r"the design of a change sample\n.*1 check-ins"):
         read_points(files_of(place), ("2016", "2022"), place.lattice)
     for kind in KINDS:  # neither a block nor a kind that has none of its own draws anew
         for block in ("1", "2"):

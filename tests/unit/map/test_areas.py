@@ -220,6 +220,8 @@ def test_a_sample_as_people_gave_it(tmp_path: Path) -> None:
     references = [str(write_events(path.with_suffix(""), events))]
     points = samples_of_years([str(path)], references, [YEAR, "2022"], lattice.geobox)
     assert (len(points[YEAR]), len(points["2022"])) == (100, 0)
+    with pytest.raises(UserError, match=r"the design of an accuracy sample\n.*1 check-ins"):
+        samples_of_years([], references, [YEAR, "2022"], lattice.geobox)
     mask = np.zeros(lattice.geobox.shape, np.uint8)
     table = table_of(lattice, tmp_path, mask, [Unit("a", "west", box(0, 0, 16, 32)), Unit("a", "all", box(0, 0, 64, 32))], points[YEAR])
     in_west, mining = int((col < 16).sum()), int((col < 8).sum())

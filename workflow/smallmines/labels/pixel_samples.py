@@ -195,6 +195,17 @@ def progress(points: pd.DataFrame) -> Progress:
     )
 
 
+def require_design(designs: Sequence[str], references: Sequence[str], kind: PixelSample) -> None:
+    """Refuse check-ins without a design: without its weights nobody would count what people did.
+
+    Raises:
+        UserError: there is no design, and there are check-ins.
+    """
+    if references and not designs:
+        do = "restore the design from a backup or another computer, or move the check-ins away"
+        raise UserError(f"the design of {name_of(kind)}", f"none, but {len(references)} check-ins, the first {references[0]}", do)
+
+
 def require_about(events: Sequence[Event], kind: PixelSample, year: int, block: str) -> None:
     """Refuse events about anything but a sample of a year and block.
 

@@ -17,7 +17,15 @@ from smallmines.core.log import logger
 from smallmines.dataset.change import CLASSES
 from smallmines.grid.lattice import Lattice
 from smallmines.labels.event_files import Event, read_events
-from smallmines.labels.pixel_samples import interpreted, read_design, require_about, require_drawn, require_earlier_year, require_places
+from smallmines.labels.pixel_samples import (
+    interpreted,
+    read_design,
+    require_about,
+    require_design,
+    require_drawn,
+    require_earlier_year,
+    require_places,
+)
 from smallmines.map.change_estimate import FEWEST, estimates, reference_class
 
 if TYPE_CHECKING:
@@ -85,10 +93,8 @@ def read_points(sample: SampleFiles, years: tuple[str, str], lattice: Lattice) -
     Raises:
         UserError: designs that differ, check-ins without a design, another earlier year, or decisions about other pixels.
     """
+    require_design(sample.designs, [*sample.before, *sample.after], "change_before")
     if not sample.designs:
-        if checked_in := [*sample.before, *sample.after]:
-            do = "restore the design from a backup or another computer, or move the check-ins away"
-            raise UserError("a design of the change sample", f"none, but {len(checked_in)} check-ins, the first {checked_in[0]}", do)
         return None
     design = read_design(sample.designs[0], "change_before")
     for path in sample.designs[1:]:
