@@ -278,6 +278,12 @@ def test_units_of_the_area_of_interest(tmp_path: Path, attribute: str, names: li
     assert sum(unit.shape.area for unit in units) == pytest.approx(3200)
 
 
+def test_an_attribute_with_gaps_does_not_hide_the_other_one(tmp_path: Path) -> None:
+    table = {"name": ["", None], "shapeName": ["Bekwai", "Amansie"]}
+    gpd.GeoDataFrame(table, geometry=[box(0, 0, 4, 4), box(4, 0, 4, 4)], crs=CRS).to_file(tmp_path / "aoi.gpkg")
+    assert [unit.name for unit in aoi_units(str(tmp_path / "aoi.gpkg"), CRS)] == ["Amansie", "Bekwai"]
+
+
 def test_layers_in_degrees_are_moved_to_the_grid(tmp_path: Path) -> None:
     gpd.GeoDataFrame({"name": ["a"]}, geometry=[box(0, 0, 16, 16)], crs=CRS).to_crs("EPSG:4326").to_file(tmp_path / "units.geojson")
     (unit,) = layer_units(str(tmp_path / "units.geojson"), CRS)

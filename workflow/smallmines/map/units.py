@@ -51,7 +51,7 @@ def whole_run() -> list[Unit]:
 
 
 def aoi_units(path: str, crs: str) -> list[Unit]:
-    """Return the units of the area of interest by the first attribute of `AOI_NAMES` that it has; the whole area where it has none.
+    """Return the units of the area of interest by the first attribute of `AOI_NAMES` that names all; the whole area where none does.
 
     Args:
         crs: of the run.
@@ -60,8 +60,8 @@ def aoi_units(path: str, crs: str) -> list[Unit]:
         UserError: see `grid.area`.
     """
     table, _ = read_polygon_layer(path, "area of interest")
-    attribute = next((name for name in AOI_NAMES if name in table.columns), None)
-    if attribute is None or _unnamed(table, attribute).any():
+    attribute = next((name for name in AOI_NAMES if name in table.columns and not _unnamed(table, name).any()), None)
+    if attribute is None:
         attribute, table = NAME, table.assign(**{NAME: WHOLE_AOI})
     return _dissolved(table, attribute, AOI, path, crs)
 
