@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -58,6 +57,12 @@ def look(block_year: BlockYear, kind: PixelSample, says: str = "not_mining", per
     edit(given.path, "UPDATE segments SET label = ?, evidence = 'Google Earth', evidence_date = '2016-02-01'", says)
     checkin(block_year.user, given.path)
     return given
+
+
+def look_at_all(place: BlockYear) -> None:
+    for block in ("1", "2"):
+        for kind in KINDS:
+            look(replace(place, block=block), kind)
 
 
 def files_of(block_year: BlockYear) -> SampleFiles:
@@ -131,8 +136,7 @@ def test_the_table_says_what_land_the_sample_is_of(place: BlockYear, tmp_path: P
     with caplog.at_level(logging.WARNING):
         write_totals(str(change), SampleFiles([], [], []), ("2016", "2022"), lattice, tmp_path / "none.csv")
         assert pd.read_csv(tmp_path / "none.csv")["sampled_ha"].isna().all()
-        for kind in KINDS:
-            look(place, kind)
+        look_at_all(place)
         write_totals(str(change), files_of(place), ("2016", "2022"), lattice, tmp_path / "same.csv")
         same = pd.read_csv(tmp_path / "same.csv")
         assert same["mapped_ha"].sum() == pytest.approx(same["sampled_ha"][0])
@@ -148,16 +152,33 @@ def test_the_table_says_what_land_the_sample_is_of(place: BlockYear, tmp_path: P
     assert "area_ha is of the land of the draw" in caplog.text
 
 
+@pytest.mark.heavy
 def test_points_that_two_people_see_differently_or_unsurely_are_of_no_class(place: BlockYear) -> None:
-    look(place, "change_before")
-    look(place, "change_after")
-    look(place, "change_after", "mining", "A02")
+    look_at_all(place)
+    for block in ("1", "2"):
+        look(replace(place, block=block), "change_after", "mining", "A02")
     points = read_points(files_of(place), ("2016", "2022"), place.lattice)
     assert points is not None
-    own = points["tile_id"].isin([tile.tile_id for tile in place.lattice.tiles_of("1")])
-    assert set(points["after"][own]) == {-1}
+    assert set(points["after"]) == {-1}
     table = totals(str(place.layout.change("2016", "2022")), points, place.lattice).set_index("change")
     assert table["points"].sum() == 0
     assert table["area_ha"].isna().all()
     assert all(text.startswith("too few points") for text in table.loc[list(CLASSES), "why"])
-    shutil.rmtree(place.layout.user.references("change_after", "2022", "1"))
+
+
+def test_a_block_that_nobody_looked_at_is_not_missing_by_chance(place: BlockYear) -> None:
+    """What was seen in one block says nothing of the others."""
+
+    def table() -> pd.DataFrame:
+        points = read_points(files_of(place), ("2016", "2022"), place.lattice)
+        return totals(str(place.layout.change("2016", "2022")), points, place.lattice)
+
+    other = replace(place, block="2")
+    for block_year, kind in ((place, "change_before"), (place, "change_after"), (other, "change_before")):
+        look(block_year, kind)  # type: ignore[arg-type]
+        assert table()["area_ha"].isna().all()
+    (why,) = table()["why"].unique()
+    assert why.startswith("too few points looked at in both years: 0 of ")
+    assert why.endswith(" in block 2")
+    look(other, "change_after")
+    assert table()["area_ha"].notna().all()

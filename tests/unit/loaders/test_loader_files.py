@@ -18,8 +18,8 @@ from smallmines.cli.main import app
 from smallmines.core.errors import UserError
 from smallmines.core.product import SPLITS
 from smallmines.loaders import folder
-from smallmines.loaders.terratorch_pairs import write_pairs
 from smallmines.loaders.terratorch import PRITHVI_BANDS, Training, split_files, terratorch_config
+from smallmines.loaders.terratorch_pairs import write_pairs
 from two_years import make_dataset, mask_of, values
 
 

@@ -48,6 +48,11 @@ OTHER_LAND = 0.01
 """Share by which the land of the map may differ from that of the sample without a warning: labels that were left open at the draw."""
 
 
+LOOKED_AT = 0.9
+"""Share of the points of each block that people must have looked at in both years, unsure or not, for an estimate. Points that nobody
+looked at are missing by chance within a block, and not where a whole block is left."""
+
+
 @dataclass(frozen=True)
 class SampleFiles:
     """Files of the change sample of a pair of years.
@@ -139,6 +144,8 @@ def totals(change: str, points: pd.DataFrame | None, lattice: Lattice) -> pd.Dat
     table = table.assign(sampled_ha=sampled_ha)
     if points is None:
         return table.assign(**empty, points=0, why="no change sample")[list(MEANINGS)]
+    if left := blocks_left(points, lattice):
+        return table.assign(**empty, points=counts, why=f"too few points looked at in both years: {left}")[list(MEANINGS)]
     try:
         areas = estimates(points["stratum"].to_numpy(), points["pixels"].to_numpy(), reference, pixel_ha)
     except UserError as error:
@@ -147,3 +154,16 @@ def totals(change: str, points: pd.DataFrame | None, lattice: Lattice) -> pd.Dat
     values = {column: [round(getattr(areas[name], end), 4) for name in CLASSES] for column, end in ends.items()}
     why = ["" if count >= FEWEST else f"no interval: fewer than {FEWEST} points" for count in counts]
     return table.assign(**values, points=counts, why=why)[list(MEANINGS)]
+
+
+def blocks_left(points: pd.DataFrame, lattice: Lattice) -> str:
+    """Say in which blocks people have looked at less than `LOOKED_AT` of the points; empty where in none.
+
+    Args:
+        points: see `read_points`.
+    """
+    block_of = {tile.tile_id: f"block {tile.block}" for tile in lattice.tiles}
+    looked_at = (points["before"] > -2) & (points["after"] > -2)
+    blocks = looked_at.groupby(points["tile_id"].map(block_of).fillna("tiles that the run lacks now")).agg(["sum", "size"])
+    lacking = blocks[blocks["sum"] < LOOKED_AT * blocks["size"]]
+    return ", ".join(f"{done} of {drawn} in {block}" for block, done, drawn in lacking.itertuples())

@@ -171,9 +171,7 @@ def _decoded(content: bytes, path: str) -> NDArray[Any]:
         raise UserError(f"a readable patch {path}", " ".join(str(error).split()), "run again with --forcerun image_patches") from None
 
 
-def _write_data(
-    rows: Rows, made: Configurations, folder: Path, basis: str
-) -> tuple[dict[str, Written], dict[str, dict[str, float]]]:
+def _write_data(rows: Rows, made: Configurations, folder: Path, basis: str) -> tuple[dict[str, Written], dict[str, dict[str, float]]]:
     """Write the shards of all rows; return what was written by folder, and the statistics of the bands over the rows of `basis`."""
     sums, counts, done = Sums(PATCH_BANDS), {}, 0
     in_basis = _in_basis(made, basis)
