@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -31,7 +33,7 @@ def test_gain_and_loss_are_estimated_from_a_sample_of_both_years(clone: Workspac
     assert pd.read_csv(folder / "areas.csv")["why"].unique().tolist() == ["no change sample"]
     assert "name 2022" in clone.smallmines("labels", "sample", "--for", "change_after", "--year", "2016", *where, succeeds=False)
     monkeypatch.chdir(clone.folder)
-    config = read_config("small.yaml")
+    config = read_config(Path("small.yaml"))
     for block in config.blocks:
         for kind in KINDS:
             look_at_sample(BlockYear(config, "2022", block), kind)
