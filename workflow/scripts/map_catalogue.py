@@ -2,14 +2,14 @@
 
 from smallmines.core.job import job
 from smallmines.grid.lattice import read_lattice
-from smallmines.map.stac import Forest, MapOfYear, write_catalogue
+from smallmines.map.stac import Forest, MapOfYear, files_of_years, write_catalogue
 from smallmines.settings.publish import Catalogue
 
 with job(snakemake.log[0]):
     source, params, targets = snakemake.input, snakemake.params, snakemake.output
     about, lattice = Catalogue(**params.about), read_lattice(source.grid)
     forests = iter(map(Forest, [block for _ in params.windows for block in params.blocks], source.metrics, source.models))
-    files = {year: [path for path in source.files if f"/{year}/" in path] for year in params.windows}
+    files = files_of_years(source.files, list(params.windows))
     years = [
         MapOfYear(year, files[year], window, [next(forests) for _ in params.blocks] if source.models else [])
         for year, window in params.windows.items()

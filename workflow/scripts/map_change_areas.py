@@ -5,6 +5,7 @@ from smallmines.grid.lattice import read_lattice
 from smallmines.map.change_totals import SampleFiles, write_totals
 
 with job(snakemake.log[0]):
-    source = snakemake.input
+    source, wildcards = snakemake.input, snakemake.wildcards
     sample = SampleFiles(list(source.designs), list(source.before), list(source.after))
-    write_totals(source.change, sample, snakemake.wildcards.last, read_lattice(source.grid), snakemake.output[0])
+    years = (wildcards.first, wildcards.last)
+    write_totals(source.change, sample, years, read_lattice(source.grid), snakemake.output[0])

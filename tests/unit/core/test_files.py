@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from types import SimpleNamespace
 
 import pytest
@@ -58,3 +59,13 @@ def test_what_is_no_file_is_named_before_anything_waits_for_it(tmp_path):
     assert "whole" not in raised.value.found
     assert len(str(raised.value).split("\n")) == 3
     files.require_files(["2022"], ["2"])
+
+
+@pytest.mark.parametrize("kind", ["accuracy", "prevalence", "change_before", "change_after"])
+def test_a_pipe_in_the_place_of_any_sample_is_named(tmp_path, kind):
+    for name in (f"{kind}/2022/1.csv", f"{kind}/2022/2/pipe.jsonl"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        os.mkfifo(tmp_path / name)
+        with pytest.raises(UserError, match=re.escape(name)):
+            UserFiles(str(tmp_path), "EPSG:32630").require_files(["2016", "2022"], ["1", "2"])
+        (tmp_path / name).unlink()

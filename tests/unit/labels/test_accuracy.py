@@ -242,6 +242,13 @@ def test_two_people_who_differ_settle_nothing_and_the_lack_is_told(block_year, t
     assert set(pd.read_csv(tmp_path / "points.csv")["reference"]) == {-1}
 
 
+def test_check_ins_without_their_design_are_never_passed_over(block_year, tmp_path):
+    interpret(block_year, "A01")
+    (block_year.user / "accuracy/2016/1.csv").unlink()
+    with pytest.raises(UserError, match=r"the design of an accuracy sample\n.*none, but 1 check-ins"):
+        write_quality(files_of(block_year), 0, tmp_path / "labels.json", tmp_path / "points.csv")
+
+
 def test_without_people_there_are_no_figures(block_year, tmp_path):
     write_quality(files_of(block_year), 0, tmp_path / "labels.json", tmp_path / "points.csv")
     known = json.loads((tmp_path / "labels.json").read_text())["years"]["2016"]

@@ -19,6 +19,7 @@ from smallmines.core.errors import UserError
 from smallmines.core.product import SPLITS
 from smallmines.loaders import folder
 from smallmines.loaders.terratorch import PRITHVI_BANDS, Training, split_files, terratorch_config
+from smallmines.loaders.terratorch_pairs import write_pairs
 from two_years import make_dataset, mask_of, values
 
 
@@ -89,6 +90,10 @@ def test_years_of_a_tile_are_paired_and_a_split_holds_tiles_of_both_years(made: 
         folder.read_year_pairs(made, "train")
     with pytest.raises(UserError, match="split train, val, test or None"):
         folder.read_year_pairs(made, "buffer")
+    for own_split in ("train", None):  # other splits would not help
+        with pytest.raises(UserError, match=r"tiles with two years or more(.|\n)*none in 2022"):
+            folder.read_year_pairs(made, own_split, [2022])
+    assert folder.read_year_pairs(made, years=[2022, 2016]).equals(pairs)
 
 
 def test_what_is_missing_or_twice_is_told(dataset: Path) -> None:
@@ -188,6 +193,30 @@ def test_what_writes_files_for_terratorch_loads_neither_torch_nor_the_pipeline()
     code = "import sys, smallmines.loaders.terratorch; print(*sys.modules)"
     loaded = set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
     assert not loaded & {"torch", "odc.geo", "snakemake", "pydantic", "geopandas", "smallmines.config.sections", "smallmines.core.raster"}
+
+
+@pytest.mark.parametrize("shift", [0, 1280])
+def test_years_of_a_tile_on_different_grids_are_no_pair(dataset: Path, tmp_path: Path, shift: int) -> None:
+    """A tile of another size, and one of the same name that lies elsewhere."""
+    path = dataset / "2022/MASK/MASK_GH_0003_2022.tif"
+    with rasterio.open(path) as source:
+        mask, profile = source.read(), {**source.profile, "driver": "GTiff"}
+    profile["transform"] = profile["transform"].translation(shift, 0) @ profile["transform"]
+    if not shift:
+        mask, profile = mask[:, :32, :32], {**profile, "width": 32, "height": 32, "tiled": False}
+    path.unlink()
+    with rasterio.open(path, "w", **profile) as target:
+        target.write(mask)
+    with pytest.raises(UserError, match=r"MASK_GH_0003_2022\.tif on the grid of .*MASK_GH_0003_2016\.tif"):
+        write_pairs(folder.read_year_pairs(dataset), tmp_path / "pairs")
+
+
+def test_pairs_in_different_splits_name_the_method_that_keeps_them_together(made: Path, tmp_path: Path) -> None:
+    words = ["terratorch", str(made), "--change", "--model", "prithvi_eo_v2_300", "--out", str(tmp_path)]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 1
+    assert "patches of train, val and test in both years" in done.output
+    assert "spatial_block" in done.output
 
 
 def test_the_verb_writes_what_terratorch_reads(made: Path, tmp_path: Path) -> None:

@@ -134,6 +134,18 @@ def test_the_estimate_is_that_of_a_domain_in_a_stratified_sample() -> None:
     assert domain_estimate(points, inside, ["1", "3"]).why == "no accuracy sample in block 3"
 
 
+def test_no_more_mining_than_the_unit_is_large(tmp_path: Path) -> None:
+    """20 points of a stratum of 1500 px fall into a unit of 20 px by chance, all mining: a sixth of the stratum is more than the unit."""
+    lattice = lattice_of(tmp_path)
+    row, col = np.divmod(np.r_[np.arange(20), 300 + np.arange(100)], 20)
+    points = pd.DataFrame({"block": "1", "stratum": "1/0", "pixels": 1500, "reference": [1] * 20 + [0] * 100, "row": row + 16, "col": col})
+    unit = box(0, 16, 20, 1)
+    table = table_of(lattice, tmp_path, np.zeros(lattice.geobox.shape, np.uint8), [Unit("a", "x", unit)], points)
+    assert table.loc["x", "mining_points"] == 20
+    assert table.loc["x", ["low", "mining_ha", "high"]].tolist() == [0.2, 0.2, 0.2]
+    assert table.loc["x", "area_ha"] == 0.2
+
+
 @pytest.mark.parametrize(
     ("mining", "other", "why"), [(4, 40, "too few points"), (5, 14, "too few points"), (5, 15, ""), (30, 0, "")], ids=str
 )
@@ -208,6 +220,8 @@ def test_a_sample_as_people_gave_it(tmp_path: Path) -> None:
     references = [str(write_events(path.with_suffix(""), events))]
     points = samples_of_years([str(path)], references, [YEAR, "2022"], lattice.geobox)
     assert (len(points[YEAR]), len(points["2022"])) == (100, 0)
+    with pytest.raises(UserError, match=r"the design of an accuracy sample\n.*1 check-ins"):
+        samples_of_years([], references, [YEAR, "2022"], lattice.geobox)
     mask = np.zeros(lattice.geobox.shape, np.uint8)
     table = table_of(lattice, tmp_path, mask, [Unit("a", "west", box(0, 0, 16, 32)), Unit("a", "all", box(0, 0, 64, 32))], points[YEAR])
     in_west, mining = int((col < 16).sum()), int((col < 8).sum())
@@ -264,11 +278,27 @@ def test_units_of_the_area_of_interest(tmp_path: Path, attribute: str, names: li
     assert sum(unit.shape.area for unit in units) == pytest.approx(3200)
 
 
+def test_an_attribute_with_gaps_does_not_hide_the_other_one(tmp_path: Path) -> None:
+    table = {"name": ["", None], "shapeName": ["Bekwai", "Amansie"]}
+    gpd.GeoDataFrame(table, geometry=[box(0, 0, 4, 4), box(4, 0, 4, 4)], crs=CRS).to_file(tmp_path / "aoi.gpkg")
+    assert [unit.name for unit in aoi_units(str(tmp_path / "aoi.gpkg"), CRS)] == ["Amansie", "Bekwai"]
+
+
 def test_layers_in_degrees_are_moved_to_the_grid(tmp_path: Path) -> None:
     gpd.GeoDataFrame({"name": ["a"]}, geometry=[box(0, 0, 16, 16)], crs=CRS).to_crs("EPSG:4326").to_file(tmp_path / "units.geojson")
     (unit,) = layer_units(str(tmp_path / "units.geojson"), CRS)
     assert (unit.layer, unit.name) == ("units", "a")
     assert unit.shape.symmetric_difference(box(0, 0, 16, 16)).area < 1
+
+
+def test_polygons_without_an_area_are_left_out(tmp_path: Path) -> None:
+    """Lines that were drawn as polygons: repaired, nothing is left of them."""
+    flat = shapely.Polygon([(WEST, NORTH), (WEST + 40, NORTH - 40), (WEST, NORTH)])
+    (unit,) = layer_units(write_layer(tmp_path / "units.gpkg", ["a", "b"], [flat, box(0, 0, 4, 4)]), CRS)
+    assert (unit.name, unit.shape.area) == ("b", 1600)
+    for units in (layer_units, aoi_units):
+        with pytest.raises(UserError, match=r"polygons with an area(.|\n)*2 polygons without one"):
+            units(write_layer(tmp_path / f"{units.__name__}.gpkg", ["a", "b"], [flat, flat]), CRS)
 
 
 def wrong(path: Path, kind: str) -> str:

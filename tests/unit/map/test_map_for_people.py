@@ -39,6 +39,20 @@ def test_the_picture_shows_mines_in_their_place(tmp_path: Path) -> None:
     assert changed[red].mean() > 0.9, "where there are mines, and nowhere else"
 
 
+def test_names_of_units_are_written_as_they_are(tmp_path: Path) -> None:
+    """Text between two $ is a formula to matplotlib, and a wrong one stops it."""
+    results, files, days = make_map(tmp_path)
+    parquet = tmp_path / "mines.parquet"
+    write_mines(files, results.lattice, YEAR, days, 0, parquet, tmp_path / "mines.fgb")
+    pictures = []
+    for number, name in enumerate([r"$\foo$", "$x$", "x"]):
+        area = gpd.GeoDataFrame({"name": [name]}, geometry=[shapely.box(600100, 699700, 600500, 699950)], crs="EPSG:32630")
+        area.to_file(tmp_path / f"{number}.gpkg")
+        write_picture(YEAR, days.composites, str(parquet), str(tmp_path / f"{number}.gpkg"), results.lattice, tmp_path / f"{number}.png")
+        pictures.append(np.asarray(Image.open(tmp_path / f"{number}.png")).astype(int))
+    assert np.abs(pictures[1] - pictures[2]).sum() > 0, "the $ is drawn"
+
+
 def test_the_overview_is_the_composite_of_each_block(tmp_path: Path) -> None:
     """Pixels of the composites in the own cells of a block, at full size since the run is small; white elsewhere."""
     results, _, days = make_map(tmp_path)

@@ -18,7 +18,7 @@ from fake_results import YEAR, make_grid
 from smallmines.core.files import write_json
 from smallmines.grid.lattice import Lattice
 from smallmines.labels.tables import PROVENANCES
-from smallmines.map.stac import ASSETS, Forest, MapOfYear, write_catalogue
+from smallmines.map.stac import ASSETS, Forest, MapOfYear, files_of_years, write_catalogue
 from smallmines.settings.publish import Catalogue
 
 FEATURES = ["B02", "B08", "DEM", "NDVI_9"]
@@ -54,6 +54,11 @@ def make_catalogue(folder: Path, segmented: bool = True) -> tuple[pystac.Collect
 @pytest.fixture(scope="module")
 def catalogue(tmp_path_factory: pytest.TempPathFactory) -> tuple[pystac.Collection, Lattice]:
     return make_catalogue(tmp_path_factory.mktemp("map"))
+
+
+def test_a_run_that_is_named_as_a_year_has_the_files_of_each_year() -> None:
+    files = [f"results/2016/map/{year}/{name}" for year in ("2016", "2022") for name in ASSETS]
+    assert files_of_years(files, ["2016", "2022"]) == {"2016": files[: len(ASSETS)], "2022": files[len(ASSETS) :]}
 
 
 def require_valid(path: str, kind: pystac.STACObjectType) -> None:

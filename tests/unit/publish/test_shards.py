@@ -13,12 +13,14 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from PIL import Image
 
 from sections import Splits
 from sharded import BUFFER, make_shards, sources_of
 from smallmines.core.errors import UserError
 from smallmines.core.files import sha256
+from smallmines.core.product import BUFFER as BUFFER_SPLIT
 from smallmines.core.product import PATCH_BANDS
 from smallmines.dataset.band_statistics import QUANTILES
 from smallmines.dataset.index import read_index
@@ -26,6 +28,7 @@ from smallmines.publish.configurations import Configurations, configurations
 from smallmines.publish.features import shard_schema
 from smallmines.publish.huggingface import Rows, write_shards
 from smallmines.publish.sample import sample_tiles
+from smallmines.publish.sealed_folder import sealed_files
 from smallmines.publish.shards import BESIDES, Shards
 from smallmines.publish.thumbnails import overlay, png, stretch, thumbnail
 
@@ -186,6 +189,51 @@ def test_the_sample_stops_at_its_bytes(dataset: Path, tmp_path: Path, monkeypatc
     written = [pq.read_table(path)["tile_id"].to_pylist() for path in (tmp_path / "shards/sample").rglob("*.parquet")]
     assert 4 <= sum(map(len, written)) <= 8
     assert sum(path.stat().st_size for path in (tmp_path / "shards/sample").rglob("*.parquet")) < 7 * size + 3 * 40_000
+
+
+def test_shards_that_are_not_whole_name_the_rule_that_makes_them(shards: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(shards, tmp_path / "shards"))
+    (copy / "LICENSE").unlink()
+    with pytest.raises(UserError, match="run snakemake huggingface"):
+        sealed_files(copy)
+
+
+def with_splits(dataset: Path, folder: Path, *splits: str) -> Path:
+    """A copy of the dataset whose rows are in these splits in turn."""
+    copy = Path(shutil.copytree(dataset, folder / "dataset"))
+    table = pq.read_table(copy / "index.parquet")
+    place = table.column_names.index("split")
+    values = pa.array([splits[row % len(splits)] for row in range(len(table))], table.schema.field("split").type)
+    pq.write_table(table.set_column(place, table.schema.field("split"), values), copy / "index.parquet")
+    return copy
+
+
+def test_a_dataset_without_train_has_the_statistics_of_all_rows_and_says_so(dataset: Path, tmp_path: Path) -> None:
+    """Means of 0 and deviations of 1 would look like numbers of the bands."""
+    target = make_shards(with_splits(dataset, tmp_path, "val", "test"), tmp_path / "shards")
+    stated, index = json.loads((target / "statistics.json").read_text()), read_index(dataset / "index.parquet")
+    assert (stated["split"], stated["patches"]) == ("all", len(index))
+    assert stated["bands"]["B02"]["mean"] > 1000
+    card = (target / "README.md").read_text()
+    assert "over all rows, since none is in train" in card
+    assert 'load_dataset(where, split="val")' in card
+    assert 'split="train"' not in card
+
+
+def test_a_dataset_with_all_tiles_in_the_buffer_is_refused(dataset: Path, tmp_path: Path) -> None:
+    """Its card would name no file, and `datasets` reads nothing."""
+    with pytest.raises(UserError, match="tiles of train, val, test"):
+        make_shards(with_splits(dataset, tmp_path, BUFFER_SPLIT), tmp_path / "shards")
+    assert not (tmp_path / "shards").exists()
+
+
+def test_a_sample_without_tiles_is_no_configuration(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tiles of 1024 px are larger than all that the sample may hold."""
+    monkeypatch.setattr("smallmines.publish.huggingface.LARGEST", 1)
+    card = (make_shards(dataset, tmp_path / "shards") / "README.md").read_text()
+    assert "sample" not in [entry["config_name"] for entry in yaml.safe_load(card.split("---\n")[1])["configs"]]
+    assert "`sample`" not in card
+    assert "[]" not in card
 
 
 def test_a_method_that_gives_the_split_in_force_takes_no_folder_of_its_own(dataset: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ from smallmines.core.files import written
 from smallmines.core.layout import PixelSample
 from smallmines.dataset.change import windows
 from smallmines.grid.lattice import Lattice
-from smallmines.labels.pixel_samples import DRAWN, read_design
+from smallmines.labels.pixel_samples import COLUMNS, read_design
 from smallmines.map.change_estimate import BUFFER_PX, draw, strata
 from smallmines.segment.features import splitmix64
 
@@ -37,17 +38,36 @@ def draw_change_sample(block_year: BlockYear, dry: bool) -> pd.DataFrame:
     show the pixels of that block. Where one is there already, it is taken and copied.
 
     Raises:
-        UserError: there is no earlier year, or no map of change yet.
+        UserError: there is no earlier year, no map of change yet, or check-ins whose design is gone.
     """
     user = block_year.layout.user
     paths = [user.pixel_sample(kind, block_year.year, block) for kind in KINDS for block in block_year.config.blocks]
     present = [path for path in paths if path.is_file()]
+    if not present:
+        _require_no_check_ins(block_year)
     design = read_design(present[0], KINDS[0]) if present else _drawn(block_year)
     for path in paths:
         if not dry and not path.exists():
             with written(path) as beside:
-                design.to_csv(beside, index=False, lineterminator="\n")
+                if present:
+                    shutil.copyfile(present[0], beside)  # numbers that were read and written again may have other last digits
+                else:
+                    design.to_csv(beside, index=False, lineterminator="\n")
     return design
+
+
+def _require_no_check_ins(block_year: BlockYear) -> None:
+    """Refuse to draw where people have interpreted pixels of a design that is gone: a new draw has other pixels.
+
+    Raises:
+        UserError: there are check-ins of the sample in a block.
+    """
+    user = block_year.layout.user
+    folders = [user.references(kind, block_year.year, block) for kind in KINDS for block in block_year.config.blocks]
+    if left := [folder for folder in folders if any(folder.glob("*.jsonl"))]:
+        expected = f"the design {left[0].with_suffix('.csv')} of the check-ins in {left[0]}"
+        do = "restore it from a backup or another computer, or move the folders with the check-ins away"
+        raise UserError(expected, f"no design, but check-ins in {len(left)} folders", do)
 
 
 def earlier_year(block_year: BlockYear) -> str:
@@ -65,8 +85,9 @@ def earlier_year(block_year: BlockYear) -> str:
 
 
 def _drawn(block_year: BlockYear) -> pd.DataFrame:
-    """Draw the sample: the columns `DRAWN`; stratum is a number of `STRATA`."""
-    path = block_year.layout.change(earlier_year(block_year), block_year.year)
+    """Draw the sample: the columns of its design; stratum is a number of `STRATA`."""
+    before = earlier_year(block_year)
+    path = block_year.layout.change(before, block_year.year)
     if not path.is_file():
         raise UserError(f"the map of change {path}", "no such file", "run snakemake change, then call this again")
     lattice, config = block_year.lattice, block_year.config
@@ -76,7 +97,8 @@ def _drawn(block_year: BlockYear) -> pd.DataFrame:
     tiles = {(tile.row, tile.col): tile.tile_id for tile in lattice.tiles}
     places = zip((row // lattice.tile_size).tolist(), (col // lattice.tile_size).tolist(), strict=True)
     index = row.astype(np.uint64) * np.uint64(lattice.geobox.shape.x) + col.astype(np.uint64)
-    return points.assign(key=splitmix64(index), x=x, y=y, tile_id=[tiles[place] for place in places])[DRAWN]
+    made = points.assign(key=splitmix64(index), x=x, y=y, tile_id=[tiles[place] for place in places], earlier_year=int(before))
+    return made[COLUMNS[KINDS[0]]]
 
 
 def _parts(path: Path, lattice: Lattice) -> Iterator[tuple[int, int, NDArray[np.uint8]]]:

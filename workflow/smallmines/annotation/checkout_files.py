@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from smallmines.annotation import qgis
 from smallmines.annotation.block_year import BlockYear
+from smallmines.annotation.change_sample import earlier_year
 from smallmines.annotation.checkin import pending
 from smallmines.annotation.working_copy import EDITABLE, About, Kind, copy_path, polygons_of, shapes, styles, write_base, write_copy
 from smallmines.core import raster
@@ -107,7 +108,7 @@ def write_checkout(
     tasks = _tasks(lattice, block_year.block, base, crs)
     earlier = block_year.events() if kind == "review" or kind == "adjudication" else block_year.references(kind)
     write_copy(target, about, frame, tasks, max((event.time for event in earlier if event.annotator == annotator), default=""))
-    _project(block_year, target, lattice, tasks)
+    _project(block_year, target, tasks, year_to_label(block_year, kind))
     shutil.rmtree(_tasks_folder(target), ignore_errors=True)  # of the previous copy
     if len(frame) <= OUTLINES:
         _google_earth(target, frame, tasks)
@@ -133,10 +134,19 @@ def _tasks(lattice: Lattice, block: str, base: pd.DataFrame, crs: str) -> Any:
     return frame.astype({**dict.fromkeys(["tile_id", "status", *empty], "string"), "edited": "Int64"})
 
 
-def _project(block_year: BlockYear, target: Path, lattice: Lattice, tasks: Any) -> None:
-    """Write the QGIS project of a working copy: true and false colour of every year, radar, hillshade, layers of the configuration."""
+def year_to_label(block_year: BlockYear, kind: Kind) -> str:
+    """Return the year that people label in a working copy: its own, but for `change_before` the year before it."""
+    return earlier_year(block_year) if kind == "change_before" else block_year.year
+
+
+def _project(block_year: BlockYear, target: Path, tasks: Any, shown_year: str) -> None:
+    """Write the QGIS project of a working copy: true and false colour of every year, radar, hillshade, layers of the configuration.
+
+    Args:
+        shown_year: whose images lie on top.
+    """
     images = []
-    for year in sorted(block_year.config.year_names, key=lambda name: name != block_year.year):  # the copy's year first
+    for year in sorted(block_year.config.year_names, key=lambda name: name != shown_year):
         s2, s1 = block_year.layout.s2(year, block_year.block), block_year.layout.s1(year, block_year.block)
         for name, path, bands in (
             ("true colour", s2, (3, 2, 1)),
@@ -156,7 +166,7 @@ def _project(block_year: BlockYear, target: Path, lattice: Lattice, tasks: Any) 
             styles(),
             images,
             block_year.config.labels.map_layers,
-            str(lattice.geobox.crs),
+            str(block_year.lattice.geobox.crs),
             (first[0] - 200, first[1] - 200, first[2] + 200, first[3] + 200),
         )
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smallmines.annotation.block_year import BlockYear
-from smallmines.annotation.change_sample import draw_change_sample
+from smallmines.annotation.change_sample import KINDS, draw_change_sample, earlier_year
 from smallmines.annotation.checkout_files import CheckedOut, require_annotator, write_checkout
 from smallmines.core import raster
 from smallmines.core.errors import UserError
@@ -24,6 +24,7 @@ from smallmines.labels.pixel_samples import (
     interpreted,
     progress,
     read_design,
+    require_earlier_year,
     require_places,
     rows_and_columns,
     sample_command,
@@ -53,10 +54,12 @@ def checkout_pixel_sample(block_year: BlockYear, annotator: str, kind: PixelSamp
     block_year.product(Layout.probabilities if kind == "prevalence" else Layout.mask)  # raises for a year or block that the run lacks
     geobox = block_year.lattice.block(block_year.block)
     path = block_year.layout.user.pixel_sample(kind, block_year.year, block_year.block)
-    if not path.exists() and block_year.references(kind):
+    if not path.exists() and kind not in KINDS and block_year.references(kind):  # of a change sample the others are copies
         raise UserError(f"the design {path} of the check-ins in {path.with_suffix('')}", "no such file", _restore(path))
     design = read_design(path, kind) if path.exists() else _draw(block_year, kind, path, dry)
     require_places(path, design, block_year.lattice.geobox)
+    if kind in KINDS:
+        require_earlier_year(path, design, earlier_year(block_year))
     row, col, inside = rows_and_columns(design, geobox)
     labelled = {event.key for event in standing(block_year.references(kind)) if event.annotator == annotator}
     own = design["tile_id"].isin([tile.tile_id for tile in block_year.lattice.tiles_of(block_year.block)]).to_numpy()

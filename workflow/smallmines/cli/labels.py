@@ -107,12 +107,15 @@ def sample(
 ) -> None:
     """Check out the pixels of a sample, drawn once by chance; decisions about them never become labels."""
     from smallmines.annotation.block_year import BlockYear
+    from smallmines.annotation.checkout_files import year_to_label
     from smallmines.annotation.checkout_pixels import checkout_pixel_sample, other_number
 
     with plain_errors(), output(json) as out:
         settings = read_config(config)
         block_year = BlockYear(settings, year, block)
         _report(checkout_pixel_sample(block_year, annotator, kind, dry), dry, out)
+        if kind == "change_before" or kind == "change_after":
+            out.message(f"label what was there in {year_to_label(block_year, kind)}, whose images lie on top")
         if kind == "prevalence" and (changed_number := other_number(block_year)):
             out.message(changed_number)
         if kind == "prevalence" and settings.assistant.prevalence != "sample":
@@ -153,7 +156,7 @@ def checkin(
             rows.append({**row, "checked_in_before": result.checked_in_before, "stale": result.stale})
             for warning in result.warnings:
                 print(f"{path}: {warning}", file=sys.stderr)
-            if settings.labels.source == "released_masks" and result.about.kind != "accuracy":
+            if settings.labels.source == "released_masks" and result.about.kind in ("review", "adjudication"):
                 print(f"{path}: labels.source is released_masks: decisions about segments are not in its masks", file=sys.stderr)
             if result.open_elsewhere:
                 print(f"{path} is open in a program: edits that are not saved are not checked in", file=sys.stderr)

@@ -27,7 +27,7 @@ class Map(Section):
         "change.",
     )
     smallest_change_px: int = Field(
-        30, ge=1, le=10_000, description="Pixels of the smallest area of change; smaller ones take the class of the land around them."
+        30, ge=1, le=1_000, description="Pixels of the smallest area of change; smaller ones take the class of the land around them."
     )
     change_points: int = Field(
         800,

@@ -57,8 +57,9 @@ def change_classes(first: NDArray[np.uint8], last: NDArray[np.uint8], tolerance:
     unknown = (first > 1) | (last > 1)
     before, after = (first == 1) & ~unknown, (last == 1) & ~unknown
     stable = before & after
-    new = counted(after & ~before, before, tolerance, smallest)
-    gone = counted(before & ~after, after, tolerance, smallest)
+    # edges of a mine that lies partly in land that the other year does not know are edges, too
+    new = counted(after & ~before, first == 1, tolerance, smallest)
+    gone = counted(before & ~after, last == 1, tolerance, smallest)
     noise = (before ^ after) & ~new & ~gone
     result = np.full(first.shape, STABLE_OTHER, np.uint8)
     result[stable | (noise & grown(stable, max(tolerance, 1)))] = STABLE_MINING

@@ -19,7 +19,7 @@ from smallmines.labels import event_files, tables
 from smallmines.labels.accuracy import accuracy
 from smallmines.labels.agreement import agreements, read_overlap
 from smallmines.labels.decisions import require_home
-from smallmines.labels.pixel_samples import interpreted, read_design, require_about, rows_and_columns
+from smallmines.labels.pixel_samples import interpreted, read_design, require_about, require_design, rows_and_columns
 from smallmines.labels.released import released_shares
 from smallmines.labels.released_agreement import ReleaseFiles, add_released
 from smallmines.segment.features import read_features
@@ -219,6 +219,7 @@ def _pairs(events: Sequence[event_files.Event], overlap: Sequence[pd.DataFrame],
 
 def _references(files: PeopleFiles, year: int, block: str) -> pd.DataFrame:
     """Read the accuracy sample of a block; add people's interpretation and the value of the mask."""
+    require_design(files.design, files.references, "accuracy")
     if not files.design:
         return pd.DataFrame({name: [] for name in POINTS}).astype({"reference": np.int64, "mapped": np.int64}).assign(pixel_ha=[])
     design = read_design(files.design[0])

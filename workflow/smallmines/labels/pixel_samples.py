@@ -32,10 +32,11 @@ probability."""
 COLUMNS: dict[PixelSample, list[str]] = {
     "accuracy": [*DRAWN, "mapped"],
     "prevalence": [*DRAWN, "probability"],
-    "change_before": DRAWN,
-    "change_after": DRAWN,
+    "change_before": [*DRAWN, "earlier_year"],
+    "change_after": [*DRAWN, "earlier_year"],
 }
-"""Columns of a design. mapped: value of the mask on the day of the draw; probability: of mining by the forest of that day."""
+"""Columns of a design. mapped: value of the mask on the day of the draw; probability: of mining by the forest of that day; earlier_year:
+the year before the one that the design is of, in which people look at the pixels for `change_before`."""
 
 LEAST = 2
 """Points of each stratum with a class that an estimate needs."""
@@ -85,7 +86,8 @@ def _faults(design: pd.DataFrame) -> list[str]:
     """Say in what a design is not as it was drawn: of each stratum inclusion times pixels is the number of its rows."""
     import pandas as pd
 
-    numbers = design[["x", "y", "stratum", "pixels", "inclusion"]].apply(pd.to_numeric, errors="coerce")
+    checked = ["x", "y", "stratum", "pixels", "inclusion", *(["earlier_year"] if "earlier_year" in design else [])]
+    numbers = design[checked].apply(pd.to_numeric, errors="coerce")
     if not len(design) or not np.isfinite(numbers.to_numpy(np.float64)).all():
         return ["no rows" if not len(design) else "cells without a number"]
     of_stratum = numbers.groupby("stratum")["pixels"]
@@ -114,6 +116,20 @@ def require_places(path: str | Path, design: pd.DataFrame, geobox: GeoBox) -> No
     if wrong.any():
         do = "restore the file; after a change of the grid move it and its check-ins away, and draw again"
         raise UserError(f"the pixels of {path} where their keys say", f"{int(wrong.sum())} of {len(design)} elsewhere", do)
+
+
+def require_earlier_year(path: str | Path, design: pd.DataFrame, earlier_year: str) -> None:
+    """Refuse the design of a change sample whose pixels people looked at in another earlier year.
+
+    Args:
+        earlier_year: the year before the one of the design in the run as it is configured now.
+
+    Raises:
+        UserError: a year was added to the run, or left out, since the draw.
+    """
+    if of_design := sorted(set(design["earlier_year"].astype(str)) - {earlier_year}):
+        do = "configure the years as they were at the draw; or move change_before and change_after of the year away, and draw again"
+        raise UserError(f"a change sample from {earlier_year} on in {path}", f"one from {', '.join(of_design)} on", do)
 
 
 def require_drawn(path: str | Path, design: pd.DataFrame, events: Sequence[Event]) -> None:
@@ -177,6 +193,17 @@ def progress(points: pd.DataFrame) -> Progress:
         int(settled.sum()),
         int((settled < np.minimum(LEAST, drawn)).sum()),
     )
+
+
+def require_design(designs: Sequence[str], references: Sequence[str], kind: PixelSample) -> None:
+    """Refuse check-ins without a design: without its weights nobody would count what people did.
+
+    Raises:
+        UserError: there is no design, and there are check-ins.
+    """
+    if references and not designs:
+        do = "restore the design from a backup or another computer, or move the check-ins away"
+        raise UserError(f"the design of {name_of(kind)}", f"none, but {len(references)} check-ins, the first {references[0]}", do)
 
 
 def require_about(events: Sequence[Event], kind: PixelSample, year: int, block: str) -> None:

@@ -111,7 +111,8 @@ class UserFiles:
         samples = UserFolder(Path(self.folder))
         for year, block in product(years, blocks):
             paths += self._sample_files(samples.samples(year, block))
-            paths += [str(path) for kind in _of_sample(samples, "prevalence", year, block).values() for path in kind]
+            kinds: tuple[PixelSample, ...] = ("prevalence", "change_before", "change_after")
+            paths += [str(path) for name in kinds for files in _of_sample(samples, name, year, block).values() for path in files]
         if strange := [path for path in paths if not Path(path).is_file()]:
             more = f" and {len(strange) - 5} more" if len(strange) > 5 else ""
             do = "restore them, or move them away"

@@ -109,12 +109,29 @@ def read_year_pairs(root: str | Path, split: str | None = None, years: Sequence[
         raise UserError(f"split {', '.join(SPLITS)} or None", repr(split), "name one of these")
     own = pairs if split is None else pairs[pairs["split"] == split]
     if own.empty:
+        if pairs.empty:
+            of_years = ", ".join(map(str, sorted(set(table["year"]))))
+            raise UserError(f"tiles with two years or more in {root}", f"none in {of_years}", "name more years, or a dataset that has them")
         found = f"none of {len(pairs)} tiles with two years: {int((~same).sum())} are in different splits in their years"
         raise UserError(
             f"tiles of split {split} in both years in {root}", found, "make splits with the method spatial_block (docs/splits.md)"
         )
     columns = ["tile_id", "split", *(f"{name}_{end}" for end in ("first", "last") for name in ("year", "image", "mask"))]
     return own[columns].reset_index(drop=True)
+
+
+def read_masks(first: str | Path, last: str | Path) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Read the masks of a tile in two years, uint8 (row, column).
+
+    Raises:
+        UserError: they are not on one grid, so that pixels of one year lie elsewhere in the other.
+    """
+    with rasterio.open(first) as before, rasterio.open(last) as after:
+        same_place = before.crs == after.crs and before.transform.almost_equals(after.transform, 1e-3)  # m
+        if not same_place or before.shape != after.shape:
+            found = f"{after.shape} pixels at {tuple(after.transform)[:6]} in place of {before.shape} at {tuple(before.transform)[:6]}"
+            raise UserError(f"{last} on the grid of {first}", found, "take a dataset whose years were made on one grid")
+        return np.asarray(before.read(1), np.uint8), np.asarray(after.read(1), np.uint8)
 
 
 def _warn_of_rows_left_out(images: pd.DataFrame, splits: pd.DataFrame, years: Sequence[int] | None, root: str | Path) -> None:

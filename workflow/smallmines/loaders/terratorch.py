@@ -111,7 +111,8 @@ def split_files(pairs: pd.DataFrame, folder: str | Path, years: int = 1) -> dict
     """
     sets = {name: pairs[pairs["split"] == name] for name in SPLITS}
     if empty := [name for name, rows in sets.items() if rows.empty]:
-        raise UserError("patches of train, val and test", f"none of {', '.join(empty)}", "make splits with all three (docs/splits.md)")
+        both, how = (" in both years", "with the method spatial_block") if years > 1 else ("", "with all three")
+        raise UserError(f"patches of train, val and test{both}", f"none of {', '.join(empty)}", f"make splits {how} (docs/splits.md)")
     first: tuple[int, int] | None = None
     for column, form in (("image", IMAGE), ("mask", MASK)):
         for path in pairs[column]:

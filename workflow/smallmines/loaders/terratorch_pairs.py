@@ -9,12 +9,12 @@ from __future__ import annotations
 from pathlib import Path
 from xml.etree import ElementTree as xml
 
-import numpy as np
 import pandas as pd
 import rasterio
 
 from smallmines.core.product import IMAGE, MASK
 from smallmines.dataset.change import CLASSES, change_classes
+from smallmines.loaders.folder import read_masks
 
 TOLERANCE = 1
 """Distance in pixels up to which the outlines of a mine in two years may differ without change."""
@@ -64,8 +64,9 @@ def stacked(images: list[Path]) -> bytes:
 
 def _write_change(first: Path, last: Path, target: Path) -> None:
     """Write the change between two masks as a mask of the values of `CLASSES`, within the tile."""
-    with rasterio.open(first) as before, rasterio.open(last) as after:
-        profile, masks = before.profile, [np.asarray(source.read(1), np.uint8) for source in (before, after)]
+    masks = read_masks(first, last)
+    with rasterio.open(first) as before:
+        profile = before.profile
     with rasterio.open(target, "w", **profile) as output:
         output.write(change_classes(masks[0], masks[1], TOLERANCE, 1), 1)
         output.update_tags(CLASSES=", ".join(f"{value} {name}" for value, name in enumerate(CLASSES)))

@@ -19,7 +19,7 @@ from torchgeo.datasets import DatasetNotFoundError, NonGeoDataset, RGBBandsMissi
 from smallmines.core.errors import UserError
 from smallmines.core.product import CLASSES, MASK_NODATA, PATCH_BANDS
 from smallmines.dataset import change
-from smallmines.loaders.folder import band_statistics, read_image, read_pairs, read_year_pairs, require_bands
+from smallmines.loaders.folder import band_statistics, read_image, read_masks, read_pairs, read_year_pairs, require_bands
 
 TOLERANCE = 1
 """Distance in pixels up to which the outlines of a mine in two years may differ without change."""
@@ -49,7 +49,8 @@ class SmallMinesDS(NonGeoDataset):
     With `pairs=True` a sample is a tile in two years: `{"image1": …, "image2": …, "mask": …}`, the earlier year first, and the mask is the
     change: 0 stable other, 1 new mining, 2 mining that is gone, 3 stable mining, 255 unknown in either year (`change_classes` of
     `smallmines.dataset.change`, within the tile, with a tolerance of one pixel at the edges of mines). Tiles whose years are in
-    different splits are in none.
+    different splits are in none. The published masks are 0 where Sentinel-2 never saw the ground and nobody decided: a mine under a
+    cloud of one year counts as new or gone.
     """
 
     all_bands: ClassVar[tuple[str, ...]] = PATCH_BANDS
@@ -102,12 +103,11 @@ class SmallMinesDS(NonGeoDataset):
         """Read a sample, see the class.
 
         Raises:
-            UserError: the image has other bands.
+            UserError: the image has other bands, or the masks of the two years are on different grids.
         """
         pair = self.pairs.iloc[index]
         if self.of_two_years:
-            masks = (self._mask(pair["mask_first"]), self._mask(pair["mask_last"]))
-            mask = change.change_classes(*masks, TOLERANCE, 1)
+            mask = change.change_classes(*read_masks(pair["mask_first"], pair["mask_last"]), TOLERANCE, 1)
             sample: dict[str, Any] = {"image1": self._image(pair["image_first"]), "image2": self._image(pair["image_last"])}
         else:
             mask = self._mask(pair["mask"])

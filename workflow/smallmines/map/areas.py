@@ -126,7 +126,7 @@ def _row(unit: Unit, tally: _Tally, year: str, points: pd.DataFrame, lattice: La
     blocks = [name for name, count in zip(lattice.windows, tally.blocks[1:], strict=True) if count]
     estimate = domain_estimate(points, tally.points[year], blocks)
     mining = estimate.pixels
-    ends = (None, None, None) if mining is None else (mining.value, mining.low, min(mining.high, tally.pixels))
+    ends = (None, None, None) if mining is None else tuple(min(end, tally.pixels) for end in (mining.value, mining.low, mining.high))
     return {
         "layer": unit.layer,
         "unit": unit.name,

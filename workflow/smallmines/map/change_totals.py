@@ -17,7 +17,15 @@ from smallmines.core.log import logger
 from smallmines.dataset.change import CLASSES
 from smallmines.grid.lattice import Lattice
 from smallmines.labels.event_files import Event, read_events
-from smallmines.labels.pixel_samples import interpreted, read_design, require_about, require_drawn, require_places
+from smallmines.labels.pixel_samples import (
+    interpreted,
+    read_design,
+    require_about,
+    require_design,
+    require_drawn,
+    require_earlier_year,
+    require_places,
+)
 from smallmines.map.change_estimate import FEWEST, estimates, reference_class
 
 if TYPE_CHECKING:
@@ -30,9 +38,19 @@ MEANINGS = {
     "low": "Lower end of its 95 % interval, ha; empty where there is none.",
     "high": "Upper end, ha.",
     "points": "Points of the sample that are of the class by what people saw.",
+    "sampled_ha": "Land that the sample was drawn from, ha; `area_ha` of all classes adds up to it. Empty without a sample.",
     "why": "Why there is no area, or no interval.",
 }
 """Meaning of each column."""
+
+
+OTHER_LAND = 0.01
+"""Share by which the land of the map may differ from that of the sample without a warning: labels that were left open at the draw."""
+
+
+LOOKED_AT = 0.9
+"""Share of the points of each block that people must have looked at in both years, unsure or not, for an estimate. Points that nobody
+looked at are missing by chance within a block, and not where a whole block is left."""
 
 
 @dataclass(frozen=True)
@@ -49,25 +67,38 @@ class SampleFiles:
     after: Sequence[str]
 
 
-def write_totals(change: str, sample: SampleFiles, year: str, lattice: Lattice, target: str | Path) -> None:
-    """Write the areas of the classes of change (CSV), see `totals`."""
-    points = read_points(sample, int(year), lattice)
+def write_totals(change: str, sample: SampleFiles, years: tuple[str, str], lattice: Lattice, target: str | Path) -> None:
+    """Write the areas of the classes of change (CSV), see `totals`.
+
+    Args:
+        years: earlier and later one.
+    """
+    points = read_points(sample, years, lattice)
     table = totals(change, points, lattice)
     with written(target) as beside:
         table.to_csv(beside, index=False, lineterminator="\n")
     for row in table.to_dict("records"):
         logger.info("%s", ", ".join(f"{name} {value}" for name, value in row.items() if value == value and value != ""))
+    mapped, sampled = float(table["mapped_ha"].sum()), float(table["sampled_ha"].iloc[0])
+    if abs(mapped - sampled) > OTHER_LAND * sampled:
+        logger.warning(
+            "the change sample was drawn from %.1f ha, and the map has classes on %.1f ha now: area_ha is of the land of the draw. "
+            "Where tiles were added or left out, draw a new sample (docs/change.md)",
+            sampled,
+            mapped,
+        )
 
 
-def read_points(sample: SampleFiles, year: int, lattice: Lattice) -> pd.DataFrame | None:
+def read_points(sample: SampleFiles, years: tuple[str, str], lattice: Lattice) -> pd.DataFrame | None:
     """Read the change sample: stratum, pixels, before, after (see `pixel_samples.interpreted`); None where it was not drawn.
 
     Args:
-        year: the later one.
+        years: earlier and later one.
 
     Raises:
-        UserError: designs that differ, or decisions about other pixels.
+        UserError: designs that differ, check-ins without a design, another earlier year, or decisions about other pixels.
     """
+    require_design(sample.designs, [*sample.before, *sample.after], "change_before")
     if not sample.designs:
         return None
     design = read_design(sample.designs[0], "change_before")
@@ -76,13 +107,14 @@ def read_points(sample: SampleFiles, year: int, lattice: Lattice) -> pd.DataFram
             do = "restore the one that was edited from a copy: they are all alike"
             raise UserError("one design of the change sample", f"{path} differs from {sample.designs[0]}", do)
     require_places(sample.designs[0], design, lattice.geobox)
+    require_earlier_year(sample.designs[0], design, years[0])
     kinds: dict[PixelSample, Sequence[str]] = {"change_before": sample.before, "change_after": sample.after}
     references = {}
     for kind, paths in kinds.items():
         events: list[Event] = []
         for block in lattice.windows:
             own = read_events([path for path in paths if Path(path).parent.name == block])
-            require_about(own, kind, year, block)
+            require_about(own, kind, int(years[1]), block)
             events += own
         require_drawn(sample.designs[0], design, events)
         references[kind] = interpreted(design, events)["reference"]
@@ -108,8 +140,12 @@ def totals(change: str, points: pd.DataFrame | None, lattice: Lattice) -> pd.Dat
     reference = np.zeros(0, np.int64) if points is None else reference_class(points["before"].to_numpy(), points["after"].to_numpy())
     counts = np.bincount(reference[reference >= 0], minlength=len(CLASSES))
     empty = dict.fromkeys(("area_ha", "low", "high"), np.nan)
+    sampled_ha = np.nan if points is None else round(float(points.groupby("stratum")["pixels"].first().sum()) * pixel_ha, 4)
+    table = table.assign(sampled_ha=sampled_ha)
     if points is None:
         return table.assign(**empty, points=0, why="no change sample")[list(MEANINGS)]
+    if left := blocks_left(points, lattice):
+        return table.assign(**empty, points=counts, why=f"too few points looked at in both years: {left}")[list(MEANINGS)]
     try:
         areas = estimates(points["stratum"].to_numpy(), points["pixels"].to_numpy(), reference, pixel_ha)
     except UserError as error:
@@ -118,3 +154,16 @@ def totals(change: str, points: pd.DataFrame | None, lattice: Lattice) -> pd.Dat
     values = {column: [round(getattr(areas[name], end), 4) for name in CLASSES] for column, end in ends.items()}
     why = ["" if count >= FEWEST else f"no interval: fewer than {FEWEST} points" for count in counts]
     return table.assign(**values, points=counts, why=why)[list(MEANINGS)]
+
+
+def blocks_left(points: pd.DataFrame, lattice: Lattice) -> str:
+    """Say in which blocks people have looked at less than `LOOKED_AT` of the points; empty where in none.
+
+    Args:
+        points: see `read_points`.
+    """
+    block_of = {tile.tile_id: f"block {tile.block}" for tile in lattice.tiles}
+    looked_at = (points["before"] > -2) & (points["after"] > -2)
+    blocks = looked_at.groupby(points["tile_id"].map(block_of).fillna("tiles that the run lacks now")).agg(["sum", "size"])
+    lacking = blocks[blocks["sum"] < LOOKED_AT * blocks["size"]]
+    return ", ".join(f"{done} of {drawn} in {block}" for block, done, drawn in lacking.itertuples())

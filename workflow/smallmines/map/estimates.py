@@ -19,7 +19,15 @@ from odc.geo.geobox import GeoBox
 from smallmines.labels.accuracy import Estimate, Z
 from smallmines.labels.event_files import read_events
 from smallmines.labels.label_quality import place_of
-from smallmines.labels.pixel_samples import interpreted, read_design, require_about, require_drawn, require_places, rows_and_columns
+from smallmines.labels.pixel_samples import (
+    interpreted,
+    read_design,
+    require_about,
+    require_design,
+    require_drawn,
+    require_places,
+    rows_and_columns,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -88,9 +96,14 @@ def samples_of_years(designs: Sequence[str], references: Sequence[str], years: S
 
     Args:
         designs, references: people's files of all years and blocks.
+
+    Raises:
+        UserError: see `read_points`; or check-ins of a year and block without a design.
     """
     import pandas as pd
 
+    for place in sorted({place_of(path) for path in references} - {place_of(path) for path in designs}):
+        require_design([], [path for path in references if place_of(path) == place], "accuracy")
     parts: dict[str, list[pd.DataFrame]] = {year: [] for year in years}
     for path in designs:
         year, block = place_of(path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import rasterio
@@ -135,7 +135,8 @@ def _units(axes: Axes, units: Sequence[Unit], bounds: tuple[float, float, float,
         shown = unit.shape.intersection(view)
         if unit.name != WHOLE_AOI and len(units) <= MOST_NAMES and not shown.is_empty:
             place = shown.representative_point()
-            axes.text(place.x, place.y, unit.name, color="white", fontsize=9, ha="center", va="center", path_effects=halo, clip_on=True)
+            look: dict[str, Any] = {"color": "white", "fontsize": 9, "ha": "center", "va": "center", "path_effects": halo}
+            axes.text(place.x, place.y, unit.name, **look, clip_on=True, parse_math=False)  # a name with $ is no formula
 
 
 def write_picture(year: str, composites: Mapping[str, str], mines: str, aoi: str, lattice: Lattice, target: str | Path) -> None:

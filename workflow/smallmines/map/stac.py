@@ -95,6 +95,11 @@ def write_catalogue(
     logger.info("%d items", len(items))
 
 
+def files_of_years(files: Sequence[str], years: Sequence[str]) -> dict[str, list[str]]:
+    """Return the files of each year, by the folder that they lie in."""
+    return {year: [path for path in files if Path(path).parent.name == year] for year in years}
+
+
 def item(year: MapOfYear, lattice: Lattice, run: str, path: Path) -> dict[str, Any]:
     """Return the item of a year.
 

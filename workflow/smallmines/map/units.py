@@ -51,7 +51,7 @@ def whole_run() -> list[Unit]:
 
 
 def aoi_units(path: str, crs: str) -> list[Unit]:
-    """Return the units of the area of interest by the first attribute of `AOI_NAMES` that it has; the whole area where it has none.
+    """Return the units of the area of interest by the first attribute of `AOI_NAMES` that names all; the whole area where none does.
 
     Args:
         crs: of the run.
@@ -60,8 +60,8 @@ def aoi_units(path: str, crs: str) -> list[Unit]:
         UserError: see `grid.area`.
     """
     table, _ = read_polygon_layer(path, "area of interest")
-    attribute = next((name for name in AOI_NAMES if name in table.columns), None)
-    if attribute is None or _unnamed(table, attribute).any():
+    attribute = next((name for name in AOI_NAMES if name in table.columns and not _unnamed(table, name).any()), None)
+    if attribute is None:
         attribute, table = NAME, table.assign(**{NAME: WHOLE_AOI})
     return _dissolved(table, attribute, AOI, path, crs)
 
@@ -95,13 +95,21 @@ def _unnamed(table: gpd.GeoDataFrame, attribute: str) -> NDArray[np.bool_]:
 
 
 def _dissolved(table: gpd.GeoDataFrame, attribute: str, layer: str, path: str, crs: str) -> list[Unit]:
-    """Return the units of a table, sorted by name."""
+    """Return the units of a table, sorted by name; those without an area are left out.
+
+    Raises:
+        UserError: none has an area.
+    """
     import shapely
 
     kept, remarks = polygons_of(table, path)
     for remark in remarks:
         logger.warning("%s: %s", remark.expected, remark.found)
-    kept = reproject(kept, crs, path)
+    if (without_area := shapely.area(kept.geometry.to_numpy()) == 0).all():
+        raise UserError(f"polygons with an area in {path}", f"{len(kept)} polygons without one", "check the file")
+    if without_area.any():
+        logger.warning("%s: %d polygons without an area are left out", path, int(without_area.sum()))
+    kept = reproject(kept[~without_area], crs, path)
     names = kept[attribute].astype(str).str.strip()
     if twice := int(names.duplicated().sum()):
         logger.info("layer %s: %d polygons joined with others of the same name", layer, twice)

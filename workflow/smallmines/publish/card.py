@@ -74,8 +74,9 @@ def write_card(
         "bands": PATCH_BANDS,
         "side": facts["tile_size"],
         "splits": SPLITS,
+        "present": made.splits(DEFAULT),
         "configurations": _described(made, counts, sampled),
-        "sample": SAMPLE,
+        "sample": SAMPLE if sampled else "",
         "megabytes": round(whole.disk / 1e6),
         "besides": max(0, round(100 * (whole.disk - patches) / whole.disk)),
         "sample_megabytes": round(sample.disk / 1e6),
@@ -121,7 +122,8 @@ def _front_matter(
         name: {split: (made.pattern(name, split), _of_split(made, counts, name, split)) for split in made.splits(name)}
         for name in made.same_as
     }
-    files[SAMPLE] = {split: (sample_pattern(split), count) for split, count in sampled.items()}
+    if sampled:  # a configuration without files cannot be read
+        files[SAMPLE] = {split: (sample_pattern(split), count) for split, count in sampled.items()}
     configs = [
         {
             "config_name": name,
@@ -158,6 +160,8 @@ def _described(made: Configurations, counts: Mapping[str, Written], sampled: Map
         what = WHAT[name] if level == name else f"{WHAT[name]}; here the same as `{level}`"
         by_split = {split: _of_split(made, counts, name, split).rows for split in SPLITS}
         rows.append({"name": name, "counts": by_split, "none": _of_split(made, counts, name, BUFFER).rows, "what": what})
+    if not sampled:
+        return rows
     tiles = total(sampled.values()).rows
     of_sample = {split: sampled[split].rows if split in sampled else 0 for split in SPLITS}
     what = f"a few tiles in all their years, from all strata of the class share: {tiles} rows with the splits of `{DEFAULT}`"

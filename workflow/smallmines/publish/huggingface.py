@@ -62,16 +62,19 @@ def write_shards(sources: Sources, settings: Splits, target: str | Path) -> None
         target: the folder; what it holds is replaced.
 
     Raises:
-        UserError: a patch is missing, cannot be read, or is not the one that the index lists.
+        UserError: no tile is in a split, or a patch is missing, cannot be read, or is not the one that the index lists.
     """
     index = read_index(sources.dataset / "index.parquet")
     made, target = configurations(index, settings), Path(target)
+    if not made.splits(DEFAULT):
+        do = "make splits with smallmines splits make (docs/splits.md)"
+        raise UserError(f"tiles of {', '.join(SPLITS)} in {sources.dataset}", f"none of {len(index)}", do)
     with temporary_folder(target) as folder:
         rows = Rows.of(sources)
-        counts, bands = _write_data(rows, made, folder)
+        basis = statistics_basis(made)
+        counts, bands = _write_data(rows, made, folder, basis)
         sampled = _write_sample(rows, index, folder)
-        train = int((made.levels[DEFAULT] == "train").sum())
-        write_json(folder / "statistics.json", statistics(bands, train))
+        write_json(folder / "statistics.json", statistics(bands, basis, int(_in_basis(made, basis).sum())))
         write_made_from(sources.dataset, len(index), folder)
         (folder / "LICENSE").write_bytes((sources.dataset / "LICENSE").read_bytes())
         write_card(sources.dataset, made, counts, sampled, features_of(rows.schema), folder / "README.md")
@@ -80,6 +83,16 @@ def write_shards(sources: Sources, settings: Splits, target: str | Path) -> None
         os.replace(folder, target)
     size = sum(count.disk for count in counts.values())
     logger.info("%d patches in %.1f MB, configurations %s and %s", len(index), size / 1e6, ", ".join(made.same_as), SAMPLE)
+
+
+def statistics_basis(made: Configurations) -> str:
+    """Return the split over which the bands' statistics are taken: train, or all rows where it has none."""
+    return "train" if "train" in made.splits(DEFAULT) else "all"
+
+
+def _in_basis(made: Configurations, basis: str) -> NDArray[np.bool_]:
+    own = made.levels[DEFAULT]
+    return np.asarray(own == basis if basis != "all" else np.ones(len(own)), bool)
 
 
 def write_sums(folder: Path) -> None:
@@ -158,15 +171,16 @@ def _decoded(content: bytes, path: str) -> NDArray[Any]:
         raise UserError(f"a readable patch {path}", " ".join(str(error).split()), "run again with --forcerun image_patches") from None
 
 
-def _write_data(rows: Rows, made: Configurations, folder: Path) -> tuple[dict[str, Written], dict[str, dict[str, float]]]:
-    """Write the shards of all rows; return what was written by folder, and the statistics of the bands over train."""
+def _write_data(rows: Rows, made: Configurations, folder: Path, basis: str) -> tuple[dict[str, Written], dict[str, dict[str, float]]]:
+    """Write the shards of all rows; return what was written by folder, and the statistics of the bands over the rows of `basis`."""
     sums, counts, done = Sums(PATCH_BANDS), {}, 0
+    in_basis = _in_basis(made, basis)
     for path, members in made.folders().items():
         shards = rows.shards(folder / path)
         for row in members.tolist():
             files, image = rows.files(row)
             shards.add(row, files)
-            if made.levels[DEFAULT][row] == "train":
+            if in_basis[row]:
                 sums.add(np.where(image == IMAGE_NODATA, np.nan, image).astype(np.float32))
             done += 1
             if done % LOGGED_EVERY == 0:

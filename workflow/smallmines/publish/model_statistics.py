@@ -15,11 +15,12 @@ TERRAMIND: Mapping[str, tuple[str, ...]] = MappingProxyType({"S2L2A": S2_BANDS, 
 DIGITS = 4
 
 
-def statistics(bands: Mapping[str, Mapping[str, float]], patches: int) -> dict[str, Any]:
+def statistics(bands: Mapping[str, Mapping[str, float]], split: str, patches: int) -> dict[str, Any]:
     """Return the content of `statistics.json`.
 
     Args:
-        bands: count, mean and sd of each band over the images of the split train, as `pack.Sums.result` returns them.
+        bands: count, mean and sd of each band over the images of a split, as `pack.Sums.result` returns them.
+        split: train, or all for a dataset without it.
         patches: number of these images.
 
     Returns:
@@ -36,7 +37,7 @@ def statistics(bands: Mapping[str, Mapping[str, float]], patches: int) -> dict[s
 
     by_modality = {modality: form(names) for modality, names in TERRAMIND.items()}
     return {
-        "split": "train",
+        "split": split,
         "patches": patches,
         "nodata": {"image": IMAGE_NODATA, "mask": MASK_NODATA},
         "bands": {

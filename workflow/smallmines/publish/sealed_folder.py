@@ -43,12 +43,18 @@ def sealed_files(folder: Path) -> list[LocalFile]:
     sums = folder / SUMS
     if not sums.is_file():
         raise UserError(f"a sealed folder with {SUMS} at {folder}", "none", "run snakemake huggingface, or name the folder of a dataset")
-    listed = read_sums(sums)
+    of_shards = (folder / MADE_FROM).is_file()
+    try:
+        listed = read_sums(sums)
+    except UserError as error:
+        if not of_shards:
+            raise
+        raise UserError(error.expected, error.found, "run snakemake huggingface with --forcerun huggingface") from None
     files = [LocalFile(folder / name, name, (folder / name).stat().st_size, sha256(folder / name)) for name in [*listed, SUMS]]
     if wrong := [file.name for file in files if file.name in listed and file.sha256 != listed[file.name]]:
         found = f"{len(wrong)} others, e.g. {', '.join(wrong[:SHOWN])}"
         raise UserError(f"files as {sums} lists them", found, "make the folder again; a published folder is not edited by hand")
-    if (folder / MADE_FROM).is_file():
+    if of_shards:
         require_made_from(folder)
     else:
         _require_verified(folder)

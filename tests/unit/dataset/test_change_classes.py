@@ -57,6 +57,17 @@ def test_land_that_was_not_seen_is_unknown_unless_people_decided_that_it_is_a_mi
     assert seen(mask, clear).tolist() == [[255, 1, 0, 1, 255]]
 
 
+@pytest.mark.parametrize("tolerance", [1, 3])
+def test_the_edge_of_a_mine_that_the_other_year_hides_in_part_is_no_change(tolerance: int) -> None:
+    """A cloud over the mine but for its outermost pixels, where outlines differ."""
+    mine, wider = squares((10, 10, 12)), squares((10 - tolerance, 10 - tolerance, 12 + 2 * tolerance))
+    cloudy = np.where(mine == 1, 255, wider).astype(np.uint8)
+    for classes in (change_classes(mine, cloudy, tolerance, 1), change_classes(cloudy, mine, tolerance, 1)):
+        assert set(np.unique(classes)) == {STABLE_OTHER, UNKNOWN}
+    cloudy[wider == 0] = squares((30, 30, 5))[wider == 0]
+    assert (change_classes(mine, cloudy, tolerance, 1) == NEW).sum() == 25, "a mine elsewhere is new all the same"
+
+
 def made(seed: int, side: int = 150) -> tuple[np.ndarray, np.ndarray]:
     """Masks of two years with mines of many sizes, specks and gaps."""
     random = np.random.default_rng(seed)
@@ -91,7 +102,7 @@ def by_hand(first: np.ndarray, last: np.ndarray, tolerance: int, smallest: int) 
                 kept[areas == area] = False
         return kept
 
-    new, gone = change(after & ~before, before), change(before & ~after, after)
+    new, gone = change(after & ~before, first == 1), change(before & ~after, last == 1)
     result = np.full(first.shape, STABLE_OTHER)
     for row, col in np.ndindex(first.shape):
         if max(first[row, col], last[row, col]) > 1:
