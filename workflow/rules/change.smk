@@ -2,15 +2,6 @@
 include: "common.smk"
 
 
-# Pairs of years, each with the next one.
-PAIRS = list(zip(cfg.year_names, cfg.year_names[1:]))
-
-
-def of_pair(path):
-    """Return a function that gives the paths of a product for all blocks of both years of a pair."""
-    return lambda wildcards: expand(path, year=[wildcards.first, wildcards.last], block=cfg.blocks)
-
-
 rule map_change:
     input:
         masks=["<results>/map/{first}/mask.tif", "<results>/map/{last}/mask.tif"],
@@ -52,16 +43,6 @@ rule map_change:
         "../scripts/map_change.py"
 
 
-def change_sample(kind, name="references"):
-    """Return a function that lists the files of the change sample of a pair."""
-    return lambda wildcards: PEOPLE.change_sample(wildcards.last, cfg.blocks, kind)[name]
-
-
-def change_designs(wildcards):
-    """Return the designs of the change sample of a pair."""
-    return [path for kind in ("change_before", "change_after") for path in change_sample(kind, "design")(wildcards)]
-
-
 rule map_change_areas:
     input:
         change="<results>/map/change/{first}_{last}/change.tif",
@@ -91,16 +72,6 @@ rule map_change_areas:
         "Stating gain and loss from {wildcards.first} to {wildcards.last}"
     script:
         "../scripts/map_change_areas.py"
-
-
-def changes(wildcards):
-    """Return the changes of all pairs of years; a run of one year ends the planning with three lines."""
-    if not PAIRS:
-        refusal = UserError(
-            "two years or more for change", f"{', '.join(cfg.year_names)} in run {cfg.run}", "add a year to the configuration"
-        )
-        sys.exit(str(refusal))
-    return [f"results/{cfg.run}/map/change/{first}_{last}/{name}" for first, last in PAIRS for name in ("pairs.parquet", "areas.csv")]
 
 
 rule change:

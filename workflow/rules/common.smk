@@ -249,3 +249,45 @@ def minutes_of(wildcards):
 def findings_file():
     """Return the report of the doctor: that of the run, or the one given with another dataset."""
     return "<results>/doctor.json" if OWN_DATASET else ([cfg.benchmark.doctor] if cfg.benchmark.doctor else [])
+
+
+# Pairs of years, each with the next one.
+PAIRS = list(zip(cfg.year_names, cfg.year_names[1:]))
+
+
+def of_pair(path):
+    """Return a function that gives the paths of a product for all blocks of both years of a pair."""
+    return lambda wildcards: expand(path, year=[wildcards.first, wildcards.last], block=cfg.blocks)
+
+
+def change_sample(kind, name="references"):
+    """Return a function that lists the files of the change sample of a pair."""
+    return lambda wildcards: PEOPLE.change_sample(wildcards.last, cfg.blocks, kind)[name]
+
+
+def change_designs(wildcards):
+    """Return the designs of the change sample of a pair."""
+    return [path for kind in ("change_before", "change_after") for path in change_sample(kind, "design")(wildcards)]
+
+
+def changes(wildcards):
+    """Return the changes of all pairs of years; a run of one year ends the planning with three lines."""
+    if not PAIRS:
+        refusal = UserError(
+            "two years or more for change", f"{', '.join(cfg.year_names)} in run {cfg.run}", "add a year to the configuration"
+        )
+        sys.exit(str(refusal))
+    return [f"results/{cfg.run}/map/change/{first}_{last}/{name}" for first, last in PAIRS for name in ("pairs.parquet", "areas.csv")]
+
+
+def model_of_the_map(name):
+    """Return a function that gives the path of a product of the model that `map.model` names; none ends the planning with three lines."""
+
+    def path(wildcards):
+        if cfg.map.model in fits_of("table_deep"):
+            return f"results/{cfg.run}/benchmark/{cfg.map.model}/{name}"
+        expected = "map.model: a fitted row of the benchmark, <row>/<variant>/<split>/<seed>"
+        refusal = UserError(expected, str(cfg.map.model), f"name one of {', '.join(fits_of('table_deep')[:4])}, …")
+        sys.exit(str(refusal))
+
+    return path

@@ -2,19 +2,6 @@
 include: "common.smk"
 
 
-def model_of_the_map(name):
-    """Return a function that gives the path of a product of the model that `map.model` names; none ends the planning with three lines."""
-
-    def path(wildcards):
-        if cfg.map.model in fits_of("table_deep"):
-            return f"results/{cfg.run}/benchmark/{cfg.map.model}/{name}"
-        expected = "map.model: a fitted row of the benchmark, <row>/<variant>/<split>/<seed>"
-        refusal = UserError(expected, str(cfg.map.model), f"name one of {', '.join(fits_of('table_deep')[:4])}, …")
-        sys.exit(str(refusal))
-
-    return path
-
-
 rule map_model_block:
     input:
         model=model_of_the_map("model.joblib"),

@@ -12,9 +12,9 @@ with job(snakemake.log[0]):
     lattice, years = read_lattice(source.grid), (wildcards.first, wildcards.last)
     by_block = {name: dict(zip(params.places, source[name], strict=True)) for name in ("clear_masks", "sources", "composites")}
     of_years = zip(years, source.masks, source.manifests, strict=True)
-    files = [year_files(lattice, year, mask, manifest, by_block) for year, mask, manifest in of_years]
-    write_change(*files, lattice, Change(**params.config), outputs.change)
-    write_change_areas(outputs.change, *files, lattice, outputs.parquet, outputs.flatgeobuf)
+    first, last = (year_files(lattice, year, mask, manifest, by_block) for year, mask, manifest in of_years)
+    write_change(first, last, lattice, Change(**params.config), outputs.change)
+    write_change_areas(outputs.change, first, last, lattice, outputs.parquet, outputs.flatgeobuf)
     write_pairs(outputs.change, years, source.splits, params.country, lattice, outputs.pairs)
-    write_change_picture(years, files[1].dates.composites, outputs.parquet, source.aoi[0], lattice, outputs.picture)
+    write_change_picture(years, last.dates.composites, outputs.parquet, source.aoi[0], lattice, outputs.picture)
     write_styles(outputs.styles)
