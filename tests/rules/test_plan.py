@@ -83,6 +83,7 @@ def test_segmentations_of_all_blocks_and_years_share_the_cores(repository: Path,
     assert (planned["segment"], planned["assistant"], planned["describe"], planned["doctor"]) == (threads, threads, 1, 2)
 
 
+@pytest.mark.heavy
 def test_released_masks_are_pasted_and_nothing_is_segmented_or_predicted(repository: Path, tmp_path: Path) -> None:
     """The plan is made offline, before anything is downloaded."""
     workspace = Workspace.make(repository, tmp_path, "masks.yaml", "demo")
@@ -115,6 +116,7 @@ def test_there_is_nothing_to_annotate_with_released_masks(repository: Path, tmp_
     assert not list((tmp_path / ".snakemake").glob("locks/*")), "the folder is not left locked"
 
 
+@pytest.mark.heavy
 def test_labels_of_a_release_are_drawn_where_people_gave_no_samples(repository: Path, tmp_path: Path) -> None:
     """The plan is made offline, before anything is downloaded."""
     workspace = Workspace.make(repository, tmp_path, "drawn.yaml", "demo")
