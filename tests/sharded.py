@@ -32,7 +32,7 @@ def make_dataset(folder: Path, side: int = 32) -> Path:
         tables.append(pd.read_csv(dataset / "splits.csv", dtype={"tile_id": str}))
         index.append(read_index(dataset / "index.parquet"))
         lists += [dataset / year / f"{kind}.sha256" for kind in ("IMAGE", "MASK")]
-    write_json(dataset / "labels.json", {"years": {year: worth(year)["years"][year] for year in YEARS}})  # type: ignore[index]
+    write_json(dataset / "labels.json", {"years": {year: worth(year)["years"][year] for year in YEARS}})  # type: ignore[index]  # a document of JSON
     path = dataset / f"2022/IMAGE/IMG_GH_{EMPTY}_2022.tif"
     before = sha256(path)
     with rasterio.open(path, "r+") as image:

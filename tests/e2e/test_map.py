@@ -67,10 +67,10 @@ def test_areas_agree_with_the_quality_of_the_labels_and_with_each_other(mapped: 
     years = json.loads((mapped.results / "dataset/labels.json").read_text())["years"]
     for year in (2016, 2022):
         whole = table.loc["run", "all tiles", year]
-        known = years[str(year)]["accuracy"]
-        assert whole["points"] == known["settled"]
+        accuracy = years[str(year)]["accuracy"]
+        assert whole["points"] == accuracy["settled"]
         assert [whole["mining_ha"], whole["low"], whole["high"]] == pytest.approx(
-            [known["mining_ha"][k] for k in ("value", "low", "high")], abs=1e-3
+            [accuracy["mining_ha"][k] for k in ("value", "low", "high")], abs=1e-3
         )
         true = true_hectares(mapped, str(year))
         assert abs(whole["mining_ha"] - true) < whole["high"] - whole["low"], "the interval itself fails once in twenty"

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import re
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from urllib.parse import urlsplit
+
+from serving import Server, running
 
 TOKEN = "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"
 REPOSITORY, FILE = "ellaampy/SmallMinesDS", "SmallMinesDS.zip"
@@ -78,7 +80,7 @@ class Hub:
 class Handler(BaseHTTPRequestHandler):
     """One request to the Hub, or to the content network behind it (another host name)."""
 
-    server: Server
+    server: Server[Hub]
     protocol_version = "HTTP/1.1"
 
     def log_message(self, *args: object) -> None:
@@ -161,25 +163,6 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True
 
 
-class Server(ThreadingHTTPServer):
-    """The server of a `Hub`."""
-
-    daemon_threads = True
-
-    def __init__(self, hub: Hub) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.hub = hub
-
-
-@contextmanager
-def serving(hub: Hub) -> Iterator[Hub]:
+def serving(hub: Hub) -> AbstractContextManager[Hub]:
     """Run a Hub on loopback."""
-    server = Server(hub)
-    hub.port = server.server_address[1]
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    try:
-        yield hub
-    finally:
-        server.shutdown()
-        server.server_close()
+    return running(hub, Handler)

@@ -11,13 +11,14 @@ import hashlib
 import json
 import re
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
+
+from serving import Server, running
 
 WRITER, READER = "hf_WriterWriterWriterWriterWriterWr", "hf_ReaderReaderReaderReaderReaderRe"
 PAGE = 7
@@ -102,7 +103,7 @@ class Hub:
 class Handler(BaseHTTPRequestHandler):
     """One request."""
 
-    server: Server
+    server: Server[Hub]
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True  # a body waits 40 ms for the acknowledgement of its head otherwise
 
@@ -390,25 +391,6 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
 
-class Server(ThreadingHTTPServer):
-    """The server of a `Hub`."""
-
-    daemon_threads = True
-
-    def __init__(self, hub: Hub) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.hub = hub
-
-
-@contextmanager
-def serving(hub: Hub) -> Iterator[Hub]:
+def serving(hub: Hub) -> AbstractContextManager[Hub]:
     """Run a Hub on loopback."""
-    server = Server(hub)
-    hub.port = server.server_address[1]
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    try:
-        yield hub
-    finally:
-        server.shutdown()
-        server.server_close()
+    return running(hub, Handler)

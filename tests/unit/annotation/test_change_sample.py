@@ -175,7 +175,7 @@ def test_a_block_that_nobody_looked_at_is_not_missing_by_chance(place: BlockYear
 
     other = replace(place, block="2")
     for block_year, kind in ((place, "change_before"), (place, "change_after"), (other, "change_before")):
-        look(block_year, kind)  # type: ignore[arg-type]
+        look(block_year, kind)  # type: ignore[arg-type]  # a name of a kind
         assert table()["area_ha"].isna().all()
     (why,) = table()["why"].unique()
     assert why.startswith("too few points looked at in both years: 0 of ")

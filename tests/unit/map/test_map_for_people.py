@@ -105,4 +105,4 @@ def test_styles_are_of_the_values_in_the_files(tmp_path: Path) -> None:
     renderer = next(looks["mines"].iter("renderer-v2"))
     assert [category.get("value") for category in renderer.iter("category")] == [SEEN, PREDICTED]
     assert '"seen_share"' in renderer.get("attr", "")
-    assert '"area_ha"' in next(looks["mines"].iter("mapTip")).text  # type: ignore[operator]
+    assert '"area_ha"' in next(looks["mines"].iter("mapTip")).text  # type: ignore[operator]  # it has a text

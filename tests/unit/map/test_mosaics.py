@@ -79,7 +79,7 @@ def test_overviews(tmp_path: Path, overviews: str) -> None:
     pixels[:2, 2:4] = 255
     geobox = GeoBox((800, 800), Affine(10, 0, 0, 0, -10, 0), "EPSG:32630")
     colours = {value: (value, 0, 0, 255) for value in range(9)} if overviews == "mode" else {}
-    with created_cog(tmp_path / "a.tif", geobox, Form("a", 255, overviews, {}, colours)) as target:  # type: ignore[arg-type]
+    with created_cog(tmp_path / "a.tif", geobox, Form("a", 255, overviews, {}, colours)) as target:  # type: ignore[arg-type]  # a name of a way
         target.write(pixels.astype(np.uint8), 1)
     with rasterio.open(tmp_path / "a.tif") as source:
         np.testing.assert_array_equal(source.read(1), pixels)

@@ -188,5 +188,5 @@ def test_days_of_whole_rows(tmp_path: Path) -> None:
     assert isinstance(days, ImageDates)
     whole = days.read(rasterio.windows.Window(0, 0, 64, 32))
     lower = days.read(rasterio.windows.Window(0, 16, 64, 16))
-    for one, other in zip(whole, lower, strict=True):
-        np.testing.assert_array_equal(one[16:], other)
+    for of_whole, of_lower in zip(whole, lower, strict=True):
+        np.testing.assert_array_equal(of_whole[16:], of_lower)

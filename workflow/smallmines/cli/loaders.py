@@ -25,7 +25,7 @@ def terratorch(
     from smallmines.loaders.terratorch_pairs import write_pairs
 
     with plain_errors():
-        training = Training(tuple(bands or PRITHVI_BANDS), model, pretrained, pairs=change)  # type: ignore[arg-type]
+        training = Training(tuple(bands or PRITHVI_BANDS), model, pretrained, pairs=change)  # type: ignore[arg-type]  # a model, checked there
         target = out / (f"{model}_change.yaml" if change else f"{model}.yaml")
         if change:
             root, years = out / "pairs", read_year_pairs(folder, years=year)

@@ -28,6 +28,9 @@ COLOURS = {
 }
 """Colours of the classes (red, green, blue, alpha): new orange, gone blue, stable mining brown."""
 
+TOLERANCE_OF_A_TILE = 1
+"""Tolerance in pixels of the loaders, which compute the change within a tile, see `change_classes`."""
+
 SIDE = 2048
 """Side of the windows in pixels in which change is computed."""
 

@@ -13,11 +13,8 @@ import pandas as pd
 import rasterio
 
 from smallmines.core.product import IMAGE, MASK
-from smallmines.dataset.change import CLASSES, change_classes
+from smallmines.dataset.change import CLASSES, TOLERANCE_OF_A_TILE, change_classes
 from smallmines.loaders.folder import read_masks
-
-TOLERANCE = 1
-"""Distance in pixels up to which the outlines of a mine in two years may differ without change."""
 
 
 def write_pairs(pairs: pd.DataFrame, folder: str | Path) -> pd.DataFrame:
@@ -68,5 +65,5 @@ def _write_change(first: Path, last: Path, target: Path) -> None:
     with rasterio.open(first) as before:
         profile = before.profile
     with rasterio.open(target, "w", **profile) as output:
-        output.write(change_classes(masks[0], masks[1], TOLERANCE, 1), 1)
+        output.write(change_classes(masks[0], masks[1], TOLERANCE_OF_A_TILE, 1), 1)
         output.update_tags(CLASSES=", ".join(f"{value} {name}" for value, name in enumerate(CLASSES)))

@@ -21,10 +21,6 @@ from smallmines.core.product import CLASSES, MASK_NODATA, PATCH_BANDS
 from smallmines.dataset import change
 from smallmines.loaders.folder import band_statistics, read_image, read_masks, read_pairs, read_year_pairs, require_bands
 
-TOLERANCE = 1
-"""Distance in pixels up to which the outlines of a mine in two years may differ without change."""
-
-
 MASK_COLOURS = ("#e8e4d8", "#c0392b", "#7f7f7f")
 CHANGE_COLOURS = ("#e8e4d8", "#c0392b", "#2b6cb0", "#8a5a2b", "#7f7f7f")
 """Colours of the classes in pictures; the last one is that of unknown pixels."""
@@ -107,7 +103,7 @@ class SmallMinesDS(NonGeoDataset):
         """
         pair = self.pairs.iloc[index]
         if self.of_two_years:
-            mask = change.change_classes(*read_masks(pair["mask_first"], pair["mask_last"]), TOLERANCE, 1)
+            mask = change.change_classes(*read_masks(pair["mask_first"], pair["mask_last"]), change.TOLERANCE_OF_A_TILE, 1)
             sample: dict[str, Any] = {"image1": self._image(pair["image_first"]), "image2": self._image(pair["image_last"])}
         else:
             mask = self._mask(pair["mask"])

@@ -111,8 +111,8 @@ def reference_class(first: NDArray[np.int64], last: NDArray[np.int64]) -> NDArra
         first, last: 1 mining, 0 not, negative: none that counts.
     """
     table = np.array([[STABLE_OTHER, NEW], [GONE, STABLE_MINING]])
-    known = (first >= 0) & (last >= 0)
-    return np.where(known, table[np.maximum(first, 0), np.maximum(last, 0)], -1)
+    settled = (first >= 0) & (last >= 0)
+    return np.where(settled, table[np.maximum(first, 0), np.maximum(last, 0)], -1)
 
 
 def estimates(

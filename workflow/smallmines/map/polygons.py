@@ -244,10 +244,10 @@ def _numbers(strips: Sequence[_Strip]) -> NDArray[np.int64]:
             moved = np.roll(lower, shift)
             meet = (upper >= 0) & (moved >= 0)
             pairs.append(np.stack([upper[meet] + starts[number], moved[meet] + starts[number + 1]]))
-    total, (one, other) = int(starts[-1]), np.concatenate(pairs, axis=1)
+    total, (upper, lower) = int(starts[-1]), np.concatenate(pairs, axis=1)
     if not total:
         return np.zeros(0, np.int64)
-    _, number_of = connected_components(coo_array((np.ones(len(one), np.int8), (one, other)), (total, total)), directed=False)
+    _, number_of = connected_components(coo_array((np.ones(len(upper), np.int8), (upper, lower)), (total, total)), directed=False)
     return np.asarray(number_of, np.int64)
 
 
