@@ -86,6 +86,7 @@ def workflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     for name, text in files.items():
         (tmp_path / name).write_text(text)
     monkeypatch.setattr(rerun, "WORKFLOW", tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     forget()
     yield tmp_path
     forget()
@@ -150,6 +151,67 @@ def test_frozen_rules_carry_a_number_instead_of_their_code() -> None:
     assert rerun.code("search") == ["search 1"]
     assert rerun.code("fetch") == ["fetch 1"]
     assert rerun.code("splits") == ["splits 1"]
+
+
+# --- digests that are kept --------------------------------------------------------------------------------------------------
+
+
+def test_digests_are_computed_once_for_each_content_of_the_code(workflow: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    computed: list[str] = []
+    compute = rerun._computed_code
+    monkeypatch.setattr(rerun, "_computed_code", lambda rule: computed.append(rule) or compute(rule))
+    before = code_now()
+    assert (code_now(), computed) == (before, ["one"])
+    near = workflow / "smallmines/sub/near.py"
+    for text, times in (("y = 2\n", 2), ("y = 1\n", 2), ("y = 3\n", 3)):
+        near.write_text(text)
+        assert (code_now() == before) == (text == "y = 1\n")
+        assert len(computed) == times
+    assert len(list((workflow / "cache/smallmines/code").iterdir())) == 3
+
+
+@pytest.mark.parametrize("content", ["", "{", "null", "[1]", '"text"'])
+def test_a_damaged_file_of_digests_is_written_again(workflow: Path, content: str) -> None:
+    before = code_now()
+    (kept,) = (workflow / "cache/smallmines/code").iterdir()
+    whole = kept.read_text()
+    kept.write_text(content)
+    assert code_now() == before
+    assert kept.read_text() == whole
+
+
+def test_digests_are_computed_where_nothing_can_be_kept(workflow: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = code_now()
+    (workflow / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(workflow / "file"))
+    assert code_now() == before
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(Path, "home", no_home)
+    assert code_now() == before
+
+
+def no_home() -> Path:
+    raise RuntimeError("Could not determine home directory.")
+
+
+def test_digests_of_code_that_is_edited_meanwhile_are_not_kept(workflow: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compute = rerun._computed_code
+
+    def edited(rule: str) -> list[str]:
+        (workflow / "smallmines/sub/near.py").write_text("y = 2\n")
+        return compute(rule)
+
+    monkeypatch.setattr(rerun, "_computed_code", edited)
+    code_now()
+    assert not (workflow / "cache").exists()
+
+
+def test_the_newest_files_of_digests_are_kept(workflow: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rerun, "MOST_KEPT", 2)
+    for number in range(4):
+        (workflow / "smallmines/sub/near.py").write_text(f"y = {number}\n")
+        code_now()
+    assert len(list((workflow / "cache/smallmines/code").iterdir())) == 2
 
 
 # --- what changes a digest -------------------------------------------------------------------------------------------------
