@@ -37,7 +37,27 @@ HEAVY = {
 """Seconds of the heavy tests of a file on two cores with another worker beside them."""
 
 QUICK = {
-    "golden/test_golden.py": 110,  # with the miniature
+    "golden/test_golden.py": 110,  # with the miniature, for which other files that need it would wait
+    "unit/doctor/test_measured.py": 16,
+    "rules/test_plan.py": 14,
+    "unit/core/test_lost_products.py": 14,
+    "unit/annotation/test_working_copies.py": 13,
+    "unit/annotation/test_checkin.py": 13,
+    "unit/dataset/test_verify.py": 13,
+    "loopback/test_publishing.py": 12,
+    "unit/dataset/test_merge.py": 10,
+    "unit/core/test_rerun.py": 8,
+    "unit/annotation/test_released_masks.py": 7,
+    "unit/map/test_change_estimate.py": 6,
+    "unit/annotation/test_change_sample.py": 6,
+    "unit/doctor/test_doctor.py": 6,
+    "unit/doctor/test_damage.py": 5,
+    "unit/dataset/test_documents.py": 5,
+    "unit/map/test_mosaics.py": 4,
+    "unit/map/test_map_for_people.py": 4,
+    "unit/annotation/test_checkin_fuzz.py": 3,
+    "e2e/test_reruns.py": 2.5,  # takes 16 s, when the miniature is made
+    "e2e/test_products.py": 2.4,  # takes 6 s
 }
 """Seconds of the other tests of a file."""
 
