@@ -14,21 +14,25 @@ sys.path.insert(0, str(REPOSITORY / "workflow"))
 sys.path.insert(0, str(REPOSITORY / "tests"))
 sys.path.insert(0, str(REPOSITORY / "tests/loopback"))
 
+from durations import seconds  # noqa: E402
 from sharing import once  # noqa: E402
 from workspace import SAME_ARITHMETIC, Workspace  # noqa: E402
 
-LONG = ("faults/", "e2e/", "golden/", "unit/miniature/test_world", "real/test_triples", "loopback/", "real/", "rules/")
-"""Files that run first, so that no worker ends with a long one."""
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let xdist hand out files in the order below. By itself it starts with the files of most tests, and ends with one long test alone."""
+    config.option.loadscopereorder = False
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the long files first; the order within files stays."""
-
-    def place(item: pytest.Item) -> int:
-        name = item.path.relative_to(REPOSITORY / "tests").as_posix()
-        return next((number for number, start in enumerate(LONG) if name.startswith(start)), len(LONG))
-
-    items.sort(key=place)
+    """Put the files that take longest first, so that no worker ends with a long one; the order within files stays."""
+    files: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        files.setdefault(item.path.relative_to(REPOSITORY / "tests").as_posix(), []).append(item)
+    heavy = {name: sum(item.get_closest_marker("heavy") is not None for item in tests) for name, tests in files.items()}
+    ordered = sorted(files, key=lambda name: -seconds(name, len(files[name]) - heavy[name], heavy[name]))
+    items[:] = [item for name in ordered for item in files[name]]
 
 
 @pytest.fixture(scope="session")

@@ -43,7 +43,10 @@ def test_another_batch_system_makes_the_same_bytes_after_an_interruption_and_a_w
     pbs: Path, miniature: Workspace, tmp_path: Path
 ) -> None:
     there = miniature.clone(tmp_path / "there", finished=False)
-    target, words = "patches_2016_1", ("--workflow-profile=profiles/generic", "--jobs=2", "--latency-wait=5")
+    target, words = (
+        "patches_2016_1",
+        ("--workflow-profile=profiles/generic", "--jobs=2", "--latency-wait=5", "--seconds-between-status-checks=1"),
+    )
     planned = there.planned(target)
     interrupt(there, target, *words)
     assert (pbs / "1.stub/exit").read_text() == "271\n", "the job was taken back with qdel"

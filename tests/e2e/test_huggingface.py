@@ -6,10 +6,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-import datasets
-import matplotlib
-import matplotlib.pyplot as plt
-import nbformat
 import numpy as np
 import pytest
 import rasterio
@@ -32,6 +28,8 @@ def published(miniature: Workspace, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import datasets
+
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
     monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)
     datasets.disable_progress_bars()
@@ -43,6 +41,8 @@ def test_shards_are_made_on_demand_and_once(published: Workspace) -> None:
 
 
 def test_every_patch_is_in_the_shards_with_its_pixels(published: Workspace) -> None:
+    import datasets
+
     index = read_parquet(published.results / "dataset/index.parquet").set_index("id")
     loaded = datasets.load_dataset(str(published.results / "huggingface"))
     assert {row["id"]: split for split, rows in loaded.items() for row in rows.select_columns(["id"])} == index["split"].to_dict()
@@ -66,6 +66,10 @@ def test_an_edit_of_labels_makes_the_shards_stale_and_publishing_refuses_them(pu
 
 def test_the_notebook_runs_from_top_to_bottom(published: Workspace, repository: Path) -> None:
     """Its code in the order of the cells, since no kernel is in the test environment."""
+    import matplotlib
+    import matplotlib.pyplot as plt
+    import nbformat
+
     matplotlib.use("Agg")
     notebook = nbformat.read(repository / "docs/notebooks/first_look.ipynb", 4)
     nbformat.validate(notebook)

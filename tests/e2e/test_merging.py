@@ -6,12 +6,10 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-import odc.stac
 import pandas as pd
 import pystac
 import pytest
 import rasterio
-import rustac
 from odc.geo.geobox import GeoBox
 
 from smallmines.cli.console import read_config
@@ -99,6 +97,9 @@ def test_the_checks_of_verify_find_nothing(merged: Path) -> None:
 
 
 def test_readers_take_it_as_any_other(west: Workspace, merged: Path, tmp_path: Path) -> None:
+    import odc.stac
+    import rustac
+
     splits = pd.read_csv(west.results / "dataset/splits.csv", dtype=str)
     pairs = read_pairs(merged)
     assert pairs[pairs["tile_id"] > f"{MINIATURE_TILES:04d}"]["split"].tolist() == splits.sort_values("tile_id")["split"].tolist()

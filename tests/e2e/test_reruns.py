@@ -1,4 +1,4 @@
-"""Test which jobs an edit of a finished miniature reruns, and no others. Each test has its own clone."""
+"""Test which jobs an edit of a finished miniature reruns, and no others. Each test that edits has its own clone."""
 
 from __future__ import annotations
 
@@ -151,9 +151,9 @@ def test_a_raised_number_of_fetch_reads_again_and_taken_back_it_reads_nothing(cl
 
 
 @pytest.mark.heavy
-def test_single_targets(clone: Workspace) -> None:
-    assert set(clone.planned("masks_2016_2", "--forcerun", "mask")) == {"mask", "masks_2016_2"}
-    assert clone.planned("composites_2022", "--forcerun", "composite_s2")["composite_s2"] == 2
+def test_single_targets(miniature: Workspace) -> None:
+    assert set(miniature.planned("masks_2016_2", "--forcerun", "mask")) == {"mask", "masks_2016_2"}
+    assert miniature.planned("composites_2022", "--forcerun", "composite_s2")["composite_s2"] == 2
 
 
 @pytest.mark.heavy

@@ -32,7 +32,7 @@ def empty(tmp_path: Path) -> Iterator[Archives]:
         archives.collections[provider] = {collection: []}
     server = Server(archives)
     archives.port = server.server_port
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
     yield archives
     server.shutdown()
     server.server_close()

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 WORKFLOW = Path(__file__).resolve().parents[2] / "workflow"
 LIBRARY = WORKFLOW / "smallmines"
@@ -30,9 +29,15 @@ def room_of(path: Path) -> str:
     return parts[0] if len(parts) > 1 else ""
 
 
+@functools.cache
+def nodes_of(path: Path) -> list[ast.AST]:
+    """Nodes of the syntax tree of a module."""
+    return list(ast.walk(ast.parse(path.read_bytes())))
+
+
 def imported(path: Path) -> Iterator[str]:
     """Dotted names of what a module imports, with the name that it takes from there."""
-    for node in ast.walk(ast.parse(path.read_bytes())):
+    for node in nodes_of(path):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -43,30 +48,34 @@ def test_every_room_is_in_the_table() -> None:
     assert sorted(rooms()) == sorted({room_of(path) for path in MODULES} - {""})
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(LIBRARY).as_posix())
-def test_a_room_imports_only_rooms_above_it(path: Path) -> None:
+def test_a_room_imports_only_rooms_above_it() -> None:
     order = rooms()
-    names = [name.split(".") for name in imported(path)]
-    assert not [name for name in names if name[0] == "miniature"], "the library never imports the miniature"
-    if own := room_of(path):
-        used = {name[1] for name in names if name[0] == "smallmines" and len(name) > 1}
-        assert not [room for room in used if order.index(room) > order.index(own)]
+    below = []
+    for path in MODULES:
+        for package, *names in (name.split(".") for name in imported(path)):
+            assert package != "miniature", f"the library never imports the miniature: {path}"
+            if (own := room_of(path)) and package == "smallmines" and names and order.index(names[0]) > order.index(own):
+                below.append(f"{path}: {names[0]}")
+    assert below == []
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(LIBRARY).as_posix())
-def test_modules_and_functions_stay_short(path: Path) -> None:
-    text = path.read_text(encoding="utf-8")
-    assert len(text.splitlines()) <= LONGEST_MODULE
+def test_modules_and_functions_stay_short() -> None:
+    assert [path for path in MODULES if len(path.read_text(encoding="utf-8").splitlines()) > LONGEST_MODULE] == []
+    assert [line for path in MODULES for line in long_functions(path)] == []
+
+
+def long_functions(path: Path) -> list[str]:
+    """Return the functions of a module that have too many lines or parameters."""
     long = []
-    for node in ast.walk(ast.parse(text)):
+    for node in nodes_of(path):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             described = len((ast.get_docstring(node) or "").splitlines())
             lines = (node.end_lineno or 0) - node.lineno + 1 - described
             parameters = len(node.args.args) + len(node.args.kwonlyargs)
             is_interface = room_of(path) == "cli" or path.name == "torchgeo.py"  # an option, or a keyword of a dataset, is a parameter
             if lines > LONGEST_FUNCTION or (parameters > MOST_PARAMETERS and not is_interface):
-                long.append(f"{node.name}: {lines} lines, {parameters} parameters")
-    assert long == []
+                long.append(f"{path}, {node.name}: {lines} lines, {parameters} parameters")
+    return long
 
 
 def test_typer_is_known_to_the_verbs_alone() -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import yaml
 from packaging.requirements import Requirement
-from snakemake.cli import get_argument_parser
 
 
 def lock(repository: Path, name: str = "requirements.lock") -> dict[str, str]:
@@ -66,6 +65,8 @@ def test_the_profiles_of_clusters_repeat_the_default_one(repository: Path, name:
 
 
 def test_every_key_of_the_profiles_is_an_option(repository: Path) -> None:
+    from snakemake.cli import get_argument_parser
+
     known = set(get_argument_parser()._option_string_actions)
     for name in ("default", "slurm", "generic"):
         keys = yaml.safe_load((repository / f"profiles/{name}/profile.yaml").read_text())

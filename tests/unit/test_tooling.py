@@ -6,6 +6,8 @@ from pathlib import Path
 
 import yaml
 
+from durations import HEAVY, QUICK, seconds
+
 
 def test_hooks_run_the_tools_of_make_lint(repository: Path) -> None:
     (local,) = yaml.safe_load((repository / ".pre-commit-config.yaml").read_text())["repos"]
@@ -23,3 +25,10 @@ def test_make_generated_writes_what_tests_compare(repository: Path) -> None:
     for path in ("workflow/schemas/config.schema.json", "config/README.md", "tests/rules/list_sources.py"):
         assert path in recipe
         assert (repository / path).is_file()
+
+
+def test_long_files_start_first(repository: Path) -> None:
+    names = {*HEAVY, *QUICK}
+    assert [name for name in sorted(names) if not (repository / "tests" / name).is_file()] == []
+    assert seconds("cluster/test_slurm.py", 3, 1) > seconds("cluster/test_generic.py", 22, 1) > seconds("cluster/test_generic.py", 22, 0)
+    assert seconds("unit/core/test_files.py", 6, 0) < seconds("unit/core/test_files.py", 7, 0) < seconds("golden/test_golden.py", 24, 0)

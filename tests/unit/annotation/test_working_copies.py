@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from place import correct, decide_again, edit, make_place, read
-from smallmines.annotation import working_copy
+from smallmines.annotation import checkout_files, working_copy
 from smallmines.annotation.checkin import checkin, pending
 from smallmines.annotation.checkout import checkout, checkout_disputed
 from smallmines.core import raster
@@ -25,7 +25,9 @@ from smallmines.segment.features import content_keys
 
 
 @pytest.fixture
-def block_year(tmp_path):
+def block_year(tmp_path, monkeypatch):
+    """A place whose copies have no files for Google Earth, but where a test asks for them."""
+    monkeypatch.setattr(checkout_files, "OUTLINES", 0)
     return make_place(tmp_path)
 
 
@@ -76,7 +78,8 @@ def raster_geobox(block_year):
         return raster.geobox_of(source)
 
 
-def test_tasks_files_for_google_earth_and_project(block_year):
+def test_tasks_files_for_google_earth_and_project(block_year, monkeypatch):
+    monkeypatch.setattr(checkout_files, "OUTLINES", 1000)
     given = checkout(block_year, "A01")
     tasks = read(given.path, "tasks")
     assert tasks["segments"].sum() == given.segments

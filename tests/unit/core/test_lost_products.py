@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -35,17 +37,25 @@ rule index:
 
 def run(folder: Path, succeeds: bool = True) -> None:
     command = [sys.executable, "-m", "snakemake", "--cores", "1", "--rerun-incomplete"]
-    ended = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3] / "workflow")}
+    ended = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert (ended.returncode == 0) == succeeds, ended.stderr
 
 
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of the whole workflow."""
+    folder = tmp_path_factory.mktemp("finished")
+    (folder / "Snakefile").write_text(SNAKEFILE, encoding="utf-8")
+    (folder / "labels").write_text("first\n", encoding="utf-8")
+    run(folder)
+    return folder
+
+
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3] / "workflow"))
-    (tmp_path / "Snakefile").write_text(SNAKEFILE, encoding="utf-8")
-    (tmp_path / "labels").write_text("first\n", encoding="utf-8")
-    run(tmp_path)
-    return tmp_path
+def folder(finished: Path, tmp_path: Path) -> Path:
+    """A copy of the finished run, with the times of its files."""
+    return Path(shutil.copytree(finished, tmp_path, dirs_exist_ok=True))
 
 
 def test_splits_stay_where_a_mask_was_lost_to_a_failed_job(folder: Path) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import functools
 import importlib
 import pkgutil
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,7 +23,6 @@ from smallmines.settings.parameters import CONTENT, NOT_CONTENT
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 RULES = sorted(path.stem for path in (REPOSITORY / "workflow/scripts").glob("*.py"))
-REACHED = sorted({path for rule in RULES for path in rerun.sources(rule)})
 
 SAMPLE = '''
 """A module with every kind of statement that digests must agree on."""
@@ -52,12 +53,18 @@ def work(a, /, b: int = 1, *rest, key="x", **more) -> str | None:
 SAMPLE_DIGEST = "765f46bf65e7"
 
 
+@functools.cache
+def reached() -> list[Path]:
+    """Return all scripts and modules that rules reach, sorted."""
+    return sorted({path for rule in RULES for path in rerun.sources(rule)})
+
+
 def digest(text: str, with_texts: bool = False) -> str:
     return rerun.digest_of(ast.parse(text), with_texts)
 
 
 @pytest.fixture
-def workflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def workflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A workflow with one rule, `one`, that reaches `a`, `b` and a template."""
     package = tmp_path / "smallmines"
     (tmp_path / "scripts").mkdir()
@@ -79,7 +86,10 @@ def workflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, text in files.items():
         (tmp_path / name).write_text(text)
     monkeypatch.setattr(rerun, "WORKFLOW", tmp_path)
-    return tmp_path
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    forget()
+    yield tmp_path
+    forget()
 
 
 def forget() -> None:
@@ -93,12 +103,6 @@ def code_now() -> dict[str, str]:
     """The digests of rule `one` as of now, by path."""
     forget()
     return dict(entry.split(" ") for entry in rerun.code("one"))
-
-
-@pytest.fixture(autouse=True)
-def fresh() -> None:
-    """Nothing of another test's workflow is remembered."""
-    forget()
 
 
 # --- what a rule reaches ---------------------------------------------------------------------------------------------------
@@ -147,6 +151,67 @@ def test_frozen_rules_carry_a_number_instead_of_their_code() -> None:
     assert rerun.code("search") == ["search 1"]
     assert rerun.code("fetch") == ["fetch 1"]
     assert rerun.code("splits") == ["splits 1"]
+
+
+# --- digests that are kept --------------------------------------------------------------------------------------------------
+
+
+def test_digests_are_computed_once_for_each_content_of_the_code(workflow: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    computed: list[str] = []
+    compute = rerun._computed_code
+    monkeypatch.setattr(rerun, "_computed_code", lambda rule: computed.append(rule) or compute(rule))
+    before = code_now()
+    assert (code_now(), computed) == (before, ["one"])
+    near = workflow / "smallmines/sub/near.py"
+    for text, times in (("y = 2\n", 2), ("y = 1\n", 2), ("y = 3\n", 3)):
+        near.write_text(text)
+        assert (code_now() == before) == (text == "y = 1\n")
+        assert len(computed) == times
+    assert len(list((workflow / "cache/smallmines/code").iterdir())) == 3
+
+
+@pytest.mark.parametrize("content", ["", "{", "null", "[1]", '"text"'])
+def test_a_damaged_file_of_digests_is_written_again(workflow: Path, content: str) -> None:
+    before = code_now()
+    (kept,) = (workflow / "cache/smallmines/code").iterdir()
+    whole = kept.read_text()
+    kept.write_text(content)
+    assert code_now() == before
+    assert kept.read_text() == whole
+
+
+def test_digests_are_computed_where_nothing_can_be_kept(workflow: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = code_now()
+    (workflow / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(workflow / "file"))
+    assert code_now() == before
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(Path, "home", no_home)
+    assert code_now() == before
+
+
+def no_home() -> Path:
+    raise RuntimeError("Could not determine home directory.")
+
+
+def test_digests_of_code_that_is_edited_meanwhile_are_not_kept(workflow: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compute = rerun._computed_code
+
+    def edited(rule: str) -> list[str]:
+        (workflow / "smallmines/sub/near.py").write_text("y = 2\n")
+        return compute(rule)
+
+    monkeypatch.setattr(rerun, "_computed_code", edited)
+    code_now()
+    assert not (workflow / "cache").exists()
+
+
+def test_the_newest_files_of_digests_are_kept(workflow: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rerun, "MOST_KEPT", 2)
+    for number in range(4):
+        (workflow / "smallmines/sub/near.py").write_text(f"y = {number}\n")
+        code_now()
+    assert len(list((workflow / "cache/smallmines/code").iterdir())) == 2
 
 
 # --- what changes a digest -------------------------------------------------------------------------------------------------
@@ -241,7 +306,7 @@ def _constants(tree: ast.Module) -> list[ast.Constant]:
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_changing_any_constant_that_a_rule_reaches_changes_its_digest(data: st.DataObject) -> None:
-    path = data.draw(st.sampled_from(REACHED))
+    path = data.draw(st.sampled_from(reached()))
     statement = ast.Module([data.draw(st.sampled_from(ast.parse(path.read_bytes()).body or [ast.Pass()]))], [])
     constants = _constants(statement)
     if not constants:
@@ -304,9 +369,10 @@ def test_every_python_at_hand_finds_the_same_digests() -> None:
 # --- what the digests rely on ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", REACHED, ids=lambda path: path.relative_to(REPOSITORY / "workflow").as_posix())
-def test_reached_code_keeps_the_rules_of_the_digest(path: Path) -> None:
-    assert breaches(rerun.tree_of(path), is_script=path.parent.name == "scripts") == []
+def test_reached_code_keeps_the_rules_of_the_digest() -> None:
+    all_breaches = {str(path): breaches(rerun.tree_of(path), is_script=path.parent.name == "scripts") for path in reached()}
+    assert len(all_breaches) > 200
+    assert {path: lines for path, lines in all_breaches.items() if lines} == {}
 
 
 ERROR = "from smallmines.core.errors import UserError\n"
@@ -363,8 +429,8 @@ def test_modules_outside_the_digest_set_no_environment() -> None:
 
 def test_no_rule_reaches_the_configuration_or_the_verbs() -> None:
     modules = {"settings/parameters.py", "core/rerun.py"}
-    reached = [path.relative_to(REPOSITORY / "workflow").as_posix() for path in REACHED]
-    assert not [path for path in reached if path.startswith(("smallmines/config/", "smallmines/cli/")) or path.partition("/")[2] in modules]
+    names = [path.relative_to(REPOSITORY / "workflow").as_posix() for path in reached()]
+    assert not [name for name in names if name.startswith(("smallmines/config/", "smallmines/cli/")) or name.partition("/")[2] in modules]
 
 
 def test_settings_have_no_defaults_and_cannot_be_changed() -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pystac
 import pytest
 import rasterio
-import stackstac
-from odc import stac as odc_stac
 from pyproj import CRS
 
 from fake_results import Results, make_results, publish
@@ -36,6 +35,20 @@ def items(dataset: Path) -> list[pystac.Item]:
     return sorted(pystac.Collection.from_file(str(dataset / "stac/collection.json")).get_items(), key=lambda item: item.id)
 
 
+def odc_stac() -> ModuleType:
+    """Import `odc.stac`, which takes 2 s, where it is used."""
+    import odc.stac
+
+    return odc.stac
+
+
+def stackstac() -> ModuleType:
+    """Import `stackstac`, which takes 2 s, where it is used."""
+    import stackstac
+
+    return stackstac
+
+
 def file_of(item: pystac.Item, asset: str) -> np.ndarray:
     with rasterio.open(item.assets[asset].get_absolute_href()) as source:
         return np.asarray(source.read())
@@ -44,7 +57,7 @@ def file_of(item: pystac.Item, asset: str) -> np.ndarray:
 def test_odc_stac_reads_every_band_by_its_name(items: list[pystac.Item]) -> None:
     for item in items[:2]:
         image = file_of(item, "image")
-        loaded = odc_stac.load([item], bands=list(PATCH_BANDS))
+        loaded = odc_stac().load([item], bands=list(PATCH_BANDS))
         assert loaded.odc.geobox.crs.to_epsg() == 32630
         assert list(loaded.odc.geobox.transform)[:6] == item.properties["proj:transform"]
         for number, band in enumerate(PATCH_BANDS):
@@ -54,7 +67,7 @@ def test_odc_stac_reads_every_band_by_its_name(items: list[pystac.Item]) -> None
 
 def test_odc_stac_reads_common_names_and_masks(items: list[pystac.Item]) -> None:
     item = items[0]
-    loaded = odc_stac.load([item], bands=["red", "swir22", "mask"])
+    loaded = odc_stac().load([item], bands=["red", "swir22", "mask"])
     image = file_of(item, "image")
     np.testing.assert_array_equal(loaded["red"].values[0], image[PATCH_BANDS.index("B04")])
     np.testing.assert_array_equal(loaded["swir22"].values[0], image[PATCH_BANDS.index("B12")])
@@ -63,14 +76,14 @@ def test_odc_stac_reads_common_names_and_masks(items: list[pystac.Item]) -> None
 
 
 def test_odc_stac_without_bands_names_all_of_them(items: list[pystac.Item]) -> None:
-    assert list(odc_stac.load([items[0]]).data_vars) == [*PATCH_BANDS, "mask"]
+    assert list(odc_stac().load([items[0]]).data_vars) == [*PATCH_BANDS, "mask"]
 
 
 def test_stackstac_reads_every_band_where_the_files_have_it(dataset: Path, items: list[pystac.Item]) -> None:
     plain = single_band_items(dataset, 2016)
     assert [item["id"] for item in plain] == [item.id for item in items]
     for item, single in zip(items[:2], plain[:2], strict=True):
-        stack = stackstac.stack(single, xy_coords="center")
+        stack = stackstac().stack(single, xy_coords="center")
         image, mask = file_of(item, "image"), file_of(item, "mask")
         assert list(stack.band.values) == [*PATCH_BANDS, "mask"]
         expected = np.concatenate([np.where(image == IMAGE_NODATA, np.nan, image), np.where(mask == MASK_NODATA, np.nan, mask)])
@@ -82,10 +95,10 @@ def test_stackstac_reads_every_band_where_the_files_have_it(dataset: Path, items
 def test_stackstac_reads_masks_from_the_items_as_they_are(dataset: Path, items: list[pystac.Item], monkeypatch: pytest.MonkeyPatch) -> None:
     path = dataset / f"stac/2016/{items[1].id}.json"
     monkeypatch.chdir(path.parent)
-    values = stackstac.stack(read_json(path), assets=["mask"]).values[0, 0]
+    values = stackstac().stack(read_json(path), assets=["mask"]).values[0, 0]
     mask = file_of(items[1], "mask")[0]
     np.testing.assert_array_equal(values, np.where(mask == MASK_NODATA, np.nan, mask))
-    lazy = stackstac.stack(read_json(path))
+    lazy = stackstac().stack(read_json(path))
     assert lazy.shape == (1, 2, 32, 32)
 
 

@@ -147,7 +147,11 @@ def spoilt(made: Made, tmp_path: Path) -> Path:
     return Path(shutil.copytree(made.dataset, tmp_path / "dataset"))
 
 
-@pytest.mark.parametrize("damage", DAMAGES)
+HEAVY = {"an edited image", "a file of nothing", "a byte more", "a side-car file", "a mask over an image", "an image twice"}
+"""Damages like another one that `make test` tries."""
+
+
+@pytest.mark.parametrize("damage", [pytest.param(name, marks=pytest.mark.heavy if name in HEAVY else ()) for name in DAMAGES])
 def test_what_changed_after_it_was_measured_is_found(made: Made, spoilt: Path, damage: str) -> None:
     kept = read_measured(made.tables)
     DAMAGES[damage](spoilt)

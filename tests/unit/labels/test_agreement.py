@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.metrics import cohen_kappa_score
 
 from smallmines.labels.agreement import agreements, kappa
 from smallmines.labels.event_files import Event
@@ -25,6 +24,8 @@ def overlap_of(count, tiles=20, area=10, inclusion=1.0):
 
 
 def test_by_hand_and_against_scikit_learn():
+    from sklearn.metrics import cohen_kappa_score
+
     a = np.array([1] * 20 + [1] * 5 + [0] * 10 + [0] * 65)
     b = np.array([1] * 20 + [0] * 5 + [1] * 10 + [0] * 65)
     overlap = overlap_of(100)

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import datasets
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
@@ -29,6 +28,7 @@ Key = tuple[str, int]
 @pytest.fixture(autouse=True)
 def _offline(shards: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No network, and one cache for all tests."""
+    import datasets
 
     def connect(*arguments: object) -> None:
         raise AssertionError("no network")
@@ -40,6 +40,8 @@ def _offline(shards: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def load(shards: Path, name: str | None = None, **more: Any) -> Any:
+    import datasets
+
     return datasets.load_dataset(str(shards), name, **more)
 
 
@@ -87,6 +89,8 @@ def test_every_configuration_splits_all_rows_and_the_release_s_has_no_val(shards
 
 
 def test_pictures_are_decoded_and_patches_are_the_published_ones(shards: Path, dataset: Path) -> None:
+    import datasets
+
     rows = load(shards, split="train")
     assert rows.features["thumbnail"] == rows.features["overlay"] == datasets.Image()
     for row in rows:
@@ -154,6 +158,8 @@ def test_an_image_without_data_is_a_grey_picture(shards: Path) -> None:
 
 
 def test_the_types_are_written_as_the_library_writes_them(shards: Path) -> None:
+    import datasets
+
     for path in sorted(shards.rglob("*.parquet")):
         schema = pq.read_schema(path)
         features = datasets.Features.from_arrow_schema(schema)
@@ -188,6 +194,8 @@ def test_the_card_states_the_numbers_of_the_files(shards: Path) -> None:
 
 
 def test_the_files_of_all_splits_and_the_buffer_read_as_one(shards: Path, dataset: Path) -> None:
+    import datasets
+
     rows = load_all(shards)
     assert keys(rows) == set.union(*stated(dataset).values())
     left_out = {"filters": [("block", "!=", "1")]}
@@ -199,6 +207,8 @@ def test_the_files_of_all_splits_and_the_buffer_read_as_one(shards: Path, datase
 
 
 def load_all(shards: Path) -> Any:
+    import datasets
+
     return datasets.load_dataset("parquet", data_files=f"{shards}/data/**/*.parquet", split="train")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -299,7 +300,7 @@ def read_rows(folder: str | Path, settings: Benchmark) -> list[Row]:
             known = ", ".join(sorted(file.stem for file in Path(folder).glob("*.yaml")))
             raise UserError(f"benchmark.{key} among {known}", name, f"write {path}, or correct the name")
         try:
-            file = RowFile.model_validate(read_yaml(path))
+            file = _row_file(path, path.stat().st_mtime_ns)
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             place = ".".join(map(str, first["loc"]))
@@ -311,6 +312,12 @@ def read_rows(folder: str | Path, settings: Benchmark) -> list[Row]:
             raise UserError(f"{'networks' if deep else 'no networks'} in benchmark.{key}", full, "move it to rows or to deep_rows")
         rows.append(_row(name, file, own[variant], settings.allow_unpretrained))
     return rows
+
+
+@functools.cache
+def _row_file(path: Path, changed: int) -> RowFile:
+    """Return the content of a file of rows, which is read again where its time is another. Several rows are of one file."""
+    return RowFile.model_validate(read_yaml(path))
 
 
 def _row(name: str, file: RowFile, chosen: VariantFile, allow_unpretrained: bool) -> Row:

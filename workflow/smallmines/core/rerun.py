@@ -10,8 +10,12 @@ from __future__ import annotations
 
 import ast
 import builtins
+import contextlib
 import functools
 import hashlib
+import json
+import os
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -33,6 +37,9 @@ ERROR = "UserError"
 LOGGER = "logger"
 LOGGING = frozenset({"debug", "info", "warning", "error", "exception", "log"})
 
+MOST_KEPT = 50
+"""Files of digests in the user's cache, one for each content of the code; a file has 80 kB."""
+
 _SKIPPED_FIELDS = frozenset({"type_comment", "kind"})
 
 
@@ -45,6 +52,51 @@ def code(rule: str) -> list[str]:
 
 def reached_code(rule: str) -> list[str]:
     """Return the digests of the code that a rule reaches, frozen or not."""
+    kept = _kept_codes()
+    return kept[rule] if rule in kept else _computed_code(rule)
+
+
+@functools.cache
+def _kept_codes() -> dict[str, list[str]]:
+    """Return the digests of all rules, from the user's cache if they are there for the present content of the code."""
+    path = _cache_file()
+    with contextlib.suppress(OSError, ValueError, TypeError):
+        if path is not None:
+            return dict(json.loads(path.read_text(encoding="utf-8")))
+    codes = {script.stem: _computed_code(script.stem) for script in sorted((WORKFLOW / "scripts").glob("*.py"))}
+    if path is not None and path == _cache_file():  # no file was edited meanwhile
+        with contextlib.suppress(OSError):
+            _keep(path, json.dumps(codes))
+    return codes
+
+
+def _cache_file() -> Path | None:
+    """Return the file of the user's cache that is named after the content of the code and the Python version; None without a home."""
+    folders = (WORKFLOW / "scripts", WORKFLOW / PACKAGE)
+    paths = sorted(path for folder in folders for path in folder.rglob("*") if path.is_file() and path.parent.name != "__pycache__")
+    content = hashlib.sha256(repr(sys.version_info[:2]).encode())
+    for path in paths:
+        content.update(f"{path.relative_to(WORKFLOW).as_posix()} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    try:
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    except RuntimeError:
+        return None
+    return cache / "smallmines/code" / f"{content.hexdigest()}.json"
+
+
+def _keep(path: Path, text: str) -> None:
+    """Write a file of the cache, beside it and then renamed; keep the newest files alone."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside.write_text(text, encoding="utf-8")
+    beside.replace(path)
+    files = sorted(path.parent.iterdir(), key=lambda file: file.stat().st_mtime_ns)
+    for file in files[:-MOST_KEPT]:
+        file.unlink(missing_ok=True)
+
+
+def _computed_code(rule: str) -> list[str]:
+    """Return what `reached_code` does, computed."""
     modules = sources(rule)
     with_texts = frozenset[Path]().union(*(modules_whose_messages_reach_products(path) for path in modules))
     files = {path: digest_of(tree_of(path), path in with_texts) for path in modules} | {
