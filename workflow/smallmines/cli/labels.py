@@ -211,8 +211,8 @@ def _plan(config: Path, run: str, out: Output) -> None:
 
 @app.command("status")
 def status(config: ConfigPath, json: Json = False) -> None:
-    """Count labels by provenance, open labels, validated area, pixels of prevalence samples, edits not checked in; say what comes first."""
-    from smallmines.annotation.status import copies_of, first_steps, ignored_numbers, labels_of, prevalence_samples_of
+    """Count labels by provenance, open labels, validated area, pixels of samples, edits not checked in; say what comes first."""
+    from smallmines.annotation.status import change_samples_of, copies_of, first_steps, ignored_numbers, labels_of, prevalence_samples_of
 
     with plain_errors(), output(json) as out:
         settings = read_config(config)
@@ -224,6 +224,8 @@ def status(config: ConfigPath, json: Json = False) -> None:
             out.message(f"Run {settings.run}: the masks are those of the release (labels.source released_masks); there are no segments")
         if samples := prevalence_samples_of(settings):
             out.table("Prevalence samples (pixels; they set the threshold of mining)", samples, "prevalence_samples")
+        if changes := change_samples_of(settings):
+            out.table("Change sample (year: the later one; pixels looked at in each year; with_class: in both)", changes, "change_samples")
         if (copies := copies_of(settings)) or json:
             out.table("Working copies (not checked in: edits)", copies, "copies")
         for text in [*ignored_numbers(settings), *first_steps(settings)] if segmented else []:

@@ -43,7 +43,7 @@ MEANINGS = {
 def areas_schema() -> Any:
     """Return the schema of `areas.csv` (pandera): the columns of `MEANINGS` in order, with type and range."""
     from smallmines.core.optional import pandera
-    from smallmines.core.schemas import text_column
+    from smallmines.core.schemas import table_schema, text_column
 
     pa = pandera()
 
@@ -57,9 +57,7 @@ def areas_schema() -> Any:
         **{name: hectares(nullable=True) for name in ("mining_ha", "low", "high")},
         "why": text_column(),
     }
-    for name, column in columns.items():
-        column.description = MEANINGS[name]
-    return pa.DataFrameSchema(columns, strict=True, ordered=True)
+    return table_schema(columns, MEANINGS)
 
 
 @dataclass

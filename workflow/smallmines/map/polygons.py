@@ -65,23 +65,37 @@ MEANINGS = {
 def mines_schema() -> Any:
     """Return the schema of `mines.parquet` (pandera) without its geometry: the columns of `MEANINGS` in order, with type and range."""
     from smallmines.core.optional import pandera
-    from smallmines.core.schemas import text_column
+    from smallmines.core.schemas import table_schema
 
     pa = pandera()
-    share, day = pa.Check.in_range(0, 1), pa.Check.str_matches(r"^(\d{4}-\d{2}-\d{2})?$")
+    share = pa.Check.in_range(0, 1)
     columns = {
         "mine": pa.Column("int32", pa.Check.gt(0), unique=True),
         "year": pa.Column("int32"),
         "area_ha": pa.Column("float64", pa.Check.gt(0)),
         "probability": pa.Column("float32", share, nullable=True),
         "seen_share": pa.Column("float32", share),
-        "image_date_first": text_column(day),
-        "image_date_last": text_column(day),
-        "tile_ids": pa.Column(object, pa.Check(_is_sorted_list, element_wise=True)),
+        "image_date_first": day_column(),
+        "image_date_last": day_column(),
+        "tile_ids": tiles_column(),
     }
-    for name, column in columns.items():
-        column.description = MEANINGS[name]
-    return pa.DataFrameSchema(columns, strict=True, ordered=True)
+    return table_schema(columns, MEANINGS)
+
+
+def day_column() -> Any:
+    """Return a column of days (pandera): texts YYYY-MM-DD, or empty."""
+    from smallmines.core.optional import pandera
+    from smallmines.core.schemas import text_column
+
+    return text_column(pandera().Check.str_matches(r"^(\d{4}-\d{2}-\d{2})?$"))
+
+
+def tiles_column() -> Any:
+    """Return a column of sorted lists of tile ids (pandera), none empty."""
+    from smallmines.core.optional import pandera
+
+    pa = pandera()
+    return pa.Column(object, pa.Check(_is_sorted_list, element_wise=True))
 
 
 def _is_sorted_list(value: Any) -> bool:
@@ -91,20 +105,25 @@ def _is_sorted_list(value: Any) -> bool:
 def write_mines(
     files: MapFiles, lattice: Lattice, year: str, dates: ImageDates, smallest_px: int, parquet: str | Path, flatgeobuf: str | Path
 ) -> None:
-    """Write the mines of a year as GeoParquet and FlatGeobuf, see `mines`; in the latter `tile_ids` is a text joined by blanks."""
+    """Write the mines of a year as GeoParquet and FlatGeobuf, see `mines` and `write_table`."""
     table = mines(files, lattice, year, dates, smallest_px)
-    write_table(table, parquet, flatgeobuf)
+    write_table(table, mines_schema(), "mines", parquet, flatgeobuf)
     logger.info("%s: %d mines, %.1f ha", year, len(table), table["area_ha"].sum())
 
 
-def write_table(table: gpd.GeoDataFrame, parquet: str | Path, flatgeobuf: str | Path) -> None:
-    """Write mines, see `mines`, as GeoParquet and FlatGeobuf."""
-    mines_schema().validate(table.drop(columns="geometry"))
+def write_table(table: gpd.GeoDataFrame, schema: Any, layer: str, parquet: str | Path, flatgeobuf: str | Path) -> None:
+    """Write polygons as GeoParquet and FlatGeobuf; in the latter `tile_ids` is a text joined by blanks.
+
+    Args:
+        schema: of the columns beside the geometry (pandera).
+        layer: name of the layer of FlatGeobuf.
+    """
+    schema.validate(table.drop(columns="geometry"))
     with written(parquet) as beside:
         table.to_parquet(beside, index=False)
     flat = table.assign(tile_ids=[" ".join(names) for names in table["tile_ids"]])
     with written(flatgeobuf) as beside:
-        flat.to_file(beside, driver="FlatGeobuf", engine="pyogrio", layer="mines", geometry_type="MultiPolygon", promote_to_multi=True)
+        flat.to_file(beside, driver="FlatGeobuf", engine="pyogrio", layer=layer, geometry_type="MultiPolygon", promote_to_multi=True)
 
 
 def mines(files: MapFiles, lattice: Lattice, year: str, dates: ImageDates, smallest_px: int) -> gpd.GeoDataFrame:
