@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from smallmines.core.optional import pandera
@@ -15,18 +14,6 @@ def text_column(*checks: Any) -> Any:
     """
     pa = pandera()
     return pa.Column(object, [pa.Check(_is_text, error="text"), *checks])
-
-
-def table_schema(columns: Mapping[str, Any], meanings: Mapping[str, str]) -> Any:
-    """Return the schema of a table (pandera) that has these columns, in this order, and no others.
-
-    Args:
-        columns: of pandera, by name.
-        meanings: what each column holds, by name.
-    """
-    for name, column in columns.items():
-        column.description = meanings[name]
-    return pandera().DataFrameSchema(dict(columns), strict=True, ordered=True)
 
 
 def _is_text(column: Any) -> bool:

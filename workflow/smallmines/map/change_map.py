@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from smallmines.core import raster
 from smallmines.core.files import temporary_folder, written
 from smallmines.core.log import logger
+from smallmines.core.optional import pandera
 from smallmines.core.product import BUFFER, MASK_NODATA, SPLITS, patch_path
+from smallmines.core.schemas import text_column
 from smallmines.core.software import TAG, of_rasters
 from smallmines.dataset.change import CLASSES, COLOURS, GONE, NEW, UNKNOWN, change_classes, halo, seen, windows
 from smallmines.dataset.split_files import read_split_rows
@@ -22,7 +24,8 @@ from smallmines.grid.lattice import Lattice
 from smallmines.map.cog import Form, created_cog
 from smallmines.map.dates import ImageDates
 from smallmines.map.mosaics import block_window, own_windows
-from smallmines.map.polygons import MapFiles, day_column, mines, tiles_column, write_table
+from smallmines.map.polygons import MapFiles, mines, write_table
+from smallmines.map.schemas import day_column, table_schema, tiles_column
 from smallmines.settings.map import Change
 
 if TYPE_CHECKING:
@@ -63,9 +66,6 @@ PAIR_MEANINGS = {
 
 def changes_schema() -> Any:
     """Return the schema of `changes.parquet` (pandera) without its geometry: the columns of `MEANINGS` in order, with type and range."""
-    from smallmines.core.optional import pandera
-    from smallmines.core.schemas import table_schema, text_column
-
     pa = pandera()
     columns = {
         "area": pa.Column("int32", pa.Check.gt(0), unique=True),
@@ -80,9 +80,6 @@ def changes_schema() -> Any:
 
 def pairs_schema() -> Any:
     """Return the schema of `pairs.parquet` (pandera): the columns of `PAIR_MEANINGS` in order, with type and range."""
-    from smallmines.core.optional import pandera
-    from smallmines.core.schemas import table_schema, text_column
-
     pa = pandera()
     columns = {
         "tile_id": text_column(pa.Check(_is_unique, error="one row a tile")),

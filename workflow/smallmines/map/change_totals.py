@@ -14,6 +14,8 @@ from smallmines.core.errors import UserError
 from smallmines.core.files import written
 from smallmines.core.layout import PixelSample
 from smallmines.core.log import logger
+from smallmines.core.optional import pandera
+from smallmines.core.schemas import text_column
 from smallmines.dataset.change import CLASSES
 from smallmines.grid.lattice import Lattice
 from smallmines.labels.event_files import Event, read_events
@@ -27,6 +29,7 @@ from smallmines.labels.pixel_samples import (
     require_places,
 )
 from smallmines.map.change_estimate import FEWEST, STRATA, estimates, reference_class, unknown_strata
+from smallmines.map.schemas import hectares_column, table_schema
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,20 +49,13 @@ MEANINGS = {
 
 def totals_schema() -> Any:
     """Return the schema of `areas.csv` of change (pandera): the columns of `MEANINGS` in order, with type and range."""
-    from smallmines.core.optional import pandera
-    from smallmines.core.schemas import table_schema, text_column
-
     pa = pandera()
-
-    def hectares(nullable: bool = True) -> Any:
-        return pa.Column("float64", pa.Check.ge(0), nullable=nullable)
-
     columns = {
         "change": text_column(pa.Check.isin(CLASSES)),
-        "mapped_ha": hectares(nullable=False),
-        **{name: hectares() for name in ("area_ha", "low", "high")},
+        "mapped_ha": hectares_column(),
+        **{name: hectares_column(nullable=True) for name in ("area_ha", "low", "high")},
         "points": pa.Column("int64", pa.Check.ge(0)),
-        "sampled_ha": hectares(),
+        "sampled_ha": hectares_column(nullable=True),
         "why": text_column(),
     }
     return table_schema(columns, MEANINGS)

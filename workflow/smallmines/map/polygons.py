@@ -16,10 +16,12 @@ from rasterio.windows import Window
 from smallmines.core import raster
 from smallmines.core.files import written
 from smallmines.core.log import logger
+from smallmines.core.optional import pandera
 from smallmines.grid.lattice import Lattice
 from smallmines.labels.tables import VALIDATED
 from smallmines.map.dates import NEVER, ImageDates, day_text
 from smallmines.map.mosaics import PROBABILITY_NODATA, PROVENANCE_CODES
+from smallmines.map.schemas import day_column, table_schema, tiles_column
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -64,9 +66,6 @@ MEANINGS = {
 
 def mines_schema() -> Any:
     """Return the schema of `mines.parquet` (pandera) without its geometry: the columns of `MEANINGS` in order, with type and range."""
-    from smallmines.core.optional import pandera
-    from smallmines.core.schemas import table_schema
-
     pa = pandera()
     share = pa.Check.in_range(0, 1)
     columns = {
@@ -80,26 +79,6 @@ def mines_schema() -> Any:
         "tile_ids": tiles_column(),
     }
     return table_schema(columns, MEANINGS)
-
-
-def day_column() -> Any:
-    """Return a column of days (pandera): texts YYYY-MM-DD, or empty."""
-    from smallmines.core.optional import pandera
-    from smallmines.core.schemas import text_column
-
-    return text_column(pandera().Check.str_matches(r"^(\d{4}-\d{2}-\d{2})?$"))
-
-
-def tiles_column() -> Any:
-    """Return a column of sorted lists of tile ids (pandera), none empty."""
-    from smallmines.core.optional import pandera
-
-    pa = pandera()
-    return pa.Column(object, pa.Check(_is_sorted_list, element_wise=True))
-
-
-def _is_sorted_list(value: Any) -> bool:
-    return len(value) > 0 and list(value) == sorted(set(value))
 
 
 def write_mines(
