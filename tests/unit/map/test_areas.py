@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -271,10 +272,15 @@ def test_the_table_of_all_layers(tmp_path: Path) -> None:
     ],
     ids=str,
 )
-def test_units_of_the_area_of_interest(tmp_path: Path, attribute: str, names: list[object], expected: list[str]) -> None:
+def test_units_of_the_area_of_interest(
+    tmp_path: Path, attribute: str, names: list[object], expected: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
     path = write_layer(tmp_path / "aoi.gpkg", names, [box(0, 0, 4, 4), box(4, 0, 4, 4)], attribute)
-    units = aoi_units(path, CRS)
+    with caplog.at_level(logging.WARNING):
+        units = aoi_units(path, CRS)
     assert [unit.name for unit in units] == expected
+    unnamed = f"2 polygons of {path} are one unit: no attribute name or shapeName names them all (it has: {attribute})"
+    assert caplog.messages == ([unnamed] if len(expected) == 1 else [])
     assert sum(unit.shape.area for unit in units) == pytest.approx(3200)
 
 
