@@ -79,6 +79,11 @@ localrules:
     page,
     released_images,
     benchmark_split,
+    map_areas,
+    map_catalogue,
+    map_public,
+    map_change_areas,
+    map_model_areas,
 
 
 if not cfg.submit_downloads:

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import rasterio
 
 from fake_results import ITEMS, YEAR, Results, make_results
 from smallmines.core.product import S2_BANDS
 from smallmines.labels import tables
+from smallmines.map.change_map import YearFiles
 from smallmines.map.dates import ImageDates
 from smallmines.map.mosaics import BlockProducts, write_mosaics
 from smallmines.map.polygons import MapFiles
@@ -19,12 +21,36 @@ from smallmines.sensors.manifest_files import write_manifest
 DAYS = ("2016-01-05", "2016-01-15")
 """Days of `fake_results.ITEMS`."""
 
+YEARS = ("2016", "2022")
+"""Of `make_years`."""
+
 
 def make_map(folder: Path, side: int = 16) -> tuple[Results, MapFiles, ImageDates]:
     """Write synthetic results, their mosaics and their manifest."""
     results = make_results(folder, side)
     files = write_map(results, products(results))
     return results, files, dates(results)
+
+
+def make_years(folder: Path, side: int = 32) -> tuple[Results, dict[str, YearFiles]]:
+    """Write synthetic results of two years; in the second one mines are moved, and some pixels are not seen."""
+    files = {}
+    for number, year in enumerate(YEARS):
+        results = make_results(folder / year, side)
+        for paths in results.files().values():
+            if number:
+                with rasterio.open(paths.masks, "r+") as target:
+                    mask = target.read(1)
+                    moved = np.roll(mask, (3, 5), (0, 1))
+                    target.write(np.where((mask == 255) | (moved == 255), 255, moved), 1)
+                with rasterio.open(paths.clear_mask, "r+") as target:
+                    clear = target.read(1)
+                    clear[10:14] = 0
+                    target.write(clear, 1)
+        mosaics = write_map(results, products(results))
+        clear_masks = {block: paths.clear_mask for (_, block), paths in results.files().items()}
+        files[year] = YearFiles(year, mosaics.mask, clear_masks, dates(results))
+    return results, files
 
 
 def products(results: Results) -> dict[str, BlockProducts]:

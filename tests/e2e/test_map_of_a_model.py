@@ -25,7 +25,8 @@ def test_the_mosaic_is_what_predict_writes_and_another_model_is_refused(clone: W
     assert "Traceback" not in refusal
     config.write_text(yaml.safe_dump(values | {"map": {"model": MODEL}}))
     planned = clone.planned("map_model")
-    assert {name for name in planned if name.startswith("map")} == {"map_model", "map_model_block", "map_model_year", "map_model_areas"}
+    rules = {"map_model", *(f"map_model_{part}" for part in ("block", "mosaic", "polygons", "areas"))}
+    assert {name for name in planned if name.startswith("map")} == rules
     clone.snakemake("map_model")
     folder = clone.results / "map/model/2022"
     assert not list(folder.glob("[0-9].tif")), "predictions of blocks are temporary"

@@ -28,24 +28,52 @@ rule map_model_block:
         "../scripts/map_model_block.py"
 
 
-rule map_model_year:
+rule map_model_mosaic:
     input:
         predictions=expand("<results>/map/model/{{year}}/{block}.tif", block=cfg.blocks),
         score=model_of_the_map("score.json"),
+        grid="<results>/grid/grid.json",
+    output:
+        mask="<results>/map/model/{year}/mask.tif",
+        probability="<results>/map/model/{year}/probability.tif",
+        styles=expand("<results>/map/model/{{year}}/{mosaic}.qml", mosaic=["mask", "probability"]),
+    log:
+        "<logs>/map_model_mosaic/{year}.log",
+    benchmark:
+        "<benchmarks>/map_model_mosaic/{year}.tsv"
+    conda:
+        "../../envs/smallmines.yaml"
+    threads: 1
+    resources:
+        mem_mb=1500,
+        runtime=30,
+    params:
+        *code("map_model_mosaic"),
+        blocks=cfg.blocks,
+        model=cfg.map.model,
+    message:
+        "Joining the predictions of {wildcards.year}"
+    script:
+        "../scripts/map_model_mosaic.py"
+
+
+rule map_model_polygons:
+    input:
+        mask="<results>/map/model/{year}/mask.tif",
+        probability="<results>/map/model/{year}/probability.tif",
+        provenance=[],
         sources=expand("<results>/composites/{{year}}/{block}/s2_source.tif", block=cfg.blocks),
         composites=expand("<results>/composites/{{year}}/{block}/s2.tif", block=cfg.blocks),
         manifest="<results>/manifests/{year}/s2.json",
         grid="<results>/grid/grid.json",
     output:
-        mask="<results>/map/model/{year}/mask.tif",
-        probability="<results>/map/model/{year}/probability.tif",
         parquet="<results>/map/model/{year}/mines.parquet",
         flatgeobuf="<results>/map/model/{year}/mines.fgb",
-        styles=expand("<results>/map/model/{{year}}/{layer}.qml", layer=["mask", "probability", "mines"]),
+        style="<results>/map/model/{year}/mines.qml",
     log:
-        "<logs>/map_model_year/{year}.log",
+        "<logs>/map_model_polygons/{year}.log",
     benchmark:
-        "<benchmarks>/map_model_year/{year}.tsv"
+        "<benchmarks>/map_model_polygons/{year}.tsv"
     conda:
         "../../envs/smallmines.yaml"
     threads: 1
@@ -53,14 +81,13 @@ rule map_model_year:
         mem_mb=2000,
         runtime=30,
     params:
-        *code("map_model_year"),
+        *code("map_polygons"),
         config=parameters(cfg.map, Polygons),
         blocks=cfg.blocks,
-        model=cfg.map.model,
     message:
-        "Joining the predictions of {wildcards.year}"
+        "Outlining the mines of {wildcards.year} by the model"
     script:
-        "../scripts/map_model_year.py"
+        "../scripts/map_polygons.py"
 
 
 rule map_model_areas:
@@ -96,4 +123,5 @@ rule map_model_areas:
 
 rule map_model:
     input:
+        expand("<results>/map/model/{year}/mines.parquet", year=cfg.year_names),
         "<results>/map/model/areas.csv",

@@ -16,12 +16,14 @@ from smallmines.annotation.block_year import BlockYear
 from smallmines.annotation.checkin import checkin
 from smallmines.annotation.checkout_files import CheckedOut
 from smallmines.annotation.checkout_pixels import checkout_pixel_sample
+from smallmines.annotation.status import change_samples_of
 from smallmines.config.parse import parse_config
 from smallmines.core import raster
 from smallmines.core.errors import UserError
 from smallmines.core.layout import PixelSample
 from smallmines.dataset.change import CLASSES
-from smallmines.map.change_totals import SampleFiles, read_points, totals, write_totals
+from smallmines.map.change_estimate import BUFFER
+from smallmines.map.change_totals import SampleFiles, read_points, totals, totals_schema, write_totals
 
 KINDS: tuple[PixelSample, ...] = ("change_before", "change_after")
 
@@ -152,6 +154,21 @@ def test_the_table_says_what_land_the_sample_is_of(place: BlockYear, tmp_path: P
     assert "area_ha is of the land of the draw" in caplog.text
 
 
+def test_the_status_says_how_far_people_are(place: BlockYear) -> None:
+    assert change_samples_of(place.config, place.root) == []
+    look(place, "change_before")
+    look(place, "change_before", "mining", "A02")  # nobody knows now
+    look(place, "change_after", "unsure")
+    look(replace(place, block="2"), "change_before")
+    rows = change_samples_of(place.config, place.root)
+    first, second = (row["drawn"] for row in rows)
+    assert list(rows[0]) == ["year", "block", "drawn", "looked_at_before", "looked_at_after", "with_class"]
+    assert [list(row.values()) for row in rows] == [[2022, "1", first, first, first, 0], [2022, "2", second, second, 0, 0]]
+    assert first + second == len(pd.read_csv(designs_of(place)[0]))
+    look(replace(place, block="2"), "change_after", "mining")
+    assert change_samples_of(place.config, place.root)[1]["with_class"] == second
+
+
 @pytest.mark.heavy
 def test_points_that_two_people_see_differently_or_unsurely_are_of_no_class(place: BlockYear) -> None:
     look_at_all(place)
@@ -163,7 +180,29 @@ def test_points_that_two_people_see_differently_or_unsurely_are_of_no_class(plac
     table = totals(str(place.layout.change("2016", "2022")), points, place.lattice).set_index("change")
     assert table["points"].sum() == 0
     assert table["area_ha"].isna().all()
-    assert all(text.startswith("too few points") for text in table.loc[list(CLASSES), "why"])
+    assert table[["low", "high"]].isna().all(axis=None)
+    assert all(text.startswith("unknown: no point with a class in stable_other (") for text in table.loc[list(CLASSES), "why"])
+
+
+def test_a_stratum_in_which_no_point_has_a_class_is_unknown_and_the_rest_is_given(place: BlockYear) -> None:
+    """All points of the buffer are unsure: no class has an area, and no interval leaves out that all of the buffer may be of the class."""
+    change = str(place.layout.change("2016", "2022"))
+    look_at_all(place)
+    points = read_points(files_of(place), ("2016", "2022"), place.lattice)
+    assert points is not None
+    points.loc[:, ["before", "after"]] = 0
+    points.loc[points.index[:40], "after"] = 1  # enough of them for an interval
+    before = totals(change, points, place.lattice).set_index("change")
+    assert before.loc["new", "area_ha"] > 0
+    points.loc[points["stratum"] == BUFFER, "after"] = -1
+    table = totals_schema().validate(totals(change, points, place.lattice)).set_index("change")
+    buffer_ha = points.loc[points["stratum"] == BUFFER, "pixels"].iloc[0] / 100
+    assert table["area_ha"].isna().all()
+    assert table.loc["stable_other", ["low", "high"]].notna().all()
+    assert table.loc["stable_other", "high"] - table.loc["stable_other", "low"] > buffer_ha
+    assert table.loc["stable_other", "why"] == f"unknown: no point with a class in buffer ({buffer_ha:.1f} ha)"
+    assert table.loc["gone", "why"].endswith("; no interval: fewer than 5 points")
+    assert table.loc["gone", ["low", "high"]].isna().all()
 
 
 def test_a_block_that_nobody_looked_at_is_not_missing_by_chance(place: BlockYear) -> None:

@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import geopandas as gpd
@@ -21,8 +22,9 @@ from typer.testing import CliRunner
 
 from miniature.cli import app as miniature
 from place import decide_again, edit, make_place, read_truth
+from smallmines.annotation import checkin
 from smallmines.annotation.block_year import BlockYear
-from smallmines.cli import version
+from smallmines.cli import labels, version
 from smallmines.cli.main import app
 from smallmines.core import raster
 from smallmines.core.files import write_json
@@ -83,6 +85,24 @@ def test_sample_check_in_and_accuracy(block_year: BlockYear) -> None:
         other = ("--config", "made.yaml", "--year", year, "--block", block, "--annotator", "A01")
         assert f"{year}, block {block}" in call("labels", "sample", *other, code=1)
     assert "annotators" in call("labels", "sample", *where[:-1], "B77", code=1)
+
+
+@pytest.mark.parametrize(("kinds", "target"), [(["change_before", "change_after"], "change "), (["change_after", "review"], "")], ids=str)
+def test_after_a_check_in_the_jobs_that_follow_from_it_are_listed(
+    kinds: list[str], target: str, block_year: BlockYear, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The map of change is none of what `snakemake` alone makes."""
+
+    def check_in(user: Path, path: Path, *_: object) -> SimpleNamespace:
+        about = SimpleNamespace(annotator="A01", kind=path.stem)
+        return SimpleNamespace(
+            about=about, events=(1,), counts={}, checked_in_before=0, stale=0, warnings=(), open_elsewhere=False, file=None, kept=None
+        )
+
+    monkeypatch.setattr(checkin, "checkin", check_in)
+    monkeypatch.setattr(labels.subprocess, "run", lambda command, **_: SimpleNamespace(returncode=1, stdout=" ".join(command)))
+    told = call("labels", "checkin", "--config", "made.yaml", *(f"{kind}.gpkg" for kind in kinds))
+    assert f"see what is to be made again: snakemake {target}--configfile made.yaml --dry-run" in told
 
 
 def test_the_prevalence_sample_is_asked_for_first(block_year: BlockYear) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 import shutil
 import subprocess
+import sys
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -397,6 +399,19 @@ def test_hugging_face_reads_the_card_and_loads_the_index(dataset: Path, tmp_path
     loaded = datasets.load_dataset(str(dataset), "index", cache_dir=str(tmp_path))["patches"]
     index = read_index(dataset / "index.parquet")
     assert loaded["mask_sha256"] == index["mask_sha256"].tolist()
+
+
+def test_the_code_of_the_card_runs(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As somebody pastes it who stands in the downloaded folder."""
+    monkeypatch.chdir(dataset)
+    blocks = re.findall(r"```python\n(.*?)```", (dataset / "README.md").read_text("utf-8"), re.DOTALL)
+    script = "\n".join([*blocks, "print(len(index), image.shape, mask.shape, len(patches), len(list(records)))"])
+    offline = os.environ | {"HF_HUB_OFFLINE": "1", "HF_DATASETS_CACHE": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, env=offline)
+    assert done.returncode == 0, done.stderr[-2000:]
+    rows = len(read_index(dataset / "index.parquet"))
+    assert len(blocks) == 2
+    assert done.stdout.splitlines()[-1] == f"{rows} (13, 64, 64) (64, 64) {rows} {rows}"
 
 
 def test_patches_are_cloud_optimised(dataset: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -127,9 +128,9 @@ def test_the_estimate_is_that_of_a_domain_in_a_stratified_sample() -> None:
     assert estimate.pixels is not None
     value = 1000 * 2 / 40 + 60 * 9 / 20
     variance = 1000**2 * (1 - 40 / 1000) / 40 * (40 / 39 * 0.05 * 0.95) + 60**2 * (1 - 20 / 60) / 20 * (20 / 19 * 0.45 * 0.55)
-    assert estimate.pixels.value == pytest.approx(value)
-    assert estimate.pixels.high - value == pytest.approx(1.959964 * np.sqrt(variance), rel=1e-6)
-    assert estimate.pixels.low == pytest.approx(max(0, value - 1.959964 * np.sqrt(variance)), rel=1e-6)
+    half = 1.959964 * np.sqrt(variance)
+    assert estimate.pixels.high - estimate.pixels.low == pytest.approx(2 * half, rel=0.1), "about as wide as a normal one"
+    assert value - half < estimate.pixels.low < value < value + half < estimate.pixels.high, "and farther up: shares are skewed"
     assert domain_estimate(points, inside, ["1", "2"]).why == "fewer than 2 interpreted points in 1 of 3 strata"
     assert domain_estimate(points, inside, ["1", "3"]).why == "no accuracy sample in block 3"
 
@@ -165,25 +166,25 @@ def test_all_drawn_is_certain() -> None:
 
 
 @pytest.mark.parametrize(
-    ("blocks", "omitted", "least", "most"),
-    [(4, 3_000, 0.93, 0.97), (1, 6_000, 0.93, 0.97), (1, 900, 0.86, 0.92)],
+    ("blocks", "omitted"),
+    [pytest.param(4, 3_000, marks=pytest.mark.heavy), (1, 6_000), (1, 900)],
     ids=["a unit over four blocks", "a unit in one block", "mines that the map misses are rare"],
 )
-def test_intervals_hold_the_truth_in_95_of_100_draws(blocks: int, omitted: int, least: float, most: float) -> None:
-    """Strata of each block: mapped as forest, near edges, mapped as mines. A draw is the number of hits in each.
+def test_intervals_hold_the_truth_in_95_of_100_draws(blocks: int, omitted: int) -> None:
+    """Strata of each block: mapped as forest, near edges, mapped as mines. A draw is the number of hits in each; 1000 redraws.
 
-    Where few points show what the map misses, intervals are too short (docs/map.md states it): with 900 of 60,000 pixels, two of 120.
+    The last case has two of 120 points that show what the map misses: a normal interval holds the truth in 88 of 100.
     """
     rng = np.random.default_rng(20)
     size, drawn, hit = (np.tile(values, blocks) for values in ([60_000, 8_000, 4_000], [120, 70, 60], [omitted, 1_100, 1_000]))
     stratum = np.repeat(np.arange(len(size)), drawn)
-    inside, values, draws = 0, [], 4000
+    inside, values, draws = 0, [], 1000
     for hits in rng.hypergeometric(hit, size - hit, drawn, (draws, len(size))):
         y = np.concatenate([np.arange(number) < count for number, count in zip(drawn, hits, strict=True)])
         estimate = domain_total(y, stratum, size.astype(np.float64))
         inside += estimate.low <= hit.sum() <= estimate.high
         values.append(estimate.value)
-    assert least <= inside / draws <= most
+    assert 0.93 <= inside / draws <= 0.97
     assert np.mean(values) == pytest.approx(hit.sum(), rel=0.01), "without bias"
 
 
@@ -271,10 +272,15 @@ def test_the_table_of_all_layers(tmp_path: Path) -> None:
     ],
     ids=str,
 )
-def test_units_of_the_area_of_interest(tmp_path: Path, attribute: str, names: list[object], expected: list[str]) -> None:
+def test_units_of_the_area_of_interest(
+    tmp_path: Path, attribute: str, names: list[object], expected: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
     path = write_layer(tmp_path / "aoi.gpkg", names, [box(0, 0, 4, 4), box(4, 0, 4, 4)], attribute)
-    units = aoi_units(path, CRS)
+    with caplog.at_level(logging.WARNING):
+        units = aoi_units(path, CRS)
     assert [unit.name for unit in units] == expected
+    unnamed = f"2 polygons of {path} are one unit: no attribute name or shapeName names them all (it has: {attribute})"
+    assert caplog.messages == ([unnamed] if len(expected) == 1 else [])
     assert sum(unit.shape.area for unit in units) == pytest.approx(3200)
 
 

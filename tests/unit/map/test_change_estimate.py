@@ -9,7 +9,19 @@ import pytest
 
 from smallmines.core.errors import UserError
 from smallmines.dataset.change import CLASSES, GONE, NEW, STABLE_MINING, STABLE_OTHER, UNKNOWN
-from smallmines.map.change_estimate import BUFFER, BUFFER_PX, FEWEST, LEAST, allocation, draw, estimates, interval, reference_class, strata
+from smallmines.map.change_estimate import (
+    BUFFER,
+    BUFFER_PX,
+    FEWEST,
+    LEAST,
+    allocation,
+    draw,
+    estimates,
+    reference_class,
+    strata,
+    unknown_strata,
+)
+from smallmines.map.intervals import interval
 
 
 def test_land_around_mines_of_either_year_is_a_stratum_of_its_own() -> None:
@@ -79,8 +91,23 @@ def test_areas_are_those_of_a_stratified_sample() -> None:
     assert result["new"].low < result["new"].value < result["new"].high
     assert np.isnan([result["stable_mining"].low, result["stable_mining"].high]).all(), f"fewer than {FEWEST} points"
     assert result["gone"].value == 0
-    with pytest.raises(UserError, match="none in new"):
-        estimates(stratum, pixels, np.where(stratum == 1, -1, reference), 0.01)
+
+
+def test_a_stratum_without_a_class_is_unknown_in_all_areas_and_between_none_and_all_in_intervals() -> None:
+    """Two strata of 800 and 200 px; in the second one nobody settled a point."""
+    stratum = np.repeat([0, 1], [20, 10])
+    pixels = np.where(stratum == 0, 800, 200)
+    reference = np.concatenate([np.full(8, NEW), np.full(12, STABLE_OTHER), np.full(10, -1)])
+    alone = estimates(stratum[:20], pixels[:20], reference[:20], 0.01)
+    result = estimates(stratum, pixels, reference, 0.01)
+    assert unknown_strata(stratum, reference) == [1]
+    assert not unknown_strata(stratum[:20], reference[:20])
+    for name in ("new", "stable_other"):
+        assert np.isnan(result[name].value)
+        assert result[name].low == pytest.approx(alone[name].low)
+        assert result[name].high == pytest.approx(alone[name].high + 2)
+    assert np.isnan([result["gone"].value, result["gone"].low, result["gone"].high]).all()
+    assert np.isnan([estimate.value for estimate in estimates(stratum, pixels, np.full(30, -1), 0.01).values()]).all()
 
 
 DESIGNS = {
@@ -114,14 +141,14 @@ DESIGNS = {
 def test_intervals_hold_the_true_gain_and_loss(design: str, number: int) -> None:
     """1000 redraws: 93 to 97 %, as the confidence is 95 %."""
     pixels = np.array(DESIGNS[design])
-    size, true = pixels.sum(axis=1), pixels.sum(axis=0) / pixels.sum()
-    points, weight = allocation(size, number), size / size.sum()
+    size, true = pixels.sum(axis=1), pixels.sum(axis=0)
+    points = allocation(size, number)
     random = np.random.default_rng(1)
     inside = np.zeros((1000, 2), bool)
     for draw_number in range(len(inside)):
         drawn = np.array([random.multivariate_hypergeometric(own, count) for own, count in zip(pixels, points, strict=True)])
         for place, value in enumerate((NEW, GONE)):
-            low, high = interval(drawn[:, value].astype(np.float64), points.astype(np.float64), weight)
+            low, high = interval(drawn[:, value].astype(np.float64), points.astype(np.float64), size.astype(np.float64))
             inside[draw_number, place] = low <= true[value] <= high
     assert (inside.mean(axis=0) >= 0.93).all()
     assert (inside.mean(axis=0) <= 0.975).all()

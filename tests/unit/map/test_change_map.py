@@ -12,8 +12,8 @@ import pytest
 import rasterio
 from scipy.ndimage import label
 
-from fake_map import dates, products, write_map
-from fake_results import Results, make_results
+from fake_map import YEARS, make_years
+from fake_results import Results
 from smallmines.core import raster
 from smallmines.core.errors import UserError
 from smallmines.dataset.change import GONE, NEW, UNKNOWN, change_classes, seen
@@ -21,29 +21,13 @@ from smallmines.map.change_map import MEANINGS, PAIR_MEANINGS, YearFiles, pairs,
 from smallmines.settings.map import Change
 
 SETTINGS = Change(1, 3)
-YEARS = ("2016", "2022")
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Results, dict[str, YearFiles], Path]:
-    """Two years of results; in the second one mines are moved, and some pixels are not seen."""
+    """Two years of results, and the map of change."""
     folder = tmp_path_factory.mktemp("change")
-    files = {}
-    for number, year in enumerate(YEARS):
-        results = make_results(folder / year, 32)
-        for paths in results.files().values():
-            if number:
-                with rasterio.open(paths.masks, "r+") as target:
-                    mask = target.read(1)
-                    moved = np.roll(mask, (3, 5), (0, 1))
-                    target.write(np.where((mask == 255) | (moved == 255), 255, moved), 1)
-                with rasterio.open(paths.clear_mask, "r+") as target:
-                    clear = target.read(1)
-                    clear[10:14] = 0
-                    target.write(clear, 1)
-        mosaics = write_map(results, products(results))
-        clear_masks = {block: paths.clear_mask for (_, block), paths in results.files().items()}
-        files[year] = YearFiles(year, mosaics.mask, clear_masks, dates(results))
+    results, files = make_years(folder)
     target = folder / "change.tif"
     write_change(files["2016"], files["2022"], results.lattice, SETTINGS, target)
     return results, files, target

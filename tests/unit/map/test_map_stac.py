@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
+from typing import Any
 
 import pystac
 import pytest
@@ -15,10 +17,11 @@ from pystac.extensions.raster import RasterExtension
 from pystac.validation.stac_validator import JsonSchemaSTACValidator
 
 from fake_results import YEAR, make_grid
-from smallmines.core.files import write_json
+from smallmines.core.files import read_json, write_json
 from smallmines.grid.lattice import Lattice
 from smallmines.labels.tables import PROVENANCES
 from smallmines.map.stac import ASSETS, Forest, MapOfYear, files_of_years, write_catalogue
+from smallmines.map.stac import item as item_of
 from smallmines.settings.publish import Catalogue
 
 FEATURES = ["B02", "B08", "DEM", "NDVI_9"]
@@ -123,6 +126,64 @@ def test_the_forest(catalogue: tuple[pystac.Collection, Lattice]) -> None:
     assert model.hyperparameters is not None
     settings = {"max_depth": 8, "n_estimators": 300, "min_samples_split": 5, "threshold": 0.6}
     assert model.hyperparameters.to_dict() == {"block_1": settings, "block_2": settings}
+
+
+OF_THE_MODEL = {"name", "architecture", "tasks", "framework", "framework_version", "input", "output", "hyperparameters"}
+"""Fields of the model that this catalogue uses, without their prefix."""
+
+
+def require_mlm(item: dict[str, Any]) -> None:
+    """Check an item against what MLM 1.4 asks for in words and in its schema, which pystac would fetch from the network."""
+    properties, assets = item["properties"], item["assets"]
+    fields = {name.removeprefix("mlm:"): value for name, value in properties.items() if name.startswith("mlm:")}
+    assert fields.keys() >= {"name", "architecture", "tasks", "input", "output"}
+    assert fields.keys() <= OF_THE_MODEL, "no fields that the extension lacks"
+    assert re.fullmatch(r"[a-zA-Z][a-zA-Z0-9_.\-\s]+[a-zA-Z0-9]", fields["name"])
+    assert re.fullmatch(r"\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?", fields.get("framework_version", "1.0.0"))
+    assert all(re.fullmatch(r"[0-9a-zA-Z_.-]+", name) for name in fields["hyperparameters"])
+    described = {band["name"] for band in properties["bands"]}
+    for one in fields["input"]:
+        assert one.keys() >= {"name", "bands", "input"}
+        assert set(one["bands"]) <= described, "STAC 1.1 describes the bands that an input names"
+        assert len(one["value_scaling"]) == len(one["bands"]) == one["input"]["shape"][-1]
+    for one in fields["output"]:
+        assert one.keys() >= {"name", "tasks", "result"}
+        assert set(one["tasks"]) <= set(fields["tasks"])
+        assert all(entry.keys() >= {"value", "name", "description"} for entry in one["classification:classes"])
+    for structure in [*(one["input"] for one in fields["input"]), *(one["result"] for one in fields["output"])]:
+        assert structure.keys() == {"shape", "dim_order", "data_type"}
+        assert len(structure["shape"]) == len(structure["dim_order"])
+    models = [asset for asset in assets.values() if "mlm:model" in asset["roles"]]
+    assert models
+    for asset in assets.values():
+        of_model = {name for name in asset if name.startswith("mlm:")}
+        assert of_model == ({"mlm:artifact_type"} if asset in models else set())
+
+
+def test_the_forest_is_described_as_the_extension_asks(catalogue: tuple[pystac.Collection, Lattice]) -> None:
+    for known in catalogue[0].get_items():
+        content = json.loads(Path(known.self_href).read_text())
+        require_mlm(content)
+        for wrong in ({"mlm:name": "Forests, one a block"}, {"bands": []}, {"mlm:framework_version": "1.9.1, 1.9.2"}):
+            with pytest.raises(AssertionError):
+                require_mlm({**content, "properties": {**content["properties"], **wrong}})
+
+
+def test_forests_of_two_versions_have_no_version_in_common(tmp_path: Path) -> None:
+    _, lattice = make_catalogue(tmp_path)
+    forests = []
+    for block, version in (("1", "1.9.1"), ("2", "1.9.2")):
+        metrics = tmp_path / f"results/made/assistant/{YEAR}/{block}/metrics.json"
+        write_json(metrics, read_json(metrics) | {"versions": {"scikit-learn": version}})
+        forests.append(Forest(block, str(metrics), str(metrics.with_name("model.joblib"))))
+    path = tmp_path / f"results/made/map/{YEAR}/item.json"
+    content = item_of(MapOfYear(YEAR, [], [f"{YEAR}-01-01", f"{YEAR}-01-31"], forests), lattice, "made", path)
+    require_mlm(content)
+    assert "mlm:framework_version" not in content["properties"]
+    assert [asset["title"] for asset in content["assets"].values()] == [
+        "Random forest of block 1 (scikit-learn 1.9.1, joblib)",
+        "Random forest of block 2 (scikit-learn 1.9.2, joblib)",
+    ]
 
 
 def test_released_masks_have_no_forest(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import shapely
 
 from smallmines.config.parse import parse_config
 from smallmines.core.errors import UserError
-from smallmines.map.polygons import write_table
+from smallmines.map.polygons import mines_schema, write_table
 from smallmines.map.public import publishable, write_public
 from smallmines.settings.map import Public
 
@@ -54,7 +54,7 @@ def test_mines_are_large_and_old_enough(smallest: float, delay: int, numbers: li
 def written(tmp_path: Path, settings: Public) -> Path:
     tmp_path.mkdir(exist_ok=True)
     (tmp_path / "areas.csv").write_text(AREAS)
-    write_table(MINES, tmp_path / "mines.parquet", tmp_path / "mines.fgb")
+    write_table(MINES, mines_schema(), "mines", tmp_path / "mines.parquet", tmp_path / "mines.fgb")
     mines = {"2016": str(tmp_path / "mines.parquet")} if settings.public == "polygons" else {}
     write_public(tmp_path / "areas.csv", mines, settings, DAY, "Mines", tmp_path / "public")
     return tmp_path / "public"

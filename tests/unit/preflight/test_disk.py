@@ -19,7 +19,7 @@ from smallmines.core.errors import UserError
 from smallmines.core.product import S2_BANDS
 from smallmines.grid.make import lattice_json
 from smallmines.preflight import disk
-from smallmines.preflight.disk import FETCHED, SEGMENTING, TILES, WINDOW, Job, check_space, needed, require_space
+from smallmines.preflight.disk import EACH, FETCHED, SEGMENTING, TILES, WINDOW, Job, check_space, needed, require_space
 from smallmines.sensors.footprint import footprint_of
 from smallmines.sensors.manifest import Manifest, ManifestItem, Query, Sentinel2Entry
 from smallmines.sensors.manifest_files import write_manifest
@@ -76,6 +76,22 @@ def test_products_take_space_by_the_pixels_of_rectangle_or_tiles() -> None:
     package = needed(config_of(years=BOTH), [Job("package", {})])
     assert package is not None
     assert package.results == TILES["package"] * 7 * 128**2 * 2, "all blocks of all years"
+
+
+def test_the_map_takes_space_by_year_and_pair_and_the_shards_for_all_years() -> None:
+    config, pixels = config_of(years=BOTH), 7 * 128**2
+    write_lattice(config)
+    expected = [
+        (Job("map_mosaic", {"year": "2016"}), TILES["map_mosaic"] * pixels),
+        (Job("map_picture", {"year": "2016"}), EACH["map_picture"]),
+        (Job("map_change", {"first": "2016", "last": "2022"}), TILES["map_change"] * pixels + EACH["map_change"]),
+        (of_block("map_model_block", "2"), TILES["map_model_block"] * 2 * 128**2),
+        (Job("huggingface", {}), TILES["huggingface"] * 2 * pixels + EACH["huggingface"]),
+    ]
+    for job, size in expected:
+        need = needed(config, [job])
+        assert need is not None
+        assert need.results == pytest.approx(size), job.rule
 
 
 def test_products_that_exist_count_as_done() -> None:

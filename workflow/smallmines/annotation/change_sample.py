@@ -17,7 +17,7 @@ from smallmines.core.files import written
 from smallmines.core.layout import PixelSample
 from smallmines.dataset.change import windows
 from smallmines.grid.lattice import Lattice
-from smallmines.labels.pixel_samples import COLUMNS, read_design
+from smallmines.labels.pixel_samples import COLUMNS, interpreted, read_design
 from smallmines.map.change_estimate import BUFFER_PX, draw, strata
 from smallmines.segment.features import splitmix64
 
@@ -82,6 +82,30 @@ def earlier_year(block_year: BlockYear) -> str:
         later = ", ".join(years[1:]) or "a later year, which the run lacks"
         raise UserError("the later year of a change", f"{years[0]}, the first year of the run", f"name {later}")
     return years[place - 1]
+
+
+def change_progress(block_year: BlockYear) -> dict[str, int] | None:
+    """Count what people have done of the pixels of the change sample in a block; None where it was not drawn for this later year.
+
+    Returns:
+        drawn; looked_at_before and looked_at_after: of these, those that a person has interpreted in the earlier and in the later year,
+        also as unsure; with_class: those to which people gave one class in both.
+
+    Raises:
+        UserError: the design is damaged.
+    """
+    path = block_year.layout.user.pixel_sample(KINDS[0], block_year.year, block_year.block)
+    if not path.is_file():
+        return None
+    design = read_design(path, KINDS[0])
+    own = design[design["tile_id"].isin([tile.tile_id for tile in block_year.lattice.tiles_of(block_year.block)])]
+    before, after = (interpreted(own, block_year.references(kind))["reference"].to_numpy() for kind in KINDS)
+    return {
+        "drawn": len(own),
+        "looked_at_before": int((before > -2).sum()),
+        "looked_at_after": int((after > -2).sum()),
+        "with_class": int(((before >= 0) & (after >= 0)).sum()),
+    }
 
 
 def _drawn(block_year: BlockYear) -> pd.DataFrame:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from smallmines.annotation.block_year import BlockYear
+from smallmines.annotation.change_sample import change_progress
 from smallmines.annotation.checkin import pending
 from smallmines.annotation.checkout_pixels import asked_first, other_number, prevalence_progress
 from smallmines.config.sections import Config
@@ -67,6 +68,16 @@ def prevalence_samples_of(config: Config, root: Path = Path()) -> list[dict[str,
         return []
     rows = [{"year": int(place.year), "block": place.block, **asdict(prevalence_progress(place))} for place in _places(config, root)]
     return [{name: row[name] for name in row if name != "lacks"} for row in rows]
+
+
+def change_samples_of(config: Config, root: Path = Path()) -> list[dict[str, Any]]:
+    """Count the pixels of the change sample of each later year and block, see `change_sample.change_progress`; nothing where none is drawn.
+
+    Raises:
+        UserError: a design is damaged.
+    """
+    counts = {(place.year, place.block): change_progress(place) for place in _places(config, root)}
+    return [{"year": int(year), "block": block, **count} for (year, block), count in counts.items() if count]
 
 
 def ignored_numbers(config: Config, root: Path = Path()) -> list[str]:

@@ -142,7 +142,7 @@ def checkin(
     """Check in the edits of working copies: one immutable event file each; nothing of a copy with a faulty row."""
     from smallmines.annotation import checkin as check_in
 
-    rows, errors, new = [], [], 0
+    rows, errors, changed = [], [], set()
     with plain_errors(), output(json) as out:
         settings = read_config(config)
         for path in copies:
@@ -151,7 +151,7 @@ def checkin(
             except UserError as error:  # the other copies are checked in all the same
                 errors.append(str(explained(error)))
                 continue
-            new += len(result.events)
+            changed |= {result.about.kind} if result.events else set()
             row = {"copy": str(path), "annotator": result.about.annotator, **result.counts}
             rows.append({**row, "checked_in_before": result.checked_in_before, "stale": result.stale})
             for warning in result.warnings:
@@ -165,8 +165,8 @@ def checkin(
         if rows:
             title = "Would be checked in" if dry else "Checked in"
             out.table(f"{title} (new decisions; stale: on segments that the present segmentation lacks)", rows, "copies")
-        if new and plan and not dry:
-            _plan(config, settings.run, out)
+        if changed and plan and not dry:
+            _plan(config, ["change"] if changed <= {"change_before", "change_after"} else [], settings.run, out)
     if errors:
         raise SystemExit("\n".join(errors))
 
@@ -184,11 +184,11 @@ def _keys(run: str) -> Keys:
     return keys
 
 
-def _plan(config: Path, run: str, out: Output) -> None:
+def _plan(config: Path, targets: list[str], run: str, out: Output) -> None:
     """List the jobs that Snakemake would run, and how long they took last time."""
     from smallmines.report.run_times import took
 
-    command = ["snakemake", "--configfile", str(config)]
+    command = ["snakemake", *targets, "--configfile", str(config)]
     done = subprocess.run([sys.executable, "-m", *command, "--dry-run", "--quiet", "rules"], capture_output=True, text=True, check=False)
     jobs = dict(re.findall(r"^(\w+) +(\d+)$", done.stdout, re.MULTILINE))
     if done.returncode or not jobs:
@@ -211,8 +211,8 @@ def _plan(config: Path, run: str, out: Output) -> None:
 
 @app.command("status")
 def status(config: ConfigPath, json: Json = False) -> None:
-    """Count labels by provenance, open labels, validated area, pixels of prevalence samples, edits not checked in; say what comes first."""
-    from smallmines.annotation.status import copies_of, first_steps, ignored_numbers, labels_of, prevalence_samples_of
+    """Count labels by provenance, open labels, validated area, pixels of samples, edits not checked in; say what comes first."""
+    from smallmines.annotation.status import change_samples_of, copies_of, first_steps, ignored_numbers, labels_of, prevalence_samples_of
 
     with plain_errors(), output(json) as out:
         settings = read_config(config)
@@ -224,6 +224,12 @@ def status(config: ConfigPath, json: Json = False) -> None:
             out.message(f"Run {settings.run}: the masks are those of the release (labels.source released_masks); there are no segments")
         if samples := prevalence_samples_of(settings):
             out.table("Prevalence samples (pixels; they set the threshold of mining)", samples, "prevalence_samples")
+        if changes := change_samples_of(settings):
+            out.table(
+                "Change sample (year: the later one; looked at: pixels in the earlier and in the later year; with class: in both)",
+                changes,
+                "change_samples",
+            )
         if (copies := copies_of(settings)) or json:
             out.table("Working copies (not checked in: edits)", copies, "copies")
         for text in [*ignored_numbers(settings), *first_steps(settings)] if segmented else []:

@@ -14,9 +14,12 @@ from smallmines.core import raster
 from smallmines.core.errors import UserError
 from smallmines.core.files import written
 from smallmines.core.log import logger
+from smallmines.core.optional import pandera
 from smallmines.core.product import MASK_NODATA
+from smallmines.core.schemas import text_column
 from smallmines.grid.lattice import Lattice
 from smallmines.map.estimates import domain_estimate
+from smallmines.map.schemas import hectares_column, table_schema
 from smallmines.map.units import Unit, inside
 
 if TYPE_CHECKING:
@@ -42,24 +45,15 @@ MEANINGS = {
 
 def areas_schema() -> Any:
     """Return the schema of `areas.csv` (pandera): the columns of `MEANINGS` in order, with type and range."""
-    from smallmines.core.optional import pandera
-    from smallmines.core.schemas import text_column
-
     pa = pandera()
-
-    def hectares(**more: Any) -> Any:
-        return pa.Column("float64", pa.Check.ge(0), **more)
-
     columns = {
         **{name: text_column() for name in ("layer", "unit", "year")},
-        **{name: hectares() for name in ("area_ha", "mapped_ha", "unmapped_ha", "overlap_ha")},
+        **{name: hectares_column() for name in ("area_ha", "mapped_ha", "unmapped_ha", "overlap_ha")},
         **{name: pa.Column("int64", pa.Check.ge(0)) for name in ("points", "mining_points")},
-        **{name: hectares(nullable=True) for name in ("mining_ha", "low", "high")},
+        **{name: hectares_column(nullable=True) for name in ("mining_ha", "low", "high")},
         "why": text_column(),
     }
-    for name, column in columns.items():
-        column.description = MEANINGS[name]
-    return pa.DataFrameSchema(columns, strict=True, ordered=True)
+    return table_schema(columns, MEANINGS)
 
 
 @dataclass

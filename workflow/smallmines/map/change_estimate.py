@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from smallmines.core.errors import UserError
 from smallmines.dataset.change import CLASSES, GONE, NEW, STABLE_MINING, STABLE_OTHER, grown
 from smallmines.labels.accuracy import Estimate
+from smallmines.map.intervals import interval
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,9 +38,6 @@ GUESS = (0.005, 0.3, 0.3, 0.1, 0.05)
 
 FEWEST = 5
 """Points of a class by the reference from which an interval is given."""
-
-DRAWS = 4000
-"""Random shares of each stratum from which an interval is read."""
 
 
 def strata(classes: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -120,44 +118,31 @@ def estimates(
 ) -> dict[str, Estimate]:
     """Estimate the area of each class of change in ha, with 95 % intervals.
 
-    The estimate is that of a stratified sample. A class with fewer than `FEWEST` points by the reference has no interval (NaN).
+    The estimate is that of a stratified sample. A class with fewer than `FEWEST` points by the reference has no interval (NaN). What a
+    stratum holds in which no point has a class is unknown: no class has an area then (NaN), and the intervals reach from none to all of it.
 
     Args:
         stratum: (point,) of each drawn point.
         pixels: (point,) pixels of its stratum.
         reference: (point,) see `reference_class`; points without a class count as missing at random in their stratum.
-
-    Raises:
-        UserError: a stratum without a point that has a class.
     """
     names, code = np.unique(stratum, return_inverse=True)
     settled = reference >= 0
     n = np.bincount(code[settled], minlength=len(names)).astype(np.float64)
-    if (n == 0).any():
-        lacking = ", ".join(STRATA[int(name)] for name in names[n == 0])
-        raise UserError("a point with a class in each stratum of the change sample", f"none in {lacking}", "look at more of its points")
     size = np.zeros(len(names))
     size[code] = pixels
-    total_ha, weight = float(size.sum()) * pixel_ha, size / size.sum()
+    known = n > 0
+    unknown_pixels, n, of_known = float(size[~known].sum()), n[known], size[known]
     result = {}
     for value, name in enumerate(CLASSES):
-        positive = np.bincount(code[settled], reference[settled] == value, minlength=len(names)).astype(np.float64)
-        share = float(weight @ (positive / n))
-        low, high = interval(positive, n, weight) if positive.sum() >= FEWEST else (float("nan"),) * 2
-        result[name] = Estimate(share * total_ha, min(low, share) * total_ha, max(high, share) * total_ha)
+        positive = np.bincount(code[settled], reference[settled] == value, minlength=len(names)).astype(np.float64)[known]
+        total = float(of_known @ (positive / n))
+        low, high = interval(positive, n, of_known) if positive.sum() >= FEWEST else (float("nan"),) * 2
+        ends = min(low, total), max(high, total) + unknown_pixels
+        result[name] = Estimate(*(end * pixel_ha for end in (float("nan") if unknown_pixels else total, *ends)))
     return result
 
 
-def interval(positive: NDArray[np.float64], n: NDArray[np.float64], weight: NDArray[np.float64]) -> tuple[float, float]:
-    """Return the ends of the 95 % interval of a stratified share.
-
-    Those of a sum of beta distributions, one a stratum, as Jeffreys' interval of a single share (Brown, Cai and DasGupta 2001, doi
-    10.1214/ss/1009213286), with his half point shared by the strata as they share the area. A normal interval is too narrow where a few
-    points that the maps missed weigh most.
-
-    Args:
-        positive, n, weight: points of the class, points, and share of the area of each stratum.
-    """
-    rng, half = np.random.default_rng(0), weight / 2
-    drawn = rng.beta(positive + half, n - positive + half, (DRAWS, len(n))) @ weight
-    return float(np.quantile(drawn, 0.025)), float(np.quantile(drawn, 0.975))
+def unknown_strata(stratum: NDArray[np.integer], reference: NDArray[np.integer]) -> list[int]:
+    """Return the strata of which no point has a class, see `estimates`."""
+    return sorted(set(stratum.tolist()) - set(stratum[reference >= 0].tolist()))

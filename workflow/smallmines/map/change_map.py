@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from smallmines.core import raster
 from smallmines.core.files import temporary_folder, written
 from smallmines.core.log import logger
-from smallmines.core.product import MASK_NODATA, patch_path
+from smallmines.core.optional import pandera
+from smallmines.core.product import BUFFER, MASK_NODATA, SPLITS, patch_path
+from smallmines.core.schemas import text_column
 from smallmines.core.software import TAG, of_rasters
 from smallmines.dataset.change import CLASSES, COLOURS, GONE, NEW, UNKNOWN, change_classes, halo, seen, windows
 from smallmines.dataset.split_files import read_split_rows
@@ -22,7 +24,8 @@ from smallmines.grid.lattice import Lattice
 from smallmines.map.cog import Form, created_cog
 from smallmines.map.dates import ImageDates
 from smallmines.map.mosaics import block_window, own_windows
-from smallmines.map.polygons import MapFiles, mines
+from smallmines.map.polygons import MapFiles, mines, write_table
+from smallmines.map.schemas import day_column, table_schema, tiles_column
 from smallmines.settings.map import Change
 
 if TYPE_CHECKING:
@@ -59,6 +62,37 @@ PAIR_MEANINGS = {
     "mask_last": "Mask of the later year.",
 }
 """Meaning of each column of `pairs.parquet`."""
+
+
+def changes_schema() -> Any:
+    """Return the schema of `changes.parquet` (pandera) without its geometry: the columns of `MEANINGS` in order, with type and range."""
+    pa = pandera()
+    columns = {
+        "area": pa.Column("int32", pa.Check.gt(0), unique=True),
+        "change": text_column(pa.Check.isin(CHANGED)),
+        **{name: pa.Column("int32") for name in ("first", "last")},
+        "area_ha": pa.Column("float64", pa.Check.gt(0)),
+        **{f"{when}_{end}": day_column() for when in ("before", "after") for end in ("from", "to")},
+        "tile_ids": tiles_column(),
+    }
+    return table_schema(columns, MEANINGS)
+
+
+def pairs_schema() -> Any:
+    """Return the schema of `pairs.parquet` (pandera): the columns of `PAIR_MEANINGS` in order, with type and range."""
+    pa = pandera()
+    columns = {
+        "tile_id": text_column(pa.Check(_is_unique, error="one row a tile")),
+        **{name: pa.Column("int32") for name in ("first", "last")},
+        "split": text_column(pa.Check.isin(["", *SPLITS, BUFFER])),
+        **{f"{name}_share": pa.Column("float64", pa.Check.in_range(0, 1)) for name in (*CLASSES, "unknown")},
+        **{f"{kind}_{end}": text_column() for kind in ("image", "mask") for end in ("first", "last")},
+    }
+    return table_schema(columns, PAIR_MEANINGS)
+
+
+def _is_unique(column: pd.Series) -> bool:
+    return bool(column.is_unique)
 
 
 @dataclass(frozen=True)
@@ -176,21 +210,18 @@ def _days(table: gpd.GeoDataFrame) -> dict[str, Any]:
 def write_change_areas(
     change: str, first: YearFiles, last: YearFiles, lattice: Lattice, parquet: str | Path, flatgeobuf: str | Path
 ) -> None:
-    """Write the areas of new and gone mining as GeoParquet and FlatGeobuf, see `change_areas`; in the latter `tile_ids` is a text."""
+    """Write the areas of new and gone mining as GeoParquet and FlatGeobuf, see `change_areas` and `write_table`."""
     table = change_areas(change, first, last, lattice)
-    with written(parquet) as beside:
-        table.to_parquet(beside, index=False)
-    flat = table.assign(tile_ids=[" ".join(names) for names in table["tile_ids"]])
-    with written(flatgeobuf) as beside:
-        flat.to_file(beside, driver="FlatGeobuf", engine="pyogrio", layer="change", geometry_type="MultiPolygon", promote_to_multi=True)
+    write_table(table, changes_schema(), "change", parquet, flatgeobuf)
     area = table.groupby("change")["area_ha"].agg(["size", "sum"])
     logger.info("%s", "; ".join(f"{int(own['size'])} areas {name}, {own['sum']:.1f} ha" for name, own in area.iterrows()))
 
 
 def write_pairs(change: str, years: tuple[str, str], splits: str, country: str, lattice: Lattice, target: str | Path) -> None:
     """Write what each tile holds of the change (Parquet), see `pairs`."""
+    table = pairs_schema().validate(pairs(change, years, splits, country, lattice))
     with written(target) as beside:
-        pairs(change, years, splits, country, lattice).to_parquet(beside, index=False)
+        table.to_parquet(beside, index=False)
 
 
 def pairs(change: str, years: tuple[str, str], splits: str, country: str, lattice: Lattice) -> pd.DataFrame:

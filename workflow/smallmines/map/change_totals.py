@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +14,8 @@ from smallmines.core.errors import UserError
 from smallmines.core.files import written
 from smallmines.core.layout import PixelSample
 from smallmines.core.log import logger
+from smallmines.core.optional import pandera
+from smallmines.core.schemas import text_column
 from smallmines.dataset.change import CLASSES
 from smallmines.grid.lattice import Lattice
 from smallmines.labels.event_files import Event, read_events
@@ -26,7 +28,8 @@ from smallmines.labels.pixel_samples import (
     require_earlier_year,
     require_places,
 )
-from smallmines.map.change_estimate import FEWEST, estimates, reference_class
+from smallmines.map.change_estimate import FEWEST, STRATA, estimates, reference_class, unknown_strata
+from smallmines.map.schemas import hectares_column, table_schema
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,14 +37,28 @@ if TYPE_CHECKING:
 MEANINGS = {
     "change": "Class of change.",
     "mapped_ha": "Area of the class on the map of change, ha. It is no estimate: the errors of both masks add up in it.",
-    "area_ha": "Area estimated from the change sample, ha; empty without one.",
-    "low": "Lower end of its 95 % interval, ha; empty where there is none.",
-    "high": "Upper end, ha.",
+    "area_ha": "Area estimated from the change sample, ha; empty without one, or where no point of a stratum has a class.",
+    "low": "Lower end of its 95 % interval, ha, which counts nothing of such strata; empty where there is none.",
+    "high": "Upper end, ha, which counts all of such strata.",
     "points": "Points of the sample that are of the class by what people saw.",
     "sampled_ha": "Land that the sample was drawn from, ha; `area_ha` of all classes adds up to it. Empty without a sample.",
     "why": "Why there is no area, or no interval.",
 }
 """Meaning of each column."""
+
+
+def totals_schema() -> Any:
+    """Return the schema of `areas.csv` of change (pandera): the columns of `MEANINGS` in order, with type and range."""
+    pa = pandera()
+    columns = {
+        "change": text_column(pa.Check.isin(CLASSES)),
+        "mapped_ha": hectares_column(),
+        **{name: hectares_column(nullable=True) for name in ("area_ha", "low", "high")},
+        "points": pa.Column("int64", pa.Check.ge(0)),
+        "sampled_ha": hectares_column(nullable=True),
+        "why": text_column(),
+    }
+    return table_schema(columns, MEANINGS)
 
 
 OTHER_LAND = 0.01
@@ -74,7 +91,7 @@ def write_totals(change: str, sample: SampleFiles, years: tuple[str, str], latti
         years: earlier and later one.
     """
     points = read_points(sample, years, lattice)
-    table = totals(change, points, lattice)
+    table = totals_schema().validate(totals(change, points, lattice))
     with written(target) as beside:
         table.to_csv(beside, index=False, lineterminator="\n")
     for row in table.to_dict("records"):
@@ -146,13 +163,14 @@ def totals(change: str, points: pd.DataFrame | None, lattice: Lattice) -> pd.Dat
         return table.assign(**empty, points=0, why="no change sample")[list(MEANINGS)]
     if left := blocks_left(points, lattice):
         return table.assign(**empty, points=counts, why=f"too few points looked at in both years: {left}")[list(MEANINGS)]
-    try:
-        areas = estimates(points["stratum"].to_numpy(), points["pixels"].to_numpy(), reference, pixel_ha)
-    except UserError as error:
-        return table.assign(**empty, points=counts, why=f"too few points: {error.found}")[list(MEANINGS)]
+    stratum, stratum_pixels = points["stratum"].to_numpy(), points["pixels"].to_numpy()
+    areas = estimates(stratum, stratum_pixels, reference, pixel_ha)
     ends = {"area_ha": "value", "low": "low", "high": "high"}
     values = {column: [round(getattr(areas[name], end), 4) for name in CLASSES] for column, end in ends.items()}
-    why = ["" if count >= FEWEST else f"no interval: fewer than {FEWEST} points" for count in counts]
+    lacking = [f"{STRATA[code]} ({stratum_pixels[stratum == code][0] * pixel_ha:.1f} ha)" for code in unknown_strata(stratum, reference)]
+    unknown = f"unknown: no point with a class in {', '.join(lacking)}" if lacking else ""
+    few = [f"no interval: fewer than {FEWEST} points" if count < FEWEST else "" for count in counts]
+    why = ["; ".join(filter(None, (unknown, own))) for own in few]
     return table.assign(**values, points=counts, why=why)[list(MEANINGS)]
 
 

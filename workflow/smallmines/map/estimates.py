@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-from smallmines.labels.accuracy import Estimate, Z
+from smallmines.labels.accuracy import Estimate
 from smallmines.labels.event_files import read_events
 from smallmines.labels.label_quality import place_of
 from smallmines.labels.pixel_samples import (
@@ -28,6 +28,7 @@ from smallmines.labels.pixel_samples import (
     require_places,
     rows_and_columns,
 )
+from smallmines.map.intervals import interval
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -148,20 +149,16 @@ def _why_not(points: pd.DataFrame, settled: NDArray[np.bool_], blocks: Sequence[
 
 
 def domain_total(mining: NDArray[np.bool_], stratum: NDArray[np.intp], size: NDArray[np.float64]) -> Estimate:
-    """Estimate the number of pixels of mining in a part, with its 95 % interval (normal approximation).
+    """Estimate the number of pixels of mining in a part, with its 95 % interval.
 
-    With N pixels and n points in a stratum, and y = 1 for a point of mining in the part, else 0: the sum over the strata of N · mean(y),
-    and its variance, the sum of N² · (1 - n / N) · s²(y) / n.
+    With N pixels in a stratum, and y = 1 for a point of mining in the part, else 0: the sum over the strata of N · mean(y).
 
     Args:
         mining: y of each point.
-        stratum: number of each point's stratum, 0…; each with two points at least.
+        stratum: number of each point's stratum, 0…
         size: pixels of each stratum.
     """
-    y = mining.astype(np.float64)
-    n = np.bincount(stratum, minlength=len(size)).astype(np.float64)
-    mean = np.bincount(stratum, y, minlength=len(size)) / n
-    variance = np.bincount(stratum, (y - mean[stratum]) ** 2, minlength=len(size)) / (n - 1)
-    value = float(size @ mean)
-    half = Z * float(np.sqrt(np.sum(size**2 * (1 - n / size) * variance / n)))
-    return Estimate(value, max(0.0, value - half), value + half)
+    n, positive = (np.bincount(stratum, weights, minlength=len(size)).astype(np.float64) for weights in (None, mining))
+    value = float(size @ (positive / n))
+    low, high = interval(positive, n, size)
+    return Estimate(value, min(low, value), max(high, value))

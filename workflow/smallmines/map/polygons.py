@@ -16,10 +16,12 @@ from rasterio.windows import Window
 from smallmines.core import raster
 from smallmines.core.files import written
 from smallmines.core.log import logger
+from smallmines.core.optional import pandera
 from smallmines.grid.lattice import Lattice
 from smallmines.labels.tables import VALIDATED
 from smallmines.map.dates import NEVER, ImageDates, day_text
 from smallmines.map.mosaics import PROBABILITY_NODATA, PROVENANCE_CODES
+from smallmines.map.schemas import day_column, table_schema, tiles_column
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -64,47 +66,43 @@ MEANINGS = {
 
 def mines_schema() -> Any:
     """Return the schema of `mines.parquet` (pandera) without its geometry: the columns of `MEANINGS` in order, with type and range."""
-    from smallmines.core.optional import pandera
-    from smallmines.core.schemas import text_column
-
     pa = pandera()
-    share, day = pa.Check.in_range(0, 1), pa.Check.str_matches(r"^(\d{4}-\d{2}-\d{2})?$")
+    share = pa.Check.in_range(0, 1)
     columns = {
         "mine": pa.Column("int32", pa.Check.gt(0), unique=True),
         "year": pa.Column("int32"),
         "area_ha": pa.Column("float64", pa.Check.gt(0)),
         "probability": pa.Column("float32", share, nullable=True),
         "seen_share": pa.Column("float32", share),
-        "image_date_first": text_column(day),
-        "image_date_last": text_column(day),
-        "tile_ids": pa.Column(object, pa.Check(_is_sorted_list, element_wise=True)),
+        "image_date_first": day_column(),
+        "image_date_last": day_column(),
+        "tile_ids": tiles_column(),
     }
-    for name, column in columns.items():
-        column.description = MEANINGS[name]
-    return pa.DataFrameSchema(columns, strict=True, ordered=True)
-
-
-def _is_sorted_list(value: Any) -> bool:
-    return len(value) > 0 and list(value) == sorted(set(value))
+    return table_schema(columns, MEANINGS)
 
 
 def write_mines(
     files: MapFiles, lattice: Lattice, year: str, dates: ImageDates, smallest_px: int, parquet: str | Path, flatgeobuf: str | Path
 ) -> None:
-    """Write the mines of a year as GeoParquet and FlatGeobuf, see `mines`; in the latter `tile_ids` is a text joined by blanks."""
+    """Write the mines of a year as GeoParquet and FlatGeobuf, see `mines` and `write_table`."""
     table = mines(files, lattice, year, dates, smallest_px)
-    write_table(table, parquet, flatgeobuf)
+    write_table(table, mines_schema(), "mines", parquet, flatgeobuf)
     logger.info("%s: %d mines, %.1f ha", year, len(table), table["area_ha"].sum())
 
 
-def write_table(table: gpd.GeoDataFrame, parquet: str | Path, flatgeobuf: str | Path) -> None:
-    """Write mines, see `mines`, as GeoParquet and FlatGeobuf."""
-    mines_schema().validate(table.drop(columns="geometry"))
+def write_table(table: gpd.GeoDataFrame, schema: Any, layer: str, parquet: str | Path, flatgeobuf: str | Path) -> None:
+    """Write polygons as GeoParquet and FlatGeobuf; in the latter `tile_ids` is a text joined by blanks.
+
+    Args:
+        schema: of the columns beside the geometry (pandera).
+        layer: name of the layer of FlatGeobuf.
+    """
+    schema.validate(table.drop(columns="geometry"))
     with written(parquet) as beside:
         table.to_parquet(beside, index=False)
     flat = table.assign(tile_ids=[" ".join(names) for names in table["tile_ids"]])
     with written(flatgeobuf) as beside:
-        flat.to_file(beside, driver="FlatGeobuf", engine="pyogrio", layer="mines", geometry_type="MultiPolygon", promote_to_multi=True)
+        flat.to_file(beside, driver="FlatGeobuf", engine="pyogrio", layer=layer, geometry_type="MultiPolygon", promote_to_multi=True)
 
 
 def mines(files: MapFiles, lattice: Lattice, year: str, dates: ImageDates, smallest_px: int) -> gpd.GeoDataFrame:

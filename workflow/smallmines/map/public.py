@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from smallmines.core.files import written
 from smallmines.core.log import logger
-from smallmines.map.polygons import write_table
+from smallmines.map.polygons import mines_schema, write_table
 from smallmines.settings.map import Public
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def write_public(
             table = gpd.read_parquet(path)
             kept = publishable(table, settings, published)
             (beside / year).mkdir()
-            write_table(kept, beside / year / "mines.parquet", beside / year / "mines.fgb")
+            write_table(kept, mines_schema(), "mines", beside / year / "mines.parquet", beside / year / "mines.fgb")
             lines.append(f"- {year}: {len(kept)} of {len(table)} mines.")
             logger.info("%s: %d of %d mines are in the public folder", year, len(kept), len(table))
         (beside / "README.md").write_text(README.format(title=title, polygons=_polygons(lines, settings, published)), encoding="utf-8")

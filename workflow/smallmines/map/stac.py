@@ -163,11 +163,12 @@ def _asset(name: str, lattice: Lattice) -> dict[str, Any]:
 
 
 def _model_asset(forest: Forest, path: Path) -> dict[str, Any]:
+    version = read_json(forest.metrics)["versions"]["scikit-learn"]
     href = Path(forest.model).resolve().relative_to(path.resolve().parents[2]).as_posix()
     return {
         "href": f"../../{href}",
         "type": "application/octet-stream",
-        "title": f"Random forest of block {forest.block} (scikit-learn, joblib)",
+        "title": f"Random forest of block {forest.block} (scikit-learn {version}, joblib)",
         "roles": ["mlm:model"],
         "mlm:artifact_type": "joblib.dump",
         "file:checksum": f"{MULTIHASH_SHA256}{sha256(forest.model)}",
@@ -183,18 +184,19 @@ def forest_properties(forests: Sequence[Forest]) -> dict[str, Any]:
     features = list(dict.fromkeys(name for content in metrics.values() for name in content["features"]))
     versions = sorted({content["versions"]["scikit-learn"] for content in metrics.values()})
     return {
-        "mlm:name": "Random forests of segments, one a block",
+        "bands": [{"name": name} for name in features],
+        "mlm:name": "Random forests of segments",
         "mlm:architecture": "Random Forest",
         "mlm:tasks": ["semantic-segmentation"],
         "mlm:framework": "scikit-learn",
-        "mlm:framework_version": ", ".join(versions),
+        **({"mlm:framework_version": versions[0]} if len(versions) == 1 else {}),
         "mlm:input": [
             {
                 "name": "Segments",
                 "bands": features,
                 "input": {"shape": [-1, len(features)], "dim_order": ["batch", "channel"], "data_type": "float32"},
                 "value_scaling": [{"type": "scale", "value": SCALES.get(name, 1.0)} for name in features],
-                "description": "Mean of each band over the pixels of a segment, divided by value_scaling.",
+                "description": "Mean of each band over a segment, divided by value_scaling. Each block has a forest of its own.",
             }
         ],
         "mlm:output": [
@@ -202,7 +204,9 @@ def forest_properties(forests: Sequence[Forest]) -> dict[str, Any]:
                 "name": "Mining",
                 "tasks": ["semantic-segmentation"],
                 "result": {"shape": [-1, len(CLASSES)], "dim_order": ["batch", "class"], "data_type": "float32"},
-                "classification:classes": [{"value": value, "name": name} for value, name in enumerate(CLASSES)],
+                "classification:classes": [
+                    {"value": value, "name": name, "description": name.replace("_", " ")} for value, name in enumerate(CLASSES)
+                ],
                 "description": "Share of the votes for each class; mining from the threshold of the block on. People's labels win over it.",
             }
         ],

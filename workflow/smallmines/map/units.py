@@ -62,6 +62,9 @@ def aoi_units(path: str, crs: str) -> list[Unit]:
     table, _ = read_polygon_layer(path, "area of interest")
     attribute = next((name for name in AOI_NAMES if name in table.columns and not _unnamed(table, name).any()), None)
     if attribute is None:
+        if len(table) > 1:
+            wanted, present = " or ".join(AOI_NAMES), ", ".join(name for name in table.columns if name != "geometry")
+            logger.warning("%d polygons of %s are one unit: no attribute %s names them all (it has: %s)", len(table), path, wanted, present)
         attribute, table = NAME, table.assign(**{NAME: WHOLE_AOI})
     return _dissolved(table, attribute, AOI, path, crs)
 

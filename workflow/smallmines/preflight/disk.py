@@ -44,13 +44,28 @@ TILES: Mapping[str, float] = {
     "measure_images": 0.3,
     "package": 24.0,
     "huggingface": 28.0,
+    "map_mosaic": 0.6,
+    "map_polygons": 0.4,
+    "map_change": 0.8,
+    "map_model_block": 1.0,
+    "map_model_mosaic": 0.6,
+    "map_model_polygons": 0.4,
 }
-"""Bytes by rule per pixel of the tiles: of the block, or where the rule has no block of the run in all years."""
+"""Bytes by rule per pixel of the tiles: of the block, or where the rule has no block of the run, once in a job of a year or of a pair of
+years, else in all years. Those of the map include the rasters that a job writes before the final ones."""
 
 PICTURES: Mapping[str, tuple[float, float]] = {"pictures": (20.0, 11e6), "label_pictures": (5.0, 3e6)}
 """Bytes by rule per pixel of the block's rectangle, and at most for a job: pictures of large blocks are reduced."""
 
-EACH: Mapping[str, float] = {"measure_images": 9e5, "assistant": 1e6, "doctor": 2e6, "page": 2e6}
+EACH: Mapping[str, float] = {
+    "measure_images": 9e5,
+    "assistant": 1e6,
+    "doctor": 2e6,
+    "page": 2e6,
+    "huggingface": 15e6,
+    "map_picture": 2e6,
+    "map_change": 2e6,
+}
 """Bytes by rule per job besides."""
 
 SEGMENTING = 60.0
@@ -195,7 +210,8 @@ def _product(config: Config, job: Job, sizes: Sizes) -> float:
     """Return the bytes of a job's products."""
     block = job.wildcards.get("block", "")
     window = sizes.window[block] if block in sizes.window else sum(sizes.window.values())
-    tiles = sizes.tiles[block] if block in sizes.tiles else sum(sizes.tiles.values()) * len(config.years)
+    times = 1 if job.wildcards else len(config.years)
+    tiles = sizes.tiles[block] if block in sizes.tiles else sum(sizes.tiles.values()) * times
     per_pixel, most = PICTURES.get(job.rule, (0.0, 0.0))
     return WINDOW.get(job.rule, 0.0) * window + TILES.get(job.rule, 0.0) * tiles + EACH.get(job.rule, 0.0) + min(per_pixel * window, most)
 
