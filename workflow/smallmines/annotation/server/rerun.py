@@ -1,0 +1,119 @@
+"""What the workflow would make again: a dry run of Snakemake, and how long the same jobs took last time."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from smallmines.core.errors import UserError
+from smallmines.report.run_times import took
+
+LONGEST_PLAN = 900.0
+"""Seconds after which a dry run is given up. That of a country takes minutes."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Jobs that a run would repeat.
+
+    Attributes:
+        command: Snakemake with its configuration, without cores.
+        rows: rule, jobs, seconds by rule; None where Snakemake does not say.
+    """
+
+    command: str
+    rows: list[dict[str, str | int | float]] | None
+
+    @property
+    def seconds(self) -> float:
+        """How long these jobs took last time, one after another."""
+        return sum(float(row["seconds"]) for row in self.rows or ())
+
+    @property
+    def summary(self) -> str:
+        """What to type, and how long it takes."""
+        if self.rows is None:
+            return f"see what is to be made again: {self.command} --dry-run"
+        return f"about {self.seconds:.0f} s of work: {self.command} --cores …"
+
+
+def plan(config: Path, run: str, root: Path = Path()) -> Plan:
+    """Ask Snakemake what it would run, and look up how long it took last time."""
+    command = ["snakemake", "--configfile", str(config)]
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", *command, "--dry-run", "--quiet", "rules"],
+            cwd=root,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=LONGEST_PLAN,
+            stdin=subprocess.DEVNULL,
+        )
+    except subprocess.TimeoutExpired:
+        return Plan(" ".join(command), None)
+    jobs = dict(re.findall(r"^(\w+) +(\d+)$", done.stdout, re.MULTILINE))
+    if done.returncode or not jobs:
+        return Plan(" ".join(command), None)
+    each: dict[str, float] = {}
+    with suppress(UserError):
+        each = {str(row["rule"]): row["seconds"] / row["jobs"] for row in took(run, root).to_dict("records")}
+    rows: list[dict[str, str | int | float]] = [
+        {"rule": rule, "jobs": int(number), "seconds": round(each.get(rule, 0.0) * int(number), 1)}
+        for rule, number in jobs.items()
+        if rule not in ("total", "all")
+    ]
+    return Plan(" ".join(command), rows)
+
+
+class Plans:
+    """Plans that are made in the background, one at a time: the latest hand-in counts."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._wanted = 0
+        self._done = 0
+        self._running = False
+        self._plan: Plan | None = None
+
+    def start(self, config: Path, run: str, root: Path) -> None:
+        """Make a plan; where one is being made, another after it, since it may have read the files before they changed."""
+        with self._lock:
+            self._wanted += 1
+            if self._running:
+                return
+            self._running = True
+        threading.Thread(target=self._make, args=(config, run, root), name="plan", daemon=True).start()
+
+    def _make(self, config: Path, run: str, root: Path) -> None:
+        while True:
+            with self._lock:
+                if self._done == self._wanted:
+                    self._running = False
+                    return
+                wanted = self._wanted
+            try:
+                made = plan(config, run, root)
+            except OSError:
+                made = Plan(f"snakemake --configfile {config}", None)
+            with self._lock:
+                self._plan, self._done = made, wanted
+
+    def state(self) -> dict[str, str | list[str]]:
+        """Return the state as the page shows it: state (none, running, done, failed) and lines."""
+        with self._lock:
+            state: Literal["none", "running", "done", "failed"]
+            state = "running" if self._running else "none" if self._plan is None else "failed" if self._plan.rows is None else "done"
+            made = self._plan
+        if state in ("none", "running") or made is None:
+            return {"state": state, "lines": []}
+        rows = made.rows or []
+        lines = [f"{row['rule']}: {row['jobs']} job{'s' * (row['jobs'] != 1)}, about {row['seconds']:.0f} s" for row in rows]
+        nothing = ["nothing is to be made again"] if made.rows == [] else []
+        return {"state": state, "lines": [*lines, *nothing, *([made.summary] if not nothing else [])]}
