@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import re
-import subprocess
 import sys
-from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -107,8 +104,8 @@ def sample(
 ) -> None:
     """Check out the pixels of a sample, drawn once by chance; decisions about them never become labels."""
     from smallmines.annotation.block_year import BlockYear
-    from smallmines.annotation.checkout_files import year_to_label
     from smallmines.annotation.checkout_pixels import checkout_pixel_sample, other_number
+    from smallmines.annotation.images import year_to_label
 
     with plain_errors(), output(json) as out:
         settings = read_config(config)
@@ -186,24 +183,12 @@ def _keys(run: str) -> Keys:
 
 def _plan(config: Path, run: str, out: Output) -> None:
     """List the jobs that Snakemake would run, and how long they took last time."""
-    from smallmines.report.run_times import took
+    from smallmines.annotation.server.rerun import plan
 
-    command = ["snakemake", "--configfile", str(config)]
-    done = subprocess.run([sys.executable, "-m", *command, "--dry-run", "--quiet", "rules"], capture_output=True, text=True, check=False)
-    jobs = dict(re.findall(r"^(\w+) +(\d+)$", done.stdout, re.MULTILINE))
-    if done.returncode or not jobs:
-        out.message(f"see what is to be made again: {' '.join(command)} --dry-run")
-        return
-    each: dict[str, float] = {}
-    with suppress(UserError):
-        each = {str(row["rule"]): row["seconds"] / row["jobs"] for row in took(run).to_dict("records")}
-    rows = [
-        {"rule": rule, "jobs": int(number), "seconds": round(each.get(rule, 0.0) * int(number), 1)}
-        for rule, number in jobs.items()
-        if rule not in ("total", "all")
-    ]
-    out.table("To be made again", rows, "plan", decimals=1)
-    out.message(f"about {sum(row['seconds'] for row in rows):.0f} s of work: {' '.join(command)} --cores …")
+    planned = plan(config, run)
+    if planned.rows is not None:
+        out.table("To be made again", planned.rows, "plan", decimals=1)
+    out.message(planned.summary)
 
 
 # --- reports --------------------------------------------------------------------------------------------------------------
