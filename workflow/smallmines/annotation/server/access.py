@@ -216,7 +216,8 @@ def _read(path: Path, kind: type[Any]) -> list[Any]:
 
 def _of(kind: type[Any], row: Mapping[str, Any]) -> Any:
     made = kind(**row)
-    if not isinstance(made.hash, str) or not isinstance(made.annotator, str) or not isinstance(made.expires, int):
+    of_role = getattr(made, "role", "annotator") in get_args(Role)
+    if not of_role or not isinstance(made.hash, str) or not isinstance(made.annotator, str) or not isinstance(made.expires, int):
         raise ValueError(f"values of other types in {sorted(row)}")
     return made
 
