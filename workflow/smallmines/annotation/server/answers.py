@@ -25,6 +25,9 @@ log = logging.getLogger(__name__)
 SMALL = 4096
 """Bytes below which compression is not worth it."""
 
+PACKED = ("image/", "application/vnd.google-earth.kmz")
+"""Begin of the types of what is compressed already."""
+
 LASTING = "private, max-age=31536000, immutable"
 """Of what its address names by its content."""
 
@@ -67,7 +70,7 @@ def bytes_answer(request: Request, body: bytes, media_type: str, headers: dict[s
     headers = {"vary": "accept-encoding, cookie", **headers, "etag": etag}
     if etag in request.headers.get("if-none-match", ""):
         return Response(b"", 304, {name: headers[name] for name in ("etag", "cache-control", "vary")})
-    packs = "content-encoding" not in headers and not media_type.startswith("image/") and len(body) > SMALL
+    packs = "content-encoding" not in headers and not media_type.startswith(PACKED) and len(body) > SMALL
     if packs and "gzip" in request.headers.get("accept-encoding", ""):
         body, headers = gzip.compress(body, 1), {**headers, "content-encoding": "gzip"}
     return Response(body, 200, headers, media_type)

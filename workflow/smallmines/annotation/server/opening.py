@@ -53,7 +53,7 @@ def days_of(block_year: BlockYear) -> list[str]:
 
 def document_of(state: State, session: Session) -> dict[str, Any]:
     """Return what a page needs to show a session, see docs/browser.md."""
-    place = state.place_of(session)
+    place = session.block_year
     geobox = place.lattice.block(place.block)
     own, snapshot = state.journal.state(session), session.snapshot
     side = place.lattice.tile_size
@@ -70,7 +70,7 @@ def document_of(state: State, session: Session) -> dict[str, Any]:
         "transform": list(geobox.transform)[:6],
         "crs": str(geobox.crs),
         "levels": levels(tuple(geobox.shape)),
-        "segments": len(snapshot.table) if snapshot else int(session.queue["segment"].max()),
+        "segments": len(session.keys),
         "threshold": snapshot.threshold if snapshot else None,
         "provenances": list(PROVENANCES),
         "layers": [{name: getattr(layer, name) for name in ("id", "title", "year", "style")} for layer in state.layers(session).values()],

@@ -15,6 +15,7 @@ from smallmines.annotation.server.routing import Asked, Path
 from smallmines.annotation.server.state import in_thread
 
 if TYPE_CHECKING:
+    import pandas as pd
     from starlette.responses import Response
 
     from smallmines.annotation.server.session import Session
@@ -25,8 +26,6 @@ DEEPEST, FARTHEST = 30, 1_000_000
 
 STATIC_COLUMNS = ("prediction", "probability", "label", "provenance", "tile")
 """Columns that do not change as long as the products stay."""
-
-COLUMNS = (*STATIC_COLUMNS, "own", "suggestion")
 
 
 def snapshot_of(session: Session) -> Snapshot:
@@ -40,12 +39,7 @@ def snapshot_of(session: Session) -> Snapshot:
     return session.snapshot
 
 
-def size_of(session: Session) -> int:
-    """Return the largest id of a session: of segments, or of points of a sample."""
-    return int(session.queue["segment"].max()) if session.snapshot is None else len(session.snapshot.table)
-
-
-def _kept(asked: Asked, session: Session) -> str:
+def _kept(asked: Asked) -> str:
     """Return how long an answer may be kept: for good where the address names the products, or another value that the page chose."""
     return LASTING if asked.request.query_params.get("v") else CHECKED
 
@@ -56,74 +50,74 @@ def _place(asked: Asked) -> tuple[int, int, int]:
 
 async def layer_tile(asked: Asked) -> Response:
     """Return a tile of a layer as a picture."""
-    session = await asked.unchanged_session()
-    state, place = asked.state, _place(asked)
-    layer = (await in_thread(state.pictures, state.layers, session)).get(asked.request.path_params["layer"])
-    if layer is None:
-        raise Refusal(404, "a layer of the session", "none of this name", "reload the page")
-    tile = await in_thread(state.pictures, layers.tile, layer, *place, state.cache)
-    return bytes_answer(asked.request, tile.body, tile.media_type, {"etag": tile.etag, "cache-control": _kept(asked, session)})
+    state, place, name = asked.state, _place(asked), asked.request.path_params["layer"]
+
+    def made(session: Session) -> layers.Tile:
+        layer = state.layers(session).get(name)
+        if layer is None:
+            raise Refusal(404, "a layer of the session", "none of this name", "reload the page")
+        return layers.tile(layer, *place, state.cache)
+
+    tile = await asked.shown(made)
+    return bytes_answer(asked.request, tile.body, tile.media_type, {"etag": tile.etag, "cache-control": _kept(asked)})
 
 
 async def segment_tile(asked: Asked) -> Response:
     """Return a tile of the label raster, deflated."""
-    session = await asked.unchanged_session()
-    tile = await in_thread(asked.state.pictures, label_tiles.label_tile, snapshot_of(session), *_place(asked), asked.state.cache)
-    headers = {"etag": tile.etag, "cache-control": _kept(asked, session), "content-encoding": "deflate"}
+    place, cache = _place(asked), asked.state.cache
+    tile = await asked.shown(lambda session: label_tiles.label_tile(snapshot_of(session), *place, cache))
+    headers = {"etag": tile.etag, "cache-control": _kept(asked), "content-encoding": "deflate"}
     return bytes_answer(asked.request, tile.body, tile.media_type, headers)
 
 
 async def column(asked: Asked) -> Response:
     """Return a number for each segment of a session."""
-    name = asked.request.path_params["name"]
-    if name not in COLUMNS:
-        raise Refusal(404, f"a column: {', '.join(COLUMNS)}", "another", "reload the page")
-    session = await asked.unchanged_session()
-    state = asked.state
+    state, name = asked.state, asked.request.path_params["name"]
 
-    def made() -> bytes:
+    def made(session: Session) -> bytes:
         if name == "suggestion":
-            return bytes(state.learner(session).suggestion(session))
-        own = state.journal.state(session)
-        return own.label.tobytes() if name == "own" else columns.column(session, name, own)
+            snapshot_of(session)
+            return state.learner(session).suggestion(session)
+        return columns.column(session, name, state.journal.state(session))
 
-    body = await in_thread(state.pictures, made)
-    kept = "no-store" if name == "own" else _kept(asked, session)
+    body = await asked.shown(made)
+    kept = _kept(asked) if name in STATIC_COLUMNS else "no-store"
     return bytes_answer(asked.request, body, "application/octet-stream", {"cache-control": kept})
 
 
 async def queue(asked: Asked) -> Response:
     """Return the segments to label, in the order of the run or in that of what was learned."""
-    session = await asked.unchanged_session()
     order = asked.request.query_params.get("order", "run")
     if order not in ("run", "learned"):
         raise Refusal(404, "the order run or learned", "another", "reload the page")
 
-    def made() -> bytes:
+    def made(session: Session) -> bytes:
         rows = session.queue
         if order == "learned":
             rows = rows.set_index("segment").loc[asked.state.learner(session).order(session)].reset_index()
-        geobox = asked.state.place_of(session).lattice.block(session.about.block)
-        col, row = ~geobox.transform @ (rows["x"].to_numpy(float), rows["y"].to_numpy(float))
-        document: dict[str, Any] = {
-            "segment": rows["segment"].tolist(),
-            "why": rows["why"].astype(str).tolist(),
-            "tile": rows["tile_id"].astype(str).tolist(),
-            "row": np.floor(row).astype(int).tolist(),
-            "col": np.floor(col).astype(int).tolist(),
-        }
-        if session.about.kind == "adjudication":
-            document["opinions"] = rows["opinions"].astype(str).tolist()
-        return json.dumps(plain(document), ensure_ascii=False, separators=(",", ":")).encode()
+        return json.dumps(plain(_queue_document(session, rows)), ensure_ascii=False, separators=(",", ":")).encode()
 
-    body = await in_thread(asked.state.pictures, made)
-    return bytes_answer(asked.request, body, "application/json", {"cache-control": "no-store"})
+    return bytes_answer(asked.request, await asked.shown(made), "application/json", {"cache-control": "no-store"})
+
+
+def _queue_document(session: Session, rows: pd.DataFrame) -> dict[str, Any]:
+    """Return a queue by column; of adjudication with what the others said."""
+    geobox = session.block_year.lattice.block(session.about.block)
+    col, row = ~geobox.transform @ (rows["x"].to_numpy(float), rows["y"].to_numpy(float))
+    document: dict[str, Any] = {
+        "segment": rows["segment"].tolist(),
+        "why": rows["why"].astype(str).tolist(),
+        "tile": rows["tile_id"].astype(str).tolist(),
+        "row": np.floor(row).astype(int).tolist(),
+        "col": np.floor(col).astype(int).tolist(),
+    }
+    return document | ({"opinions": rows["opinions"].astype(str).tolist()} if session.about.kind == "adjudication" else {})
 
 
 async def segment(asked: Asked) -> Response:
     """Return what is known about a segment, and what the person said about it."""
     session = await asked.session()
-    number = asked.number("segment", 1, size_of(session))
+    number = asked.number("segment", 1, len(session.keys))
 
     def made() -> dict[str, Any]:
         return {**details.details(session, number), "own": asked.state.journal.decision(session, number)}
@@ -136,24 +130,19 @@ async def grown(asked: Asked) -> Response:
     session = await asked.session()
     snapshot = snapshot_of(session)
     values = await body_of(asked.request, "segment", "similarity")
-    number, similarity = whole_number_of(values, "segment", 1, size_of(session)), number_of(values, "similarity", 0, 1)
+    number, similarity = whole_number_of(values, "segment", 1, len(session.keys)), number_of(values, "similarity", 0, 1)
     ids = await in_thread(asked.state.pictures, grow.grow, snapshot, number, similarity)
-    if session.about.kind == "adjudication":
-        allowed = set(session.queue["segment"].tolist())
-        ids = [one for one in ids if one in allowed]
-    return json_answer({"segments": ids})
+    return json_answer({"segments": [int(member) for member in ids if session.may_label[member - 1]]})
 
 
 async def google_earth(asked: Asked) -> Response:
     """Return the outlines of a tile's segments for Google Earth."""
-    session = await asked.session()
-    tile = asked.request.path_params["tile"]
-    lattice = asked.state.place_of(session).lattice
-    if not TILE.fullmatch(tile) or tile not in {own.tile_id for own in lattice.tiles_of(session.about.block)}:
+    session, tile = await asked.session(), asked.request.path_params["tile"]
+    if not TILE.fullmatch(tile) or tile not in columns.tile_ids(session):
         raise Refusal(404, "a tile of the block", "none of this name", "reload the page")
     body = await in_thread(asked.state.pictures, kmz.tile_kmz, session, tile)
     name = f"{session.about.year}-{session.about.block}-{tile}.kmz"
-    headers = {"cache-control": "no-store", "content-disposition": f'attachment; filename="{name}"', "content-encoding": "identity"}
+    headers = {"cache-control": "no-store", "content-disposition": f'attachment; filename="{name}"'}
     return bytes_answer(asked.request, body, "application/vnd.google-earth.kmz", headers)
 
 

@@ -5,19 +5,22 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from smallmines.annotation.server.access import Person
 from smallmines.annotation.server.answers import error_answer
 from smallmines.annotation.server.guard import Refusal
 from smallmines.annotation.server.inputs import SESSION
-from smallmines.annotation.server.session import Session
+from smallmines.annotation.server.session import Session, UnknownSession
 from smallmines.annotation.server.state import State, in_thread
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
     from starlette.routing import Route
+
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -39,21 +42,27 @@ class Asked:
             Refusal: there is no such session (404), or it is another person's (403).
         """
         name = self.request.path_params["session"]
-        if not SESSION.fullmatch(name):
-            raise Refusal(404, "a session", "none of this name", "open the block again")
-        return await in_thread(self.state.tables, self.state.session, name, self.person)
+        try:
+            return await self.state.session(name if SESSION.fullmatch(name) else "", self.person)
+        except UnknownSession:
+            raise Refusal(404, "a session", "none of this name", "open the block again") from None
 
-    async def unchanged_session(self) -> Session:
-        """Return the session that the address names.
+    async def shown(self, work: Callable[[Session], Result]) -> Result:
+        """Return what work makes of the products of the session, in a thread.
 
         Raises:
             Refusal: as `session`, or the products were made again since it was opened (409).
         """
         session = await self.session()
-        if await in_thread(self.state.pictures, lambda: session.changed):
-            found = "the workflow made them again since this block was opened"
-            raise Refusal(409, "the products that this block was opened with", found, "hand in, then open the block again", kind="changed")
-        return session
+
+        def of_present_products() -> Result:
+            if session.changed:
+                found = "the workflow made them again since this block was opened"
+                do = "hand in, then open the block again"
+                raise Refusal(409, "the products that this block was opened with", found, do, kind="changed")
+            return work(session)
+
+        return await in_thread(self.state.pictures, of_present_products)
 
     def number(self, name: str, low: int, high: int) -> int:
         """Return a whole number of the address.

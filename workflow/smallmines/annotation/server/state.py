@@ -65,10 +65,15 @@ class Kept:
                     self._values.popitem(last=False)
         return value
 
-    def forget(self, name: str) -> None:
-        """Drop a value."""
+    def get(self, name: str) -> Any:
+        """Return the value with a name, None where it is not kept."""
         with self._lock:
-            self._values.pop(name, None)
+            return self._values.get(name)
+
+    def all(self) -> list[Any]:
+        """Return all values that are kept."""
+        with self._lock:
+            return list(self._values.values())
 
 
 @dataclass
@@ -92,7 +97,7 @@ class State:
     sessions: Kept = field(default_factory=lambda: Kept(SESSIONS))
     layer_tables: Kept = field(default_factory=lambda: Kept(SESSIONS))
     learners: Kept = field(default_factory=lambda: Kept(SESSIONS))
-    counts: Kept = field(default_factory=lambda: Kept(SESSIONS))
+    figures: Kept = field(default_factory=lambda: Kept(1))
     plans: Plans = field(default_factory=Plans)
 
     @cached_property
@@ -139,28 +144,27 @@ class State:
             raise Refusal(404, "a year and block of the run", f"{year:.10}, block {block:.10}", "choose one of the list")
         return BlockYear(self.config, year, block, self.root)
 
-    def session(self, name: str, person: Person) -> Session:
+    async def session(self, name: str, person: Person) -> Session:
         """Return a session of a person.
 
         Raises:
-            Refusal: there is no such session (404), or it is another's (403).
+            UnknownSession: there is no such session.
+            Refusal: it is another's (403).
         """
-        session: Session = self.sessions.of(name, lambda: read_session(self.config, self.root, name))
+        session: Session | None = self.sessions.get(name)
+        if session is None:
+            session = await in_thread(self.edits, self.sessions.of, name, lambda: read_session(self.config, self.root, name))
         if session.about.annotator != person.annotator:
             raise Refusal(403, f"a session of {person.annotator}", "one of another person", "open the block in your own name")
         require_kind(person, session.about.kind)
         return session
-
-    def place_of(self, session: Session) -> BlockYear:
-        """Return the block and year of a session."""
-        return self.block_year(str(session.about.year), session.about.block)
 
     def layers(self, session: Session) -> dict[str, Layer]:
         """Return the layers of a session by their ids."""
         from smallmines.annotation.server.layers import layers_of
 
         about = session.about
-        made = self.layer_tables.of(session.id, lambda: {layer.id: layer for layer in layers_of(self.place_of(session), about.kind)})
+        made = self.layer_tables.of(session.id, lambda: {layer.id: layer for layer in layers_of(session.block_year, about.kind)})
         return dict(made)
 
     def learner(self, session: Session) -> Learner:
