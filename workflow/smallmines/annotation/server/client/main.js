@@ -1,0 +1,156 @@
+// The page: signs in, shows start, status or labelling, keeps the outbox over all of them.
+
+import { api, ApiError, uuid } from "./api.js";
+import { Banners } from "./banners.js";
+import { announce, byId, dialog, h, show } from "./dom.js";
+import { fault } from "./handin.js";
+import { Labelling } from "./labelling.js";
+import { Outbox, writerOfTab } from "./outbox.js";
+import { showLogin, showWork } from "./start.js";
+import { showStatus } from "./status.js";
+import { fill, T } from "./texts.en.js";
+
+class Page {
+  /** @param {string} writer */
+  constructor(writer) {
+    this.root = byId("content");
+    this.outbox = new Outbox(writer);
+    this.banners = new Banners(this.outbox);
+    /** @type {Labelling | null} */
+    this.view = null;
+    /** @type {import("./api.js").Me | null} */
+    this.me = null;
+    addEventListener("hashchange", () => void this.route());
+    this.#frame();
+  }
+
+  /** Texts and buttons of the head. */
+  #frame() {
+    document.title = T.title;
+    show(byId("skip"), T.skip);
+    const theme = h("button", { id: "theme", type: "button", "aria-label": T.theme, title: T.theme, click: switchTheme }, "◐");
+    this.who = h("span", { id: "who" });
+    show(byId("nav"), h("a", { href: "#start" }, T.start), h("a", { href: "#status" }, T.status), this.who, theme);
+  }
+
+  /** Sign in with a token of the address, then show what the address says. */
+  async start() {
+    const token = location.hash.match(/^#token=(.+)$/)?.[1];
+    if (token) {
+      history.replaceState(null, "", location.pathname);
+      try {
+        await api.login({ token: decodeURIComponent(token) });
+      } catch (error) {
+        announce(error instanceof ApiError && error.status === 401 ? T.sign_in_failed : String(error), "fault");
+      }
+    }
+    await this.signedIn();
+  }
+
+  async signedIn() {
+    this.me = await api.me();
+    const { annotator, run } = this.me;
+    this.banners.hide("login");
+    show(this.who ?? byId("nav"), ...(annotator ? [fill(T.signed_in, { annotator, run }), " ", h("button", { id: "sign-out", type: "button", click: () => void this.signOut() }, T.sign_out)] : []));
+    if (annotator) await this.outbox.start(annotator, run);
+    await this.route();
+  }
+
+  async signOut() {
+    if (!(await this.outbox.drained(5))) announce(fill(T.unsaved, { n: this.outbox.waiting().length }), "fault");
+    await api.logout();
+    location.hash = "";
+    await this.signedIn();
+  }
+
+  /** Show what the address says. */
+  async route() {
+    const place = location.hash.slice(1);
+    this.view?.close();
+    this.view = null;
+    document.body.classList.remove("full");
+    try {
+      if (!this.me?.annotator && this.me) return showLogin(this.root, this.me, () => void this.signedIn());
+      const opened = place.match(/^label\/([^/]+)\/([^/]+)\/([^/]+)(?:\/(.+))?$/)?.map((part) => part && decodeURIComponent(part));
+      if (opened) return await this.open(opened, false);
+      if (place === "status") return await showStatus(this.root);
+      return await showWork(this.root, this.outbox, (choice) => this.choose(choice));
+    } catch (error) {
+      if (error instanceof ApiError && error.status === 401) {
+        this.me = { ...(await api.me()), annotator: null };
+        return showLogin(this.root, this.me, () => void this.signedIn());
+      }
+      return show(this.root, h("section", { class: "card narrow" }, h("h1", {}, T.error), fault(error), h("a", { href: "#start" }, T.back)));
+    }
+  }
+
+  /** @param {import("./start.js").Choice} choice */
+  choose({ year, block, kind, tiles, everything }) {
+    const part = everything ? "all" : (tiles ?? []).join(",");
+    location.hash = ["label", year, block, kind, ...(part ? [part] : [])].map(encodeURIComponent).join("/");
+  }
+
+  /**
+   * Open a block for labelling.
+   * @param {string[]} place label, year, block, kind, part
+   * @param {boolean} takeOver
+   */
+  async open([, year, block, kind, part], takeOver) {
+    show(this.root, h("p", { class: "card" }, T.loading));
+    const tiles = part && part !== "all" ? part.split(",") : null;
+    const what = { year, block, kind, tiles, everything: part === "all", writer: this.outbox.writer, take_over: takeOver };
+    try {
+      const opened = await api.open(what);
+      await this.outbox.resume();
+      document.body.classList.add("full");
+      this.view = new Labelling(this.root, opened, {
+        outbox: this.outbox,
+        banners: this.banners,
+        back: () => (location.hash = "start"),
+        again: () => void this.route(),
+        takeOver: async () => {
+          await api.open({ ...what, take_over: true });
+          await this.outbox.start(this.outbox.owner, this.outbox.run);
+          await this.outbox.resume();
+          await this.outbox.drained(5);
+          await this.view?.resumed();
+        },
+      });
+      await this.view.show();
+    } catch (error) {
+      if (!(error instanceof ApiError) || error.lines.kind !== "writer" || takeOver) throw error;
+      this.#askToTakeOver(["", year, block, kind, part], error);
+    }
+  }
+
+  /**
+   * @param {string[]} place
+   * @param {ApiError} error
+   */
+  #askToTakeOver(place, error) {
+    show(this.root);
+    const box = dialog(
+      T.other_tab,
+      fault(error),
+      h(
+        "div",
+        { class: "row end" },
+        h("button", { type: "button", click: () => (box.close(), (location.hash = "start")) }, T.cancel),
+        h("button", { id: "take-over", type: "button", class: "main", click: () => (box.close(), void this.open(place, true)) }, T.take_over),
+      ),
+    );
+  }
+}
+
+/** Switch between light and dark, and keep the choice. */
+function switchTheme() {
+  const dark = document.documentElement.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
+  document.documentElement.dataset.theme = dark === "dark" ? "light" : "dark";
+  localStorage.setItem("theme", document.documentElement.dataset.theme);
+}
+
+const kept = localStorage.getItem("theme");
+if (kept) document.documentElement.dataset.theme = kept;
+const page = new Page(await writerOfTab(uuid));
+Object.assign(window, { page });
+await page.start();
