@@ -144,12 +144,13 @@ class Access:
         """
         if not ANNOTATOR.fullmatch(annotator):
             raise UserError("the code of a person (at most 40 letters, digits and _ . -)", repr(annotator), "use a code, e.g. A01")
-        if role not in get_args(Role):
-            raise UserError(f"a role: {', '.join(get_args(Role))}", repr(role), "choose one of them")
+        roles: dict[str, Role] = {name: name for name in get_args(Role)}
+        if role not in roles:
+            raise UserError(f"a role: {', '.join(roles)}", repr(role), "choose one of them")
         secret = secrets.token_urlsafe(SECRET_BYTES)
         with self._lock:
             kept = [token for token in self.tokens() if now - token.expires < 30 * DAY]
-            _write(self._tokens_path, [*kept, Token(hashed(secret), annotator, role, int(now) + days * DAY)])
+            _write(self._tokens_path, [*kept, Token(hashed(secret), annotator, roles[role], int(now) + days * DAY)])
         return secret
 
     def revoke(self, annotator: str, now: float) -> int:

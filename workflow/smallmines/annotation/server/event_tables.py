@@ -58,7 +58,8 @@ def disputed(table: pd.DataFrame) -> int:
     left = standing(table)
     settled = left.loc[left["provenance"] == "adjudicated", "key"]
     of_people = left[left["provenance"].isin(["corrected", "confirmed"]) & ~left["key"].isin(settled)]
-    return int((of_people.groupby("key")["label"].nunique() > 1).sum())
+    different = of_people.drop_duplicates(["key", "label"])
+    return int(different.loc[different["key"].duplicated(), "key"].nunique())
 
 
 def _state(path: Path) -> tuple[int, int]:

@@ -58,7 +58,8 @@ def document_of(state: State, session: Session) -> dict[str, Any]:
     own, snapshot = state.journal.state(session), session.snapshot
     side = place.lattice.tile_size
     cells = place.lattice.cells_of(place.block)
-    placed = {str(cell.tile_id): {"row": int(cell.y), "col": int(cell.x)} for cell in cells.itertuples()}
+    corners = zip(cells["tile_id"], cells["y"].tolist(), cells["x"].tolist(), strict=True)
+    placed = {tile: {"row": row, "col": col} for tile, row, col in corners}
     return {
         "session": session.id,
         "year": place.year,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from smallmines.annotation.server import batch as batches
 from smallmines.annotation.server.answers import json_answer
 from smallmines.annotation.server.guard import Refusal
-from smallmines.annotation.server.hand_in import hand_in
 from smallmines.annotation.server.inputs import UUID, WRITER, body_of, choice_of, flag_of, text_of, tiles_of
 from smallmines.annotation.server.journal import Conflict, JournalFull, OtherContent
 from smallmines.annotation.server.opening import document_of, kinds_of
@@ -39,7 +39,7 @@ async def opened(asked: Asked) -> Response:
     def made() -> dict[str, Any]:
         session = open_session(state.block_year(year, block), asked.person.annotator, kind, tiles, everything)  # type: ignore[arg-type]
         try:
-            state.journal.writer(session.id, writer, take_over)
+            state.journal.writer(session, writer, take_over)
         except Conflict as error:
             raise Refusal(409, error.expected, error.found, error.do, kind="writer") from None
         state.sessions.of(session.id, lambda: session)
@@ -53,7 +53,7 @@ async def heartbeat(asked: Asked) -> Response:
     session = await asked.session()
     writer = text_of(await body_of(asked.request, "writer"), "writer", WRITER)
     try:
-        await in_thread(asked.state.edits, asked.state.journal.writer, session.id, writer, False)
+        await in_thread(asked.state.edits, asked.state.journal.writer, session, writer, False)
     except Conflict as error:
         raise Refusal(423, error.expected, error.found, error.do, kind="writer") from None
     return json_answer({"changed": await in_thread(asked.state.pictures, lambda: session.changed)})
@@ -67,32 +67,36 @@ async def edited(asked: Asked) -> Response:
     undone = text_of(values, "undo", UUID) if "undo" in values else ""
     state, now = asked.state, _milliseconds(asked)
 
-    def made() -> Any:
-        state.journal.writer(session.id, writer, False)
+    def made() -> dict[str, Any]:
+        state.journal.writer(session, writer, False)
         if undone:
-            return state.journal.undo(session, uuid, undone, now)
-        return state.journal.append(session, batches.parse(values), now)
+            acknowledged = state.journal.undo(session, uuid, undone, now)
+        else:
+            acknowledged = state.journal.append(session, batches.parse(values), now)
+        return {**asdict(acknowledged), "changed": session.changed}
 
     try:
-        acknowledged = await in_thread(state.edits, made)
+        document = await in_thread(state.edits, made)
     except Conflict as error:
         raise Refusal(423, error.expected, error.found, error.do, kind="writer") from None
     except OtherContent as error:
         raise Refusal(409, error.expected, error.found, error.do, kind="content") from None
     except JournalFull as error:
         raise Refusal(507, error.expected, error.found, error.do, kind="full") from None
-    return json_answer(acknowledged)
+    return json_answer(document)
 
 
 async def handed_in(asked: Asked) -> Response:
     """Write the person's edits as one event file, and ask what the workflow makes again."""
+    from smallmines.annotation.server.hand_in import hand_in
+
     session = await asked.session()
     values = await body_of(asked.request, "writer", "dry")
     writer, dry = text_of(values, "writer", WRITER), flag_of(values, "dry")
     state = asked.state
 
     def made() -> dict[str, Any]:
-        state.journal.writer(session.id, writer, False)
+        state.journal.writer(session, writer, False)
         result = hand_in(state.journal, session, dt.datetime.fromtimestamp(state.clock(), dt.UTC), dry)
         return {
             "events": len(result.events),
@@ -100,7 +104,7 @@ async def handed_in(asked: Asked) -> Response:
             "file": result.file.name if result.file else None,
             "warnings": list(result.warnings),
             "stale": result.stale,
-            "pending": state.journal.pending(session.id),
+            "pending": state.journal.pending(session),
         }
 
     try:

@@ -151,9 +151,8 @@ class State:
             UnknownSession: there is no such session.
             Refusal: it is another's (403).
         """
-        session: Session | None = self.sessions.get(name)
-        if session is None:
-            session = await in_thread(self.edits, self.sessions.of, name, lambda: read_session(self.config, self.root, name))
+        kept: Session | None = self.sessions.get(name)
+        session: Session = kept or await in_thread(self.edits, self.sessions.of, name, lambda: read_session(self.config, self.root, name))
         if session.about.annotator != person.annotator:
             raise Refusal(403, f"a session of {person.annotator}", "one of another person", "open the block in your own name")
         require_kind(person, session.about.kind)
