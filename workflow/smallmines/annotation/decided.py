@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 from collections import defaultdict
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from smallmines.annotation.working_copy import About, Kind
@@ -34,7 +34,7 @@ def provenance_of(label: str, prediction: str, kind: Kind) -> str:
     return "confirmed" if label == prediction else "corrected"
 
 
-def wrong(answer: Mapping[Hashable, Any], provenance: str) -> Iterator[str]:
+def wrong(answer: Mapping[Any, Any], provenance: str) -> Iterator[str]:
     """Say what is wrong with an answer, whose label may be empty.
 
     Args:
@@ -72,7 +72,7 @@ def wrong_time(edited: Any, now: dt.datetime) -> str:
     return ""
 
 
-def event_of(answer: Mapping[Hashable, Any], provenance: str, about: About, tool: str, revision: int) -> Event:
+def event_of(answer: Mapping[Any, Any], provenance: str, about: About, tool: str, revision: int) -> Event:
     """Return the event of an answer; without a label it withdraws the decision of this provenance.
 
     Args:
