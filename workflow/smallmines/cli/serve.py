@@ -6,6 +6,7 @@ import logging
 import sys
 import time
 import webbrowser
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -58,10 +59,9 @@ def serve(
             if open_page:
                 webbrowser.open(address.url)
 
-        try:
+        with suppress(KeyboardInterrupt):
             serve_run(settings, path, address, journal, ready)
-        except KeyboardInterrupt:
-            print("stopped", file=sys.stderr)
+        print("stopped", file=sys.stderr)
 
 
 @app.command("token")

@@ -91,6 +91,11 @@ class UserFolder:
         """Digests of the tokens with which people log in (JSON)."""
         return self.browser / "tokens.json"
 
+    @property
+    def logins(self) -> Path:
+        """Digests of the cookies of those who are logged in (JSON)."""
+        return self.browser / "logins.json"
+
     def shown_products(self, name: str) -> Path:
         """Folder of the products that sessions in the browser show, kept from the next run."""
         return self.browser / "snapshots" / name

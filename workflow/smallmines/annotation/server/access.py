@@ -107,8 +107,8 @@ class Access:
 
     def __init__(self, user: Path, local: bool = False) -> None:
         self.local = local
-        folder = UserFolder(user).path / "browser"
-        self._tokens_path, self._logins_path = folder / "tokens.json", folder / "logins.json"
+        folder = UserFolder(user)
+        self._tokens_path, self._logins_path = folder.tokens, folder.logins
         self._lock = threading.Lock()
         self._seen: tuple[int, int, int] | None = None
         self._tokens: tuple[Token, ...] = ()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import importlib
 import ipaddress
 import logging
 import socket
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -162,8 +164,15 @@ def serve(
             timeout_keep_alive=30,
             timeout_graceful_shutdown=10,
         )
+        threading.Thread(target=_import_early, name="imports", daemon=True).start()
         try:
             ready()
             uvicorn.Server(settings).run(sockets=[listener])
         finally:
             opened.close()
+
+
+def _import_early() -> None:
+    """Import what the first block to be opened needs, which takes seconds."""
+    for name in ("pandas", "pyarrow.parquet", "rasterio", "scipy.ndimage", "sklearn.ensemble", "PIL.Image", "geopandas"):
+        importlib.import_module(name)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from smallmines.annotation.server import batch as batches
 from smallmines.annotation.server.answers import json_answer
 from smallmines.annotation.server.guard import Refusal
+from smallmines.annotation.server.hand_in import hand_in
 from smallmines.annotation.server.inputs import UUID, WRITER, body_of, choice_of, flag_of, text_of, tiles_of
 from smallmines.annotation.server.journal import Conflict, JournalFull, OtherContent
 from smallmines.annotation.server.opening import document_of, kinds_of
@@ -43,6 +44,7 @@ async def opened(asked: Asked) -> Response:
         except Conflict as error:
             raise Refusal(409, error.expected, error.found, error.do, kind="writer") from None
         state.sessions.of(session.id, lambda: session)
+        state.warm(session)
         return document_of(state, session)
 
     return json_answer(await in_thread(state.tables, made))
@@ -88,8 +90,6 @@ async def edited(asked: Asked) -> Response:
 
 async def handed_in(asked: Asked) -> Response:
     """Write the person's edits as one event file, and ask what the workflow makes again."""
-    from smallmines.annotation.server.hand_in import hand_in
-
     session = await asked.session()
     values = await body_of(asked.request, "writer", "dry")
     writer, dry = text_of(values, "writer", WRITER), flag_of(values, "dry")

@@ -6,6 +6,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +21,9 @@ from smallmines.annotation.server.guard import Refusal
 from smallmines.annotation.server.rerun import Plans
 from smallmines.annotation.server.session import Session, read_session
 from smallmines.annotation.working_copy import Kind
+from smallmines.core.errors import UserError
 from smallmines.core.files import digest
+from smallmines.core.layout import Layout
 
 if TYPE_CHECKING:
     from smallmines.annotation.server.journal import Journal
@@ -99,6 +102,8 @@ class State:
     learners: Kept = field(default_factory=lambda: Kept(SESSIONS))
     figures: Kept = field(default_factory=lambda: Kept(1))
     plans: Plans = field(default_factory=Plans)
+    _warmed: set[str] = field(default_factory=set)
+    _warm_lock: threading.Lock = field(default_factory=threading.Lock)
 
     @cached_property
     def pictures(self) -> anyio.CapacityLimiter:
@@ -128,7 +133,7 @@ class State:
     @cached_property
     def cache(self) -> Path:
         """Folder of the rendered tiles."""
-        return BlockYear(self.config, self.config.year_names[0], self.config.blocks[0], self.root).results / "browser"
+        return Layout(self.config.run, self.root).browser
 
     def person(self, cookie: str) -> Person | None:
         """Return whose cookie this is."""
@@ -166,12 +171,28 @@ class State:
         made = self.layer_tables.of(session.id, lambda: {layer.id: layer for layer in layers_of(session.block_year, about.kind)})
         return dict(made)
 
+    def warm(self, session: Session) -> None:
+        """Prepare the layers of a session in a thread of its own, once."""
+        with self._warm_lock:
+            if session.id in self._warmed:
+                return
+            self._warmed.add(session.id)
+        layers = tuple(self.layers(session).values())
+        threading.Thread(target=_warm, args=(layers, self.cache), name="warm", daemon=True).start()
+
     def learner(self, session: Session) -> Learner:
         """Return what learns from the labels of a session."""
         from smallmines.annotation.server.learn import Learner
 
         learner: Learner = self.learners.of(session.id, Learner)
         return learner
+
+
+def _warm(layers: tuple[Layer, ...], cache: Path) -> None:
+    from smallmines.annotation.server.layers import warm
+
+    with suppress(UserError, OSError):  # an image that cannot be read is told with its first tile
+        warm(layers, cache)
 
 
 def require_kind(person: Person, kind: Kind) -> None:
