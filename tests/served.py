@@ -19,7 +19,7 @@ from smallmines.annotation.server.access import Access
 from smallmines.annotation.server.app import application
 from smallmines.annotation.server.guard import hosts_of
 from smallmines.annotation.server.journal import Journal
-from smallmines.annotation.server.listen import Address, bound
+from smallmines.annotation.server.listen import Address, bound, settings_of
 from smallmines.annotation.server.state import State
 
 EVIDENCE = {"confidence": "sure", "reason": "", "evidence": "Google Earth", "evidence_date": "2016-02-01", "note": ""}
@@ -87,7 +87,7 @@ def served(block_year: BlockYear, config_path: Path = Path("config/demo.yaml"), 
         running = Served(f"http://127.0.0.1:{port}", state)
         state.clock = lambda: time.time() if running.now is None else running.now
         app = application(state, hosts_of("127.0.0.1", port))
-        server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, proxy_headers=False, server_header=False))
+        server = uvicorn.Server(settings_of(app))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
         try:

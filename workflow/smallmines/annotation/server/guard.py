@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 LARGEST_BODY = 4 * 1024 * 1024
 """Bytes of a request's body."""
 
+DRAINED = 8 * LARGEST_BODY
+"""A body that is longer than `LARGEST_BODY` is read to its end, if that comes before, so that its sender sees the answer."""
+
 BODY_SECONDS = 30.0
 """A body that takes longer to arrive is refused."""
 
@@ -197,22 +200,25 @@ async def _whole_body(headers: _Headers, receive: Receive) -> Receive:
     Raises:
         Refusal: it is longer than `LARGEST_BODY`, with or without a header that says so, or slow.
     """
-    too_large = Refusal(413, f"at most {LARGEST_BODY} bytes", "a longer body", "send less at a time")
+    too_long = Refusal(413, f"at most {LARGEST_BODY} bytes", "a longer body", "send less at a time")
     length = headers.only("content-length")
-    if length and (not length.isascii() or not length.isdigit() or len(length) > 12 or int(length) > LARGEST_BODY):
-        raise too_large
-    body = bytearray()
+    if length and (not length.isascii() or not length.isdigit() or len(length) > 12 or int(length) > DRAINED):
+        raise too_long
+    body, received, more = bytearray(), 0, True
     try:
         async with asyncio.timeout(BODY_SECONDS):
-            while True:
+            while more:
                 message = await receive()
                 if message["type"] == "http.disconnect":
                     raise Refusal(400, "a whole body", "the connection ended", "try again")
-                body += message.get("body", b"")
-                if len(body) > LARGEST_BODY:
-                    raise too_large
-                if not message.get("more_body", False):
-                    break
+                received += len(message.get("body", b""))
+                more = message.get("more_body", False)
+                if received <= LARGEST_BODY:
+                    body += message.get("body", b"")
+                elif received > DRAINED or not more:
+                    raise too_long
+                else:  # the rest is dropped: an answer before its end would reach no browser
+                    body.clear()
     except TimeoutError:
         raise Refusal(408, f"a body within {BODY_SECONDS:.0f} s", "a slower one", "try again") from None
     handed_on = False

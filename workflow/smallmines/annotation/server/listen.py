@@ -21,6 +21,9 @@ from smallmines.core.errors import UserError
 from smallmines.core.layout import Layout
 
 if TYPE_CHECKING:
+    import uvicorn
+
+    from smallmines.annotation.server.guard import Guard
     from smallmines.config.sections import Config
 
 CONNECTIONS = 500
@@ -154,22 +157,34 @@ def serve(
         opened = Journal.open(user, journal)
         state = State(config, config_path, root, opened, access, address.public_url.rstrip("/"))
         app = application(state, hosts_of(address.host, address.port, address.public_url))
-        settings = uvicorn.Config(
-            app,
-            log_config=None,
-            access_log=False,
-            proxy_headers=False,
-            server_header=False,
-            limit_concurrency=CONNECTIONS,
-            timeout_keep_alive=30,
-            timeout_graceful_shutdown=10,
-        )
+        settings = settings_of(app)
         threading.Thread(target=_import_early, name="imports", daemon=True).start()
         try:
             ready()
             uvicorn.Server(settings).run(sockets=[listener])
         finally:
             opened.close()
+
+
+def settings_of(app: Guard) -> uvicorn.Config:
+    """Return the settings of the web server: one process, HTTP alone, its own messages only where something is wrong."""
+    import uvicorn
+
+    from smallmines.annotation.server.connection import Connection
+
+    return uvicorn.Config(
+        app,
+        http=Connection,
+        ws="none",
+        loop="asyncio",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        limit_concurrency=CONNECTIONS,
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=10,
+    )
 
 
 def _import_early() -> None:
