@@ -16,6 +16,7 @@ from smallmines.annotation.block_year import BlockYear
 from smallmines.annotation.checkin import pending
 from smallmines.annotation.google_earth import write_kmz
 from smallmines.annotation.images import BANDS, Image, images_of, limits_of, year_to_label
+from smallmines.annotation.server.journal_file import waiting
 from smallmines.annotation.working_copy import EDITABLE, About, Kind, copy_path, polygons_of, shapes, styles, write_base, write_copy
 from smallmines.core import raster
 from smallmines.core.crs import DEGREES, reproject
@@ -74,6 +75,10 @@ def write_checkout(
     if not ANNOTATOR.fullmatch(annotator):
         raise UserError("the code of a person (at most 40 letters, digits and _ . -)", f"{annotator!r}", "use a code, e.g. J01")
     about = About(block_year.config.run, int(block_year.year), block_year.block, annotator, kind)
+    if edits := waiting(block_year.user, about):
+        do = "hand in on the page first (smallmines labels serve)"
+        place = f"{about.year}, block {about.block}, by {annotator} ({kind})"
+        raise UserError(f"no edits in the browser of {place}", f"{edits} edits that are not handed in", do)
     target = copy_path(block_year.user, about)
     if target.is_file() and (left := pending(block_year.user, target)):
         raise UserError(f"no working copy with edits at {target}", f"{left} edits not checked in", "check it in first, or move it away")

@@ -171,6 +171,8 @@ def _origin(user: Path, table: Mapping[str, Sequence[Any]]) -> tuple[list[str], 
         return [f"base is {base!r}: no such record of a check-out in {UserFolder(user).bases}"], None, None
     own, records = read_base(paths[0])
     right = {name: str(value) for name, value in asdict(own).items()}
+    if "footprint" not in records:
+        return [f"base is {base!r}: the record of a session in the browser, not of a check-out"], None, None
     faults = [f"{name} in the table about is {values[name]!r}, not {right[name]!r}" for name in right if values[name] != right[name]]
     if not ANNOTATOR.fullmatch(own.annotator):
         faults.append(f"annotator {own.annotator!r} is no code (at most 40 letters, digits and _ . -)")

@@ -5,12 +5,11 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import queue
 import sqlite3
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,17 +21,15 @@ from smallmines.annotation.server import disk, store
 from smallmines.annotation.server.batch import FORM, Batch, Edit, check
 from smallmines.annotation.server.fold import Fold, OwnState, fold_rows, own_labels, own_standing
 from smallmines.annotation.server.inverse import inverse_of
+from smallmines.annotation.server.journal_file import JournalFull, count_waiting, journal_path, read_only, waiting
 from smallmines.annotation.server.session import Session, own_events
-from smallmines.annotation.server.store import JournalFull
+from smallmines.annotation.server.writing import WritingThread
 from smallmines.annotation.working_copy import About
 from smallmines.core.errors import UserError
-from smallmines.core.files import digest, read_json, write_json
+from smallmines.core.files import digest, write_json
 from smallmines.core.layout import UserFolder
 
 __all__ = ["Acknowledgement", "Conflict", "Journal", "JournalFull", "OtherContent", "waiting"]
-
-AT_ONCE = 64
-"""Batches that one commit writes at most."""
 
 SEEN_S = 30.0
 """Seconds after which a page that has not been heard of writes no longer."""
@@ -65,12 +62,6 @@ class Acknowledgement:
     pending: int
 
 
-@dataclass
-class _Job:
-    do: Callable[[sqlite3.Connection], Any]
-    future: Future[Any]
-
-
 class Journal:
     """The journal of a run; safe to use from several threads."""
 
@@ -78,16 +69,12 @@ class Journal:
         self.path, self.user = path, user
         self.handing_in = threading.Lock()
         self._locks = locks
-        self._file = store.connect(path, user)
         self._guard = threading.RLock()
         self._folds: OrderedDict[str, Fold] = OrderedDict()
         self._streams: dict[str, int] = {}
         self._pending: dict[int, int] = {}
         self._writers: dict[int, tuple[str, float]] = {}
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._closed = False
-        self._thread = threading.Thread(target=self._write, name="journal", daemon=True)
-        self._thread.start()
+        self._thread = WritingThread(path, lambda: store.connect(path, user), self._guard, self._forget)
 
     @classmethod
     def open(cls, user: Path, folder: Path | None = None) -> Journal:
@@ -122,12 +109,7 @@ class Journal:
 
     def close(self) -> None:
         """Write what waits, and let the lock go."""
-        if self._closed:
-            return
-        self._closed = True
-        self._jobs.put(None)
-        self._thread.join()
-        self._file.close()
+        self._thread.close()
         for file in self._locks:
             file.close()
 
@@ -168,7 +150,7 @@ class Journal:
         check(session, batch)
         stream = self.stream(session.about)
         self._fold(session)
-        return self._submit(lambda file: self._add(file, session, (batch.uuid, stream, content, "", now_ms), batch.edits))
+        return self._thread.submit(lambda file: self._add(file, session, (batch.uuid, stream, content, "", now_ms), batch.edits))
 
     def undo(self, session: Session, uuid: str, of: str, now_ms: int) -> Acknowledgement:
         """Add the inverse of a batch of the session: what was there before it, by the journal, else by the events. See `append`.
@@ -194,7 +176,7 @@ class Journal:
             check(session, Batch(uuid, edits))
             return self._add(file, session, (uuid, stream, content, of, now_ms), edits)
 
-        acknowledgement: Acknowledgement = self._submit(do).result()
+        acknowledgement: Acknowledgement = self._thread.submit(do).result()
         return acknowledgement
 
     def _add(
@@ -227,70 +209,7 @@ class Journal:
 
     def _waiting(self, file: sqlite3.Connection, stream: int, more: int) -> int:
         """Return the number of edits that wait, after `more` were added."""
-        return self._pending[stream] + more if stream in self._pending else store.waiting(file, stream)
-
-    # --- the writing thread ---------------------------------------------------------------------------------------------------
-
-    def _submit(self, do: Callable[[sqlite3.Connection], Any]) -> Future[Any]:
-        if self._closed:
-            raise JournalFull("a server that is running", "it is ending", "start it again; the page keeps the edit and sends it again")
-        job = _Job(do, Future())
-        self._jobs.put(job)
-        return job.future
-
-    def _write(self) -> None:
-        """Write what waits, several batches with one commit, until the journal is closed."""
-        open_to_jobs = True
-        while open_to_jobs:
-            jobs, job = [], self._jobs.get()
-            while job is not None:
-                jobs.append(job)
-                if len(jobs) == AT_ONCE:
-                    break
-                try:
-                    job = self._jobs.get_nowait()
-                except queue.Empty:
-                    break
-            open_to_jobs = job is not None
-            if jobs:
-                self._commit(jobs)
-
-    def _commit(self, jobs: list[_Job]) -> None:
-        """Do some jobs in one transaction, each wholly or not at all; tell their results when they are on the disk."""
-        results: list[Any] = []
-        try:
-            with self._guard:
-                try:
-                    self._file.execute("BEGIN IMMEDIATE")
-                    results = [self._try(job) for job in jobs]
-                    self._file.execute("COMMIT")
-                except BaseException:
-                    self._forget()
-                    if self._file.in_transaction:
-                        self._file.execute("ROLLBACK")
-                    raise
-        except sqlite3.Error as error:
-            results = [store.failure(error, self.path)] * len(jobs)
-        except Exception as error:
-            results = [error] * len(jobs)
-        for job, result in zip(jobs, results, strict=True):
-            if isinstance(result, Exception):
-                job.future.set_exception(result)
-            else:
-                job.future.set_result(result)
-
-    def _try(self, job: _Job) -> Any:
-        self._file.execute("SAVEPOINT job")
-        try:
-            result = job.do(self._file)
-        except sqlite3.Error:
-            raise
-        except Exception as error:
-            self._file.execute("ROLLBACK TO job")
-            self._forget()
-            result = error
-        self._file.execute("RELEASE job")
-        return result
+        return self._pending[stream] + more if stream in self._pending else count_waiting(file, stream)
 
     def _forget(self) -> None:
         """Drop what is remembered of the journal, to read it again."""
@@ -304,7 +223,7 @@ class Journal:
         with self._guard:
             if (stream := self._streams.get(about.base)) is not None:
                 return stream
-        stream = int(self._submit(lambda file: store.register(file, about)).result())
+        stream = int(self._thread.submit(lambda file: store.register(file, about)).result())
         with self._guard:
             self._streams[about.base] = stream
         return stream
@@ -312,7 +231,7 @@ class Journal:
     @contextlib.contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """Open the journal for reading beside the thread that writes."""
-        with contextlib.closing(store.read_only(self.path)) as file:
+        with contextlib.closing(read_only(self.path)) as file:
             file.execute("BEGIN")
             yield file
 
@@ -385,10 +304,10 @@ class Journal:
             made = file.execute("INSERT INTO hand_ins (stream, made, file) VALUES (?, ?, ?)", row).lastrowid
             below = "seq <= (SELECT coalesce(max(batch), 0) FROM edits WHERE number <= ?)"
             file.execute(f"UPDATE batches SET handed = ? WHERE stream = ? AND handed IS NULL AND {below}", (made, stream, upto))
-            self._pending[stream] = store.waiting(file, stream)
+            self._pending[stream] = count_waiting(file, stream)
             return self._pending[stream]
 
-        return int(self._submit(do).result())
+        return int(self._thread.submit(do).result())
 
 
 def _content(edit: Edit) -> list[Any]:
@@ -396,35 +315,12 @@ def _content(edit: Edit) -> list[Any]:
     return [segments, edit.tile, edit.status, edit.label, edit.look, dict(edit.form)]
 
 
-def journal_path(user: Path) -> Path:
-    """Return the path of the journal of a run: in the folder that was chosen for it, else in `browser/`."""
-    own = UserFolder(user)
-    return Path(str(read_json(own.journal_place)["journal"])) if own.journal_place.is_file() else own.journal
-
-
-def waiting(user: Path, about: About, journal: Path | None = None) -> int:
-    """Count the edits of a person, year, block and kind in the browser that are not handed in; also while a server is running.
-
-    Raises:
-        UserError: the journal is damaged.
-    """
-    path = journal or journal_path(user)
-    if not path.is_file():
-        return 0
-    try:
-        with contextlib.closing(store.read_only(path)) as file:
-            stream = store.stream_of(file, about)
-            return 0 if stream is None else store.waiting(file, stream)
-    except sqlite3.Error as error:
-        raise store.failure(error, path) from None
-
-
 def _require_only(user: Path, path: Path) -> None:
     """Refuse a new journal where the last one has edits that are not handed in."""
     before = journal_path(user)
     if before == path or not before.is_file():
         return
-    with contextlib.closing(store.read_only(before)) as file:
+    with contextlib.closing(read_only(before)) as file:
         left = int(file.execute("SELECT coalesce(sum(edits), 0) FROM batches WHERE handed IS NULL").fetchone()[0])
     if left:
         do = f"start the server without --journal or with --journal {before.parent}, and hand in, or move that journal away"

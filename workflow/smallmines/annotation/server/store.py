@@ -14,9 +14,11 @@ import numpy as np
 
 from smallmines.annotation.server.batch import Edit
 from smallmines.annotation.server.disk import CHOOSE
+from smallmines.annotation.server.journal_file import failure, stream_of
 from smallmines.annotation.working_copy import About
 from smallmines.core.errors import UserError
-from smallmines.core.files import flat
+from smallmines.core.files import read_json
+from smallmines.core.layout import UserFolder
 
 VERSION = "1"
 
@@ -76,6 +78,12 @@ def connect(path: Path, user: Path) -> sqlite3.Connection:
         file.executescript(f"BEGIN IMMEDIATE; {SCHEMA} COMMIT;")
         file.executemany("INSERT OR IGNORE INTO meta VALUES (?, ?)", [("version", VERSION), ("user", str(user.resolve()))])
         meta = dict(file.execute("SELECT name, value FROM meta"))
+        other, place = Path(meta["user"]), UserFolder(Path(meta["user"])).journal_place
+        if other != user.resolve():
+            if place.is_file() and Path(str(read_json(place)["journal"])) == path:
+                do = f"{CHOOSE}, one for each run"
+                raise UserError(f"the journal of {user}", f"{path} is the one of {other}", do)
+            file.execute("UPDATE meta SET value = ? WHERE name = 'user'", (str(user.resolve()),))  # the folder was moved
     except sqlite3.Error as error:
         raise failure(error, path) from None
     if meta["version"] != VERSION:
@@ -84,36 +92,7 @@ def connect(path: Path, user: Path) -> sqlite3.Connection:
     return file
 
 
-def read_only(path: Path) -> sqlite3.Connection:
-    """Open a journal for reading, also while a server writes it."""
-    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=10, isolation_level=None, check_same_thread=False)
-
-
-class JournalFull(UserError):
-    """The disk of the journal is full or broken: nothing of the edits was kept."""
-
-
-def failure(error: sqlite3.Error, path: Path) -> UserError:
-    """Return the error to report where SQLite failed."""
-    name = getattr(error, "sqlite_errorname", "") or ""
-    if name.startswith(("SQLITE_FULL", "SQLITE_IOERR")):
-        do = "free some space there; the page keeps the edit and sends it again"
-        return JournalFull(f"a disk with room that can be written: {path.parent}", f"{flat(error)}: the edit was not kept", do)
-    if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
-        return JournalFull(f"a journal that can be written: {path}", flat(error), f"see who may write there, or {CHOOSE}")
-    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
-        return UserError(f"a journal of edits without damage: {path}", flat(error), "restore it from a backup, or move it away")
-    return JournalFull(f"a journal that can be written: {path}", flat(error), "try again; the page keeps the edit")
-
-
 # --- rows -----------------------------------------------------------------------------------------------------------------
-
-
-def stream_of(file: sqlite3.Connection, about: About) -> int | None:
-    """Return the number of a person's stream of edits; None where there is none."""
-    place = (about.year, about.block, about.annotator, about.kind)
-    row = file.execute("SELECT id FROM streams WHERE year = ? AND block = ? AND annotator = ? AND kind = ?", place).fetchone()
-    return None if row is None else int(row[0])
 
 
 def register(file: sqlite3.Connection, about: About) -> int:
@@ -124,11 +103,6 @@ def register(file: sqlite3.Connection, about: About) -> int:
     assert stream is not None
     file.execute("INSERT OR IGNORE INTO sessions VALUES (?, ?)", (about.base, stream))
     return stream
-
-
-def waiting(file: sqlite3.Connection, stream: int) -> int:
-    """Count the edits of a stream that are not handed in."""
-    return int(file.execute("SELECT coalesce(sum(edits), 0) FROM batches WHERE stream = ? AND handed IS NULL", (stream,)).fetchone()[0])
 
 
 def add_batch(file: sqlite3.Connection, row: Sequence[Any]) -> int:
