@@ -90,8 +90,7 @@ def require_labels(config: Config, root: Path = Path()) -> None:
         UserError: no year and block has what its labelling needs; with what to run first.
     """
     places = [BlockYear(config, year, block, root) for year in config.year_names for block in config.blocks]
-    needed = (Layout.labels, Layout.mask) if places[0].segmented else (Layout.mask,)
-    if not any(place.has(*needed) for place in places):
+    if not any(place.has(Layout.labels if place.segmented else Layout.mask) for place in places):
         found = f"no year and block of run {config.run} has {'labels' if places[0].segmented else 'masks'} yet"
         raise UserError("labels to look at", found, "run the workflow up to the masks first: snakemake masks --cores … --configfile …")
 
