@@ -137,7 +137,7 @@ def _hand_in(journal: Journal, session: Session, now: dt.datetime, dry: bool) ->
             for answer in _answers(other, _Read(file, stream, standing, frozenset(waiting[name]), upto))
         ]
         bases = {row[0] for row in file.execute("SELECT id FROM sessions WHERE stream = ?", (stream,))}
-    answers = sorted((answer for answer in answers if not _stands(answer, standing)), key=lambda answer: answer.number)
+    answers = sorted((answer for answer in answers if not _stands(answer, standing)), key=lambda answer: (answer.number, answer.key))
     events, faults = _events(answers, upto)
     stored = {as_stamped(event).hash for event in own}
     if faults := [*not_drawn(user, about, events), *grouped(faults)]:
