@@ -101,6 +101,15 @@ def snapshot(path: Path, target: Path) -> None:
         raise UserError(f"a GeoPackage at {path}", flat(error), do) from None
 
 
+def was_edited(path: Path) -> bool:
+    """Return whether anybody has filled in anything in a working copy; True where it does not tell."""
+    try:
+        with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=10)) as file:
+            return bool(file.execute("SELECT edits FROM history").fetchone()[0] != 0)
+    except (sqlite3.Error, TypeError):
+        return True
+
+
 def read_copy(user: Path, path: Path, name: str) -> Edited:
     """Read a snapshot of a working copy, and its base.
 

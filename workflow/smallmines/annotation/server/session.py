@@ -19,7 +19,7 @@ from smallmines.annotation.block_year import BlockYear
 from smallmines.annotation.checkin import pending
 from smallmines.annotation.checkout import Choice, disputed_rows, review_rows, shown, tile_rows
 from smallmines.annotation.checkout_pixels import pixel_rows
-from smallmines.annotation.copy_content import read_base
+from smallmines.annotation.copy_content import read_base, was_edited
 from smallmines.annotation.server.snapshot import Snapshot, content_digest, open_snapshot, present_digest, take
 from smallmines.annotation.working_copy import About, Kind, base_path, copy_path, events_folder
 from smallmines.config.sections import Config
@@ -154,7 +154,7 @@ def open_session(
         raise UserError("the code of a person (at most 40 letters, digits and _ . -)", f"{annotator!r}", "use a code, e.g. J01")
     about = About(block_year.config.run, int(block_year.year), block_year.block, annotator, kind)
     target = copy_path(block_year.user, about)
-    if target.is_file() and (left := pending(block_year.user, target)):
+    if target.is_file() and was_edited(target) and (left := pending(block_year.user, target)):
         do = f"check it in first (smallmines labels checkin … {target}), or move it away"
         raise UserError(f"no working copy with edits at {target}", f"{left} edits not checked in", do)
     scope = "all" if everything else "tiles" if tiles else "queue"
