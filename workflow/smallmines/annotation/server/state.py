@@ -157,11 +157,15 @@ class State:
             Refusal: it is another's (403).
         """
         kept: Session | None = self.sessions.get(name)
-        session: Session = kept or await in_thread(self.edits, self.sessions.of, name, lambda: read_session(self.config, self.root, name))
+        session: Session = await self._read_session(name) if kept is None else kept
         if session.about.annotator != person.annotator:
             raise Refusal(403, f"a session of {person.annotator}", "one of another person", "open the block in your own name")
         require_kind(person, session.about.kind)
         return session
+
+    async def _read_session(self, name: str) -> Session:
+        read: Session = await in_thread(self.edits, self.sessions.of, name, lambda: read_session(self.config, self.root, name))
+        return read
 
     def layers(self, session: Session) -> dict[str, Layer]:
         """Return the layers of a session by their ids."""
