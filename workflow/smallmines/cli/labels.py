@@ -186,7 +186,7 @@ def _plan(config: Path, run: str, out: Output) -> None:
     from smallmines.annotation.server.rerun import plan
 
     planned = plan(config, run)
-    if planned.rows is not None:
+    if planned.rows:
         out.table("To be made again", planned.rows, "plan", decimals=1)
     out.message(planned.summary)
 

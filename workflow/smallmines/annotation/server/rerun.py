@@ -38,6 +38,8 @@ class Plan:
     @property
     def summary(self) -> str:
         """What to type, and how long it takes."""
+        if self.rows == []:
+            return "nothing is to be made again"
         if self.rows is None:
             return f"see what is to be made again: {self.command} --dry-run"
         return f"about {self.seconds:.0f} s of work: {self.command} --cores …"
@@ -59,6 +61,8 @@ def plan(config: Path, run: str, root: Path = Path()) -> Plan:
     except subprocess.TimeoutExpired:
         return Plan(" ".join(command), None)
     jobs = dict(re.findall(r"^(\w+) +(\d+)$", done.stdout, re.MULTILINE))
+    if done.returncode == 0 and "Nothing to be done" in done.stdout + done.stderr:
+        return Plan(" ".join(command), [])
     if done.returncode or not jobs:
         return Plan(" ".join(command), None)
     each: dict[str, float] = {}
@@ -115,5 +119,4 @@ class Plans:
             return {"state": state, "lines": []}
         rows = made.rows or []
         lines = [f"{row['rule']}: {row['jobs']} job{'s' * (row['jobs'] != 1)}, about {row['seconds']:.0f} s" for row in rows]
-        nothing = ["nothing is to be made again"] if made.rows == [] else []
-        return {"state": state, "lines": [*lines, *nothing, *([made.summary] if not nothing else [])]}
+        return {"state": state, "lines": [*lines, made.summary]}
