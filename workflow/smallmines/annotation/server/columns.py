@@ -54,10 +54,6 @@ def tile_ids(session: Session) -> list[str]:
     return [tile.tile_id for tile in session.block_year.lattice.tiles_of(session.about.block)]
 
 
-def _count(session: Session) -> int:
-    return int(session.queue["segment"].max()) if session.snapshot is None else len(session.snapshot.table)
-
-
 def _blind(session: Session) -> NDArray[np.int64]:
     """Return the rows of the blind overlap in the table."""
     queue = session.queue
@@ -65,11 +61,11 @@ def _blind(session: Session) -> NDArray[np.int64]:
 
 
 def _tiles(session: Session) -> NDArray[np.uint16]:
+    import pandas as pd
+
     place = {tile: number for number, tile in enumerate(tile_ids(session))}
-    table = session.queue if session.snapshot is None else session.snapshot.table
-    tiles = np.full(_count(session) + 1, NO_TILE, np.uint16)
-    tiles[table["segment"].to_numpy(np.int64)] = table["tile_id"].map(place).fillna(NO_TILE).to_numpy(np.uint16)
-    return tiles
+    numbers = pd.Series(session.tile_of).map(place).fillna(NO_TILE).to_numpy(np.uint16)
+    return np.concatenate([np.array([NO_TILE], np.uint16), numbers])
 
 
 def _of_table(name: str, table: pd.DataFrame, blind: NDArray[np.int64]) -> NDArray[np.uint8]:

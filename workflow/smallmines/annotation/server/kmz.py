@@ -36,10 +36,10 @@ def tile_kmz(session: Session, tile_id: str) -> bytes:
         raise UserError(f"a tile of block {block}", f"{tile_id[:40]!r}", "see grid/fishnet.parquet for the tiles of each block")
     row, col = (int(cells.loc[tile_id, name]) for name in ("y", "x"))
     geobox, side = lattice.block(block), lattice.tile_size
-    rows = session.queue.reset_index(drop=True)
-    rows = rows.assign(rank=np.arange(1, len(rows) + 1))[rows["tile_id"].astype(str).to_numpy() == tile_id]
+    position = np.flatnonzero(session.queue["tile_id"].to_numpy() == tile_id)
+    rows = session.queue.iloc[position]
     frame = gpd.GeoDataFrame(
-        {"rank": rows["rank"].to_numpy(), "prediction": _predictions(session, rows)},
+        {"rank": position + 1, "prediction": _predictions(session, rows)},
         geometry=_outlines(session, rows, (row, col, row + side, col + side)),
         crs=str(geobox.crs),
     )

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import zlib
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from smallmines.annotation.server.layers import Tile
-from smallmines.annotation.server.pyramid import SIDE, require_tile, tile_lock
-from smallmines.core.files import written
+from smallmines.annotation.server.layers import Tile, kept
+from smallmines.annotation.server.pyramid import SIDE, require_tile
 
 if TYPE_CHECKING:
     from smallmines.annotation.server.snapshot import Snapshot
@@ -30,15 +28,9 @@ def label_tile(snapshot: Snapshot, z: int, x: int, y: int, cache: Path) -> Tile:
         UserError: there is no such tile.
     """
     require_tile(snapshot.segments.shape, z, x, y)
-    etag = f'"{snapshot.digest}-{z}-{x}-{y}"'
     path = cache / snapshot.digest / "segments" / str(z) / f"{x}-{y}.bin"
-    with suppress(FileNotFoundError):
-        return Tile(path.read_bytes(), MEDIA_TYPE, etag)
-    with tile_lock(path):
-        body = zlib.compress(encoded(snapshot.segments, z, x, y), 1)
-        with suppress(OSError), written(path, sweep=False) as beside:  # a full disk costs time, not the tile
-            beside.write_bytes(body)
-    return Tile(body, MEDIA_TYPE, etag)
+    body = kept(path, lambda: zlib.compress(encoded(snapshot.segments, z, x, y), 1))
+    return Tile(body, MEDIA_TYPE, f'"{snapshot.digest}-{z}-{x}-{y}"')
 
 
 def encoded(segments: NDArray[np.uint32], z: int, x: int, y: int) -> bytes:

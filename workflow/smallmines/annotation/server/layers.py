@@ -6,7 +6,7 @@ Nothing is reprojected. A tile is rendered when it is first asked for, and kept 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,26 +108,29 @@ def tile(layer: Layer, z: int, x: int, y: int, cache: Path) -> Tile:
     """
     name = identity(layer.path)
     path = cache / name / layer.id / str(z) / f"{x}-{y}.webp"
-    with suppress(FileNotFoundError):
-        return Tile(path.read_bytes(), "image/webp", _etag(name, layer, z, x, y))
+    body = kept(path, lambda: _encoded(_rendered(layer, z, x, y, cache / name)))
+    return Tile(body, "image/webp", f'"{name}-{layer.id}-{z}-{x}-{y}"')
+
+
+def kept(path: Path, make: Callable[[], bytes]) -> bytes:
+    """Return the content of a file of the cache; make and keep it where it is missing, or was left empty by a power cut."""
+    with suppress(OSError):
+        if body := path.read_bytes():
+            return body
     with tile_lock(path):
-        if not path.is_file():
-            body = _encoded(_rendered(layer, z, x, y, cache / name))
-            with suppress(OSError), written(path, sweep=False) as beside:  # a full disk costs time, not the picture
-                beside.write_bytes(body)
-        else:
-            body = path.read_bytes()
-    return Tile(body, "image/webp", _etag(name, layer, z, x, y))
+        with suppress(OSError):
+            if body := path.read_bytes():
+                return body
+        body = make()
+        with suppress(OSError), written(path, sweep=False) as beside:  # a full disk costs time, not the tile
+            beside.write_bytes(body)
+    return body
 
 
 def warm(layers: Iterable[Layer], cache: Path) -> None:
     """Measure the contrast of layers and make their overviews, which their first tiles wait for."""
     for layer in layers:
         _pyramid(layer, cache / identity(layer.path)).prepare()
-
-
-def _etag(name: str, layer: Layer, z: int, x: int, y: int) -> str:
-    return f'"{name}-{layer.id}-{z}-{x}-{y}"'
 
 
 def _pyramid(layer: Layer, folder: Path) -> Pyramid:

