@@ -52,10 +52,13 @@ def serve(
         settings = read_config(path)
         address = Address(host, port, public_url)
 
-        def ready() -> None:
-            print(
-                f"Labels of run {settings.run}: {address.url}\nCtrl-C stops the server; what was acknowledged is on the disk.", flush=True
-            )
+        def ready(tokens: bool) -> None:
+            print(f"Labels of run {settings.run}: {address.url}", flush=True)
+            if tokens:
+                print(f"each person needs a link: smallmines labels serve token A01 --config {path} --public-url {address.url}")
+            if not address.encrypted:
+                print("what people send can be read on the way: put a proxy with TLS before it (docs/browser.md)", file=sys.stderr)
+            print("Ctrl-C stops the server; what was acknowledged is on the disk.", flush=True)
             if open_page:
                 webbrowser.open(address.url)
 

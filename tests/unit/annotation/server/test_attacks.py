@@ -18,7 +18,7 @@ import pytest
 from place import make_place
 from served import Client, Served, served
 from smallmines.annotation.block_year import BlockYear
-from smallmines.annotation.server import connection, routes_people
+from smallmines.annotation.server import connection
 from smallmines.annotation.server.guard import LARGEST_BODY, Rates
 
 PATHS = [
@@ -241,7 +241,7 @@ def test_tokens_that_are_wrong_expired_or_revoked_log_nobody_in(server: Served) 
 
 def test_guessing_tokens_is_slow_and_keeps_nobody_else_out(server: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
-    monkeypatch.setattr(routes_people, "FAILURES", Rates(per_second=1 / 6, at_once=10))
+    monkeypatch.setattr(server.state, "failures", Rates(per_second=1 / 6, at_once=10))
     client = server.client()
     answers = [client.login(token=f"guess {number}") for number in range(15)]
     assert [answer.status_code for answer in answers] == [401] * 10 + [429] * 5
@@ -323,6 +323,18 @@ def test_an_error_of_the_server_tells_nothing_of_it(server: Served, anna: Client
     assert "number" in answer.json()["error"]["found"]
     assert "secret" not in answer.text
     assert "netrc" not in answer.text
+
+
+def test_damaged_tokens_let_nobody_in(tmp_path: Path) -> None:
+    place = make_place(tmp_path)
+    with served(place, local=False) as running:
+        client = running.client("A01")
+        place.layout.user.tokens.write_text("[{")
+        answer = client.get("/api/work")
+        assert answer.status_code == 503
+        assert "tokens.json" in answer.json()["error"]["expected"]
+        assert str(tmp_path) not in answer.text
+        assert client.login(token="x" * 43).status_code == 503
 
 
 def test_methods_that_no_page_uses_are_refused(server: Served, anna: Client, session: str) -> None:

@@ -85,14 +85,18 @@ def error_answer(error: Exception, status: int, root: Path) -> Response:
     """
     if isinstance(error, Refusal):
         waits = {"retry-after": str(math.ceil(error.retry_after))} if error.retry_after else {}
-        return json_answer(error.document, error.status, waits)
-    is_of_user = isinstance(error, UserError)
+        return json_answer({"error": {**error.document["error"], **_texts(error, root)}}, error.status, waits)
     user_error = explained(error)
     if user_error is None:
         number = secrets.token_hex(4)
         log.error("error %s", number, exc_info=error)
-        user_error = UserError("an answer", f"an error inside the server, number {number}", "try again; else tell the person who runs it")
-    elif user_error is not error:
+        internal = UserError("an answer", f"an error inside the server, number {number}", "try again; else tell the person who runs it")
+        return json_answer({"error": _texts(internal, root)}, 500)
+    if user_error is not error:  # of a disk
         log.error("%s", user_error)
-    texts = {name: getattr(user_error, name).replace(f"{root.absolute()}/", "") for name in ("expected", "found", "do")}
-    return json_answer({"error": texts}, status if is_of_user and user_error is error else 503 if explained(error) else 500)
+    return json_answer({"error": _texts(user_error, root)}, status if user_error is error else 503)
+
+
+def _texts(error: UserError, root: Path) -> dict[str, str]:
+    """Return the three lines of an error; paths are relative to the root."""
+    return {name: getattr(error, name).replace(f"{root.absolute()}/", "") for name in ("expected", "found", "do")}

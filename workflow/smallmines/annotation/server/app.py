@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 from smallmines.annotation.server import routes_people, routes_view, routes_work
@@ -52,7 +52,9 @@ def application(state: State, hosts: Iterable[str]) -> Guard:
     app.router.redirect_slashes = False
 
     def login_of(cookies: str) -> str:
-        person = state.person(cookie_of(cookies, state.cookie)) if cookies else None
-        return person.login if person else ""
+        with suppress(Refusal):  # told by the route
+            person = state.person(cookie_of(cookies, state.cookie)) if cookies else None
+            return person.login if person else ""
+        return ""
 
     return Guard(app, hosts, state.public_url, login_of)

@@ -12,7 +12,7 @@ from smallmines.annotation.server.guard import Refusal
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 """Form of the names that a page gives its batches."""
 
 WRITER = re.compile(r"[A-Za-z0-9-]{8,64}")

@@ -53,6 +53,11 @@ class Address:
             return self.host == "localhost"
 
     @property
+    def encrypted(self) -> bool:
+        """Whether what people send cannot be read on the way."""
+        return self.url.startswith("https://") or (self.local and not self.public_url)
+
+    @property
     def anywhere(self) -> bool:
         """Whether it listens at every address of the machine."""
         return self.host in ("0.0.0.0", "::", "")
@@ -126,13 +131,13 @@ def bound(address: Address) -> socket.socket:
 
 
 def serve(
-    config: Config, config_path: Path, address: Address, journal: Path | None, ready: Callable[[], None], root: Path = Path()
+    config: Config, config_path: Path, address: Address, journal: Path | None, ready: Callable[[bool], None], root: Path = Path()
 ) -> None:
     """Serve a run until it is stopped (Ctrl-C, SIGTERM).
 
     Args:
         journal: folder of the journal, in place of `resources/user/<run>/browser`.
-        ready: called when the server is about to answer.
+        ready: called when the server is about to answer, with whether people need tokens.
 
     Raises:
         UserError: see `require_address`, `require_labels`, `bound`; or another server of the run is at work, or the journal's disk is
@@ -159,7 +164,7 @@ def serve(
         settings = settings_of(app)
         threading.Thread(target=_import_early, name="imports", daemon=True).start()
         try:
-            ready()
+            ready(not access.open_to_this_machine())
             uvicorn.Server(settings).run(sockets=[listener])
         finally:
             opened.close()

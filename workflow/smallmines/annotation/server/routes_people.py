@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from smallmines.annotation.server.access import LOGIN_SECONDS
 from smallmines.annotation.server.answers import CHECKED, json_answer
-from smallmines.annotation.server.guard import Rates, Refusal
+from smallmines.annotation.server.guard import Refusal
 from smallmines.annotation.server.inputs import body_of, text_of
 from smallmines.annotation.server.routing import Asked, Path, cookie_of
 from smallmines.annotation.server.state import in_thread
@@ -40,9 +40,6 @@ TYPES = {
     ".woff2": "font/woff2",
 }
 """Types of the files that are served; others are not."""
-
-FAILURES = Rates(per_second=1 / 6, at_once=10)
-"""Failed logins of an address. A valid token is always accepted, so that nobody can lock others out."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +115,7 @@ async def login(asked: Asked) -> Response:
     if made is None:
         address = str(asked.request.client.host if asked.request.client else "unknown")
         log.warning("a login from %s was refused: %s", address, refusal.found)
-        if wait := FAILURES.wait(address, time.monotonic()):
+        if wait := state.failures.wait(address, time.monotonic()):
             raise Refusal(429, "at most 10 failed logins a minute", "more", f"try again in {wait:.0f} s", wait)
         raise refusal
     cookie, person = made

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import logging
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,8 @@ from smallmines.annotation.server.state import in_thread, require_kind
 
 if TYPE_CHECKING:
     from starlette.responses import Response
+
+log = logging.getLogger(__name__)
 
 
 def _milliseconds(asked: Asked) -> int:
@@ -45,6 +48,7 @@ async def opened(asked: Asked) -> Response:
             raise Refusal(409, error.expected, error.found, error.do, kind="writer") from None
         state.sessions.of(session.id, lambda: session)
         state.warm(session)
+        log.info("%s opens %s, block %s (%s)", asked.person.annotator, year, block, kind)
         return document_of(state, session)
 
     return json_answer(await in_thread(state.tables, made))
@@ -65,8 +69,8 @@ async def edited(asked: Asked) -> Response:
     """Add edits to the journal, or undo some; answered when they are on the disk."""
     session = await asked.session()
     values = await body_of(asked.request, "uuid", "writer", "edits", "undo")
-    uuid, writer = text_of(values, "uuid", UUID), text_of(values, "writer", WRITER)
-    undone = text_of(values, "undo", UUID) if "undo" in values else ""
+    uuid, writer = text_of(values, "uuid", UUID).lower(), text_of(values, "writer", WRITER)
+    undone = text_of(values, "undo", UUID).lower() if "undo" in values else ""
     state, now = asked.state, _milliseconds(asked)
 
     def made() -> dict[str, Any]:
@@ -112,6 +116,7 @@ async def handed_in(asked: Asked) -> Response:
     except Conflict as error:
         raise Refusal(423, error.expected, error.found, error.do, kind="writer") from None
     if document["events"] and not dry:
+        log.info("%s hands in %d decisions: %s", asked.person.annotator, document["events"], document["file"])
         state.plans.start(state.config_path, state.config.run, state.root)
     return json_answer(document)
 

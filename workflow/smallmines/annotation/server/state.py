@@ -17,7 +17,7 @@ import anyio.to_thread
 
 from smallmines.annotation.block_year import BlockYear
 from smallmines.annotation.server.access import Access, Person
-from smallmines.annotation.server.guard import Refusal
+from smallmines.annotation.server.guard import Rates, Refusal
 from smallmines.annotation.server.rerun import Plans
 from smallmines.annotation.server.session import Session, read_session
 from smallmines.annotation.working_copy import Kind
@@ -56,16 +56,19 @@ class Kept:
                 self._values.move_to_end(name)
                 return self._values[name]
             lock = self._locks.setdefault(name, threading.Lock())
-        with lock:
+        try:
+            with lock:
+                with self._lock:
+                    if name in self._values:
+                        return self._values[name]
+                value = make()
+                with self._lock:
+                    self._values[name] = value
+                    while len(self._values) > self.number:
+                        self._values.popitem(last=False)
+        finally:
             with self._lock:
-                if name in self._values:
-                    return self._values[name]
-            value = make()
-            with self._lock:
-                self._values[name] = value
                 self._locks.pop(name, None)
-                while len(self._values) > self.number:
-                    self._values.popitem(last=False)
         return value
 
     def get(self, name: str) -> Any:
@@ -88,6 +91,7 @@ class State:
         root: the repository.
         public_url: address that people type; empty: that of the server itself.
         clock: returns seconds since 1970.
+        failures: failed logins of an address. A valid token is always accepted, so that nobody can lock others out.
     """
 
     config: Config
@@ -102,6 +106,7 @@ class State:
     learners: Kept = field(default_factory=lambda: Kept(SESSIONS))
     figures: Kept = field(default_factory=lambda: Kept(1))
     plans: Plans = field(default_factory=Plans)
+    failures: Rates = field(default_factory=lambda: Rates(per_second=1 / 6, at_once=10))
     _warmed: set[str] = field(default_factory=set)
     _warm_lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -136,8 +141,15 @@ class State:
         return Layout(self.config.run, self.root).browser
 
     def person(self, cookie: str) -> Person | None:
-        """Return whose cookie this is."""
-        return self.access.person(cookie, self.clock())
+        """Return whose cookie this is; None for a stranger.
+
+        Raises:
+            Refusal: the stored tokens are damaged, so that nobody can be known (503).
+        """
+        try:
+            return self.access.person(cookie, self.clock())
+        except UserError as error:
+            raise Refusal(503, error.expected, error.found, error.do) from None
 
     def block_year(self, year: str, block: str) -> BlockYear:
         """Return a block and year of the run.
