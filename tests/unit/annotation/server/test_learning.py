@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ import pytest
 
 from place import decide_again
 from shown_place import make_shown_place
-from smallmines.annotation.server import learn
+from smallmines.annotation.server import learn, refit
 from smallmines.annotation.server.learn import Learner, labels_of
 from smallmines.annotation.server.session import open_session
 from smallmines.core.errors import UserError
@@ -31,6 +32,17 @@ def session(block_year):
 def event_of(row, annotator, label, second, provenance="corrected"):
     time = f"2026-01-01T00:00:{second:02d}Z"
     return Event(2022, "1", int(row["key"]), float(row["x"]), float(row["y"]), label, provenance, annotator, time, predicted="mining")
+
+
+@pytest.fixture
+def in_process(monkeypatch):
+    """Refits run in the test's process: the start of another one takes seconds."""
+
+    def begin(folder):
+        refit.refit(folder)
+        return SimpleNamespace(poll=lambda: 0, returncode=0)
+
+    monkeypatch.setattr(learn, "_begin", begin)
 
 
 def finished(learner, seconds=300):
@@ -113,7 +125,7 @@ def test_with_the_runs_samples_alone_the_forest_is_that_of_the_run(session, bloc
     assert not list((block_year.layout.browser / session.snapshot.digest / "learned").iterdir())
 
 
-def test_labels_change_the_suggestion_of_their_like_but_not_of_the_blind_overlap(session):
+def test_labels_change_the_suggestion_of_their_like_but_not_of_the_blind_overlap(session, in_process):
     table = session.snapshot.table
     queue = session.queue
     wrong = queue.loc[~queue["blind"], "segment"].head(30).to_numpy()
@@ -133,16 +145,40 @@ def test_labels_change_the_suggestion_of_their_like_but_not_of_the_blind_overlap
     assert (np.diff(away) >= -1 / 255).all()
 
 
-def test_a_failure_is_told_and_the_last_suggestion_stays(session, monkeypatch):
+def test_a_failure_is_told_and_the_last_suggestion_stays(session, in_process, monkeypatch):
     learner = Learner()
-    monkeypatch.setattr(learn, "JOB_FILE", "other.json")
     learner.start(session, {})
-    state = finished(learner)
-    assert state["state"] == "failed"
-    assert "job.json" in state["error"]
-    monkeypatch.undo()
+    assert learner.state()["state"] == "done"
+    before = learner.suggestion(session)
+
+    def fail(folder):
+        (folder / "log.txt").write_text("Traceback\nMemoryError: no room\n")
+        return SimpleNamespace(poll=lambda: 1, returncode=1)
+
+    monkeypatch.setattr(learn, "_begin", fail)
     learner.start(session, {})
-    assert finished(learner)["state"] == "done"
+    state = learner.state()
+    assert (state["state"], state["error"]) == ("failed", "Traceback MemoryError: no room")
+    assert learner.suggestion(session) == before
+
+
+def test_a_refit_says_in_one_line_what_a_user_can_correct(tmp_path, monkeypatch):
+    monkeypatch.setattr(refit.sys, "argv", ["refit", str(tmp_path)])
+    monkeypatch.setattr(refit.os, "nice", lambda step: step)
+    with pytest.raises(SystemExit, match=r"expected the file .*job\.json, found no such file; run the workflow again"):
+        refit.main()
+
+
+def test_the_threshold_is_that_of_the_configuration_or_of_the_prevalence(block_year):
+    tables_folder = str(block_year.layout.features("2022", "1").parent)
+    probability = np.linspace(0, 1, len(block_year.features())).round(4)
+
+    def threshold(given, metrics):
+        return refit._threshold(refit.Job(tables_folder, "", (), {"threshold": given}, 0.7), metrics, probability)
+
+    assert threshold(0.3, {}) == 0.3
+    assert threshold("match_prevalence", {}) == 0.7
+    assert threshold("match_prevalence", {"prevalence": {"share": 0.25}}) == pytest.approx(0.75, abs=0.01)
 
 
 def test_no_suggestions_in_adjudication_and_samples(block_year):

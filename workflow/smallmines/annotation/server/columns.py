@@ -13,7 +13,7 @@ from smallmines.labels.tables import PROVENANCES
 if TYPE_CHECKING:
     import pandas as pd
 
-    from smallmines.annotation.server.journal import OwnState
+    from smallmines.annotation.server.fold import OwnState
     from smallmines.annotation.server.session import Session
 
 NAMES = ("prediction", "probability", "label", "provenance", "own", "tile")
@@ -46,7 +46,7 @@ def column(session: Session, name: str, own_state: OwnState) -> bytes:
     if name == "tile":
         return _tiles(session).astype("<u2").tobytes()
     assert session.snapshot is not None
-    return _of_table(name, session.snapshot.table, _blind(session)).tobytes()
+    return _of_table(name, session.snapshot.table, blind_rows(session.queue)).tobytes()
 
 
 def tile_ids(session: Session) -> list[str]:
@@ -54,10 +54,9 @@ def tile_ids(session: Session) -> list[str]:
     return [tile.tile_id for tile in session.block_year.lattice.tiles_of(session.about.block)]
 
 
-def _blind(session: Session) -> NDArray[np.int64]:
-    """Return the rows of the blind overlap in the table."""
-    queue = session.queue
-    return queue.loc[queue["blind"].to_numpy(bool), "segment"].to_numpy(np.int64) - 1
+def blind_rows(queue: pd.DataFrame) -> NDArray[np.int64]:
+    """Return the rows of the blind overlap in the table of segments."""
+    return np.asarray(queue["segment"].to_numpy(np.int64)[queue["blind"].to_numpy(bool)] - 1)
 
 
 def _tiles(session: Session) -> NDArray[np.uint16]:

@@ -66,8 +66,9 @@ def _of_point(session: Session, number: int) -> dict[str, Any]:
         raise UserError("a point of the sample", f"{number}", "choose another")
     place = _place(session, asked, number, 1)
     row, col = place["row"], place["col"]
-    nothing = {"prediction": "", "probability": None, "threshold": None, "reasons": [], "other_years": [], "previous": "", "opinions": ""}
-    return {**place, "box": [row, col, row + 1, col + 1], "why": str(asked["why"]), **nothing}
+    texts = dict.fromkeys(("prediction", "previous", "opinions"), "")
+    nothing: dict[str, Any] = {"probability": None, "threshold": None, "reasons": [], "other_years": []}
+    return {**place, "box": [row, col, row + 1, col + 1], "why": str(asked["why"]), **texts, **nothing}
 
 
 def _asked(queue: pd.DataFrame, segment: int) -> pd.Series | None:

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from smallmines.annotation.server.pyramid import preparation_lock
 from smallmines.core.files import read_json, write_json, written
-from smallmines.labels.feature_table import feature_names
+from smallmines.core.readable import read_parquet
+from smallmines.labels.feature_table import PAPER, feature_names
 
 if TYPE_CHECKING:
     from smallmines.annotation.server.snapshot import Snapshot
@@ -94,10 +95,6 @@ def _median(values: NDArray[np.float32]) -> float | None:
 
 def _columns(folder: Path, names: tuple[str, ...]) -> Iterator[NDArray[np.float32]]:
     """Yield the columns of the tables of features of a snapshot, in the order of `names`."""
-    import pyarrow.parquet as pq
-
-    tables = [pq.ParquetFile(path) for path in (folder / "features.parquet", folder / "context.parquet") if path.is_file()]
     for name in names:
-        table = next(table for table in tables if name in table.schema_arrow.names)
-        column = table.read([name]).column(0).to_numpy()
-        yield np.asarray(column, np.float32)
+        path = folder / ("features.parquet" if name in PAPER else "context.parquet")
+        yield read_parquet(path, [name])[name].to_numpy(np.float32)

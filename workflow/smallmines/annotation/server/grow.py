@@ -21,8 +21,8 @@ by 1.4 on average."""
 MOST = 3000
 """Segments that one growth may return."""
 
-FARTHEST = 512
-"""Radius of the largest window in pixels."""
+RADII = (16, 32, 64, 96, 128, 192, 256, 512)
+"""Half sides of the windows around the segment that are looked at, in pixels, as long as the growth reaches their edge."""
 
 
 def grow(snapshot: Snapshot, segment: int, similarity: float) -> list[int]:
@@ -50,12 +50,11 @@ def connected(segments: NDArray[np.uint32], features: FeatureRows, segment: int,
     """
     from scipy import ndimage
 
-    result, radius = np.array([segment]), 16
-    while radius <= FARTHEST:
+    result = np.array([segment])
+    for radius in RADII:
         box = around(segments.shape, *pixel, radius)
         window = segments[box[0] : box[2], box[1] : box[3]]
-        similar = _similar(window, features, segment, reach)
-        component, _ = ndimage.label(similar)
+        component, _ = ndimage.label(_similar(window, features, segment, reach))
         inside = component == component[pixel[0] - box[0], pixel[1] - box[1]]
         ids = np.unique(window[inside])
         if len(ids) > MOST:
@@ -63,7 +62,6 @@ def connected(segments: NDArray[np.uint32], features: FeatureRows, segment: int,
         result = ids
         if not reaches_edge(inside, box, segments.shape):
             break
-        radius *= 2
     return [int(number) for number in result]
 
 

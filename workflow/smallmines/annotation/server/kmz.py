@@ -31,11 +31,11 @@ def tile_kmz(session: Session, tile_id: str) -> bytes:
     import shapely
 
     lattice, block = session.block_year.lattice, session.about.block
-    cells = lattice.cells_of(block).set_index("tile_id")
-    if tile_id not in cells.index:
+    place = {tile.tile_id: tile for tile in lattice.tiles_of(block)}.get(tile_id)
+    if place is None:
         raise UserError(f"a tile of block {block}", f"{tile_id[:40]!r}", "see grid/fishnet.parquet for the tiles of each block")
-    row, col = (int(cells.loc[tile_id, name]) for name in ("y", "x"))
-    geobox, side = lattice.block(block), lattice.tile_size
+    geobox, side, (top, left) = lattice.block(block), lattice.tile_size, lattice.windows[block][:2]
+    row, col = (place.row - top) * side, (place.col - left) * side
     position = np.flatnonzero(session.queue["tile_id"].to_numpy() == tile_id)
     rows = session.queue.iloc[position]
     frame = gpd.GeoDataFrame(

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 import smallmines
 from smallmines.annotation.rounds import latest, rounds_of, training_labels
+from smallmines.annotation.server.columns import blind_rows
 from smallmines.annotation.server.feature_rows import cache_of, feature_rows
 from smallmines.annotation.server.refit import JOB_FILE, LABELS_FILE, RESULT_FILE, Job
 from smallmines.core.errors import UserError
@@ -30,8 +31,6 @@ from smallmines.settings.assistant import Assistant
 from smallmines.settings.parameters import settings_of
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from smallmines.annotation.server.session import Session
 
 LAST_LINES = 3
@@ -134,7 +133,7 @@ class Learner:
         if result is None or session.snapshot is None:
             raise UserError("a forest that learned from the labels", "none yet", "learn from the labels first")
         probability = result["probability"].astype(np.float64)
-        blind = _blind(session.queue)
+        blind = blind_rows(session.queue)
         probability[blind] = session.snapshot.table["probability"].to_numpy(np.float64)[blind]
         return probability
 
@@ -167,7 +166,7 @@ def labels_of(session: Session, own: Mapping[int, str]) -> NDArray[np.int64]:
     table = session.snapshot.table
     samples = tables.read(session.snapshot.folder / "samples.parquet", "samples")
     rows = rounds_of(session.block_year.events()).merge(table[["key", "segment"]], on="key")
-    of_others = (rows["who"] != session.about.annotator) & ~rows["segment"].isin(_blind(session.queue) + 1)
+    of_others = (rows["who"] != session.about.annotator) & ~rows["segment"].isin(blind_rows(session.queue) + 1)
     label = training_labels(len(table), samples, latest(rows[of_others]))
     settled = table["provenance"].isin(["adjudicated", "disputed"]).to_numpy()
     label[settled] = table["label"].to_numpy()[settled]
@@ -176,11 +175,6 @@ def labels_of(session: Session, own: Mapping[int, str]) -> NDArray[np.int64]:
     if missing := [name for name, number in LABELS.items() if number >= 0 and not (label == number).any()]:
         raise UserError("labels of mining and of not mining", f"none of {' and '.join(missing)}", "label some segments of it first")
     return label
-
-
-def _blind(queue: pd.DataFrame) -> NDArray[np.int64]:
-    """Return the rows of the blind overlap in the table of segments."""
-    return queue.loc[queue["blind"].to_numpy(bool), "segment"].to_numpy(np.int64) - 1
 
 
 def _write_job(session: Session, training: NDArray[np.int64], own: Mapping[int, str], folder: Path) -> None:

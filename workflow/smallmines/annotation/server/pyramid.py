@@ -175,7 +175,7 @@ def _picked(side: int, part: int) -> NDArray[np.int64]:
 
 def _valid(values: NDArray[Any], nodata: float | None) -> NDArray[np.bool_]:
     if values.dtype.kind == "f":
-        return np.isfinite(values)
+        return np.asarray(np.isfinite(values))
     return np.ones(values.shape, bool) if nodata is None else np.asarray(values != nodata)
 
 
@@ -186,7 +186,7 @@ def merged(cube: NDArray[Any], step: int, nodata: float | None, merge: Merge) ->
     """
     if step == 1:
         return cube
-    empty = np.nan if nodata is None and cube.dtype.kind == "f" else nodata
+    empty = np.nan if nodata is None else nodata
     short = [-side % step for side in cube.shape[1:]]
     if any(short):
         cube = np.pad(cube, ((0, 0), (0, short[0]), (0, short[1])), mode="edge")
@@ -195,7 +195,7 @@ def merged(cube: NDArray[Any], step: int, nodata: float | None, merge: Merge) ->
         return np.asarray(classes[np.argmax([_sums(cube == value, step, np.uint16) for value in classes], axis=0)])
     valid = _valid(cube, nodata)
     if valid.all():
-        mean = _sums(cube, step, np.float32) / step**2
+        mean: NDArray[Any] = _sums(cube, step, np.float32) / step**2
     else:
         number = _sums(valid, step, np.float32)
         mean = _sums(np.where(valid, cube, 0), step, np.float32) / np.maximum(number, 1)

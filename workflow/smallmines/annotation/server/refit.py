@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from smallmines.core.environment import prepare
 from smallmines.core.errors import UserError
 from smallmines.core.files import read_json, written
+from smallmines.core.readable import read_parquet
 
 JOB_FILE, LABELS_FILE, RESULT_FILE = "job.json", "labels.npz", "result.npz"
 """Files of a job's folder: what to do; segment, label and own (segments with an own label of the person); what came out."""
@@ -86,8 +87,6 @@ def _probability(job: Job, metrics: dict[str, Any], rows: NDArray[np.int64], lab
 
 def _threshold(job: Job, metrics: dict[str, Any], probability: NDArray[np.float64]) -> float:
     """Return the threshold of the configuration, or that at which the share of the area is the run's prevalence, or the run's."""
-    import pandas as pd
-
     from smallmines.labels.tables import is_clear
     from smallmines.labels.threshold import matching_threshold
 
@@ -96,7 +95,7 @@ def _threshold(job: Job, metrics: dict[str, Any], probability: NDArray[np.float6
         return float(given)
     if share is None:
         return job.threshold
-    table = pd.read_parquet(Path(job.tables) / "features.parquet", columns=["area", "clear_share"])
+    table = read_parquet(Path(job.tables) / "features.parquet", ["area", "clear_share"])
     clear = is_clear(table)
     return matching_threshold(probability[clear], table["area"].to_numpy(np.float64)[clear], float(share))
 
