@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from smallmines.annotation.block_year import BlockYear
+from smallmines.annotation.server import memory
 from smallmines.annotation.server.access import Access
 from smallmines.core.environment import prepare
 from smallmines.core.errors import UserError
@@ -153,6 +154,7 @@ def serve(
     from smallmines.annotation.server.state import State
 
     prepare()
+    memory.limit()
     user = Layout(config.run, root).user.path
     access = Access(user, address.local and not address.public_url)
     require_address(address, access, time.time())

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from smallmines.annotation.server import batch as batches
+from smallmines.annotation.server import memory
 from smallmines.annotation.server.answers import json_answer
 from smallmines.annotation.server.guard import Refusal
 from smallmines.annotation.server.hand_in import hand_in
@@ -51,7 +52,10 @@ async def opened(asked: Asked) -> Response:
         log.info("%s opens %s, block %s (%s)", asked.person.annotator, year, block, kind)
         return document_of(state, session)
 
-    return json_answer(await in_thread(state.tables, made))
+    try:
+        return json_answer(await in_thread(state.tables, made))
+    finally:
+        await in_thread(state.tables, memory.release)
 
 
 async def heartbeat(asked: Asked) -> Response:

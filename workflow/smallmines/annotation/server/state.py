@@ -39,6 +39,9 @@ PICTURES, EDITS = 2, 16
 SESSIONS = 16
 """Sessions that are kept in memory; others are read again."""
 
+BLOCKS = 10_000
+"""Years and blocks whose counts are kept."""
+
 
 class Kept:
     """Values that are made once and kept, the latest `number` of them; two threads never make the same."""
@@ -104,6 +107,7 @@ class State:
     sessions: Kept = field(default_factory=lambda: Kept(SESSIONS))
     layer_tables: Kept = field(default_factory=lambda: Kept(SESSIONS))
     learners: Kept = field(default_factory=lambda: Kept(SESSIONS))
+    labels: Kept = field(default_factory=lambda: Kept(BLOCKS))
     figures: Kept = field(default_factory=lambda: Kept(1))
     plans: Plans = field(default_factory=Plans)
     failures: Rates = field(default_factory=lambda: Rates(per_second=1 / 6, at_once=10))

@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smallmines.annotation.block_year import BlockYear
+from smallmines.annotation.server import memory
 from smallmines.annotation.server.event_tables import disputed, events_of, standing
 from smallmines.annotation.server.opening import kinds_of
-from smallmines.annotation.status import labels_of
+from smallmines.annotation.status import COUNTED_FROM, labels_of_block
 from smallmines.annotation.working_copy import About, Kind
 from smallmines.core.readable import read_parquet
 from smallmines.labels.agreement import agreements, read_overlap
@@ -49,7 +50,7 @@ def figures_of(state: State) -> dict[str, Rows]:
     places = [BlockYear(state.config, year, block, state.root) for year in state.config.year_names for block in state.config.blocks]
     of_segments = [place for place in places if place.segmented]
     return {
-        "blocks": labels_of(state.config, state.root) if of_segments else [],
+        "blocks": [_labels(state, place) for place in of_segments],
         "people": [row for place in places for kind in kinds_of(state.config, place.year) for row in _people(state, place, kind)],
         "agreement": [row for place in of_segments for row in _agreement(place)],
         "disputes": [row for place in of_segments if (row := _disputes(place))["disputed"]],
@@ -102,6 +103,20 @@ def seconds_per_100(times: NDArray[np.int64]) -> float | None:
 
 
 # --- blocks ---------------------------------------------------------------------------------------------------------------
+
+
+def _labels(state: State, place: BlockYear) -> dict[str, Any]:
+    """Count labels by provenance, again where the products changed."""
+    paths = [path_of(place.layout, place.year, place.block) for path_of in COUNTED_FROM]
+    made = [(path.stat().st_size, path.stat().st_mtime_ns) for path in paths if path.is_file()]
+
+    def counts() -> dict[str, Any]:
+        try:
+            return labels_of_block(place)
+        finally:
+            memory.release()
+
+    return dict(state.labels.of(f"{place.year} {place.block} {made}", counts))
 
 
 def _agreement(place: BlockYear) -> Iterator[dict[str, Any]]:
