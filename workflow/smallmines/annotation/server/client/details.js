@@ -13,7 +13,8 @@ export class DetailsPanel {
     this.state = state;
     this.body = h("div", { id: "details" }, h("p", { class: "help" }, T.details_none));
     this.opinions = h("div", { id: "opinions" });
-    this.root = h("section", { class: "details", "aria-label": T.details }, h("h2", {}, T.details), this.opinions, this.body);
+    const hint = state.isPoints ? h("p", { class: "help" }, T.point_help) : null;
+    this.root = h("section", { class: "details", "aria-label": T.details }, h("h2", {}, T.details), hint, this.opinions, this.body);
     this.shown = 0;
     state.addEventListener("selected", () => void this.show());
   }
@@ -47,7 +48,7 @@ export class DetailsPanel {
       rows.push([other.year, fill(T.other_year, { year: "", label: text("", other.label), share }).replace(/^: /, "")]);
     }
     if (details.previous) rows.push([T.before, details.previous]);
-    rows.push([T.own, this.#own(details)]);
+    rows.push([state.opened.kind === "adjudication" ? T.decide : T.own, this.#own(details)]);
     rows.push([T.area, fill(T.area_value, { px: details.area_px, ha: details.area_ha })]);
     rows.push([T.tile, details.tile], [T.place, `${details.lat}, ${details.lon}`]);
     show(

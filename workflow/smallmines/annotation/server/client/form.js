@@ -11,7 +11,7 @@ export class Form {
     this.key = `form-${state.id}`;
     const kept = JSON.parse(sessionStorage.getItem(this.key) ?? "{}");
     const changed = () => this.#keep();
-    this.confidence = select(["", "sure", "likely", "guess"].map((value) => [value, text("", value || "confidence_none")]), kept.confidence ?? "", changed, { id: "confidence" });
+    this.confidence = select(["", "sure", "likely", "guess"].map((value) => [value, value ? text("", value) : T.confidence_none]), kept.confidence ?? "", changed, { id: "confidence" });
     this.reason = h("input", { id: "reason", type: "text", maxlength: 10000, input: changed });
     this.evidence = h("input", { id: "evidence", type: "text", maxlength: 10000, list: "evidences", autocomplete: "off", input: changed });
     this.day = h("input", { id: "evidence-date", type: "date", list: "days", min: "1972-07-23", input: changed });
@@ -72,7 +72,8 @@ export class Form {
    */
   ask(message) {
     this.#fault(message);
-    (this.evidence.value.trim() ? this.day : this.evidence).focus();
+    // after the press of the button that led here, which moves the focus to the map
+    setTimeout(() => (this.evidence.value.trim() ? this.day : this.evidence).focus());
   }
 
   /** @param {string} message */

@@ -77,9 +77,9 @@ export class Labelling {
           tab("keys", T.keys, () => showKeys(this.bindings()), "?"),
           tab("hand-in", T.hand_in, () => this.handIn(), "H"),
         ),
-        h("aside", { class: "left" }, this.queue?.root ?? ""),
+        h("aside", { class: "left" }, this.queue?.root ?? "", this.form?.root ?? ""),
         h("div", { class: "middle" }, this.toolbar?.root ?? "", mapsRoot),
-        h("aside", { class: "right" }, this.details?.root ?? "", this.form?.root ?? ""),
+        h("aside", { class: "right" }, this.details?.root ?? ""),
       ),
     );
   }

@@ -101,7 +101,7 @@ class Page {
     const what = { year, block, kind, tiles, everything: part === "all", writer: this.outbox.writer, take_over: takeOver };
     try {
       const opened = await api.open(what);
-      await this.outbox.resume();
+      await this.outbox.resume(opened.session);
       document.body.classList.add("full");
       this.view = new Labelling(this.root, opened, {
         outbox: this.outbox,
@@ -111,7 +111,7 @@ class Page {
         takeOver: async () => {
           await api.open({ ...what, take_over: true });
           await this.outbox.start(this.outbox.owner, this.outbox.run);
-          await this.outbox.resume();
+          await this.outbox.resume(opened.session);
           await this.outbox.drained(5);
           await this.view?.resumed();
         },

@@ -43,6 +43,10 @@ export class Outbox extends EventTarget {
     this.sending = false;
     this.failures = 0;
     this.paused = false;
+    /** Session that this page labels; another tab may label others. */
+    this.open = "";
+    /** Sessions in which another tab writes. @type {Set<string>} */
+    this.blocked = new Set();
     this.owner = "";
     this.run = "";
     /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -107,7 +111,8 @@ export class Outbox extends EventTarget {
     this.sending = true;
     clearTimeout(this.timer);
     try {
-      for (let entry = this.waiting()[0]; entry && !this.paused; entry = this.waiting()[0]) {
+      this.blocked.clear();
+      for (let entry = this.#next(); entry && !this.paused; entry = this.#next()) {
         if (!(await this.#send(entry))) break;
       }
     } finally {
@@ -116,6 +121,11 @@ export class Outbox extends EventTarget {
     if (this.waiting().length && !this.paused) {
       this.timer = setTimeout(() => this.flush(), WAITS[Math.min(this.failures, WAITS.length) - 1] ?? WAITS[0]);
     }
+  }
+
+  /** The first entry whose session takes edits of this page. */
+  #next() {
+    return this.waiting().find((entry) => !this.blocked.has(entry.session));
   }
 
   /**
@@ -141,6 +151,11 @@ export class Outbox extends EventTarget {
    * @param {ApiError} error
    */
   async #failed(entry, error) {
+    if (error.status === 423 && entry.session !== this.open) {
+      this.failures = WAITS.length;
+      this.blocked.add(entry.session);
+      return true;
+    }
     if (error.status === 423) {
       this.paused = true;
       this.dispatchEvent(new Event("taken"));
@@ -175,8 +190,12 @@ export class Outbox extends EventTarget {
     return dropped;
   }
 
-  /** Go on after this page has become the writer. */
-  async resume() {
+  /**
+   * Go on after this page has become the writer of a session.
+   * @param {string} session
+   */
+  async resume(session) {
+    this.open = session;
     this.paused = false;
     await this.flush();
   }

@@ -28,7 +28,7 @@ export class Toolbar {
       h("button", { type: "button", "data-label": name, click: () => label(name) }, name ? text("", name) : T.erase, h("kbd", {}, key)),
     );
     this.radius = h("input", { id: "radius", type: "range", min: RADIUS.least, max: RADIUS.most, step: 1, input: () => tools.widen(Number(this.radius.value)) });
-    this.radiusText = h("output", {});
+    this.radiusText = h("span", {});
     this.similarity = h("input", { id: "similarity", type: "range", min: 0, max: 1, step: 0.05, value: tools.similarity, input: () => (tools.similarity = Number(this.similarity.value)) });
     this.fill = select(this.fills.map((name) => [name, text("fill_", name)]), painter.fill, (value) => void this.chooseFill(value), { id: "fill" });
     this.outlines = select(OUTLINES.map((name) => [name, text("outlines_", name)]), painter.outlines, (value) => this.chooseOutlines(value), { id: "outlines" });
