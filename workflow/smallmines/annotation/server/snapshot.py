@@ -51,6 +51,7 @@ AT_ONCE = 4
 
 _OPEN: dict[Path, Snapshot] = {}
 _LOCK = threading.Lock()
+_TAKING = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -108,19 +109,22 @@ def take(block_year: BlockYear) -> Snapshot:
         UserError: a product is missing, or the products are of different runs.
     """
     folder = block_year.layout.user.shown_products(present_digest(block_year))
-    if not folder.is_dir():
-        with written(folder) as beside:
-            beside.mkdir()
-            for name, path_of in (JUDGED | {METRICS: Layout.forest_metrics}).items():
-                link_or_copy(block_year.product(path_of), beside / name)
-            for name, path_of in OPTIONAL.items():
-                if (path := path_of(block_year.layout, block_year.year, block_year.block)).is_file():
-                    link_or_copy(path, beside / name)
-            sums = [sha256(beside / name) for name in JUDGED]
-            kept = _digest(block_year, sums, read_product(beside / METRICS, ForestThreshold)["threshold"])
-            if kept != folder.name:
-                raise UserError("products that do not change while a session is opened", "a run is making them again", "wait for its end")
-            table_of(beside / "features.parquet", beside / "probabilities.parquet", beside / "labels.parquet", beside / METRICS)
+    with _TAKING:  # the list of work and an opening may ask at once
+        if not folder.is_dir():
+            with written(folder) as beside:
+                beside.mkdir()
+                for name, path_of in (JUDGED | {METRICS: Layout.forest_metrics}).items():
+                    link_or_copy(block_year.product(path_of), beside / name)
+                for name, path_of in OPTIONAL.items():
+                    if (path := path_of(block_year.layout, block_year.year, block_year.block)).is_file():
+                        link_or_copy(path, beside / name)
+                sums = [sha256(beside / name) for name in JUDGED]
+                kept = _digest(block_year, sums, read_product(beside / METRICS, ForestThreshold)["threshold"])
+                if kept != folder.name:
+                    raise UserError(
+                        "products that do not change while a session is opened", "a run is making them again", "wait for its end"
+                    )
+                table_of(beside / "features.parquet", beside / "probabilities.parquet", beside / "labels.parquet", beside / METRICS)
     os.utime(folder)
     return open_snapshot(block_year, folder.name)
 
