@@ -115,6 +115,7 @@ def test_an_opened_block_says_what_the_page_needs(opened: dict[str, Any], place:
     assert opened["segments"] == 1215
     assert opened["threshold"] == 0.5
     assert opened["tiles"][6] == {"tile_id": "0007", "row": 32, "col": 32, "size": 32}
+    assert all(set(layer) == {"id", "title", "year", "style", "version"} for layer in opened["layers"])
     assert [layer["id"] for layer in opened["layers"]] == ["true-2016", "false-2016"]
     assert opened["days"] == {"2016": [], "2022": []}
     assert all("{lat}" in link and link.startswith("https://") for link in opened["links"].values())
@@ -144,6 +145,13 @@ def test_columns_hold_a_number_for_each_segment(anna: Client, opened: dict[str, 
     tiles = [tile["tile_id"] for tile in opened["tiles"]]
     assert [tiles[number] for number in numbers(anna.get(f"{address}/tile"), "<u2")[1:]] == table["tile_id"].tolist()
     assert anna.get(f"{address}/own").headers["cache-control"] == "no-store"
+
+
+def test_only_what_names_its_version_is_kept_for_good(anna: Client, opened: dict[str, Any]) -> None:
+    address, layer = f"/api/sessions/{opened['session']}", opened["layers"][0]
+    for path, version in ((f"layers/{layer['id']}/0/0/0", layer["version"]), ("columns/label", opened["digest"])):
+        kept = [anna.get(f"{address}/{path}{end}").headers["cache-control"] for end in ("", "?v=other", f"?v={version}")]
+        assert ["immutable" in text for text in kept] == [False, False, True]
 
 
 def test_queue_details_and_files_for_google_earth(anna: Client, opened: dict[str, Any], place: BlockYear) -> None:

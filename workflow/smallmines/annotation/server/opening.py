@@ -6,7 +6,8 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from smallmines.annotation.server.columns import tile_ids
-from smallmines.annotation.server.layers import levels
+from smallmines.annotation.server.layers import Layer, levels
+from smallmines.annotation.server.pyramid import identity
 from smallmines.core import raster
 from smallmines.core.files import split_tag
 from smallmines.core.layout import PixelSample
@@ -51,6 +52,11 @@ def days_of(block_year: BlockYear) -> list[str]:
     return sorted({"-".join(day.groups()) for item in items if (day := DAY.search(item))})
 
 
+def _layer(layer: Layer) -> dict[str, str]:
+    """Return a layer as the page knows it; its version changes with the image."""
+    return {"id": layer.id, "title": layer.title, "year": layer.year, "style": layer.style, "version": identity(layer.path)}
+
+
 def document_of(state: State, session: Session) -> dict[str, Any]:
     """Return what a page needs to show a session, see docs/browser.md."""
     place = session.block_year
@@ -65,7 +71,7 @@ def document_of(state: State, session: Session) -> dict[str, Any]:
         "year": place.year,
         "block": place.block,
         "kind": session.about.kind,
-        "digest": snapshot.digest if snapshot else session.id,
+        "digest": session.products,
         "shape": list(geobox.shape),
         "resolution": abs(geobox.resolution.x),
         "transform": list(geobox.transform)[:6],
@@ -74,7 +80,7 @@ def document_of(state: State, session: Session) -> dict[str, Any]:
         "segments": len(session.keys),
         "threshold": snapshot.threshold if snapshot else None,
         "provenances": list(PROVENANCES),
-        "layers": [{name: getattr(layer, name) for name in ("id", "title", "year", "style")} for layer in state.layers(session).values()],
+        "layers": [_layer(layer) for layer in state.layers(session).values()],
         "tiles": [{"tile_id": tile, **placed[tile], "size": side} for tile in tile_ids(session)],
         "links": LINKS,
         "days": {year: days_of(state.block_year(year, place.block)) for year in state.config.year_names},

@@ -11,6 +11,7 @@ from smallmines.annotation.server import columns, details, grow, kmz, label_tile
 from smallmines.annotation.server.answers import CHECKED, LASTING, bytes_answer, json_answer, plain
 from smallmines.annotation.server.guard import Refusal
 from smallmines.annotation.server.inputs import TILE, body_of, number_of, whole_number_of
+from smallmines.annotation.server.pyramid import identity
 from smallmines.annotation.server.routing import Asked, Path
 from smallmines.annotation.server.state import in_thread
 
@@ -39,9 +40,9 @@ def snapshot_of(session: Session) -> Snapshot:
     return session.snapshot
 
 
-def _kept(asked: Asked) -> str:
-    """Return how long an answer may be kept: for good where the address names the products, or another value that the page chose."""
-    return LASTING if asked.request.query_params.get("v") else CHECKED
+def _kept(asked: Asked, version: str) -> str:
+    """Return how long an answer may be kept: for good where the address names the version of its content."""
+    return LASTING if asked.request.query_params.get("v") == version else CHECKED
 
 
 def _place(asked: Asked) -> tuple[int, int, int]:
@@ -52,21 +53,25 @@ async def layer_tile(asked: Asked) -> Response:
     """Return a tile of a layer as a picture."""
     state, place, name = asked.state, _place(asked), asked.request.path_params["layer"]
 
-    def made(session: Session) -> layers.Tile:
+    def made(session: Session) -> tuple[layers.Tile, str]:
         layer = state.layers(session).get(name)
         if layer is None:
             raise Refusal(404, "a layer of the session", "none of this name", "reload the page")
-        return layers.tile(layer, *place, state.cache)
+        return layers.tile(layer, *place, state.cache), identity(layer.path)
 
-    tile = await asked.shown(made)
-    return bytes_answer(asked.request, tile.body, tile.media_type, {"etag": tile.etag, "cache-control": _kept(asked)})
+    tile, version = await asked.shown(made)
+    return bytes_answer(asked.request, tile.body, tile.media_type, {"etag": tile.etag, "cache-control": _kept(asked, version)})
 
 
 async def segment_tile(asked: Asked) -> Response:
     """Return a tile of the label raster, deflated."""
     place, cache = _place(asked), asked.state.cache
-    tile = await asked.shown(lambda session: label_tiles.label_tile(snapshot_of(session), *place, cache))
-    headers = {"etag": tile.etag, "cache-control": _kept(asked), "content-encoding": "deflate"}
+
+    def made(session: Session) -> tuple[layers.Tile, str]:
+        return label_tiles.label_tile(snapshot_of(session), *place, cache), session.products
+
+    tile, version = await asked.shown(made)
+    headers = {"etag": tile.etag, "cache-control": _kept(asked, version), "content-encoding": "deflate"}
     return bytes_answer(asked.request, tile.body, tile.media_type, headers)
 
 
@@ -74,14 +79,14 @@ async def column(asked: Asked) -> Response:
     """Return a number for each segment of a session."""
     state, name = asked.state, asked.request.path_params["name"]
 
-    def made(session: Session) -> bytes:
+    def made(session: Session) -> tuple[bytes, str]:
         if name == "suggestion":
             snapshot_of(session)
-            return state.learner(session).suggestion(session)
-        return columns.column(session, name, state.journal.state(session))
+            return state.learner(session).suggestion(session), ""
+        return columns.column(session, name, state.journal.state(session)), session.products
 
-    body = await asked.shown(made)
-    kept = _kept(asked) if name in STATIC_COLUMNS else "no-store"
+    body, version = await asked.shown(made)
+    kept = _kept(asked, version) if name in STATIC_COLUMNS else "no-store"
     return bytes_answer(asked.request, body, "application/octet-stream", {"cache-control": kept})
 
 

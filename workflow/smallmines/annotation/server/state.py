@@ -16,6 +16,7 @@ import anyio
 import anyio.to_thread
 
 from smallmines.annotation.block_year import BlockYear
+from smallmines.annotation.server import memory
 from smallmines.annotation.server.access import Access, Person
 from smallmines.annotation.server.guard import Rates, Refusal
 from smallmines.annotation.server.rerun import Plans
@@ -192,13 +193,13 @@ class State:
         return dict(made)
 
     def warm(self, session: Session) -> None:
-        """Prepare the layers of a session in a thread of its own, once."""
+        """Prepare layers and features of a session in a thread of its own, once."""
         with self._warm_lock:
             if session.id in self._warmed:
                 return
             self._warmed.add(session.id)
         layers = tuple(self.layers(session).values())
-        threading.Thread(target=_warm, args=(layers, self.cache), name="warm", daemon=True).start()
+        threading.Thread(target=_warm, args=(session, layers, self.cache), name="warm", daemon=True).start()
 
     def learner(self, session: Session) -> Learner:
         """Return what learns from the labels of a session."""
@@ -208,11 +209,15 @@ class State:
         return learner
 
 
-def _warm(layers: tuple[Layer, ...], cache: Path) -> None:
+def _warm(session: Session, layers: tuple[Layer, ...], cache: Path) -> None:
+    from smallmines.annotation.server.feature_rows import feature_rows
     from smallmines.annotation.server.layers import warm
 
-    with suppress(UserError, OSError):  # an image that cannot be read is told with its first tile
+    with suppress(UserError, OSError):  # what cannot be read is told when it is asked for
+        if session.snapshot is not None:
+            feature_rows(session.snapshot)
         warm(layers, cache)
+    memory.release()
 
 
 def require_kind(person: Person, kind: Kind) -> None:
