@@ -20,6 +20,8 @@ class Page {
     this.view = null;
     /** @type {import("./api.js").Me | null} */
     this.me = null;
+    /** Whether it is known who labels; before, an address leads nowhere. */
+    this.ready = false;
     addEventListener("hashchange", () => void this.route());
     this.#frame();
   }
@@ -48,11 +50,13 @@ class Page {
   }
 
   async signedIn() {
+    this.ready = false;
     this.me = await api.me();
     const { annotator, run } = this.me;
     this.banners.hide("login");
     show(this.who ?? byId("nav"), ...(annotator ? [fill(T.signed_in, { annotator, run }), " ", h("button", { id: "sign-out", type: "button", click: () => void this.signOut() }, T.sign_out)] : []));
     if (annotator) await this.outbox.start(annotator, run);
+    this.ready = true;
     await this.route();
   }
 
@@ -63,24 +67,27 @@ class Page {
     await this.signedIn();
   }
 
-  /** Show what the address says. */
+  /** Show what the address says, in an element of its own: what an earlier address still waits for shows up nowhere. */
   async route() {
+    if (!this.ready) return undefined;
     const place = location.hash.slice(1);
     this.view?.close();
     this.view = null;
+    const root = h("div", { class: "view" });
+    show(this.root, root);
     document.body.classList.remove("full");
     try {
-      if (!this.me?.annotator && this.me) return showLogin(this.root, this.me, () => void this.signedIn());
+      if (!this.me?.annotator && this.me) return showLogin(root, this.me, () => void this.signedIn());
       const opened = place.match(/^label\/([^/]+)\/([^/]+)\/([^/]+)(?:\/(.+))?$/)?.map((part) => part && decodeURIComponent(part));
-      if (opened) return await this.open(opened, false);
-      if (place === "status") return await showStatus(this.root);
-      return await showWork(this.root, this.outbox, (choice) => this.choose(choice));
+      if (opened) return await this.open(root, opened, false);
+      if (place === "status") return await showStatus(root);
+      return await showWork(root, this.outbox, (choice) => this.choose(choice));
     } catch (error) {
       if (error instanceof ApiError && error.status === 401) {
         this.me = { ...(await api.me()), annotator: null };
-        return showLogin(this.root, this.me, () => void this.signedIn());
+        return showLogin(root, this.me, () => void this.signedIn());
       }
-      return show(this.root, h("section", { class: "card narrow" }, h("h1", {}, T.error), fault(error), h("a", { href: "#start" }, T.back)));
+      return show(root, h("section", { class: "card narrow" }, h("h1", {}, T.error), fault(error), h("a", { href: "#start" }, T.back)));
     }
   }
 
@@ -92,18 +99,20 @@ class Page {
 
   /**
    * Open a block for labelling.
+   * @param {HTMLElement} root
    * @param {string[]} place label, year, block, kind, part
    * @param {boolean} takeOver
    */
-  async open([, year, block, kind, part], takeOver) {
-    show(this.root, h("p", { class: "card" }, T.loading));
+  async open(root, [, year, block, kind, part], takeOver) {
+    show(root, h("p", { class: "card" }, T.loading));
     const tiles = part && part !== "all" ? part.split(",") : null;
     const what = { year, block, kind, tiles, everything: part === "all", writer: this.outbox.writer, take_over: takeOver };
     try {
       const opened = await api.open(what);
+      if (!root.isConnected) return;
       await this.outbox.resume(opened.session);
       document.body.classList.add("full");
-      this.view = new Labelling(this.root, opened, {
+      this.view = new Labelling(root, opened, {
         outbox: this.outbox,
         banners: this.banners,
         back: () => (location.hash = "start"),
@@ -119,16 +128,17 @@ class Page {
       await this.view.show();
     } catch (error) {
       if (!(error instanceof ApiError) || error.lines.kind !== "writer" || takeOver) throw error;
-      this.#askToTakeOver(["", year, block, kind, part], error);
+      this.#askToTakeOver(root, ["", year, block, kind, part], error);
     }
   }
 
   /**
+   * @param {HTMLElement} root
    * @param {string[]} place
    * @param {ApiError} error
    */
-  #askToTakeOver(place, error) {
-    show(this.root);
+  #askToTakeOver(root, place, error) {
+    show(root);
     const box = dialog(
       T.other_tab,
       fault(error),
@@ -136,7 +146,7 @@ class Page {
         "div",
         { class: "row end" },
         h("button", { type: "button", click: () => (box.close(), (location.hash = "start")) }, T.cancel),
-        h("button", { id: "take-over", type: "button", class: "main", click: () => (box.close(), void this.open(place, true)) }, T.take_over),
+        h("button", { id: "take-over", type: "button", class: "main", click: () => (box.close(), void this.open(root, place, true)) }, T.take_over),
       ),
     );
   }
