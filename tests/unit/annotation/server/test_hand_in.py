@@ -318,7 +318,7 @@ def test_a_hand_in_keeps_what_it_was_made_from(pages):
 # --- stopped half way -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("place_of_end", ["_write", "mark"])
+@pytest.mark.parametrize("place_of_end", ["write", "mark"])
 def test_a_hand_in_that_was_stopped_adds_nothing_twice(pages, place, monkeypatch, place_of_end):
     page = pages("A01", tiles=TILES)
     segments = tile_segments(place, "0002")
@@ -333,7 +333,7 @@ def test_a_hand_in_that_was_stopped_adds_nothing_twice(pages, place, monkeypatch
 
     with monkeypatch.context() as patched:
         if place_of_end == "mark":
-            patched.setattr(Journal, "mark", kill)
+            patched.setattr(Journal, "end_hand_in", kill)
         else:
             patched.setattr("smallmines.annotation.server.hand_in.event_files.write_events", kill)
         with pytest.raises(Killed):
@@ -346,6 +346,40 @@ def test_a_hand_in_that_was_stopped_adds_nothing_twice(pages, place, monkeypatch
     assert len(place.events()) == len(segments) + (1 if place_of_end == "mark" else 0)
     assert len(standing(place.events())) == len(segments)
     assert page.hand_in().events == ()
+
+
+def test_undo_after_a_hand_in_that_was_stopped_before_its_mark(pages, monkeypatch):
+    page = pages("A01")
+    page.send(labelled([1], "mining"))
+    with monkeypatch.context() as patched:
+        patched.setattr(Journal, "end_hand_in", lambda *args: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            page.hand_in()
+    page.undo()
+    assert page.labels == {}
+    assert [event.label for event in page.hand_in().events] == ["withdrawn"]
+
+
+def test_a_new_journal_knows_what_the_lost_one_handed_in(pages, place):
+    """The numbers of the edits begin again, and the session has the same id."""
+    page = pages("A01")
+    page.send(labelled([1], "unsure"), labelled([2], "unsure"), labelled([3], "unsure"))
+    page.hand_in()
+    page.journal.close()
+    for path in place.layout.user.browser.glob("journal.sqlite*"):
+        path.unlink()
+    with contextlib.closing(Journal.open(place.user)) as journal:
+        page = Page(journal, page.session)
+        assert page.labels == dict.fromkeys([1, 2, 3], "unsure")
+        page.send(labelled([1], "mining"))
+        page.undo()
+        page.send({"tile": "0001", "status": "done", "form": {}})
+        page.undo()
+        assert page.labels == dict.fromkeys([1, 2, 3], "unsure")
+        assert page.hand_in().events == ()
+        page.send(labelled([1], "mining"))
+        (event,) = page.hand_in().events
+        assert event.instant > max(before.instant for before in place.events() if before.label == "unsure")
 
 
 def test_edits_that_come_in_during_a_hand_in_wait_for_the_next(pages, monkeypatch):

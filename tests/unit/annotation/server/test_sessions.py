@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -141,6 +142,14 @@ def test_a_session_goes_on_while_the_products_are_the_same(place, journal):
     assert list(rounds_of(place.events())["round"]) == [1] * 5
 
 
+def test_two_tabs_and_two_people_may_open_at_once(place):
+    with ThreadPoolExecutor(6) as pool:
+        opened = list(pool.map(lambda person: open_session(place, person), ["A01", "A02"] * 3))
+    assert len({session.id for session in opened}) == 2
+    assert all(session is opened[number % 2] for number, session in enumerate(opened))
+    assert len(list(place.layout.user.bases.rglob("*.parquet"))) == 2
+
+
 def test_a_session_is_read_again_from_its_record(place):
     opened = open_session(place, "A01")
     path = next(place.layout.user.bases.glob(f"2016/1/{opened.id}.parquet"))
@@ -191,9 +200,11 @@ def test_what_cannot_be_opened_is_refused_and_leaves_no_record(place, asked, wor
 # --- beside QGIS ----------------------------------------------------------------------------------------------------------
 
 
-def test_the_browser_waits_for_a_working_copy_with_edits(place):
+def test_the_browser_waits_for_a_working_copy_with_edits(place, monkeypatch):
     path = checkout(place, "A01").path
-    open_session(place, "A01")
+    with monkeypatch.context() as patched:  # a copy that nobody touched is not read
+        patched.setattr("smallmines.annotation.server.session.pending", lambda *args: pytest.fail("read"))
+        open_session(place, "A01")
     correct(path, 1, "mining")
     with pytest.raises(UserError) as raised:
         open_session(place, "A01")

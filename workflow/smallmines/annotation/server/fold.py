@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smallmines.annotation.server.session import Session
-from smallmines.annotation.working_copy import About
-from smallmines.labels.event_files import RANKS, Event, standing
+from smallmines.labels.event_files import Event
 
 OWN = ("", "mining", "not_mining", "unsure")
 """A person's own labels; the place is the code."""
@@ -69,7 +68,6 @@ def fold_rows(fold: Fold, rows: Iterable[tuple[Any, ...]], session: Session) -> 
             session itself. Segments of other sessions are found by their content keys.
     """
     numbers, labels, ids, sizes = [], [], [], []
-    order = None
     for number, name, tile, status, label, own_ids, keys in rows:
         fold.upto = number
         if tile:
@@ -77,8 +75,7 @@ def fold_rows(fold: Fold, rows: Iterable[tuple[Any, ...]], session: Session) -> 
                 fold.apply_tile(number, tile, status)
             continue
         if name != session.id:
-            order = np.argsort(session.keys, kind="stable") if order is None else order
-            own_ids = _ids_of(np.frombuffer(keys, "<u8"), session.keys, order).tobytes()
+            own_ids = (_places(np.frombuffer(keys, "<u8"), session)[0] + 1).astype("<u4").tobytes()
         numbers.append(number)
         labels.append(OWN.index(label))
         ids.append(own_ids)
@@ -90,23 +87,12 @@ def fold_rows(fold: Fold, rows: Iterable[tuple[Any, ...]], session: Session) -> 
         fold.label[segments] = np.repeat(np.array(labels, np.uint8), sizes)
 
 
-def _ids_of(keys: NDArray[np.uint64], own: NDArray[np.uint64], order: NDArray[np.int64]) -> Ids:
-    """Return the ids, from 1, of the keys that are among `own`."""
-    place = np.minimum(np.searchsorted(own, keys, sorter=order), len(own) - 1)
-    there = order[place]
-    return np.sort(there[own[there] == keys] + 1).astype("<u4")
-
-
-def own_standing(events: Sequence[Event], about: About) -> dict[int, Event]:
-    """Return a person's standing decisions by key.
-
-    Args:
-        events: of the person, see `session.own_events`.
-        about: kind of the session; in a review and in an adjudication, only decisions of that kind count.
-    """
-    rank = {"review": 1, "adjudication": 2}.get(about.kind)
-    counting = [event for event in events if rank is None or RANKS.get(event.provenance) == rank]
-    return {event.key: event for event in standing(counting)}
+def _places(keys: NDArray[np.uint64], session: Session) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Return the places in `session.keys` of those of some keys that are among them, and which are."""
+    order = session.by_key
+    there = order[np.minimum(np.searchsorted(session.keys, keys, sorter=order), len(order) - 1)]
+    known = session.keys[there] == keys
+    return there[known], known
 
 
 @dataclass(frozen=True)
@@ -136,11 +122,8 @@ def own_labels(session: Session, edited: NDArray[np.uint8], standing_events: Map
     if standing_events:
         keys = np.fromiter(standing_events, np.uint64, len(standing_events))
         codes = np.fromiter((OWN.index(event.label) for event in standing_events.values()), np.uint8, len(keys))
-        order = np.argsort(session.keys, kind="stable")
-        place = np.minimum(np.searchsorted(session.keys, keys, sorter=order), len(order) - 1)
-        there = order[place]
-        known = session.keys[there] == keys
-        label[there[known] + 1] = codes[known]
+        there, known = _places(keys, session)
+        label[there + 1] = codes[known]
     touched = edited != UNTOUCHED
     label[touched] = edited[touched]
     label[0] = 0

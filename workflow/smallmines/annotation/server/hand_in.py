@@ -32,9 +32,9 @@ from smallmines.annotation.decided import (
 )
 from smallmines.annotation.server import store
 from smallmines.annotation.server.batch import FORM
-from smallmines.annotation.server.fold import UNTOUCHED, Fold, fold_rows, own_labels, own_standing
+from smallmines.annotation.server.fold import UNTOUCHED, Fold, fold_rows, own_labels
 from smallmines.annotation.server.journal import Journal
-from smallmines.annotation.server.session import Session, own_events, read_origin, read_session
+from smallmines.annotation.server.session import Session, own_events, own_standing, read_origin, read_session
 from smallmines.annotation.server.snapshot import prune
 from smallmines.annotation.working_copy import About, events_folder
 from smallmines.core.errors import UserError
@@ -130,7 +130,7 @@ def _hand_in(journal: Journal, session: Session, now: dt.datetime, dry: bool) ->
         waiting = _waiting(file, stream)
         sessions = {name: _session(session, name) for name in waiting}
         upto = max((number for numbers in waiting.values() for number in numbers), default=0)
-        standing = own_standing(own, about)
+        standing = own_standing(user, about)
         answers = [
             answer
             for name, other in sessions.items()
@@ -149,10 +149,13 @@ def _hand_in(journal: Journal, session: Session, now: dt.datetime, dry: bool) ->
     moved, late = in_order(new, own, max([*([floor] if floor else []), *opened], default=None), (FIRST_EDIT, now))
     segment_of = {event.key: answer.segment for event, answer in zip(events, answers, strict=True)}
     warnings = [*_doubts(events, segment_of), *late_warnings(moved, new, late, segment_of, "segment")]
-    path = kept = None
-    if moved and not dry:
-        path, kept = _write(user, about, moved, answers)
-    left = journal.pending(session) if dry or not upto else journal.mark(about, upto, path, round(now.timestamp() * 1000))
+    path, kept, left = None, None, journal.pending(session)
+    if upto and not dry:
+        name = event_files.file_name(moved) if moved else ""
+        begun = journal.begin_hand_in(about, upto, name and f"{name}.jsonl", round(now.timestamp() * 1000))
+        if moved:
+            path, kept = _write(user, about, name, moved, answers)
+        left = journal.end_hand_in(about, begun)
     if not dry:
         _prune(journal, session)
     return HandedIn(about, tuple(moved), path, kept, counts_of(moved, about.kind), _stale(session, moved), tuple(warnings), left)
@@ -274,9 +277,9 @@ def _doubts(events: Sequence[Event], segment_of: Mapping[int, int]) -> Iterator[
     return (f"{named(segments, 'segment')}: {text}" for text, segments in doubts.items())
 
 
-def _write(user: Path, about: About, events: Sequence[Event], answers: Sequence[Answer]) -> tuple[Path, Path]:
+def _write(user: Path, about: About, name: str, events: Sequence[Event], answers: Sequence[Answer]) -> tuple[Path, Path]:
     """Write the edits that events were made from, then the event file; return the paths of both."""
-    kept = UserFolder(user).archived_edits(str(about.year), about.block, event_files.file_name(events))
+    kept = UserFolder(user).archived_edits(str(about.year), about.block, name)
     with written(kept, durable=True) as beside:
         beside.write_text("".join(json.dumps(answer.content, sort_keys=True, ensure_ascii=False) + "\n" for answer in answers), "utf-8")
     return event_files.write_events(events_folder(user, about), events), kept

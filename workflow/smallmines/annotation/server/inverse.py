@@ -3,33 +3,34 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from smallmines.annotation.server import store
 from smallmines.annotation.server.batch import FORM, Edit
-from smallmines.annotation.server.fold import own_standing
+from smallmines.annotation.server.journal_file import stream_of
 from smallmines.annotation.server.session import Session
 from smallmines.labels.event_files import Event
 
 Answer = tuple[str, str, tuple[str, ...]]
 """Label, look and texts of the form."""
 
+Standing = Callable[[frozenset[str]], Mapping[int, Event]]
+
 NOTHING: Answer = ("", "single", ("",) * len(FORM))
 
 
-def inverse_of(file: sqlite3.Connection, session: Session, seq: int, events: Sequence[Event], stream: int) -> tuple[Edit, ...]:
+def inverse_of(file: sqlite3.Connection, session: Session, seq: int, standing_without: Standing) -> tuple[Edit, ...]:
     """Return the edits that undo a batch, in order.
 
     Args:
         seq: the batch.
-        events: of the person; those that were handed in from this batch or a later one do not count.
+        standing_without: returns the person's standing decisions without the events of some files: those that the batch was handed in
+            with, and later ones.
     """
     edits = store.of_batch(file, seq)
-    sessions = {row[0] for row in file.execute("SELECT id FROM sessions WHERE stream = ?", (stream,))}
-    earlier = [event for event in events if event.base not in sessions or event.revision < edits[0].number]
-    standing = own_standing(earlier, session.about)
+    standing = standing_without(store.files_with(file, stream_of(file, session.about) or 0, edits[0].number))
     numbers = {number for stored in edits for number in np.unique(stored.before).tolist()} - {0}
     answers = {stored.number: _answer(stored.edit) for stored in store.by_number(file, numbers)}
     inverse: list[Edit] = []

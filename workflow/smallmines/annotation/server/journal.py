@@ -19,10 +19,10 @@ import numpy as np
 
 from smallmines.annotation.server import disk, store
 from smallmines.annotation.server.batch import FORM, Batch, Edit, check
-from smallmines.annotation.server.fold import Fold, OwnState, fold_rows, own_labels, own_standing
+from smallmines.annotation.server.fold import Fold, OwnState, fold_rows, own_labels
 from smallmines.annotation.server.inverse import inverse_of
 from smallmines.annotation.server.journal_file import JournalFull, count_waiting, journal_path, read_only, waiting
-from smallmines.annotation.server.session import Session, own_events
+from smallmines.annotation.server.session import Session, own_standing
 from smallmines.annotation.server.writing import WritingThread
 from smallmines.annotation.working_copy import About
 from smallmines.core.errors import UserError
@@ -163,7 +163,6 @@ class Journal:
             UserError: the session has no such batch, or what was there before would be refused today.
         """
         content, stream = digest([session.id, "undo", of]), self.stream(session.about)
-        events = own_events(self.user, session.about)
         self._fold(session)
 
         def do(file: sqlite3.Connection) -> Acknowledgement:
@@ -172,7 +171,7 @@ class Journal:
             row = file.execute("SELECT seq FROM batches WHERE uuid = ? AND session = ?", (of, session.id)).fetchone()
             if row is None:
                 raise UserError("an edit of this session to undo", f"none with the number {of[:40]}", "reload the page")
-            edits = inverse_of(file, session, int(row[0]), events, stream)
+            edits = inverse_of(file, session, int(row[0]), lambda files: own_standing(self.user, session.about, files))
             check(session, Batch(uuid, edits))
             return self._add(file, session, (uuid, stream, content, of, now_ms), edits)
 
@@ -266,7 +265,7 @@ class Journal:
 
     def state(self, session: Session) -> OwnState:
         """Return a person's own labels and the tiles that are done."""
-        standing = own_standing(own_events(self.user, session.about), session.about)
+        standing = own_standing(self.user, session.about)
         with self.present(session) as (file, fold):
             label, done = fold.label.copy(), tuple(sorted(fold.done))
             pending = self._waiting(file, self._streams[session.id], 0)
@@ -280,7 +279,7 @@ class Journal:
         if stored is not None:
             edit, time = stored.edit, stored.received
             return {"label": edit.label, "form": dict(edit.form), "time": time, "handed_in": stored.handed} if edit.label else None
-        standing = own_standing(own_events(self.user, session.about), session.about)
+        standing = own_standing(self.user, session.about)
         event = standing.get(int(session.keys[segment - 1]))
         if event is None:
             return None
@@ -295,15 +294,20 @@ class Journal:
         """Count the edits of a person, year, block and kind that are not handed in, over all sessions."""
         return waiting(self.user, about, self.path)
 
-    def mark(self, about: About, upto: int, path: Path | None, now_ms: int) -> int:
-        """Note that the edits of a person, year, block and kind up to a number are handed in; return how many are not."""
+    def begin_hand_in(self, about: About, upto: int, name: str, now_ms: int) -> int:
+        """Note the event file (empty: none) that is going to have the edits up to a number; return the number of the hand-in."""
+        row = (self.stream(about), now_ms, upto, name)
+        query = "INSERT INTO hand_ins (stream, made, upto, file) VALUES (?, ?, ?, ?)"
+        return int(self._thread.submit(lambda file: file.execute(query, row).lastrowid).result())
+
+    def end_hand_in(self, about: About, number: int) -> int:
+        """Note that the edits of a hand-in are in its event file; return how many edits of the person still wait."""
         stream = self.stream(about)
 
         def do(file: sqlite3.Connection) -> int:
-            row = (stream, now_ms, str(path or ""))
-            made = file.execute("INSERT INTO hand_ins (stream, made, file) VALUES (?, ?, ?)", row).lastrowid
-            below = "seq <= (SELECT coalesce(max(batch), 0) FROM edits WHERE number <= ?)"
-            file.execute(f"UPDATE batches SET handed = ? WHERE stream = ? AND handed IS NULL AND {below}", (made, stream, upto))
+            upto = "(SELECT coalesce(max(batch), 0) FROM edits WHERE number <= (SELECT upto FROM hand_ins WHERE id = ?))"
+            query = f"UPDATE batches SET handed = ? WHERE stream = ? AND handed IS NULL AND seq <= {upto}"
+            file.execute(query, (number, stream, number))
             self._pending[stream] = count_waiting(file, stream)
             return self._pending[stream]
 

@@ -7,6 +7,7 @@ import functools
 import json
 import re
 import threading
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from smallmines.annotation.block_year import BlockYear
 from smallmines.annotation.checkin import pending
 from smallmines.annotation.checkout import Choice, disputed_rows, review_rows, shown, tile_rows
+from smallmines.annotation.checkout_files import require_annotator
 from smallmines.annotation.checkout_pixels import pixel_rows
 from smallmines.annotation.copy_content import read_base, was_edited
 from smallmines.annotation.server.snapshot import Snapshot, content_digest, open_snapshot, present_digest, take
@@ -27,7 +29,7 @@ from smallmines.core.errors import UserError
 from smallmines.core.files import digest, flat, written
 from smallmines.core.layout import Layout
 from smallmines.labels import footprint
-from smallmines.labels.event_files import ANNOTATOR, PROVENANCE_OF, Event, read_events
+from smallmines.labels.event_files import ANNOTATOR, PROVENANCE_OF, RANKS, Event, read_events, standing
 from smallmines.labels.pixel_samples import rows_and_columns
 
 if TYPE_CHECKING:
@@ -42,7 +44,8 @@ AT_ONCE = 16
 """Sessions that stay in memory."""
 
 _OPEN: dict[Path, Session] = {}
-_LOCK = threading.RLock()
+_LOCK = threading.Lock()
+_OPENING = threading.Lock()
 
 
 class UnknownSession(UserError):
@@ -93,6 +96,11 @@ class Session:
         """Content keys of the segments (or pixels) 1…n."""
         table = self.queue.sort_values("segment") if self.snapshot is None else self.snapshot.table
         return table["key"].to_numpy(np.uint64)
+
+    @cached_property
+    def by_key(self) -> NDArray[np.int64]:
+        """Places in `keys` in the order of the keys, to search them."""
+        return np.argsort(self.keys, kind="stable")
 
     @cached_property
     def tile_of(self) -> NDArray[np.object_]:
@@ -157,8 +165,18 @@ def open_session(
     if target.is_file() and was_edited(target) and (left := pending(block_year.user, target)):
         do = f"check it in first (smallmines labels checkin … {target}), or move it away"
         raise UserError(f"no working copy with edits at {target}", f"{left} edits not checked in", do)
-    scope = "all" if everything else "tiles" if tiles else "queue"
-    asked = tuple(sorted(set(tiles))) if scope == "tiles" else ()
+    choice = Choice(tiles=() if everything else tuple(sorted(set(tiles))), everything=everything)
+    with _OPENING:
+        about = _recorded(block_year, about, choice)
+    return read_session(block_year.config, block_year.root, about.base)
+
+
+def _recorded(block_year: BlockYear, about: About, choice: Choice) -> About:
+    """Return `about` with the id of its session; where there is none, choose its queue and write its record."""
+    annotator, kind = about.annotator, about.kind
+    scope = "all" if choice.everything else "tiles" if choice.tiles else "queue"
+    if kind == "review":
+        require_annotator(block_year, annotator)
     if kind in PROVENANCE_OF:
         rows = pixel_rows(block_year, annotator, kind, dry=False)[0]  # type: ignore[arg-type]
         products = _present(block_year, kind)
@@ -168,17 +186,16 @@ def open_session(
     labels = block_year.config.labels
     chosen_by = [labels.annotators, labels.queue.model_dump(), labels.overlap, labels.overlap_near, labels.seed]
     settings = chosen_by if kind == "review" and scope == "queue" else []
-    about = replace(about, base=digest([asdict(about), scope, asked, products, settings]))
+    about = replace(about, base=digest([asdict(about), scope, choice.tiles, products, settings]))
     if base_path(block_year.user, about).is_file():
-        return read_session(block_year.config, block_year.root, about.base)
+        return about
     if rows is None:
         table = snapshot.table
-        choice = Choice(tiles=asked, everything=everything)
         rows = disputed_rows(block_year, table) if kind == "adjudication" else review_rows(block_year, table, annotator, choice)
         rows = shown(table, rows)
     after = max((event.time for event in own_events(block_year.user, about)), default="")
-    _write(block_year.user, about, rows, {"scope": scope, "tiles": asked, "products": products, "after": after})
-    return read_session(block_year.config, block_year.root, about.base)
+    _write(block_year.user, about, rows, {"scope": scope, "tiles": choice.tiles, "products": products, "after": after})
+    return about
 
 
 def read_session(config: Config, root: Path, name: str) -> Session:
@@ -192,8 +209,9 @@ def read_session(config: Config, root: Path, name: str) -> Session:
     paths = sorted(user.bases.glob(f"*/*/{name}.parquet")) if ID.fullmatch(name) else []
     if not paths:
         raise UnknownSession("a session of this run", f"{name[:40]!r}", "open the block again")
+    read = _OPEN.get(paths[0]) or _read(config, root, paths[0])
     with _LOCK:
-        session = _OPEN.pop(paths[0], None) or _read(config, root, paths[0])
+        session = _OPEN.pop(paths[0], read)
         _OPEN[paths[0]] = session
         for oldest in list(_OPEN)[:-AT_ONCE]:
             del _OPEN[oldest]
@@ -250,13 +268,47 @@ def own_events(user: Path, about: About) -> list[Event]:
     Raises:
         UserError: an event file is damaged.
     """
+    return list(_merged(_files(user, about), about.annotator))
+
+
+def own_standing(user: Path, about: About, without: Collection[str] = ()) -> Mapping[int, Event]:
+    """Read a person's standing decisions by key; in a review and in an adjudication, only decisions of that kind count.
+
+    Args:
+        without: names of event files that do not count.
+
+    Raises:
+        UserError: an event file is damaged.
+    """
+    files = tuple(file for file in _files(user, about) if file[0].name not in without)
+    return _standing(files, about.annotator, about.kind)
+
+
+File = tuple[Path, int, int]
+"""Path, size and time of the last change of a file."""
+
+
+def _files(user: Path, about: About) -> tuple[File, ...]:
+    paths = sorted(events_folder(user, about).glob("*.jsonl"))
+    return tuple((path, state.st_size, state.st_mtime_ns) for path, state in ((path, path.stat()) for path in paths))
+
+
+@functools.lru_cache(maxsize=8)
+def _standing(files: tuple[File, ...], annotator: str, kind: Kind) -> Mapping[int, Event]:
+    rank = {"review": 1, "adjudication": 2}.get(kind)
+    counting = [event for event in _merged(files, annotator) if rank is None or RANKS.get(event.provenance) == rank]
+    return {event.key: event for event in standing(counting)}
+
+
+@functools.lru_cache(maxsize=8)
+def _merged(files: tuple[File, ...], annotator: str) -> tuple[Event, ...]:
+    """Read the events of a person; the same decision in two files counts once, see `read_events`."""
     events: dict[str, Event] = {}
-    for path in sorted(events_folder(user, about).glob("*.jsonl")):
-        state = path.stat()
-        for event in _of_file(path, state.st_size, state.st_mtime_ns, about.annotator):
+    for path, size, changed in files:
+        for event in _of_file(path, size, changed, annotator):
             if event.hash not in events or event.version > events[event.hash].version:
                 events[event.hash] = event
-    return sorted(events.values(), key=lambda event: event.order)
+    return tuple(sorted(events.values(), key=lambda event: event.order))
 
 
 @functools.lru_cache(maxsize=512)

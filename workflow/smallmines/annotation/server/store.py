@@ -39,11 +39,13 @@ CREATE TABLE IF NOT EXISTS edits (
 CREATE INDEX IF NOT EXISTS of_stream ON edits (stream, number);
 CREATE INDEX IF NOT EXISTS of_batch ON edits (batch);
 CREATE INDEX IF NOT EXISTS of_tile ON edits (session, tile) WHERE tile != '';
-CREATE TABLE IF NOT EXISTS hand_ins (id INTEGER PRIMARY KEY, stream INTEGER NOT NULL, made INTEGER NOT NULL, file TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS hand_ins (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, stream INTEGER NOT NULL, made INTEGER NOT NULL, upto INTEGER NOT NULL, file TEXT NOT NULL);
 """
 """streams: a person's labelling of a year, block and kind, over all sessions. batches: `received` in ms since 1970 by the clock of the
 server, `handed` the hand-in that has them. edits: `ids` uint32, `keys` uint64 (content keys), `before` uint32 (number of the last edit of
-each segment before this one, 0 where there is none), little-endian."""
+each segment before this one, 0 where there is none), little-endian. hand_ins: added before the event file is written: `upto` the last edit
+in it, `file` its name, empty where nothing was new."""
 
 
 @dataclass(frozen=True)
@@ -155,6 +157,12 @@ def by_number(file: sqlite3.Connection, numbers: Iterable[int]) -> Iterator[Stor
     for start in range(0, len(wanted), 500):
         some = wanted[start : start + 500]
         yield from map(_stored, file.execute(f"{STORED} e.number IN ({', '.join('?' * len(some))})", some))
+
+
+def files_with(file: sqlite3.Connection, stream: int, number: int) -> frozenset[str]:
+    """Return the names of the event files of the hand-ins that had an edit, or came after it; also of one that was stopped half way."""
+    rows = file.execute("SELECT file FROM hand_ins WHERE stream = ? AND upto >= ? AND file != ''", (stream, number))
+    return frozenset(row[0] for row in rows)
 
 
 def status_before(file: sqlite3.Connection, session: str, tile: str, number: int) -> str:
