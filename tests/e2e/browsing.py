@@ -6,9 +6,10 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, CDPSession, Page, sync_playwright
 
 WAIT = 60_000
 """Milliseconds that a person waits for the page, on a busy machine."""
@@ -30,6 +31,7 @@ class Person:
     page: Page
     url: str
     problems: list[str] = field(default_factory=list)
+    fingers: CDPSession | None = None
 
     @staticmethod
     def sits_down(page: Page, url: str) -> Person:
@@ -73,7 +75,8 @@ class Person:
     def looks_at(self, row: float, col: float, pixels: float = 8) -> None:
         """Move the maps: a place in the middle, a pixel of the block `pixels` wide."""
         self.page.evaluate(
-            "([row, col, scale]) => { const { view } = window.page.view.maps; view.setCenter([col, -row]); view.setResolution(1 / scale); }",
+            """([row, col, scale]) => { const { view } = window.page.view.maps;
+               view.setCenter([col, -row]); view.setResolution(1 / scale); }""",
             [row, col, pixels],
         )
         self.page.wait_for_timeout(300)
@@ -133,3 +136,30 @@ class Person:
     def state_of(self, expression: str) -> Any:
         """Return a value of the page's view."""
         return self.page.evaluate(f"window.page.view.{expression}")
+
+    def touches(self, kind: str, places: Sequence[tuple[float, float]]) -> None:
+        """Send a touch event with fingers at places of the screen."""
+        if self.fingers is None:
+            self.fingers = self.page.context.new_cdp_session(self.page)
+        points = [{"x": x, "y": y, "id": number} for number, (x, y) in enumerate(places)]
+        self.fingers.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    def strokes_with_a_finger(self, places: Sequence[tuple[float, float]]) -> None:
+        """Draw a line over places (row, column) with one finger."""
+        on_screen = [self.place(*place) for place in places]
+        self.touches("touchStart", on_screen[:1])
+        for (x0, y0), (x1, y1) in pairwise(on_screen):
+            for step in range(1, 6):
+                self.touches("touchMove", [(x0 + (x1 - x0) * step / 5, y0 + (y1 - y0) * step / 5)])
+        self.touches("touchEnd", [])
+        self.page.wait_for_timeout(100)
+
+    def pinches(self, row: float, col: float) -> None:
+        """Spread two fingers around a place, the second one put down after the first."""
+        x, y = self.place(row, col)
+        self.touches("touchStart", [(x - 20, y)])
+        self.touches("touchStart", [(x - 20, y), (x + 20, y)])
+        for step in range(1, 9):
+            self.touches("touchMove", [(x - 20 - step * 5, y), (x + 20 + step * 5, y)])
+        self.touches("touchEnd", [])
+        self.page.wait_for_timeout(600)
