@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from place import annotate, decide_again, make_place
-from smallmines.annotation.rounds import Round, _latest, advice, progress, rounds_of
+from smallmines.annotation.rounds import Round, latest, advice, progress, rounds_of
 from smallmines.core.files import write_json
 from smallmines.core.layout import Layout
 from smallmines.core.product import S2_BANDS
@@ -41,9 +41,9 @@ def test_a_withdrawn_decision_is_none():
     )
     assert found["corrected"].tolist() == [True, False, False]
     assert found["label"].tolist() == [1, -2, 1]
-    assert _latest(found.assign(segment=found["key"]))["key"].tolist() == [2]
+    assert latest(found.assign(segment=found["key"]))["key"].tolist() == [2]
     two = rounds_of([event(1, "A01", "a", 1), event(1, "A02", "b", 2), event(1, "A02", "b", 3, label="withdrawn")])
-    assert _latest(two.assign(segment=two["key"]))["who"].tolist() == ["A01"]
+    assert latest(two.assign(segment=two["key"]))["who"].tolist() == ["A01"]
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from smallmines.annotation.change_sample import earlier_year
 from smallmines.core import raster
+from smallmines.core.product import PATCH_BANDS, S1
 
 if TYPE_CHECKING:
     from smallmines.annotation.block_year import BlockYear
@@ -26,6 +27,8 @@ BANDS: dict[Style, tuple[str, ...]] = {
     "hillshade": ("DEM",),
 }
 """Bands shown as red, green and blue, or as grey."""
+
+RADAR = PATCH_BANDS[S1]
 
 TITLES: dict[Style, str] = {"true": "true colour", "false": "false colour", "radar": "radar VV", "hillshade": "hillshade"}
 
@@ -80,7 +83,7 @@ def limits_of(path: Path, bands: Sequence[str]) -> tuple[tuple[float, float], ..
     with raster.opened(path) as source:
         shape = thumbnail_shape(source.shape)
         cube = source.read(raster.band_indices(source, bands), out_shape=(len(bands), *shape), masked=True)
-    return tuple(limits(band.compressed()) for band in cube)
+    return tuple(limits(values.compressed(), band) for values, band in zip(cube, bands, strict=True))
 
 
 def thumbnail_shape(shape: tuple[int, int]) -> tuple[int, int]:
@@ -89,8 +92,14 @@ def thumbnail_shape(shape: tuple[int, int]) -> tuple[int, int]:
     return shape[0] // step, shape[1] // step
 
 
-def limits(values: NDArray[Any]) -> tuple[float, float]:
-    """Return the values shown darkest and brightest: 2nd percentile, and median plus six times its distance to that."""
+def limits(values: NDArray[Any], band: str) -> tuple[float, float]:
+    """Return the values of a band that are shown darkest and brightest.
+
+    From the 2nd percentile to the median plus six times its distance to that: the upper percentiles of a composite may be cloud. Radar
+    sees through clouds, and decibels lie evenly around their median: to the 98th percentile.
+    """
     values = values[np.isfinite(values)]
-    low, middle = np.percentile(values, [2, 50]) if len(values) else (0, 1)  # the upper percentiles may be cloud
+    low, middle, high = np.percentile(values, [2, 50, 98]) if len(values) else (0, 1, 1)
+    if band in RADAR:
+        return float(low), float(max(high, low + 1))
     return float(low), float(middle + 6 * max(middle - low, 1))

@@ -190,15 +190,35 @@ def test_growth_reaches_beyond_its_first_windows():
     assert grow.connected(row, rows_of([[0]] * 100), 1, (0, 0), 1.0) == [*range(1, 101)]
 
 
-def test_growth_in_a_session_widens_with_less_similarity(session):
-    ids = session.snapshot.table["segment"].to_numpy()
-    sizes = [len(grow.grow(session.snapshot, int(ids[300]), similarity)) for similarity in (1.0, 0.6, 0.3, 0.0)]
-    assert sizes[0] == 1
-    assert sizes == sorted(sizes)
-    assert sizes[-1] > 300
-    assert grow.grow(session.snapshot, 301, 0.3) == grow.grow(session.snapshot, 301, 0.3)
+def grown_step_by_step(segments, values, start, reach):
+    """Segments that a search from neighbour to neighbour finds."""
+    pairs = [np.stack([segments[:, :-1].ravel(), segments[:, 1:].ravel()]), np.stack([segments[:-1].ravel(), segments[1:].ravel()])]
+    neighbours = {}
+    for one, other in np.unique(np.concatenate([*pairs, *(pair[::-1] for pair in pairs)], axis=1), axis=1).T.tolist():
+        neighbours.setdefault(one, set()).add(other)
+    found, waiting = {start}, [start]
+    while waiting:
+        for other in neighbours[waiting.pop()] - found - {0}:
+            if np.sqrt(np.nanmean((values[other - 1] - values[start - 1]) ** 2)) <= reach:
+                found.add(other)
+                waiting.append(other)
+    return sorted(found)
+
+
+def test_growth_in_a_session_is_that_of_a_search_from_neighbour_to_neighbour(session, monkeypatch):
+    monkeypatch.setattr(grow, "REACH", 1.5)  # the features of the place are noise
+    rows, segments = feature_rows(session.snapshot), session.snapshot.segments
+    values = rows.standardised(np.arange(len(rows.values)))
+    sizes = []
+    for start in (6, 40, 300, 1100):  # 6 has no height:
+        for similarity in (1.0, 0.4, 0.0):
+            found = grow.grow(session.snapshot, start, similarity)
+            assert found == grown_step_by_step(segments, values, start, grow.REACH * (1 - similarity))
+            sizes.append(len(found))
+    assert sizes[::3] == [1] * 4
+    assert max(sizes) > 10
     with pytest.raises(UserError, match="a segment of 1 to"):
-        grow.grow(session.snapshot, len(ids) + 1, 0.5)
+        grow.grow(session.snapshot, len(values) + 1, 0.5)
 
 
 # --- features -------------------------------------------------------------------------------------------------------------

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from smallmines.annotation.server.feature_rows import FeatureRows
     from smallmines.annotation.server.snapshot import Snapshot
 
-REACH = 2.0
+REACH = 1.0
 """Distance at a similarity of 0: root mean square of the differences of the standardised features. Two segments drawn at random differ
-by 1.4 on average."""
+by about 1.4; in the miniature 97 of 100 segments within 0.5 are predicted as the first one, and 90 within 1."""
 
 MOST = 3000
 """Segments that one growth may return."""
@@ -32,7 +32,7 @@ def grow(snapshot: Snapshot, segment: int, similarity: float) -> list[int]:
     in the chain. Where more than `MOST` would come, those of the largest window around the first that has fewer.
 
     Args:
-        similarity: 1: the same features; 0: nearly all.
+        similarity: 1: the same features; 0: `REACH`.
 
     Raises:
         UserError: there is no such segment.

@@ -129,7 +129,7 @@ class Pyramid:
                 picks.append(cube[:, (rows[(rows >= top) & (rows < top + size)] - top)[:, np.newaxis], cols])
         sample = np.concatenate(picks, axis=1)
         names = self.bands or ("1",)
-        measured = {name: limits(values[_valid(values, nodata)]) for name, values in zip(names, sample, strict=True)}
+        measured = {name: limits(values[_valid(values, nodata)], name) for name, values in zip(names, sample, strict=True)}
         with written(self._kept, sweep=False) as beside, beside.open("wb") as file:
             np.save(file, kept)
         write_json(self._limits, measured)
