@@ -16,12 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-from smallmines.annotation.block_year import BlockYear, table_of
+from smallmines.annotation.block_year import BlockYear
 from smallmines.core import raster
 from smallmines.core.errors import UserError
 from smallmines.core.files import digest, link_or_copy, remove, sha256, written
 from smallmines.core.json_products import ForestThreshold, read_product
 from smallmines.core.layout import Layout
+from smallmines.core.readable import read_parquet
+from smallmines.labels import decide
+from smallmines.labels.tables import PROVENANCES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -86,9 +89,12 @@ class Snapshot:
 
     @cached_property
     def table(self) -> pd.DataFrame:
-        """One row per segment in the order of ids, from 1: `COLUMNS`, see `BlockYear.table`."""
-        names = ("features.parquet", "probabilities.parquet", "labels.parquet", METRICS)
-        return table_of(*(self.folder / name for name in names))[list(COLUMNS)].copy()
+        """One row per segment in the order of ids, from 1: `COLUMNS`, see `BlockYear.table`.
+
+        Raises:
+            UserError: a table is missing or damaged, or they are of different segmentations.
+        """
+        return _read_table(self.folder, self.threshold)
 
 
 def present_digest(block_year: BlockYear) -> str:
@@ -124,7 +130,8 @@ def take(block_year: BlockYear) -> Snapshot:
                     raise UserError(
                         "products that do not change while a session is opened", "a run is making them again", "wait for its end"
                     )
-                table_of(beside / "features.parquet", beside / "probabilities.parquet", beside / "labels.parquet", beside / METRICS)
+                table = _read_table(beside, read_product(beside / METRICS, ForestThreshold)["threshold"])
+            open_snapshot(block_year, folder.name).__dict__["table"] = table  # read once, not again
     os.utime(folder)
     return open_snapshot(block_year, folder.name)
 
@@ -158,6 +165,36 @@ def prune(block_year: BlockYear, needed: Collection[str]) -> list[Path]:
     for folder in old:
         remove(folder)
     return old
+
+
+def _read_table(folder: Path, threshold: float) -> pd.DataFrame:
+    """Read and check `COLUMNS`, and no other columns: all features of a large block would take as much memory again.
+
+    Raises:
+        UserError: a table is missing or damaged, or they are of different segmentations.
+    """
+    features = read_parquet(folder / "features.parquet", ["segment", "key", "area", "x", "y", "tile_id", "clear_share"])
+    probabilities = read_parquet(folder / "probabilities.parquet", ["segment", "probability", "entropy"])
+    labels = read_parquet(folder / "labels.parquet", ["key", "label", "provenance"])
+    if not features["key"].equals(labels["key"]) or not features["segment"].equals(probabilities["segment"]):
+        raise UserError("labels of the present segmentation", "labels of another", "run the workflow up to the masks again")
+    faults = {
+        "segments are 1..n in order": (features["segment"].to_numpy() != np.arange(1, len(features) + 1)).any(),
+        "probabilities from 0 to 1": not probabilities["probability"].between(0, 1).all(),
+        "labels 1, 0 or -1": not labels["label"].isin([1, 0, -1]).all(),
+        f"provenance {', '.join(PROVENANCES)}": not labels["provenance"].isin(PROVENANCES).all(),
+    }
+    if wrong := [expected for expected, fault in faults.items() if fault]:
+        raise UserError("; ".join(wrong), "other values", "run the workflow up to the masks again")
+    mining, _ = decide.predicted(probabilities["probability"].to_numpy(), features["clear_share"].to_numpy(), threshold)
+    table = features.drop(columns="clear_share").assign(
+        probability=probabilities["probability"],
+        entropy=probabilities["entropy"],
+        label=labels["label"],
+        provenance=labels["provenance"],
+        predicted=mining.astype(np.int8),
+    )
+    return table[list(COLUMNS)]
 
 
 def _digest(block_year: BlockYear, sums: list[str], threshold: float) -> str:
