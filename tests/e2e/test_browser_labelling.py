@@ -247,9 +247,7 @@ def test_queue_labels_with_one_key_a_segment(browser: Browser, place: BlockYear,
     person.gives_evidence()
     person.presses("v")
     queue = person.state_of("state.queue.segment")
-    for key in ("m", "n", "u"):
-        person.page.wait_for_timeout(50)
-        person.presses(key)
+    person.presses("m", "n", "u")
     person.waits_until_saved()
     assert person.own() == {queue[0]: 1, queue[1]: 2, queue[2]: 3}
     assert person.state_of("state.selected") == queue[3]

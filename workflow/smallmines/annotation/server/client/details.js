@@ -17,6 +17,10 @@ export class DetailsPanel {
     this.root = h("section", { class: "details", "aria-label": T.details }, h("h2", {}, T.details), hint, this.opinions, this.body);
     this.shown = 0;
     state.addEventListener("selected", () => void this.show());
+    state.addEventListener("changed", (event) => {
+      const { ids } = /** @type {CustomEvent} */ (event).detail;
+      if (ids === null || ids.includes(state.selected)) void this.show();
+    });
   }
 
   /** Fetch and show the selected segment. */

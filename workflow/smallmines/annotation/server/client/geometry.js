@@ -18,6 +18,10 @@ export class Stroke {
     this.picked = new Set();
     /** Places where tiles were missing. @type {[number, number][]} */
     this.missed = [];
+    /** Segments that the stroke has labelled, and their labels before. @type {number[]} */
+    this.painted = [];
+    /** @type {number[]} */
+    this.before = [];
     /** @type {[number, number] | null} */
     this.last = null;
   }

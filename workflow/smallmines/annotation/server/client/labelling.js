@@ -194,8 +194,12 @@ export class Labelling {
     if (!tools || !queue) return;
     tools.choose(label);
     if (tools.tool !== "look" || !state.selected) return;
+    const ids = state.allowed([state.selected]);
+    if (!ids.length || !tools.ready(ids, label)) return;
     const here = queue.isHere;
-    if ((await tools.apply(state.allowed([state.selected]), "single", label)) && here && label) queue.step(1);
+    const sent = tools.apply(ids, "single", label);
+    if (here && label) queue.step(1); // at once: the next key is about the next segment
+    await sent;
   }
 
   /** Paint fill and outlines again. */

@@ -58,7 +58,7 @@ export const T = {
   fill_provenance: "provenance",
   fill_suggestion: "suggestion",
   outlines: "Outlines",
-  outlines_all: "all segments",
+  outlines_all: "all",
   outlines_queue: "queue",
   outlines_none: "none",
   opacity: "Opacity",
@@ -146,7 +146,7 @@ export const T = {
   handed_in: "handed in",
   before: "Earlier decision",
   opinions: "Opinions",
-  decide: "Your decision as adjudicator",
+  decide: "You adjudicate",
   point_help: "Decide about the marked pixel alone.",
   // --- durability
   saved: "All edits are on the server",

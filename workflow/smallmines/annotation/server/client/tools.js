@@ -11,6 +11,9 @@ import { fill, T } from "./texts.en.js";
 /** @type {Tool[]} */
 export const TOOLS = ["look", "click", "brush", "lasso", "grow"];
 
+/** Segments of a batch; the server takes 4 MB. */
+const MOST = 100000;
+
 export const RADIUS = { least: 0, most: 60 };
 
 export class Tools extends EventTarget {
@@ -35,12 +38,6 @@ export class Tools extends EventTarget {
     this.held = false;
     /** @type {Stroke | undefined} */
     this.stroke = undefined;
-    /** Segments of the stroke, and their labels before it. @type {number[]} */
-    this.painted = [];
-    /** @type {number[]} */
-    this.before = [];
-    /** Milliseconds between a pointer event of the brush and the canvas with its effect, for measurements. @type {number[]} */
-    this.feedback = [];
     /** @type {Set<unknown>} */
     this.equipped = new Set();
     maps.addEventListener("arranged", () => this.#equip());
@@ -93,13 +90,16 @@ export class Tools extends EventTarget {
    * @param {string} look
    * @param {import("./state.js").Label} [label]
    * @param {Uint8Array} [before]
-   * @returns {Promise<boolean>}
    */
   async apply(ids, look, label = this.label, before) {
-    if (!ids.length) return false;
-    if (!this.ready(ids, label)) return false;
-    await this.state.label(ids, label, look, this.form.take(), before);
-    return true;
+    if (!this.ready(ids, label)) return;
+    const form = this.form.take();
+    const parts = [];
+    for (let from = 0; from < ids.length; from += MOST) {
+      const part = before?.slice(from, from + MOST);
+      parts.push(this.state.label(ids.slice(from, from + MOST), label, look, form, part));
+    }
+    await Promise.all(parts);
   }
 
   /**
@@ -163,8 +163,6 @@ export class Tools extends EventTarget {
    */
   begin(col, row) {
     this.stroke = new Stroke(this.tiles, this.radius);
-    this.painted = [];
-    this.before = [];
     this.paint(col, row);
   }
 
@@ -173,51 +171,56 @@ export class Tools extends EventTarget {
    * @param {number} row
    */
   paint(col, row) {
-    if (!this.stroke) return;
-    const start = performance.now();
-    if (this.#colour(this.stroke.to(col, row))) requestAnimationFrame(() => this.feedback.push(performance.now() - start));
+    if (this.stroke) this.#colour(this.stroke, this.stroke.to(col, row));
   }
 
   /**
-   * Show newly covered segments with their label; false where there are none or the stroke ended for want of evidence.
+   * Show newly covered segments with their label; without the evidence that they need, the stroke ends and is taken back.
+   * @param {Stroke} stroke
    * @param {number[]} fresh
    */
-  #colour(fresh) {
+  #colour(stroke, fresh) {
     const ids = this.#new(fresh);
-    if (!ids.length) return false;
+    if (!ids.length) return;
     if (!this.ready(ids, this.label)) {
-      this.abort();
-      return false;
+      this.#revert(stroke);
+      this.stroke = undefined;
+      return;
     }
     for (const id of ids) {
-      this.painted.push(id);
-      this.before.push(this.state.own[id]);
+      stroke.painted.push(id);
+      stroke.before.push(this.state.own[id]);
       this.state.own[id] = CODES[this.label];
     }
     this.state.changed(ids, false, false);
-    return true;
   }
 
-  /** End a stroke: what it painted becomes one edit. */
+  /** End a stroke: what it painted becomes one edit. Another stroke may begin while tiles for this one are fetched. */
   async end() {
-    const stroke = this.stroke;
-    if (!stroke) return;
-    if (stroke.missed.length) this.#colour(await stroke.finish());
-    const [painted, before] = [this.painted, this.before];
-    if (this.stroke !== stroke) return;
+    const { stroke, label } = this;
     this.stroke = undefined;
-    await this.apply(painted, "bulk", this.label, Uint8Array.from(before));
+    if (!stroke) return;
+    if (stroke.missed.length) {
+      const late = await stroke.finish();
+      if (label === this.label) this.#colour(stroke, late);
+    }
+    await this.apply(stroke.painted, "bulk", label, Uint8Array.from(stroke.before));
   }
 
-  /** Give a stroke up. */
+  /** Give a stroke or lasso up. */
   abort() {
-    const painted = this.painted;
-    painted.forEach((id, at) => (this.state.own[id] = this.before[at]));
+    if (this.stroke) this.#revert(this.stroke);
     this.stroke = undefined;
-    this.painted = [];
-    this.before = [];
     this.maps.line = [];
-    this.state.changed(painted, false, false);
+    this.maps.drawCursors();
+  }
+
+  /** @param {Stroke} stroke */
+  #revert(stroke) {
+    stroke.painted.forEach((id, at) => (this.state.own[id] = stroke.before[at]));
+    this.state.changed(stroke.painted, false, false);
+    stroke.painted = [];
+    stroke.before = [];
   }
 
   /** Label what the lasso holds. */
