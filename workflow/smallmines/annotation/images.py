@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from rasterio.windows import Window
 
 from smallmines.annotation.change_sample import earlier_year
 from smallmines.core import raster
@@ -32,8 +33,11 @@ RADAR = PATCH_BANDS[S1]
 
 TITLES: dict[Style, str] = {"true": "true colour", "false": "false colour", "radar": "radar VV", "hillshade": "hillshade"}
 
-THUMBNAIL = 500
-"""Least number of pixels along the longer side from which the contrast is measured."""
+SAMPLED = 6
+"""Windows along each side from which the contrast is measured: a fifth of a large block says the same as all of it."""
+
+EVERY = 4
+"""Of the rows and columns of a window, every so manieth counts."""
 
 
 @dataclass(frozen=True)
@@ -75,21 +79,25 @@ def year_to_label(block_year: BlockYear, kind: Kind) -> str:
 
 
 def limits_of(path: Path, bands: Sequence[str]) -> tuple[tuple[float, float], ...]:
-    """Return the values shown darkest and brightest of some bands of a raster, see `limits`.
+    """Return the values shown darkest and brightest of some bands of a raster, see `limits`; measured in windows spread over it.
 
     Raises:
         UserError: the raster cannot be read, or lacks a band.
     """
     with raster.opened(path) as source:
-        shape = thumbnail_shape(source.shape)
-        cube = source.read(raster.band_indices(source, bands), out_shape=(len(bands), *shape), masked=True)
-    return tuple(limits(values.compressed(), band) for values, band in zip(cube, bands, strict=True))
+        numbers = raster.band_indices(source, bands)
+        cubes = [source.read(numbers, window=window, masked=True)[:, ::EVERY, ::EVERY] for window in sampled_windows(source.shape)]
+    samples = (np.concatenate([cube[at].compressed() for cube in cubes]) for at in range(len(bands)))
+    return tuple(limits(values, band) for values, band in zip(samples, bands, strict=True))
 
 
-def thumbnail_shape(shape: tuple[int, int]) -> tuple[int, int]:
-    """Return the shape of the thumbnail from which the contrast of a raster is measured."""
-    step = max(1, max(shape) // THUMBNAIL)
-    return shape[0] // step, shape[1] // step
+def sampled_windows(shape: tuple[int, int]) -> list[Window]:
+    """Return at most `SAMPLED` × `SAMPLED` of the internal tiles of a raster, evenly spread, the first and the last among them."""
+    rows, cols = (
+        np.unique(np.linspace(0, number - 1, min(number, SAMPLED)).round()) for number in (-(-side // raster.STRIP) for side in shape)
+    )
+    starts = ((int(row) * raster.STRIP, int(col) * raster.STRIP) for row in rows for col in cols)
+    return [Window(left, top, min(raster.STRIP, shape[1] - left), min(raster.STRIP, shape[0] - top)) for top, left in starts]
 
 
 def limits(values: NDArray[Any], band: str) -> tuple[float, float]:

@@ -98,12 +98,22 @@ def test_a_tile_outside_the_block_is_refused(place):
         require_tile((600, 700), *place)
 
 
-def test_the_contrast_is_that_of_the_qgis_project(tmp_path):
-    """The server picks the same pixels of a strip as GDAL picks for a thumbnail."""
-    path, _ = large(tmp_path)
+def test_the_contrast_is_that_of_the_qgis_project_and_of_the_whole_raster(tmp_path):
+    path, values = large(tmp_path, (2100, 2300))
     bands = ("B02", "B03", "B04", "B08", "B11")
-    pyramid = Pyramid(path, bands, "average", tmp_path / "cache")
-    assert pyramid.limits(bands) == list(images.limits_of(path, bands))
+    measured = images.limits_of(path, bands)
+    assert Pyramid(path, bands, "average", tmp_path / "cache").limits(bands) == list(measured)
+    for band, name, found in zip(values, bands, measured, strict=True):
+        assert found == pytest.approx(images.limits(band[band > 0].astype(float), name), rel=0.02)
+
+
+def test_the_contrast_is_measured_all_over_the_raster():
+    windows = images.sampled_windows((3840, 2300))
+    assert len(windows) == 36
+    assert {window.row_off for window in windows} == {0, 768, 1536, 2048, 2816, 3584}
+    assert max(window.row_off + window.height for window in windows) == 3840
+    assert max(window.col_off + window.width for window in windows) == 2300
+    assert [tuple(window.flatten()) for window in images.sampled_windows((128, 160))] == [(0, 0, 160, 128)]
 
 
 def test_limits_follow_the_darkest_ground_and_not_clouds():

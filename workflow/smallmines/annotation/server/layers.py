@@ -129,8 +129,12 @@ def kept(path: Path, make: Callable[[], bytes]) -> bytes:
 
 def warm(layers: Iterable[Layer], cache: Path) -> None:
     """Measure the contrast of layers and make their overviews, which their first tiles wait for."""
-    for layer in layers:
-        _pyramid(layer, cache / identity(layer.path)).prepare()
+    pyramids = [(layer, _pyramid(layer, cache / identity(layer.path))) for layer in layers]
+    for layer, pyramid in pyramids:
+        if layer.style in images.BANDS:
+            pyramid.limits(images.BANDS[layer.style])
+    for _, pyramid in pyramids:
+        pyramid.prepare()
 
 
 def _pyramid(layer: Layer, folder: Path) -> Pyramid:

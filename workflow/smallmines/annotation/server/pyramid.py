@@ -1,13 +1,14 @@
 """Levels of a raster for zooming out, on its own grid: level `z` has pixels of 2^z × 2^z pixels of the raster.
 
 Levels 0 and 1 are read from the raster, window by window. Of level 2, one pass over the raster makes a small array, from which the
-further ones are cut, so that no overview decodes the whole raster again. The same pass measures the contrast.
+further ones are cut, so that no overview decodes the whole raster again.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +18,7 @@ import rasterio
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
-from smallmines.annotation.images import limits, thumbnail_shape
+from smallmines.annotation.images import limits_of
 from smallmines.core import raster
 from smallmines.core.errors import UserError
 from smallmines.core.files import digest, read_json, write_json, written
@@ -94,24 +95,27 @@ class Pyramid:
     folder: Path
 
     def limits(self, bands: Sequence[str]) -> list[tuple[float, float]]:
-        """Return the values shown darkest and brightest of some bands, see `images.limits`."""
-        self.prepare()
-        found = read_json(self._limits)
+        """Return the values shown darkest and brightest of some bands, see `images.limits_of`."""
+        path = self.folder / "limits.json"
+        with preparation_lock(path):
+            if path.is_file():
+                found = read_json(path)
+            else:
+                names = self.bands or ()
+                found = dict(zip(names, limits_of(self.path, names), strict=True))
+                with suppress(OSError):  # a full disk costs time, not the picture
+                    write_json(path, found)
         return [(float(found[band][0]), float(found[band][1])) for band in bands]
 
     def prepare(self) -> None:
-        """Make the kept level and the limits of all bands, unless they are there."""
-        with preparation_lock(self.folder):
-            if not (self._limits.is_file() and self._kept.is_file()):
+        """Make the kept level, unless it is there."""
+        with preparation_lock(self._kept):
+            if not self._kept.is_file():
                 self._make()
 
     @property
     def _kept(self) -> Path:
         return self.folder / f"level-{KEPT}.npy"
-
-    @property
-    def _limits(self) -> Path:
-        return self.folder / "limits.json"
 
     def _make(self) -> None:
         """Read the raster once, in strips."""
@@ -119,20 +123,12 @@ class Pyramid:
             numbers = self._numbers(source)
             step, (height, width) = 1 << KEPT, source.shape
             kept = np.zeros((len(numbers), -(-height // step), -(-width // step)), source.dtypes[0])
-            rows, cols = (_picked(side, part) for side, part in zip(source.shape, thumbnail_shape(source.shape), strict=True))
-            picks: list[NDArray[Any]] = []
-            nodata = source.nodata
             for window in raster.strips(source.shape):
                 top, size = int(window.row_off), int(window.height)
-                cube = source.read(numbers, window=window)
-                kept[:, top // step : -(-(top + size) // step)] = merged(cube, step, nodata, self.merge)
-                picks.append(cube[:, (rows[(rows >= top) & (rows < top + size)] - top)[:, np.newaxis], cols])
-        sample = np.concatenate(picks, axis=1)
-        names = self.bands or ("1",)
-        measured = {name: limits(values[_valid(values, nodata)], name) for name, values in zip(names, sample, strict=True)}
+                part = merged(source.read(numbers, window=window), step, source.nodata, self.merge)
+                kept[:, top // step : -(-(top + size) // step)] = part
         with written(self._kept, sweep=False) as beside, beside.open("wb") as file:
             np.save(file, kept)
-        write_json(self._limits, measured)
 
     def _numbers(self, source: rasterio.DatasetReader) -> list[int]:
         return [1] if self.bands is None else raster.band_indices(source, self.bands)
@@ -166,11 +162,6 @@ class Pyramid:
         """Value without meaning in the raster; None: none."""
         with raster.opened(self.path) as source:
             return None if source.nodata is None else float(source.nodata)
-
-
-def _picked(side: int, part: int) -> NDArray[np.int64]:
-    """Return the rows that GDAL picks when it reads `side` rows as `part` rows by the nearest one."""
-    return ((np.arange(part) + 0.5) * (side / part) + 1e-10).astype(np.int64)
 
 
 def _valid(values: NDArray[Any], nodata: float | None) -> NDArray[np.bool_]:
