@@ -11,10 +11,11 @@ from smallmines.annotation.checkin import pending
 from smallmines.annotation.checkout_pixels import asked_first, other_number, prevalence_progress
 from smallmines.config.sections import Config
 from smallmines.core import raster
+from smallmines.core.errors import UserError
 from smallmines.core.layout import Layout
+from smallmines.core.readable import read_parquet
 from smallmines.labels.label_quality import PeopleFiles, quality
 from smallmines.labels.tables import VALIDATED
-from smallmines.labels.tables import read as read_table
 from smallmines.labels.transfer import FATES, decisions_in_force
 from smallmines.settings.transfer import Transfer
 
@@ -42,8 +43,10 @@ def labels_of_block(block_year: BlockYear) -> dict[str, Any]:
     place = {"year": int(block_year.year), "block": block_year.block}
     if not block_year.has(*COUNTED_FROM):
         return {**place, **dict.fromkeys(("segments", *COUNTED, "open", "validated"))}
-    area = block_year.features()["area"].to_numpy(float)
-    labels = read_table(block_year.product(Layout.labels), "labels")
+    area = read_parquet(block_year.product(Layout.features), ["area"])["area"].to_numpy(float)
+    labels = read_parquet(block_year.product(Layout.labels), ["label", "provenance"])
+    if len(area) != len(labels):
+        raise UserError("labels of the present segmentation", "labels of another", "run the workflow up to the masks again")
     validated = labels["provenance"].isin(VALIDATED).to_numpy()
     count = labels["provenance"].value_counts()
     return {
