@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import itertools
 import json
 import multiprocessing
@@ -20,6 +21,7 @@ from concurrent.futures import Future
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from browser_edits import batch_of, labelled, now_ms
@@ -27,9 +29,11 @@ from faults.world import Record
 from place import make_place
 from smallmines.annotation.block_year import BlockYear
 from smallmines.annotation.server import store
+from smallmines.annotation.server.hand_in import hand_in
 from smallmines.annotation.server.journal import Journal
 from smallmines.annotation.server.session import Session, open_session
 from smallmines.core.errors import UserError
+from smallmines.labels.event_files import read_events, standing
 
 pytestmark = [pytest.mark.heavy]
 
@@ -135,6 +139,47 @@ def faults(journal: Journal, session: Session, person: int, count: int) -> list[
     if journal.state(session).labels != expected or journal.pending(session) != 2 * count:
         wrong.append(f"{person}: other labels")
     return wrong
+
+
+def end(session: Session) -> None:
+    """Hand in, as a server of its own."""
+    with contextlib.closing(Journal.open(session.block_year.user)) as journal:
+        hand_in(journal, session, dt.datetime.now(dt.UTC))
+
+
+def test_hand_ins_that_are_killed_add_nothing_twice(place: BlockYear, record: Record) -> None:
+    """Each of 30 hand-ins, with edits of its own, is killed at some moment; the last one is not."""
+    session, chance, ended = open_session(place, "A01"), random.Random(0), 0
+    session.keys, session.predicted, session.may_label, session.tile_of, session.snapshot.segments  # type: ignore[union-attr]  # noqa: B018
+    expected: dict[int, str] = {}
+    for turn in range(30):
+        with contextlib.closing(Journal.open(place.user)) as journal:
+            for number in (2 * turn, 2 * turn + 1):
+                journal.append(session, batch_of(*edits_of(7 * number), name=name_of(0, number)), now_ms())
+                for edit in edits_of(7 * number):
+                    expected |= dict.fromkeys(edit["segments"], edit["label"])  # type: ignore[call-overload]
+        process = FORK.Process(target=end, args=(session,))
+        process.start()
+        process.join(chance.uniform(0, 1))
+        process.kill()
+        process.join()
+        ended += process.exitcode == 0
+    end(session)
+    events = read_events(sorted(place.layout.user.events("2016", "1").glob("*.jsonl")))
+    labels = {int(np.flatnonzero(session.keys == event.key)[0]) + 1: event.label for event in standing(events)}
+    same = labels == expected
+    record.add("journal: hand-in killed", f"{30 - ended} times", int(same), int(not same))
+    assert same
+    repeated = [
+        this
+        for this, following in itertools.pairwise(sorted(events, key=lambda event: (event.key, event.instant)))
+        if (this.key, this.label, this.note) == (following.key, following.label, following.note)
+    ]
+    assert repeated == []
+    assert len({event.instant for event in events}) == len(events)
+    with contextlib.closing(Journal.open(place.user)) as journal:
+        assert journal.pending(session) == 0
+        assert journal.state(session).labels == expected
 
 
 def test_a_full_and_a_read_only_disk(place: BlockYear, tmp_path: Path, repository: Path, record: Record) -> None:
