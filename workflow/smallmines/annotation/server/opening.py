@@ -37,7 +37,7 @@ def kinds_of(config: Config, year: str) -> tuple[Kind, ...]:
     samples: tuple[PixelSample, ...] = ("accuracy",)
     if config.assistant.prevalence == "sample":
         samples += ("prevalence",)
-    if year != min(config.year_names):
+    if year != config.year_names[0]:
         samples += ("change_before", "change_after")
     return (*segments, *samples)
 
@@ -58,7 +58,7 @@ def _layer(layer: Layer) -> dict[str, str]:
 
 
 def document_of(state: State, session: Session) -> dict[str, Any]:
-    """Return what a page needs to show a session, see docs/browser.md."""
+    """Return what a page needs to show a session: its grid, tiles, layers, links and the days of the images, and what is done of it."""
     place = session.block_year
     geobox = place.lattice.block(place.block)
     own, snapshot = state.journal.state(session), session.snapshot

@@ -53,9 +53,9 @@ async def opened(asked: Asked) -> Response:
         return document_of(state, session)
 
     try:
-        return json_answer(await in_thread(state.tables, made))
+        return json_answer(await in_thread(state.openings, made))
     finally:
-        await in_thread(state.tables, memory.release)
+        await in_thread(state.openings, memory.release)
 
 
 async def heartbeat(asked: Asked) -> Response:

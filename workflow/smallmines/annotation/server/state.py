@@ -127,7 +127,12 @@ class State:
 
     @cached_property
     def tables(self) -> anyio.CapacityLimiter:
-        """Threads for what takes seconds: opening, handing in, figures."""
+        """Threads for what may take seconds: handing in, lists, figures."""
+        return anyio.CapacityLimiter(PICTURES)
+
+    @cached_property
+    def openings(self) -> anyio.CapacityLimiter:
+        """Threads for opening blocks, which takes longest and most memory."""
         return anyio.CapacityLimiter(PICTURES)
 
     @property

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smallmines.annotation.block_year import BlockYear
+from smallmines.annotation.change_sample import KINDS, earlier_year
 from smallmines.annotation.checkout_pixels import asked_first
 from smallmines.annotation.server.event_tables import disputed, events_of, standing
 from smallmines.annotation.server.opening import kinds_of
@@ -56,6 +57,8 @@ def _row(state: State, place: BlockYear, person: Person, kind: Kind) -> dict[str
     left, why_not = _left(place, about, own["key"].to_numpy(np.uint64), events), ""
     if not place.has(*NEEDED.get(kind, (Layout.mask,))):
         why_not = "run the workflow up to the masks first"
+    elif kind in KINDS and left is None and not place.layout.change(earlier_year(place), place.year).is_file():
+        why_not = "run snakemake change first"
     elif kind == "adjudication" and not left:
         why_not = "run the workflow first: people disagree since its last run" if disputed(events) else "people disagree about no segment"
     elif kind == "review" and person.annotator not in place.config.labels.annotators:
