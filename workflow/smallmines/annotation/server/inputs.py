@@ -27,8 +27,8 @@ TILE = re.compile(r"[A-Za-z0-9_-]{1,40}")
 LONGEST_TEXT = 10_000
 """Letters of a text."""
 
-MOST_EDITS, MOST_SEGMENTS = 2_000, 200_000
-"""Edits of a batch, and segments of all of them."""
+MOST_TILES = 2_000
+"""Tiles of a list."""
 
 
 def wrong(expected: str, found: object) -> Refusal:
@@ -118,21 +118,6 @@ def whole_number_of(value: Mapping[str, Any], name: str, low: int, high: int) ->
     return number
 
 
-def segments_of(value: Mapping[str, Any], name: str, last: int) -> list[int]:
-    """Return ids of segments, 1 to `last`, without repetition.
-
-    Raises:
-        Refusal: something else is among them.
-    """
-    ids = value.get(name)
-    if not isinstance(ids, list) or not 0 < len(ids) <= MOST_SEGMENTS:
-        raise wrong(f"{name}: a list of 1 to {MOST_SEGMENTS} segments", type(ids).__name__ if not isinstance(ids, list) else len(ids))
-    for segment in ids:
-        if type(segment) is not int or not 1 <= segment <= last:
-            raise wrong(f"{name}: segments from 1 to {last}", segment)
-    return list(dict.fromkeys(ids))
-
-
 def tiles_of(value: Mapping[str, Any], name: str) -> tuple[str, ...]:
     """Return ids of tiles; none where the list is missing.
 
@@ -140,6 +125,6 @@ def tiles_of(value: Mapping[str, Any], name: str) -> tuple[str, ...]:
         Refusal: something else is among them.
     """
     tiles = value.get(name) or []
-    if not isinstance(tiles, list) or len(tiles) > MOST_EDITS or not all(isinstance(tile, str) and TILE.fullmatch(tile) for tile in tiles):
+    if not isinstance(tiles, list) or len(tiles) > MOST_TILES or not all(isinstance(tile, str) and TILE.fullmatch(tile) for tile in tiles):
         raise wrong(f"{name}: a list of tiles", tiles)
     return tuple(dict.fromkeys(tiles))
