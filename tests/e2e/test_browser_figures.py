@@ -116,6 +116,15 @@ def test_brush_in_both_years(browser: Browser, server: Served, block_year: Block
     person.page.select_option("#fill", "probability")
     person.waits_for("window.page.view.painter.fill === 'probability'")
     assert person.page.inner_text("#legend").split() == ["0", "0.25", "0.5", "0.75", "1"]
+    queue = person.state_of("state.queue.segment")
+    person.presses("r")
+    person.waits_for("/^(learned|Learning failed)/.test(document.querySelector('#learn-state').textContent)")
+    assert "learned from" in person.page.inner_text("#learn-state")
+    learned = person.state_of("state.queue.segment")
+    assert sorted(learned) == sorted(queue)
+    assert learned != queue
+    person.page.select_option("#fill", "suggestion")
+    person.waits_for("window.page.view.painter.fill === 'suggestion'")
     assert person.problems == []
 
 

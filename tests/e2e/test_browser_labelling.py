@@ -192,6 +192,28 @@ def test_of_two_tabs_one_writes_and_the_other_can_take_over(browser: Browser, se
     assert person.problems == []
 
 
+def test_edits_count_after_the_products_were_made_again(browser: Browser, place: BlockYear, server: Served) -> None:
+    """The workflow runs while a person labels: the page says so, takes edits, hands in, and opens the new products."""
+    person = person_at(browser, server)
+    person.gives_evidence()
+    person.presses("b", "m")
+    person.sets_radius(0)
+    person.drags([(34.5, 33.5), (34.5, 40.5)])
+    person.waits_until_saved()
+    assert "3 decisions were handed in" in person.hands_in()
+    decide_again(place)
+    person.drags([(38.5, 33.5), (38.5, 40.5)])
+    person.page.wait_for_selector("[data-banner=changed]")
+    person.waits_until_saved()
+    assert "3 decisions were handed in" in person.hands_in()
+    session = person.state_of("state.id")
+    person.page.click("#open-again")
+    person.waits_for(f"window.page?.view?.toolbar && window.page.view.state.id !== '{session}'")
+    assert sorted(person.own().values()) == [1] * 6
+    assert person.page.query_selector("[data-banner=changed]") is None
+    assert len(events_of(place)) == 6
+
+
 def test_a_correction_without_evidence_is_refused_at_the_form(browser: Browser, server: Served) -> None:
     person = person_at(browser, server)
     person.presses("b", "m")

@@ -36,12 +36,12 @@ export class Learning {
         at = await api.learning(this.state.id);
       }
       if (at.state !== "done") throw new Error(at.error ?? T.learn_failed);
-      show(this.text, fill(T.learned, { n: at.labels ?? 0, seconds: (at.seconds ?? 0).toFixed(1) }));
       this.state.suggestionThreshold = at.threshold ?? this.state.opened.threshold;
       delete this.state.columns.suggestion;
       await this.state.column("suggestion");
       await this.queue.sort("learned");
       this.restyle();
+      show(this.text, fill(T.learned, { n: at.labels ?? 0, seconds: (at.seconds ?? 0).toFixed(1) }));
     } catch (error) {
       show(this.text, T.learn_failed);
       announce(error instanceof Error ? error.message : String(error), "fault");

@@ -101,7 +101,7 @@ export class QueuePanel {
   /** @param {"run" | "learned"} order */
   async sort(order) {
     try {
-      this.state.queue = await api.queue(this.state.id, order);
+      this.state.queue = withRest(await api.queue(this.state.id, order), this.state.queue);
       this.order.value = order;
       this.at = -1;
       this.show();
@@ -123,4 +123,21 @@ export class QueuePanel {
     const minutes = this.state.minutesPer100();
     show(this.speed, minutes === null ? T.pace_none : fill(T.pace, { minutes: minutes.toFixed(1) }));
   }
+}
+
+/**
+ * A queue with the segments that only another one has, which are decided, at its end: they count for the progress.
+ * @param {import("./api.js").Queue} queue
+ * @param {import("./api.js").Queue} other
+ */
+function withRest(queue, other) {
+  const known = new Set(queue.segment);
+  other.segment.forEach((segment, at) => {
+    if (known.has(segment)) return;
+    queue.segment.push(segment);
+    queue.why.push(other.why[at]);
+    queue.row.push(other.row[at]);
+    queue.col.push(other.col[at]);
+  });
+  return queue;
 }
