@@ -7,6 +7,8 @@ import { SIDE } from "./tiles.js";
 /** Milliseconds of a frame that may go into painting. */
 const BUDGET = 10;
 const FINEST = 1 / 24;
+/** Pixels of the screen below which the outline of a tile is not drawn. */
+const LEAST_TILE = 64;
 
 /** @typedef {{root: HTMLElement, map: import("ol/Map").default, image: import("ol/layer/Tile").default<any>, layer: string, cursor: HTMLCanvasElement, chooser: HTMLSelectElement}} Pane */
 
@@ -289,9 +291,10 @@ export class Maps extends EventTarget {
    * @param {number[]} size
    */
   #drawTiles(context, at, scale, size) {
-    if (this.state.isPoints || scale < 0.15) return;
+    const { tiles } = this.state.opened;
+    if (this.state.isPoints || !tiles.length || tiles[0].size * scale < LEAST_TILE) return;
     context.lineWidth = 1;
-    for (const { tile_id: tile, row, col, size: side } of this.state.opened.tiles) {
+    for (const { tile_id: tile, row, col, size: side } of tiles) {
       const [x, y] = at(col, row);
       if (x > size[0] || y > size[1] || x + side * scale < 0 || y + side * scale < 0) continue;
       const done = this.state.doneTiles.has(tile);
