@@ -55,8 +55,8 @@ FRAMES = """async (move) => { const { maps } = window.page.view; const times = [
     const zoom = (now) => maps.view.setResolution(resolution * 2 ** Math.sin(now / 500));
     requestAnimationFrame(frame); }); }"""
 
-DRAWING = """() => { const { maps } = window.page.view; const [x, y] = maps.view.getCenter(), r = maps.view.getResolution(); const times = [];
-  for (let n = 0; n < 60; n++) { const start = performance.now();
+DRAWING = """() => { const { maps } = window.page.view; const [x, y] = maps.view.getCenter(), r = maps.view.getResolution();
+  const times = []; for (let n = 0; n < 60; n++) { const start = performance.now();
     maps.view.setCenter([x + 60 * r * Math.sin(n / 6), y + 60 * r * Math.cos(n / 6)]);
     for (const { map } of maps.panes) map.renderSync(); times.push(performance.now() - start); }
   return times; }"""

@@ -27,6 +27,7 @@ export class Banners {
     place.dataset.unsent = String(n);
     show(place, n ? fill(T.unsaved, { n }) : T.saved);
     if (!n) this.hide("offline");
+    if (this.outbox.refused().length && !this.shown.has("refused")) this.refused();
   }
 
   /** Show what the server refused, with the choice to send it again or to drop it. */

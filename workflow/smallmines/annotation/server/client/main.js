@@ -159,6 +159,11 @@ function switchTheme() {
   localStorage.setItem("theme", document.documentElement.dataset.theme);
 }
 
+addEventListener("unhandledrejection", ({ reason }) => {
+  if (!(reason instanceof ApiError)) return;
+  announce(`${reason.message}. ${reason.lines.do ?? ""}`, "fault");
+});
+
 const kept = localStorage.getItem("theme");
 if (kept) document.documentElement.dataset.theme = kept;
 const page = new Page(await writerOfTab(uuid));

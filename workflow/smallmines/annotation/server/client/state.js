@@ -179,6 +179,8 @@ export class State extends EventTarget {
    * @param {import("./outbox.js").Entry} entry
    */
   acknowledged(entry) {
+    // an undo of an earlier page: only the server knows what it restores
+    if (entry.batch.undo && !this.waiting?.has(entry.uuid)) void this.reload();
     const ids = this.waiting?.get(entry.uuid) ?? (entry.batch.edits ?? []).flatMap((edit) => edit.segments ?? []);
     this.waiting?.delete(entry.uuid);
     for (const segment of ids) if (this.sent[segment]) this.sent[segment] -= 1;
