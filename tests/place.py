@@ -24,6 +24,7 @@ from smallmines.annotation.block_year import BlockYear
 from smallmines.config.parse import parse_config
 from smallmines.core import raster
 from smallmines.core.files import write_json
+from smallmines.core.product import S2_BANDS
 from smallmines.labels import decide, decisions, tables
 from smallmines.segment.features import content_keys
 
@@ -87,7 +88,7 @@ def _made(arguments: str) -> BlockYear:
         rng.integers(1000, 3000, (10, *block.segments.shape)).astype(np.uint16),
         block.geobox,
         0,
-        [f"b{number}" for number in range(10)],
+        S2_BANDS,
     )
     decide_again(block_year)
     return block_year

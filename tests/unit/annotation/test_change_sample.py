@@ -21,6 +21,7 @@ from smallmines.config.parse import parse_config
 from smallmines.core import raster
 from smallmines.core.errors import UserError
 from smallmines.core.layout import PixelSample
+from smallmines.core.product import S2_BANDS
 from smallmines.dataset.change import CLASSES
 from smallmines.map.change_estimate import BUFFER
 from smallmines.map.change_totals import SampleFiles, read_points, totals, totals_schema, write_totals
@@ -41,7 +42,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> BlockYear:
         raster.write(block_year.layout.mask("2022", block), np.zeros(box.shape, np.uint8), box, 255, ["mining"])
     for year in ("2016", "2022"):
         s2 = np.full((10, *lattice.block("1").shape), int(year), np.uint16)
-        raster.write(block_year.layout.s2(year, "1"), s2, lattice.block("1"), 0, [f"b{number}" for number in range(10)])
+        raster.write(block_year.layout.s2(year, "1"), s2, lattice.block("1"), 0, S2_BANDS)
     raster.write(block_year.layout.change("2016", "2022"), classes, lattice.geobox, 255, ["change"])
     return block_year
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from place import annotate, decide_again, make_place
-from smallmines.annotation.rounds import Round, _latest, advice, progress, rounds_of
+from smallmines.annotation.rounds import Round, advice, latest, progress, rounds_of, training_labels
 from smallmines.core.files import write_json
 from smallmines.core.layout import Layout
 from smallmines.core.product import S2_BANDS
@@ -41,9 +41,9 @@ def test_a_withdrawn_decision_is_none():
     )
     assert found["corrected"].tolist() == [True, False, False]
     assert found["label"].tolist() == [1, -2, 1]
-    assert _latest(found.assign(segment=found["key"]))["key"].tolist() == [2]
+    assert latest(found.assign(segment=found["key"]))["key"].tolist() == [2]
     two = rounds_of([event(1, "A01", "a", 1), event(1, "A02", "b", 2), event(1, "A02", "b", 3, label="withdrawn")])
-    assert _latest(two.assign(segment=two["key"]))["who"].tolist() == ["A01"]
+    assert latest(two.assign(segment=two["key"]))["who"].tolist() == ["A01"]
 
 
 @pytest.mark.parametrize(
@@ -108,3 +108,9 @@ def test_a_forest_learns_from_decisions(tmp_path):
     assert (first.number, first.decisions, last.number) == (0, 0, 1)
     assert last.decisions == len(block_year.events()) > 1000
     assert 0.5 < first.f1 < last.f1 - 0.03 < 1
+
+
+def test_decisions_outweigh_samples_in_what_trains_a_forest():
+    samples, decided = pd.DataFrame({"segment": [1, 3], "label": [1, 0]}), pd.DataFrame({"segment": [3, 4], "label": [1, 0]})
+    assert training_labels(5, samples, decided).tolist() == [1, -1, 1, 0, -1]
+    assert training_labels(5, samples, decided[:0]).tolist() == [1, -1, 0, -1, -1]

@@ -24,7 +24,8 @@ from miniature.cli import app as miniature
 from place import decide_again, edit, make_place, read_truth
 from smallmines.annotation import checkin
 from smallmines.annotation.block_year import BlockYear
-from smallmines.cli import labels, version
+from smallmines.annotation.server import rerun
+from smallmines.cli import version
 from smallmines.cli.main import app
 from smallmines.core import raster
 from smallmines.core.files import write_json
@@ -100,7 +101,7 @@ def test_after_a_check_in_the_jobs_that_follow_from_it_are_listed(
         )
 
     monkeypatch.setattr(checkin, "checkin", check_in)
-    monkeypatch.setattr(labels.subprocess, "run", lambda command, **_: SimpleNamespace(returncode=1, stdout=" ".join(command)))
+    monkeypatch.setattr(rerun.subprocess, "run", lambda command, **_: SimpleNamespace(returncode=1, stdout=" ".join(command), stderr=""))
     told = call("labels", "checkin", "--config", "made.yaml", *(f"{kind}.gpkg" for kind in kinds))
     assert f"see what is to be made again: snakemake {target}--configfile made.yaml --dry-run" in told
 

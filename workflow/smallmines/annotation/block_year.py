@@ -168,18 +168,26 @@ class BlockYear:
         Raises:
             UserError: a table is missing, or is of another segmentation.
         """
-        table = self.features()
-        probabilities = read_table(self.product(Layout.probabilities), "probabilities")
-        labels = read_table(self.product(Layout.labels), "labels")
-        if not table["key"].equals(labels["key"]) or not table["segment"].equals(probabilities["segment"]):
-            raise UserError("labels of the present segmentation", "labels of another", "run the workflow up to the masks again")
-        threshold = read_product(self.product(Layout.forest_metrics), ForestThreshold)["threshold"]
-        mining, _ = decide.predicted(probabilities["probability"].to_numpy(), table["clear_share"].to_numpy(), threshold)
-        return table.assign(
-            probability=probabilities["probability"],
-            entropy=probabilities["entropy"],
-            label=labels["label"],
-            provenance=labels["provenance"],
-            who=labels["who"],
-            predicted=mining.astype(np.int8),
-        )
+        paths = (self.product(path_of) for path_of in (Layout.features, Layout.probabilities, Layout.labels, Layout.forest_metrics))
+        return table_of(*paths)
+
+
+def table_of(features: Path, probabilities: Path, labels: Path, metrics: Path) -> pd.DataFrame:
+    """Return one row per segment from the products of a block and year, see `BlockYear.table`.
+
+    Raises:
+        UserError: a table is missing, or is of another segmentation.
+    """
+    table, probability, label = read_features(features), read_table(probabilities, "probabilities"), read_table(labels, "labels")
+    if not table["key"].equals(label["key"]) or not table["segment"].equals(probability["segment"]):
+        raise UserError("labels of the present segmentation", "labels of another", "run the workflow up to the masks again")
+    threshold = read_product(metrics, ForestThreshold)["threshold"]
+    mining, _ = decide.predicted(probability["probability"].to_numpy(), table["clear_share"].to_numpy(), threshold)
+    return table.assign(
+        probability=probability["probability"],
+        entropy=probability["entropy"],
+        label=label["label"],
+        provenance=label["provenance"],
+        who=label["who"],
+        predicted=mining.astype(np.int8),
+    )

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from smallmines.annotation.copy_content import read_copy, snapshot
+from smallmines.annotation.decided import counts_of
 from smallmines.annotation.edits import decisions
 from smallmines.annotation.working_copy import About, events_folder
 from smallmines.core.errors import UserError
@@ -89,7 +90,7 @@ def _checkin(user: Path, path: Path, present: Keys | None, dry: bool, run: str) 
         about, home = edited.about, events_folder(user, edited.about)
         before = event_files.read_events(sorted(home.glob("*.jsonl")))
         read = decisions(edited, before, dt.datetime.now(dt.UTC))
-        if faults := [*_strange(about, path, run), *_not_drawn(user, about, read.new), *read.faults]:
+        if faults := [*_strange(about, path, run), *not_drawn(user, about, read.new), *read.faults]:
             more = f"; and {len(faults) - SHOWN} kinds more" if len(faults) > SHOWN else ""
             raise UserError(
                 f"edits without faults in {path}",
@@ -104,10 +105,7 @@ def _checkin(user: Path, path: Path, present: Keys | None, dry: bool, run: str) 
                 with written(kept, durable=True) as beside:
                     os.replace(copy, beside)
             file = event_files.write_events(home, read.new)
-    counts = dict.fromkeys(("corrected", "confirmed", "unsure", "adjudicated", "reference", event_files.WITHDRAWN), 0)
-    for event in read.new:
-        decided = "reference" if about.kind in event_files.PROVENANCE_OF else event.provenance
-        counts[event.label if event.label in ("unsure", event_files.WITHDRAWN) else decided] += 1
+    counts = counts_of(read.new, about.kind)
     keys = present(about.year, about.block) if present else None
     stale = 0 if keys is None or about.kind in event_files.PROVENANCE_OF else sum(event.key not in keys for event in read.new)
     wal = path.with_name(path.name + "-wal")
@@ -139,7 +137,7 @@ def pending(user: Path, path: Path) -> int:
     return len(read.faults) + len(read.new)
 
 
-def _not_drawn(user: Path, about: About, events: Sequence[event_files.Event]) -> Iterator[str]:
+def not_drawn(user: Path, about: About, events: Sequence[event_files.Event]) -> Iterator[str]:
     """Say where decisions are about pixels that are not in the present design of their sample."""
     if about.kind not in event_files.PROVENANCE_OF:
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -44,27 +45,63 @@ def checkout(
     Raises:
         UserError: an unknown annotator or tile, no labels yet, or a working copy with edits that are not checked in.
     """
+    table = block_year.table()
+    rows = review_rows(block_year, table, annotator, Choice(size, tuple(tiles), everything, dry))
+    return write_checkout(block_year, shown(table, rows), block_year.segments, annotator, "review", dry)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a person asks for.
+
+    Attributes:
+        size: segments of the round over all annotators, in place of `labels.queue.size`.
+        tiles: all segments of these tiles, in place of the queue.
+        everything: every segment of the block, in place of the queue.
+        dry: keep no newly drawn blind overlap.
+    """
+
+    size: int | None = None
+    tiles: tuple[str, ...] = ()
+    everything: bool = False
+    dry: bool = False
+
+
+def review_rows(block_year: BlockYear, table: pd.DataFrame, annotator: str, choice: Choice) -> pd.DataFrame:
+    """Choose the segments that a person reviews, in the order of the queue: segment, why, blind, inclusion, rank, opinions (empty).
+
+    Args:
+        table: of the block and year, see `BlockYear.table`.
+
+    Raises:
+        UserError: an unknown annotator or tile, no labels yet, or nothing to label.
+    """
     import pandas as pd
 
     people = require_annotator(block_year, annotator)
-    table = block_year.table()
-    if unknown := sorted(set(tiles) - set(table["tile_id"])):
+    if unknown := sorted(set(choice.tiles) - set(table["tile_id"])):
         raise UserError(f"tiles of block {block_year.block}", ", ".join(unknown), "see grid/fishnet.parquet for the tiles of each block")
-    if everything or tiles:
-        chosen = table[np.ones(len(table), bool) if everything else table["tile_id"].isin(tiles).to_numpy()]
-        rows = pd.DataFrame({"segment": chosen["segment"], "why": "tile", "order": np.arange(len(chosen), dtype=float)})
-        rows = rows.assign(blind=False, inclusion=1.0)
+    if choice.everything or choice.tiles:
+        rows = tile_rows(table, () if choice.everything else choice.tiles)
     else:
         own = {event.key for event in standing(block_year.events()) if event.annotator == annotator}
         decided = table.loc[table["key"].isin(own).to_numpy(), "segment"]
-        queue = _queue(block_year, table, size)
+        queue = _queue(block_year, table, choice.size)
         part = queue[np.arange(len(queue)) % len(people) == people.index(annotator)].reset_index(drop=True)
-        blind = _overlap(block_year, table, dry) if len(people) > 1 else pd.DataFrame({"segment": [], "inclusion": []})
+        blind = _overlap(block_year, table, choice.dry) if len(people) > 1 else pd.DataFrame({"segment": [], "inclusion": []})
         rows = _mixed(part, blind[~blind["segment"].isin(decided)])
     if rows.empty:
         raise UserError("segments to label", "none: people have decided on all", "check out tiles with --tiles to label them again")
-    rows = rows.assign(rank=np.arange(1, len(rows) + 1), opinions="")
-    return write_checkout(block_year, _shown(table, rows), block_year.segments, annotator, "review", dry)
+    return rows.assign(rank=np.arange(1, len(rows) + 1), opinions="")
+
+
+def tile_rows(table: pd.DataFrame, tiles: Sequence[str]) -> pd.DataFrame:
+    """Return all segments of some tiles, or of the block where none are named, as `review_rows` does, without rank and opinions."""
+    import pandas as pd
+
+    chosen = table[table["tile_id"].isin(tiles).to_numpy()] if tiles else table
+    rows = pd.DataFrame({"segment": chosen["segment"], "why": "tile", "order": np.arange(len(chosen), dtype=float)})
+    return rows.assign(blind=False, inclusion=1.0)
 
 
 def _mixed(queue: pd.DataFrame, blind: pd.DataFrame) -> pd.DataFrame:
@@ -87,16 +124,29 @@ def checkout_disputed(block_year: BlockYear, annotator: str, dry: bool = False) 
     Raises:
         UserError: there are none, or there is a working copy with edits that are not checked in.
     """
+    table = block_year.table()
+    rows = disputed_rows(block_year, table)
+    return write_checkout(block_year, shown(table, rows), block_year.segments, annotator, "adjudication", dry)
+
+
+def disputed_rows(block_year: BlockYear, table: pd.DataFrame) -> pd.DataFrame:
+    """Choose the disputed segments, with the decision of each person as opinions: the columns of `review_rows`.
+
+    Args:
+        table: of the block and year, see `BlockYear.table`.
+
+    Raises:
+        UserError: there are none.
+    """
     import pandas as pd
 
-    table, events = block_year.table(), block_year.events()
     disputed = table[table["provenance"] == "disputed"]
     if disputed.empty:
         raise UserError(
             "segments about which people disagree", f"none in {block_year.year}, block {block_year.block}", "there is nothing to adjudicate"
         )
     words: dict[int, dict[str, str]] = {}
-    for event in standing(events):
+    for event in standing(block_year.events()):
         details = ", ".join(part for part in (event.confidence, event.reason, event.evidence, event.evidence_date, event.note) if part)
         words.setdefault(event.key, {})[event.annotator] = f"{event.annotator}: {event.label}" + (f" ({details})" if details else "")
     # decisions transferred from other segments have other keys: of these only the labels are shown
@@ -106,12 +156,10 @@ def checkout_disputed(block_year: BlockYear, annotator: str, dry: bool = False) 
         for segment, key in zip(disputed["segment"].tolist(), disputed["key"].tolist(), strict=True)
     ]
     rows = pd.DataFrame({"segment": disputed["segment"], "why": "dispute", "rank": np.arange(1, len(disputed) + 1), "opinions": opinions})
-    return write_checkout(
-        block_year, _shown(table, rows.assign(blind=False, inclusion=1.0)), block_year.segments, annotator, "adjudication", dry
-    )
+    return rows.assign(blind=False, inclusion=1.0)
 
 
-def _shown(table: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+def shown(table: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
     """Return what a person is shown of the segments in `rows` (segment, why, rank, opinions, blind, inclusion)."""
     picked = table.iloc[rows["segment"].to_numpy(np.int64) - 1].reset_index(drop=True)
     names = np.array(["not_mining", "mining", "unsure"], object)
@@ -119,8 +167,8 @@ def _shown(table: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
     hidden = rows["blind"].to_numpy(bool) | (picked["provenance"] == "predicted").to_numpy()
     previous = np.where(hidden, "", names[picked["label"].to_numpy()] + " (" + picked["provenance"].to_numpy(object).astype(str) + ")")
     own = rows.drop(columns="segment").reset_index(drop=True)
-    shown = picked[["segment", "key", "tile_id", "x", "y", "probability", "entropy"]]
-    return shown.assign(prediction=names[picked["predicted"].to_numpy()], previous=previous, **{str(name): own[name] for name in own})
+    columns = picked[["segment", "key", "tile_id", "x", "y", "probability", "entropy"]]
+    return columns.assign(prediction=names[picked["predicted"].to_numpy()], previous=previous, **{str(name): own[name] for name in own})
 
 
 def _queue(block_year: BlockYear, table: pd.DataFrame, size: int | None) -> pd.DataFrame:

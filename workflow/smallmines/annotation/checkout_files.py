@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 
 from smallmines.annotation import qgis
 from smallmines.annotation.block_year import BlockYear
-from smallmines.annotation.change_sample import earlier_year
 from smallmines.annotation.checkin import pending
+from smallmines.annotation.google_earth import write_kmz
+from smallmines.annotation.images import BANDS, Image, images_of, limits_of, year_to_label
+from smallmines.annotation.server.journal_file import waiting
 from smallmines.annotation.working_copy import EDITABLE, About, Kind, copy_path, polygons_of, shapes, styles, write_base, write_copy
 from smallmines.core import raster
 from smallmines.core.crs import DEGREES, reproject
@@ -73,6 +75,10 @@ def write_checkout(
     if not ANNOTATOR.fullmatch(annotator):
         raise UserError("the code of a person (at most 40 letters, digits and _ . -)", f"{annotator!r}", "use a code, e.g. J01")
     about = About(block_year.config.run, int(block_year.year), block_year.block, annotator, kind)
+    if edits := waiting(block_year.user, about):
+        do = "hand in on the page first (smallmines labels serve)"
+        place = f"{about.year}, block {about.block}, by {annotator} ({kind})"
+        raise UserError(f"no edits in the browser of {place}", f"{edits} edits that are not handed in", do)
     target = copy_path(block_year.user, about)
     if target.is_file() and (left := pending(block_year.user, target)):
         raise UserError(f"no working copy with edits at {target}", f"{left} edits not checked in", "check it in first, or move it away")
@@ -134,30 +140,13 @@ def _tasks(lattice: Lattice, block: str, base: pd.DataFrame, crs: str) -> Any:
     return frame.astype({**dict.fromkeys(["tile_id", "status", *empty], "string"), "edited": "Int64"})
 
 
-def year_to_label(block_year: BlockYear, kind: Kind) -> str:
-    """Return the year that people label in a working copy: its own, but for `change_before` the year before it."""
-    return earlier_year(block_year) if kind == "change_before" else block_year.year
-
-
 def _project(block_year: BlockYear, target: Path, tasks: Any, shown_year: str) -> None:
     """Write the QGIS project of a working copy: true and false colour of every year, radar, hillshade, layers of the configuration.
 
     Args:
         shown_year: whose images lie on top.
     """
-    images = []
-    for year in sorted(block_year.config.year_names, key=lambda name: name != shown_year):
-        s2, s1 = block_year.layout.s2(year, block_year.block), block_year.layout.s1(year, block_year.block)
-        for name, path, bands in (
-            ("true colour", s2, (3, 2, 1)),
-            ("false colour", s2, (9, 7, 3)),
-            ("radar VV", s1, (1,)),
-        ):
-            if path.is_file():
-                images.append(qgis.Image(f"{year} {name}", path, bands, tuple(_limits(path, band) for band in bands)))
-    images.sort(key=lambda image: ("radar" in image.name, "false" in image.name))
-    if (dem := block_year.layout.dem(block_year.block)).is_file():
-        images.append(qgis.Image("hillshade", dem))
+    images = [_layer(image) for image in images_of(block_year, shown_year)]
     first = tasks.geometry.iloc[0].bounds
     with written(target.with_suffix(".qgs")) as beside:
         qgis.write_project(
@@ -171,14 +160,14 @@ def _project(block_year: BlockYear, target: Path, tasks: Any, shown_year: str) -
         )
 
 
-def _limits(path: Path, band: int) -> tuple[float, float]:
-    """Return the values shown darkest and brightest: 2nd percentile of a thumbnail, and median plus six times its distance to that."""
-    with raster.opened(path) as source:
-        step = max(1, max(source.shape) // 500)
-        values = source.read(band, out_shape=(source.height // step, source.width // step), masked=True).compressed()
-    values = values[np.isfinite(values)]
-    low, middle = np.percentile(values, [2, 50]) if len(values) else (0, 1)  # the upper percentiles may be cloud
-    return float(low), float(middle + 6 * max(middle - low, 1))
+def _layer(image: Image) -> qgis.Image:
+    """Return an image as a layer of the project; QGIS computes hillshade itself."""
+    if image.style == "hillshade":
+        return qgis.Image(image.title, image.path)
+    bands = BANDS[image.style]
+    with raster.opened(image.path) as source:
+        numbers = tuple(raster.band_indices(source, bands))
+    return qgis.Image(image.title, image.path, numbers, limits_of(image.path, bands))
 
 
 def _tasks_folder(target: Path) -> Path:
@@ -187,25 +176,11 @@ def _tasks_folder(target: Path) -> Path:
 
 def _google_earth(target: Path, frame: Any, tasks: Any) -> None:
     """Write a KMZ per task beside the copy (`<year>-<block>-tasks/<tile>.kmz`): outlines only, so that the imagery is visible."""
-    import pandas as pd
-    import pyogrio
+    import geopandas as gpd
 
-    lines = reproject(frame, DEGREES)
-    lines["geometry"] = lines.geometry.boundary
-    squares = reproject(tasks, DEGREES)
-    squares["geometry"] = squares.geometry.boundary
+    lines, squares = reproject(frame, DEGREES), reproject(tasks, DEGREES)
     with written(_tasks_folder(target)) as beside:
         beside.mkdir()
         by_tile = dict(tuple(lines.groupby("tile_id")))
-        for number in range(len(squares)):
-            tile = squares.iloc[[number]]
-            own = by_tile[tile["tile_id"].iloc[0]]
-            named = pd.concat(
-                [
-                    tile.assign(Name="tile " + tile["tile_id"])[["Name", "geometry"]],
-                    own.assign(Name=[f"{rank}: {prediction}" for rank, prediction in zip(own["rank"], own["prediction"], strict=True)])[
-                        ["Name", "geometry"]
-                    ],
-                ]
-            )
-            pyogrio.write_dataframe(named, beside / f"{tile['tile_id'].iloc[0]}.kmz", driver="LIBKML", layer="task")
+        for tile_id, square in zip(squares["tile_id"], squares.geometry, strict=True):
+            write_kmz(beside / f"{tile_id}.kmz", tile_id, gpd.GeoSeries([square], crs=DEGREES), by_tile[tile_id])

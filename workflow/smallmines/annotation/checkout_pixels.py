@@ -48,6 +48,19 @@ def checkout_pixel_sample(block_year: BlockYear, annotator: str, kind: PixelSamp
     Raises:
         UserError: an unknown annotator, no products yet, no pixel left, or a working copy with edits that are not checked in.
     """
+    rows, pixels = pixel_rows(block_year, annotator, kind, dry)
+    return write_checkout(block_year, rows, lambda: pixels, annotator, kind, dry)
+
+
+def pixel_rows(block_year: BlockYear, annotator: str, kind: PixelSample, dry: bool) -> tuple[pd.DataFrame, NDArray[np.uint32]]:
+    """Choose the pixels of a sample that a person has not labelled.
+
+    Returns:
+        rows as `write_checkout` takes them, whose segments are the numbers of the pixels, 1…; and the label raster (row, column) of these.
+
+    Raises:
+        UserError: an unknown annotator, no products yet, or no pixel left.
+    """
     import pandas as pd
 
     require_annotator(block_year, annotator)
@@ -74,7 +87,7 @@ def checkout_pixel_sample(block_year: BlockYear, annotator: str, kind: PixelSamp
     rows = design.iloc[left][["key", "tile_id", "x", "y", "inclusion"]].reset_index(drop=True)
     rows = rows.assign(segment=np.arange(1, len(left) + 1), rank=np.arange(1, len(left) + 1), why=kind, blind=True)
     rows = rows.assign(probability=np.nan, entropy=np.nan, **dict.fromkeys(("prediction", "previous", "opinions"), ""))
-    return write_checkout(block_year, pd.DataFrame(rows), lambda: pixels, annotator, kind, dry)
+    return pd.DataFrame(rows), pixels
 
 
 def prevalence_progress(block_year: BlockYear) -> Progress:

@@ -101,6 +101,15 @@ def snapshot(path: Path, target: Path) -> None:
         raise UserError(f"a GeoPackage at {path}", flat(error), do) from None
 
 
+def was_edited(path: Path) -> bool:
+    """Return whether anybody has filled in anything in a working copy; True where it does not tell."""
+    try:
+        with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=10)) as file:
+            return bool(file.execute("SELECT edits FROM history").fetchone()[0] != 0)
+    except (sqlite3.Error, TypeError):
+        return True
+
+
 def read_copy(user: Path, path: Path, name: str) -> Edited:
     """Read a snapshot of a working copy, and its base.
 
@@ -171,6 +180,8 @@ def _origin(user: Path, table: Mapping[str, Sequence[Any]]) -> tuple[list[str], 
         return [f"base is {base!r}: no such record of a check-out in {UserFolder(user).bases}"], None, None
     own, records = read_base(paths[0])
     right = {name: str(value) for name, value in asdict(own).items()}
+    if "footprint" not in records:
+        return [f"base is {base!r}: the record of a session in the browser, not of a check-out"], None, None
     faults = [f"{name} in the table about is {values[name]!r}, not {right[name]!r}" for name in right if values[name] != right[name]]
     if not ANNOTATOR.fullmatch(own.annotator):
         faults.append(f"annotator {own.annotator!r} is no code (at most 40 letters, digits and _ . -)")

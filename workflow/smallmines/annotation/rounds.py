@@ -79,22 +79,17 @@ def progress(block_year: BlockYear, threads: int = 1) -> list[Round]:
     params = read_product(block_year.product(Layout.forest_metrics), ForestParameters)["forest"]
     settings = settings_of(block_year.config.assistant, Assistant)
     events = rounds_of(block_year.events()).merge(features[["key", "segment"]], on="key")
+    count = len(features)
     x = matrix(features, usable([features], feature_names(settings.features)))
     tile = features["tile_id"].to_numpy(object)
-    label = np.full(len(features), -1, np.int64)
     own = samples["segment"].to_numpy(np.int64) - 1
-    final = label.copy()
-    final[own] = samples["label"]
-    decided = _latest(events)
-    final[decided["segment"].to_numpy(np.int64) - 1] = decided["label"]
+    final = training_labels(count, samples, latest(events))
     training = training_rows(x[own], final[own].astype(np.int8), samples["subclass"].to_numpy(object), features.iloc[own])
     folds, points = folds_of(training, settings), features[["x", "y"]].to_numpy(np.float64)
     apart = window_size(block_year.lattice.geobox) if settings.features == "context" else 0.0
     rounds = []
     for number in range(int(events["round"].max() if len(events) else 0) + 1):
-        so_far = _latest(events[events["round"] <= number])
-        label[own] = samples["label"]
-        label[so_far["segment"].to_numpy(np.int64) - 1] = so_far["label"]
+        label = training_labels(count, samples, latest(events[events["round"] <= number]))
         probability = np.zeros(len(own))
         for _, test in folds:
             train = np.flatnonzero((label >= 0) & ~np.isin(tile, np.unique(training.groups[test])))
@@ -107,8 +102,24 @@ def progress(block_year: BlockYear, threads: int = 1) -> list[Round]:
     return rounds
 
 
-def _latest(events: pd.DataFrame) -> pd.DataFrame:
-    """Return of each segment the latest class that a person still stands by."""
+def training_labels(count: int, samples: pd.DataFrame, decided: pd.DataFrame) -> NDArray[np.int64]:
+    """Return the label of each segment that trains a forest, (count,): a decision, else a sample (1, 0); -1: none.
+
+    Args:
+        samples, decided: segment and label; a segment at most once in each.
+    """
+    label = np.full(count, -1, np.int64)
+    for rows in (samples, decided):
+        label[rows["segment"].to_numpy(np.int64) - 1] = rows["label"].to_numpy(np.int64)
+    return label
+
+
+def latest(events: pd.DataFrame) -> pd.DataFrame:
+    """Return of each segment the latest class that a person still stands by.
+
+    Args:
+        events: rows of `rounds_of` with their segments.
+    """
     own = events.drop_duplicates(["who", "segment"], keep="last")
     return own[own["label"] >= 0].drop_duplicates("segment", keep="last")
 

@@ -12,10 +12,11 @@ from smallmines.annotation.checkin import pending
 from smallmines.annotation.checkout_pixels import asked_first, other_number, prevalence_progress
 from smallmines.config.sections import Config
 from smallmines.core import raster
+from smallmines.core.errors import UserError
 from smallmines.core.layout import Layout
+from smallmines.core.readable import read_parquet
 from smallmines.labels.label_quality import PeopleFiles, quality
 from smallmines.labels.tables import VALIDATED
-from smallmines.labels.tables import read as read_table
 from smallmines.labels.transfer import FATES, decisions_in_force
 from smallmines.settings.transfer import Transfer
 
@@ -35,27 +36,27 @@ def labels_of(config: Config, root: Path = Path()) -> list[dict[str, Any]]:
     Raises:
         UserError: the run has no segments, or a table is damaged.
     """
-    rows: list[dict[str, Any]] = []
-    for block_year in _places(config, root):
-        if not block_year.has(*COUNTED_FROM):
-            counts = dict.fromkeys(("segments", *COUNTED, "open", "validated"))
-            rows.append({"year": int(block_year.year), "block": block_year.block, **counts})
-            continue
-        area = block_year.features()["area"].to_numpy(float)
-        labels = read_table(block_year.product(Layout.labels), "labels")
-        validated = labels["provenance"].isin(VALIDATED).to_numpy()
-        count = labels["provenance"].value_counts()
-        rows.append(
-            {
-                "year": int(block_year.year),
-                "block": block_year.block,
-                "segments": len(labels),
-                **{name: int(count.get(name, 0)) for name in COUNTED},
-                "open": int((labels["label"] < 0).sum()),
-                "validated": float(area[validated].sum() / area.sum()),
-            }
-        )
-    return rows
+    return [labels_of_block(block_year) for block_year in _places(config, root)]
+
+
+def labels_of_block(block_year: BlockYear) -> dict[str, Any]:
+    """Count the segments of a year and block by provenance, see `labels_of`."""
+    place = {"year": int(block_year.year), "block": block_year.block}
+    if not block_year.has(*COUNTED_FROM):
+        return {**place, **dict.fromkeys(("segments", *COUNTED, "open", "validated"))}
+    area = read_parquet(block_year.product(Layout.features), ["area"])["area"].to_numpy(float)
+    labels = read_parquet(block_year.product(Layout.labels), ["label", "provenance"])
+    if len(area) != len(labels):
+        raise UserError("labels of the present segmentation", "labels of another", "run the workflow up to the masks again")
+    validated = labels["provenance"].isin(VALIDATED).to_numpy()
+    count = labels["provenance"].value_counts()
+    return {
+        **place,
+        "segments": len(labels),
+        **{name: int(count.get(name, 0)) for name in COUNTED},
+        "open": int((labels["label"] < 0).sum()),
+        "validated": float(area[validated].sum() / area.sum()),
+    }
 
 
 def prevalence_samples_of(config: Config, root: Path = Path()) -> list[dict[str, Any]]:

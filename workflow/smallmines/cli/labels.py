@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import re
-import subprocess
 import sys
-from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -22,6 +19,7 @@ from smallmines.core.readable import read_parquet
 if TYPE_CHECKING:
     from smallmines.annotation.checkin import Keys
     from smallmines.annotation.checkout_files import CheckedOut
+    from smallmines.annotation.working_copy import Kind
     from smallmines.config.sections import Config
 
 app = typer.Typer(no_args_is_help=True, help="Labels that people make: check out, check in, adjudicate, report (docs/labelling.md).")
@@ -107,8 +105,8 @@ def sample(
 ) -> None:
     """Check out the pixels of a sample, drawn once by chance; decisions about them never become labels."""
     from smallmines.annotation.block_year import BlockYear
-    from smallmines.annotation.checkout_files import year_to_label
     from smallmines.annotation.checkout_pixels import checkout_pixel_sample, other_number
+    from smallmines.annotation.images import year_to_label
 
     with plain_errors(), output(json) as out:
         settings = read_config(config)
@@ -142,7 +140,8 @@ def checkin(
     """Check in the edits of working copies: one immutable event file each; nothing of a copy with a faulty row."""
     from smallmines.annotation import checkin as check_in
 
-    rows, errors, changed = [], [], set()
+    rows, errors = [], []
+    changed: set[Kind] = set()
     with plain_errors(), output(json) as out:
         settings = read_config(config)
         for path in copies:
@@ -166,7 +165,7 @@ def checkin(
             title = "Would be checked in" if dry else "Checked in"
             out.table(f"{title} (new decisions; stale: on segments that the present segmentation lacks)", rows, "copies")
         if changed and plan and not dry:
-            _plan(config, ["change"] if changed <= {"change_before", "change_after"} else [], settings.run, out)
+            _plan(config, changed, settings.run, out)
     if errors:
         raise SystemExit("\n".join(errors))
 
@@ -184,26 +183,14 @@ def _keys(run: str) -> Keys:
     return keys
 
 
-def _plan(config: Path, targets: list[str], run: str, out: Output) -> None:
-    """List the jobs that Snakemake would run, and how long they took last time."""
-    from smallmines.report.run_times import took
+def _plan(config: Path, kinds: set[Kind], run: str, out: Output) -> None:
+    """List the jobs that Snakemake would run after decisions of some kinds, and how long they took last time."""
+    from smallmines.annotation.server.rerun import plan, targets_of
 
-    command = ["snakemake", *targets, "--configfile", str(config)]
-    done = subprocess.run([sys.executable, "-m", *command, "--dry-run", "--quiet", "rules"], capture_output=True, text=True, check=False)
-    jobs = dict(re.findall(r"^(\w+) +(\d+)$", done.stdout, re.MULTILINE))
-    if done.returncode or not jobs:
-        out.message(f"see what is to be made again: {' '.join(command)} --dry-run")
-        return
-    each: dict[str, float] = {}
-    with suppress(UserError):
-        each = {str(row["rule"]): row["seconds"] / row["jobs"] for row in took(run).to_dict("records")}
-    rows = [
-        {"rule": rule, "jobs": int(number), "seconds": round(each.get(rule, 0.0) * int(number), 1)}
-        for rule, number in jobs.items()
-        if rule not in ("total", "all")
-    ]
-    out.table("To be made again", rows, "plan", decimals=1)
-    out.message(f"about {sum(row['seconds'] for row in rows):.0f} s of work: {' '.join(command)} --cores …")
+    planned = plan(config, run, targets=targets_of(kinds))
+    if planned.rows:
+        out.table("To be made again", planned.rows, "plan", decimals=1)
+    out.message(planned.summary)
 
 
 # --- reports --------------------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from smallmines.cli import config, labels, publish, segments, splits
+from smallmines.cli import config, labels, publish, segments, serve, splits
 from smallmines.cli.archive import access, freeze
 from smallmines.cli.bench import bench
 from smallmines.cli.compare import compare
@@ -21,5 +21,6 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help="SmallMinesDS
 app.callback()(version_option)
 for name, verbs in (("labels", labels), ("splits", splits), ("segments", segments), ("config", config), ("publish", publish)):
     app.add_typer(verbs.app, name=name)
+labels.app.add_typer(serve.app, name="serve")
 for verb in (doctor, compare, merge, terratorch, access, freeze, bench, products, pixels, predict, upgrade):
     app.command(verb.__name__)(verb)

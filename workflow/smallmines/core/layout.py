@@ -63,8 +63,42 @@ class UserFolder:
 
     @property
     def bases(self) -> Path:
-        """Folder of the bases of the working copies, `<year>/<block>/<id>.parquet`."""
+        """Folder of the bases of the working copies and of the sessions in the browser, `<year>/<block>/<id>.parquet`."""
         return self.path / "bases"
+
+    @property
+    def browser(self) -> Path:
+        """Folder of the labelling in the browser: journal of the edits, lock, tokens, snapshots."""
+        return self.path / "browser"
+
+    @property
+    def journal(self) -> Path:
+        """Journal of the edits made in the browser (SQLite), unless another folder was chosen for it."""
+        return self.browser / "journal.sqlite"
+
+    @property
+    def journal_place(self) -> Path:
+        """Path of the journal (JSON) where another folder was chosen for it."""
+        return self.browser / "journal.json"
+
+    @property
+    def server_lock(self) -> Path:
+        """Lock of the server of the run."""
+        return self.browser / "lock"
+
+    @property
+    def tokens(self) -> Path:
+        """Digests of the tokens with which people log in (JSON)."""
+        return self.browser / "tokens.json"
+
+    @property
+    def logins(self) -> Path:
+        """Digests of the cookies of those who are logged in (JSON)."""
+        return self.browser / "logins.json"
+
+    def shown_products(self, name: str) -> Path:
+        """Folder of the products that sessions in the browser show, kept from the next run."""
+        return self.browser / "snapshots" / name
 
     def samples(self, year: str, block: str) -> Path:
         """Samples of a block, without their suffix."""
@@ -97,6 +131,10 @@ class UserFolder:
     def archived_copy(self, year: str, block: str, name: str) -> Path:
         """A working copy as it was at checkin."""
         return self.path / "archive" / year / block / f"{name}.gpkg"
+
+    def archived_edits(self, year: str, block: str, name: str) -> Path:
+        """The edits made in the browser that a hand-in was made from, one JSON object per line."""
+        return self.path / "archive" / year / block / f"{name}.edits.jsonl"
 
 
 @dataclass(frozen=True)
@@ -155,6 +193,11 @@ class Layout:
     def manifests(self) -> Path:
         """Folder of the manifests, `<year>/<sensor>.json`."""
         return self.results / "manifests"
+
+    @property
+    def browser(self) -> Path:
+        """Folder of the tiles that the server of the labelling has drawn; it may be deleted at any time."""
+        return self.results / "browser"
 
     def change(self, first: str, last: str) -> Path:
         """Map of the change between two years."""

@@ -325,10 +325,14 @@ def _read_file(path: Path) -> list[Event]:
 
 def _damaged(path: Path, problem: str) -> UserError:
     """Return the error about an event file that is not as it was written, with the way to restore it."""
-    kept = UserFolder(path.parents[3]).archived_copy(path.parts[-3], path.parts[-2], path.stem) if len(path.parents) > 3 else None
     do = "restore it from a backup or another computer"
-    if kept is not None and kept.is_file():
-        do += f"; or move it away and check in the working copy that was kept of it: smallmines labels checkin --config … {kept}"
+    if len(path.parents) > 3:
+        user, place = UserFolder(path.parents[3]), (path.parts[-3], path.parts[-2], path.stem)
+        copy, edits = user.archived_copy(*place), user.archived_edits(*place)
+        if copy.is_file():
+            do += f"; or move it away and check in the working copy that was kept of it: smallmines labels checkin --config … {copy}"
+        elif edits.is_file():
+            do += f"; or move it away and label again in the browser what {edits} lists"
     return UserError("an event file as it was written", f"{path}: {problem}", do)
 
 

@@ -1,0 +1,52 @@
+// "Learn from my labels": a forest that is trained again on the server, its suggestions and its order of the queue.
+
+import { api } from "./api.js";
+import { announce, h, show } from "./dom.js";
+import { fill, T } from "./texts.en.js";
+
+const POLL = 1000;
+
+export class Learning {
+  /**
+   * @param {import("./state.js").State} state
+   * @param {import("./queue.js").QueuePanel} queue
+   * @param {() => void} restyle
+   */
+  constructor(state, queue, restyle) {
+    this.state = state;
+    this.queue = queue;
+    this.restyle = restyle;
+    this.text = h("span", { id: "learn-state", class: "help", "aria-live": "polite" });
+    this.button = h("button", { id: "learn", type: "button", click: () => void this.start() }, T.learn, h("kbd", {}, "R"));
+    this.root = h("span", { class: "row" }, this.text, this.button);
+    this.running = false;
+  }
+
+  /** Begin, and wait for the end. */
+  async start() {
+    if (this.running) return;
+    this.running = this.button.disabled = true;
+    show(this.text, T.learning);
+    try {
+      await this.state.outbox.drained();
+      await api.learn(this.state.id);
+      let at = await api.learning(this.state.id);
+      while (at.state === "running") {
+        await new Promise((resolve) => setTimeout(resolve, POLL));
+        at = await api.learning(this.state.id);
+      }
+      if (at.state !== "done") throw new Error(at.error ?? T.learn_failed);
+      this.state.suggestionThreshold = at.threshold ?? this.state.opened.threshold;
+      delete this.state.columns.suggestion;
+      await this.state.column("suggestion");
+      await this.queue.sort("learned");
+      this.restyle();
+      show(this.text, fill(T.learned, { n: at.labels ?? 0, seconds: (at.seconds ?? 0).toFixed(1) }));
+    } catch (error) {
+      show(this.text, T.learn_failed);
+      announce(error instanceof Error ? error.message : String(error), "fault");
+    } finally {
+      this.running = this.button.disabled = false;
+    }
+  }
+}

@@ -1,0 +1,50 @@
+// Status page: who has done what, agreement, open disputes, decisions by day.
+
+import { api } from "./api.js";
+import { h, show, table } from "./dom.js";
+import { T, text } from "./texts.en.js";
+
+const PARTS = /** @type {const} */ (["blocks", "people", "agreement", "disputes", "burn_down"]);
+
+/** @param {HTMLElement} root */
+export async function showStatus(root) {
+  show(root, h("p", { class: "card" }, T.loading));
+  const figures = await api.status();
+  show(root, h("div", { class: "status" }, h("h1", {}, T.status), ...PARTS.map((part) => section(part, figures[part] ?? []))));
+}
+
+/**
+ * @param {typeof PARTS[number]} part
+ * @param {Record<string, unknown>[]} rows
+ */
+function section(part, rows) {
+  const title = text("status_", part);
+  const content = rows.length ? part === "burn_down" ? [bars(rows), plain(rows)] : [plain(rows)] : [h("p", { class: "help" }, T.status_none)];
+  return h("section", { class: "card", "aria-label": title }, h("h2", {}, title), ...content);
+}
+
+/**
+ * Rows as a table with their own names as head.
+ * @param {Record<string, unknown>[]} rows
+ */
+function plain(rows) {
+  const names = Object.keys(rows[0]);
+  return h("div", { class: "scroll" }, table(names.map((name) => name.replaceAll("_", " ")), rows.map((row) => names.map((name) => shown(row[name])))));
+}
+
+/** @param {unknown} value */
+function shown(value) {
+  if (value === null || value === undefined) return "–";
+  if (typeof value === "number") return Number.isInteger(value) ? String(value) : String(Number(value.toPrecision(3)));
+  return Array.isArray(value) ? value.join("; ") : String(value);
+}
+
+/**
+ * Bars of the decisions a day.
+ * @param {Record<string, unknown>[]} rows
+ */
+function bars(rows) {
+  const numeric = Object.keys(rows[0]).find((name) => typeof rows[0][name] === "number") ?? "";
+  const most = Math.max(...rows.map((row) => Number(row[numeric])), 1);
+  return h("div", { class: "bars", "aria-hidden": "true" }, ...rows.map((row) => h("meter", { min: 0, max: most, value: Number(row[numeric]), title: `${Object.values(row)[0]}: ${row[numeric]}` })));
+}

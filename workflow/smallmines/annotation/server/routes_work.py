@@ -1,0 +1,175 @@
+"""Routes of the work itself: open a block, edit, undo, learn, hand in."""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from smallmines.annotation.server import batch as batches
+from smallmines.annotation.server import memory
+from smallmines.annotation.server.answers import json_answer
+from smallmines.annotation.server.guard import Refusal
+from smallmines.annotation.server.hand_in import hand_in
+from smallmines.annotation.server.inputs import UUID, WRITER, body_of, choice_of, flag_of, text_of, tiles_of
+from smallmines.annotation.server.journal import Conflict, JournalFull, OtherContent
+from smallmines.annotation.server.opening import document_of, kinds_of
+from smallmines.annotation.server.rerun import targets_of
+from smallmines.annotation.server.routes_view import OF_SESSION, snapshot_of
+from smallmines.annotation.server.routing import Asked, Path
+from smallmines.annotation.server.session import Session, open_session
+from smallmines.annotation.server.state import in_thread, require_kind
+
+if TYPE_CHECKING:
+    from starlette.responses import Response
+
+log = logging.getLogger(__name__)
+
+
+def _milliseconds(asked: Asked) -> int:
+    return int(asked.state.clock() * 1000)
+
+
+async def opened(asked: Asked) -> Response:
+    """Open a block and year for a kind of work."""
+    values = await body_of(asked.request, "year", "block", "kind", "tiles", "everything", "writer", "take_over")
+    state = asked.state
+    year = choice_of(values, "year", state.config.year_names)
+    block = choice_of(values, "block", state.config.blocks)
+    kind = choice_of(values, "kind", kinds_of(state.config, year))
+    require_kind(asked.person, kind)  # type: ignore[arg-type]
+    tiles, everything = tiles_of(values, "tiles"), flag_of(values, "everything")
+    writer, take_over = text_of(values, "writer", WRITER), flag_of(values, "take_over")
+
+    def made() -> dict[str, Any]:
+        session = open_session(state.block_year(year, block), asked.person.annotator, kind, tiles, everything)  # type: ignore[arg-type]
+        try:
+            state.journal.writer(session, writer, take_over)
+        except Conflict as error:
+            raise Refusal(409, error.expected, error.found, error.do, kind="writer") from None
+        state.sessions.of(session.id, lambda: session)
+        state.warm(session)
+        log.info("%s opens %s, block %s (%s)", asked.person.annotator, year, block, kind)
+        return document_of(state, session)
+
+    try:
+        return json_answer(await in_thread(state.openings, made))
+    finally:
+        await in_thread(state.openings, memory.release)
+
+
+async def heartbeat(asked: Asked) -> Response:
+    """Say that a tab is still the one that writes."""
+    session = await asked.session()
+    writer = text_of(await body_of(asked.request, "writer"), "writer", WRITER)
+    try:
+        await in_thread(asked.state.edits, asked.state.journal.writer, session, writer, False)
+    except Conflict as error:
+        raise Refusal(423, error.expected, error.found, error.do, kind="writer") from None
+    return json_answer({"changed": await in_thread(asked.state.pictures, lambda: session.changed)})
+
+
+async def edited(asked: Asked) -> Response:
+    """Add edits to the journal, or undo some; answered when they are on the disk."""
+    session = await asked.session()
+    values = await body_of(asked.request, "uuid", "writer", "edits", "undo")
+    uuid, writer = text_of(values, "uuid", UUID).lower(), text_of(values, "writer", WRITER)
+    undone = text_of(values, "undo", UUID).lower() if "undo" in values else ""
+    state, now = asked.state, _milliseconds(asked)
+
+    def made() -> dict[str, Any]:
+        state.journal.writer(session, writer, False)
+        if undone:
+            acknowledged = state.journal.undo(session, uuid, undone, now)
+        else:
+            acknowledged = state.journal.append(session, batches.parse(values), now)
+        return {**asdict(acknowledged), "changed": session.changed}
+
+    try:
+        document = await in_thread(state.edits, made)
+    except Conflict as error:
+        raise Refusal(423, error.expected, error.found, error.do, kind="writer") from None
+    except OtherContent as error:
+        raise Refusal(409, error.expected, error.found, error.do, kind="content") from None
+    except JournalFull as error:
+        raise Refusal(507, error.expected, error.found, error.do, kind="full") from None
+    return json_answer(document)
+
+
+async def handed_in(asked: Asked) -> Response:
+    """Write the person's edits as one event file, and ask what the workflow makes again."""
+    session = await asked.session()
+    values = await body_of(asked.request, "writer", "dry")
+    writer, dry = text_of(values, "writer", WRITER), flag_of(values, "dry")
+    state = asked.state
+
+    def made() -> dict[str, Any]:
+        state.journal.writer(session, writer, False)
+        result = hand_in(state.journal, session, dt.datetime.fromtimestamp(state.clock(), dt.UTC), dry)
+        return {
+            "events": len(result.events),
+            "counts": result.counts,
+            "file": result.file.name if result.file else None,
+            "warnings": list(result.warnings),
+            "stale": result.stale,
+            "pending": state.journal.pending(session),
+        }
+
+    try:
+        document = await in_thread(state.tables, made)
+    except Conflict as error:
+        raise Refusal(423, error.expected, error.found, error.do, kind="writer") from None
+    if document["events"] and not dry:
+        log.info("%s hands in %d decisions: %s", asked.person.annotator, document["events"], document["file"])
+        state.plans.start(state.config_path, state.config.run, state.root, targets_of({session.about.kind}))
+    return json_answer(document)
+
+
+async def rerun(asked: Asked) -> Response:
+    """Say what the workflow makes again after the last hand-in."""
+    await asked.session()
+    return json_answer(asked.state.plans.state())
+
+
+def _require_learning(session: Session) -> None:
+    """Refuse suggestions where they would lead the person: in adjudication and samples.
+
+    Raises:
+        Refusal: of the kind of work.
+    """
+    if session.about.kind != "review":
+        raise Refusal(409, "review", session.about.kind, "label what you see: there are no suggestions in this work")
+    snapshot_of(session)
+
+
+async def learn(asked: Asked) -> Response:
+    """Start to train a forest on the samples and the person's labels."""
+    session = await asked.session()
+    await body_of(asked.request)
+    _require_learning(session)
+    state = asked.state
+
+    def made() -> None:
+        state.learner(session).start(session, state.journal.state(session).labels)
+
+    await in_thread(state.tables, made)
+    return json_answer(state.learner(session).state(), 202)
+
+
+async def learned(asked: Asked) -> Response:
+    """Say how far the training is."""
+    session = await asked.session()
+    _require_learning(session)
+    return json_answer(asked.state.learner(session).state())
+
+
+PATHS = (
+    Path("/api/open", opened, "POST", user_error=409),
+    Path(f"{OF_SESSION}/heartbeat", heartbeat, "POST", user_error=409),
+    Path(f"{OF_SESSION}/edits", edited, "POST", user_error=422),
+    Path(f"{OF_SESSION}/handin", handed_in, "POST", user_error=422),
+    Path(f"{OF_SESSION}/rerun", rerun),
+    Path(f"{OF_SESSION}/learn", learn, "POST", user_error=409),
+    Path(f"{OF_SESSION}/learn", learned),
+)
