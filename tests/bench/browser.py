@@ -118,6 +118,7 @@ def frames(person: Person, move: str) -> str:
 def acknowledged(url: str) -> str:
     """Let five people send batches of 30 segments at once; return median and 99th percentile of the time to the acknowledgement."""
     times: list[float] = []
+    all_open = threading.Barrier(PEOPLE)
 
     def work(annotator: str) -> None:
         client = Client(url)
@@ -125,6 +126,7 @@ def acknowledged(url: str) -> str:
         session = client.open(YEAR).json()["session"]
         queue = client.get(f"/api/sessions/{session}/queue").json()["segment"]
         form = EVIDENCE | {"evidence_date": f"{YEAR}-01-12"}
+        all_open.wait()
         for number in range(BATCHES):
             chosen = [queue[(number * 30 + at) % len(queue)] for at in range(30)]
             edits = [{"segments": sorted(set(chosen)), "label": ("mining", "not_mining")[number % 2], "look": "bulk", "form": form}]
@@ -150,14 +152,14 @@ def mines_of(folder: Path) -> NDArray[np.bool_]:
 
 
 def strokes_over(mine: NDArray[np.bool_], corner: tuple[int, int]) -> list[tuple[float, float, float]]:
-    """Return strokes (row, first column, last column) that fill a mine, the brush just inside its edge."""
+    """Return strokes (row, first column, last column) that fill a mine with the brush inside its edge."""
     strokes = []
-    for row in range(RADIUS, mine.shape[0], 2 * RADIUS + 1):
-        runs, count = ndimage.label(mine[row])
+    reach = np.hypot(*np.mgrid[-RADIUS : RADIUS + 1, -RADIUS : RADIUS + 1]) <= RADIUS
+    middles = ndimage.binary_erosion(mine, reach)
+    for row in range(RADIUS, mine.shape[0], 2 * RADIUS):
+        runs, count = ndimage.label(middles[row])
         for run in ndimage.find_objects(runs)[:count]:
-            first, last = run[0].start + RADIUS, run[0].stop - RADIUS
-            if last >= first:
-                strokes.append((corner[0] + row + 0.5, corner[1] + first, corner[1] + last))
+            strokes.append((corner[0] + row + 0.5, corner[1] + run[0].start + 0.5, corner[1] + run[0].stop - 0.5))
     return strokes
 
 
