@@ -184,7 +184,7 @@ class Journal:
         uuid, stream, content, undoes, received = row
         if known := self._known(file, uuid, content, stream):
             return known
-        fold = self._fold_of(file, session, stream)
+        fold, first = self._fold_of(file, session, stream), store.first_waiting(file, stream)
         seq = store.add_batch(file, (uuid, stream, session.id, content, received, undoes, len(edits)))
         for edit in edits:
             place = seq, stream, session.id
@@ -192,7 +192,9 @@ class Journal:
                 fold.apply_tile(store.add_edit(file, place, edit, b"", b""), edit.tile, edit.status)
                 continue
             keys = session.keys[edit.segments.astype(np.int64) - 1].astype("<u8").tobytes()
-            number = store.add_edit(file, place, edit, keys, fold.last[edit.segments].astype("<u4").tobytes())
+            last = fold.last[edit.segments]
+            before = np.where(last >= first, last, 0)  # what was handed in is in the events
+            number = store.add_edit(file, place, edit, keys, before.astype("<u4").tobytes())
             fold.apply(number, edit.segments, edit.label)
         self._pending[stream] = self._waiting(file, stream, len(edits))
         return Acknowledgement(uuid, seq, len(edits), self._pending[stream])
@@ -267,8 +269,9 @@ class Journal:
         """Return a person's own labels and the tiles that are done."""
         standing = own_standing(self.user, session.about)
         with self.present(session) as (file, fold):
-            label, done = fold.label.copy(), tuple(sorted(fold.done))
-            pending = self._waiting(file, self._streams[session.id], 0)
+            stream = self._streams[session.id]
+            label, done = fold.waiting(store.first_waiting(file, stream)), tuple(sorted(fold.done))
+            pending = self._waiting(file, stream, 0)
         return OwnState(own_labels(session, label, standing), done, pending)
 
     def decision(self, session: Session, segment: int) -> dict[str, Any] | None:
@@ -276,9 +279,9 @@ class Journal:
         with self.present(session) as (file, fold):
             last = int(fold.last[segment])
             stored = next(store.by_number(file, [last]), None) if last else None
-        if stored is not None:
+        if stored is not None and not stored.handed:
             edit, time = stored.edit, stored.received
-            return {"label": edit.label, "form": dict(edit.form), "time": time, "handed_in": stored.handed} if edit.label else None
+            return {"label": edit.label, "form": dict(edit.form), "time": time, "handed_in": False} if edit.label else None
         standing = own_standing(self.user, session.about)
         event = standing.get(int(session.keys[segment - 1]))
         if event is None:
