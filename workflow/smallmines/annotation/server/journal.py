@@ -74,6 +74,7 @@ class Journal:
         self._streams: dict[str, int] = {}
         self._pending: dict[int, int] = {}
         self._writers: dict[int, tuple[str, float]] = {}
+        self._former: set[tuple[int, str]] = set()
         self._thread = WritingThread(path, lambda: store.connect(path, user), self._guard, self._forget)
 
     @classmethod
@@ -115,18 +116,26 @@ class Journal:
 
     # --- one tab writes -------------------------------------------------------------------------------------------------------
 
-    def writer(self, session: Session, writer: str, take_over: bool) -> None:
+    def writer(self, session: Session, writer: str, take_over: bool, opens: bool = False) -> None:
         """Note that a page writes.
 
+        Args:
+            opens: it opens the block now, and so shows what another page did.
+
         Raises:
-            Conflict: another page of this person, block, year and kind was heard of less than `SEEN_S` ago, and is not to be taken over.
+            Conflict: another page of this person, block, year and kind was heard of less than `SEEN_S` ago, and is not to be taken over;
+                or another has written since this one opened the block.
         """
         stream, now = self.stream(session.about), time.monotonic()
         with self._guard:
             other, seen = self._writers.get(stream, (writer, 0.0))
-            if other != writer and now - seen < SEEN_S and not take_over:
+            former = (stream, writer) in self._former and not opens
+            if other != writer and (former or now - seen < SEEN_S) and not take_over:
                 do = "go on there, or take over here: that page can then no longer save"
                 raise Conflict("one page that labels this block", "another tab or computer of yours does", do)
+            if other != writer:
+                self._former.add((stream, other))
+            self._former.discard((stream, writer))
             self._writers[stream] = writer, now
 
     # --- batches --------------------------------------------------------------------------------------------------------------
