@@ -1,4 +1,4 @@
-"""Fold the edits of a journal to the last one of each segment, and tell a person's own label: by the edits that wait, else by the events."""
+"""Fold the edits of a journal to the last one of each segment, and tell a person's own label: by edits that wait, else by the events."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ CREATE TABLE IF NOT EXISTS hand_ins (
 """
 """streams: a person's labelling of a year, block and kind, over all sessions. batches: `received` in ms since 1970 by the clock of the
 server, `handed` the hand-in that has them. edits: `ids` uint32, `keys` uint64 (content keys), `before` uint32 (number of the last edit of
-each segment before this one that waits, 0 where there is none), little-endian. hand_ins: added before the event file is written: `upto` the last edit
+each segment before this one, 0 where none waits), little-endian. hand_ins: added before the event file is written: `upto` the last edit
 in it, `file` its name, empty where nothing was new."""
 
 
