@@ -112,7 +112,7 @@ export class Labelling {
       const { entry } = /** @type {CustomEvent} */ (event).detail;
       if (entry.session === state.id) announce(entry.refused.found, "fault");
     }, { signal });
-    outbox.addEventListener("dropped", () => void state.reload(), { signal });
+    outbox.addEventListener("settled", () => void state.reload(), { signal });
     outbox.addEventListener("taken", () => this.#taken(), { signal });
     listen(this.bindings(), signal);
     addEventListener("keydown", (event) => this.#hold(event, true), { signal });
