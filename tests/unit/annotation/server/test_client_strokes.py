@@ -38,7 +38,8 @@ Object.assign(form, {
   hasEvidence: () => form.evident,
   ask: () => (form.missing += 1),
 });
-globalThis.document = { getElementById: () => ({ dataset: {}, replaceChildren() {}, append() {} }), createElement: () => ({ append() {}, remove() {} }) };
+globalThis.document = {
+  getElementById: () => ({ dataset: {}, replaceChildren() {}, append() {} }), createElement: () => ({ append() {}, remove() {} }) };
 const state = new State(opened, outbox);
 state.columns.prediction = new Uint8Array([0, 1, 1, 1, 1]);
 const tiles = new Tiles(state);
