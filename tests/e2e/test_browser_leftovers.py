@@ -83,3 +83,33 @@ def test_a_tab_that_was_away_shows_what_another_one_did_before_it_writes(
     person.waits_until_saved()
     person.waits_for("window.page.view.state.past.length === 0")
     assert len(person.own()) == 3 + 2
+
+
+def test_a_key_that_is_held_labels_one_segment(browser: Browser, server: Served) -> None:
+    person = person_at(browser, server)
+    person.opens("2016")
+    person.gives_evidence()
+    person.presses("v")
+    for _ in range(5):
+        person.page.keyboard.down("m")  # as the keyboard repeats it
+    person.page.keyboard.up("m")
+    person.waits_until_saved()
+    assert len(person.own()) == 1
+
+
+def test_undo_waits_for_the_end_of_a_stroke(browser: Browser, server: Served) -> None:
+    """Else undo of the stroke would show the labels from before the other undo, which the server does not have."""
+    person = person_at(browser, server)
+    person.drags([(34.5, 33.5), (34.5, 40.5)])
+    person.presses("u")
+    person.page.mouse.move(*person.place(34.5, 33.5))
+    person.page.mouse.down()
+    person.page.mouse.move(*person.place(34.5, 34.5))
+    person.presses("z")
+    person.page.mouse.up()
+    person.presses("z")
+    person.waits_until_saved()
+    shown = person.own()
+    assert sorted(shown.values()) == [1, 1, 1]
+    person.page.evaluate("window.page.view.state.reload()")
+    assert person.own() == shown
