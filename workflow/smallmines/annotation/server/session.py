@@ -127,13 +127,14 @@ class Session:
     @cached_property
     def blind(self) -> NDArray[np.int64]:
         """Rows, in the table of segments, of the blind overlap: of the queue, and, whatever the scope, what the person has not decided."""
-        queue = self.queue["segment"].to_numpy(np.int64)[self.queue["blind"].to_numpy(bool)] - 1
+        queue: NDArray[np.int64] = self.queue["segment"].to_numpy(np.int64)[self.queue["blind"].to_numpy(bool)] - 1
         if self.snapshot is None or self.about.kind != "review":
             return queue
         overlap = [read_overlap(path)["key"].to_numpy(np.uint64) for path in self.block_year.user_files()["overlap"]]
         decided = np.array([event.key for event in standing(self.events())], np.uint64)
         asked = np.flatnonzero(np.isin(self.keys, np.concatenate([np.empty(0, np.uint64), *overlap])) & ~np.isin(self.keys, decided))
-        return np.union1d(queue, asked)
+        rows: NDArray[np.int64] = np.union1d(queue, asked)
+        return rows
 
     def events(self) -> list[Event]:
         """Read the person's events of the block: about segments, or about the pixels of the sample."""
