@@ -259,6 +259,25 @@ def test_undo_brings_back_a_decision_of_a_working_copy_with_its_form(place, page
     assert page.hand_in().events == ()
 
 
+def test_a_check_in_after_a_hand_in_is_what_the_page_shows_and_undo_brings_back(place, pages):
+    """Labelled on the page, then again in QGIS: the page shows the later decision, an erased label withdraws it, undo restores it."""
+    page = pages("A01", tiles=TILES)
+    first, second = tile_segments(place, "0002")[:2]
+    page.send(labelled([first, second], other(page, first)))
+    page.hand_in()
+    path = checkout(place, "A01", tiles=TILES).path
+    fid = int(np.flatnonzero(read(path)["key"] == str(place.table()["key"][first - 1]))[0]) + 1
+    edit(path, "UPDATE segments SET label='unsure', note='mist' WHERE fid = ?", fid)
+    checkin(place.user, path)
+    assert page.labels == {first: "unsure", second: other(page, first)}
+    own = page.journal.decision(page.session, first)
+    assert (own["label"], own["form"]["note"], own["handed_in"]) == ("unsure", "mist", True)
+    page.send(labelled([first], "mining"))
+    page.undo()
+    assert page.journal.decision(page.session, first)["form"]["note"] == "mist"
+    assert page.hand_in().events == ()
+
+
 def test_undo_of_a_tile_after_a_hand_in_withdraws_what_it_confirmed(place, pages):
     page = pages("A01", tiles=TILES)
     segments = tile_segments(place, "0002")

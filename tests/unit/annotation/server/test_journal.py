@@ -244,6 +244,14 @@ def test_one_page_writes_at_a_time(page, place, monkeypatch):
         page.journal.writer(page.session, "tab 1", take_over=False)
     later = time.monotonic() + 31
     monkeypatch.setattr(time, "monotonic", lambda: later)
+    with pytest.raises(Conflict):  # it does not show what tab 2 did
+        page.journal.writer(page.session, "tab 1", take_over=False)
+    page.journal.writer(page.session, "tab 3", take_over=False)  # sends what a closed one left
+    later += 31
+    page.journal.writer(page.session, "tab 1", take_over=False, opens=True)
+    with pytest.raises(Conflict):
+        page.journal.writer(page.session, "tab 3", take_over=False)
+    later += 31
     page.journal.writer(page.session, "tab 1", take_over=False)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import zipfile
 import zlib
 from io import BytesIO
@@ -274,6 +275,21 @@ def test_what_others_said_is_hidden_in_the_blind_overlap(session):
     blind = dataclasses.replace(session, queue=pd.concat([session.queue[session.queue["segment"] != 41], extra], ignore_index=True))
     found = details.details(blind, 41)
     assert (found["previous"], found["opinions"], found["why"]) == ("", "", "uncertainty")
+
+
+def test_the_blind_overlap_is_hidden_where_a_whole_block_is_labelled_too(block_year, tmp_path):
+    """Segments 40 and 41 are in the overlap; A01 has decided on 40, A02 on both."""
+    shutil.copytree(block_year.root, tmp_path / "root")
+    place = type(block_year)(block_year.config, "2022", "1", tmp_path / "root")
+    rows = place.table().iloc[[39, 40]][["key", "tile_id", "area"]].assign(stratum="0", inclusion=0.5)
+    rows.to_csv(place.layout.user.overlap("2022") / "1-more.csv", index=False)
+    for words in ({"everything": True}, {"tiles": tuple(rows["tile_id"])}):
+        session = open_session(place, "A01", **words)
+        assert [PROVENANCES[number] for number in column(session, "provenance")[[40, 41]]] == ["disputed", "predicted"]
+        assert column(session, "label")[41] == session.snapshot.table["predicted"].iloc[40]
+        assert [details.details(session, number)["previous"] for number in (40, 41)] == ["unsure (disputed)", ""]
+        assert not session.queue["blind"].any(), "as in a working copy, they do not count for the agreement"
+    assert column(open_session(place, "A02", everything=True), "label")[41] == 1
 
 
 def test_adjudication_shows_both_opinions(block_year):

@@ -46,17 +46,12 @@ def column(session: Session, name: str, own_state: OwnState) -> bytes:
     if name == "tile":
         return _tiles(session).astype("<u2").tobytes()
     assert session.snapshot is not None
-    return _of_table(name, session.snapshot.table, blind_rows(session.queue)).tobytes()
+    return _of_table(name, session.snapshot.table, session.blind).tobytes()
 
 
 def tile_ids(session: Session) -> list[str]:
     """Return the ids of the block's tiles, in the order to which the column `tile` refers."""
     return [tile.tile_id for tile in session.block_year.lattice.tiles_of(session.about.block)]
-
-
-def blind_rows(queue: pd.DataFrame) -> NDArray[np.int64]:
-    """Return the rows of the blind overlap in the table of segments."""
-    return np.asarray(queue["segment"].to_numpy(np.int64)[queue["blind"].to_numpy(bool)] - 1)
 
 
 def _tiles(session: Session) -> NDArray[np.uint16]:

@@ -45,7 +45,7 @@ def details(session: Session, segment: int) -> dict[str, Any]:
     asked = _asked(session.queue, segment)
     at_row, at_col = pixels_at(snapshot.geobox, row["x"], row["y"])
     box = box_of(snapshot.segments, segment, int(at_row), int(at_col))
-    blind = asked is not None and bool(asked["blind"])
+    blind = segment - 1 in session.blind
     return {
         **_place(session, row, segment, int(row["area"])),
         "box": list(box),

@@ -1,4 +1,4 @@
-"""Fold the edits of a journal to the last one of each segment, and tell a person's own label: by the journal, else by the events."""
+"""Fold the edits of a journal to the last one of each segment, and tell a person's own label: by edits that wait, else by the events."""
 
 from __future__ import annotations
 
@@ -42,6 +42,14 @@ class Fold:
     def empty(cls, count: int) -> Fold:
         """Return a fold of no edits of `count` segments."""
         return cls(np.zeros(count + 1, np.uint32), np.full(count + 1, UNTOUCHED, np.uint8))
+
+    def waiting(self, first: int) -> NDArray[np.uint8]:
+        """Return `label`, `UNTOUCHED` where the last edit is handed in: of these the events tell, which a check-in may have added to.
+
+        Args:
+            first: number of the first edit that is not handed in.
+        """
+        return np.where(self.last >= first, self.label, np.uint8(UNTOUCHED))
 
     @property
     def done(self) -> dict[str, int]:
@@ -117,7 +125,7 @@ class OwnState:
 
 
 def own_labels(session: Session, edited: NDArray[np.uint8], standing_events: Mapping[int, Event]) -> NDArray[np.uint8]:
-    """Return the code of a person's own label of each segment, from 1: of the journal (`Fold.label`), else of the events."""
+    """Return the code of a person's own label of each segment, from 1: of the edits that wait (`Fold.waiting`), else of the events."""
     label = np.zeros(len(edited), np.uint8)
     if standing_events:
         keys = np.fromiter(standing_events, np.uint64, len(standing_events))

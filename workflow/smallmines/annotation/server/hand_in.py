@@ -130,11 +130,12 @@ def _hand_in(journal: Journal, session: Session, now: dt.datetime, dry: bool) ->
         waiting = _waiting(file, stream)
         sessions = {name: _session(session, name) for name in waiting}
         upto = max((number for numbers in waiting.values() for number in numbers), default=0)
+        first = store.first_waiting(file, stream)
         standing = own_standing(user, about)
         answers = [
             answer
             for name, other in sessions.items()
-            for answer in _answers(other, _Read(file, stream, standing, frozenset(waiting[name]), upto))
+            for answer in _answers(other, _Read(file, stream, standing, frozenset(waiting[name]), upto, first))
         ]
         bases = {row[0] for row in file.execute("SELECT id FROM sessions WHERE stream = ?", (stream,))}
     answers = sorted((answer for answer in answers if not _stands(answer, standing)), key=lambda answer: (answer.number, answer.key))
@@ -169,7 +170,7 @@ class _Read:
         file: the journal.
         standing: decisions of the person by key.
         waiting: numbers of the session's edits that are handed in now.
-        upto: number of the last edit of the person's stream that is handed in now.
+        first, upto: numbers of the first and last edit of the person's stream that are handed in now.
     """
 
     file: sqlite3.Connection
@@ -177,6 +178,7 @@ class _Read:
     standing: Mapping[int, Event]
     waiting: frozenset[int]
     upto: int
+    first: int
 
 
 def _waiting(file: sqlite3.Connection, stream: int) -> dict[str, list[int]]:
@@ -208,7 +210,7 @@ def _answers(session: Session, read: _Read) -> Iterator[Answer]:
         edit = stored.edit
         if edit.label or (event is not None and session.tile_of[segment - 1] not in tasks):
             yield Answer(session, segment, edit.label, edit.look, edit.form, number, stored.received, None if edit.label else event)
-    own = own_labels(session, fold.label, read.standing)[1:]
+    own = own_labels(session, fold.waiting(read.first), read.standing)[1:]
     erased = {segment: edits[int(fold.last[segment])] for segment in touched.tolist()}
     for tile, task in tasks.items():
         form = dict.fromkeys(FORM, "") | {name: task.edit.form[name] for name in ("evidence", "evidence_date")}

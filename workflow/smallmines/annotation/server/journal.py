@@ -74,6 +74,7 @@ class Journal:
         self._streams: dict[str, int] = {}
         self._pending: dict[int, int] = {}
         self._writers: dict[int, tuple[str, float]] = {}
+        self._former: set[tuple[int, str]] = set()
         self._thread = WritingThread(path, lambda: store.connect(path, user), self._guard, self._forget)
 
     @classmethod
@@ -115,18 +116,26 @@ class Journal:
 
     # --- one tab writes -------------------------------------------------------------------------------------------------------
 
-    def writer(self, session: Session, writer: str, take_over: bool) -> None:
+    def writer(self, session: Session, writer: str, take_over: bool, opens: bool = False) -> None:
         """Note that a page writes.
 
+        Args:
+            opens: it opens the block now, and so shows what another page did.
+
         Raises:
-            Conflict: another page of this person, block, year and kind was heard of less than `SEEN_S` ago, and is not to be taken over.
+            Conflict: another page of this person, block, year and kind was heard of less than `SEEN_S` ago, and is not to be taken over;
+                or another has written since this one opened the block.
         """
         stream, now = self.stream(session.about), time.monotonic()
         with self._guard:
             other, seen = self._writers.get(stream, (writer, 0.0))
-            if other != writer and now - seen < SEEN_S and not take_over:
+            former = (stream, writer) in self._former and not opens
+            if other != writer and (former or now - seen < SEEN_S) and not take_over:
                 do = "go on there, or take over here: that page can then no longer save"
                 raise Conflict("one page that labels this block", "another tab or computer of yours does", do)
+            if other != writer:
+                self._former.add((stream, other))
+            self._former.discard((stream, writer))
             self._writers[stream] = writer, now
 
     # --- batches --------------------------------------------------------------------------------------------------------------
@@ -184,7 +193,7 @@ class Journal:
         uuid, stream, content, undoes, received = row
         if known := self._known(file, uuid, content, stream):
             return known
-        fold = self._fold_of(file, session, stream)
+        fold, first = self._fold_of(file, session, stream), store.first_waiting(file, stream)
         seq = store.add_batch(file, (uuid, stream, session.id, content, received, undoes, len(edits)))
         for edit in edits:
             place = seq, stream, session.id
@@ -192,7 +201,9 @@ class Journal:
                 fold.apply_tile(store.add_edit(file, place, edit, b"", b""), edit.tile, edit.status)
                 continue
             keys = session.keys[edit.segments.astype(np.int64) - 1].astype("<u8").tobytes()
-            number = store.add_edit(file, place, edit, keys, fold.last[edit.segments].astype("<u4").tobytes())
+            last = fold.last[edit.segments]
+            before = np.where(last >= first, last, 0)  # what was handed in is in the events
+            number = store.add_edit(file, place, edit, keys, before.astype("<u4").tobytes())
             fold.apply(number, edit.segments, edit.label)
         self._pending[stream] = self._waiting(file, stream, len(edits))
         return Acknowledgement(uuid, seq, len(edits), self._pending[stream])
@@ -267,8 +278,9 @@ class Journal:
         """Return a person's own labels and the tiles that are done."""
         standing = own_standing(self.user, session.about)
         with self.present(session) as (file, fold):
-            label, done = fold.label.copy(), tuple(sorted(fold.done))
-            pending = self._waiting(file, self._streams[session.id], 0)
+            stream = self._streams[session.id]
+            label, done = fold.waiting(store.first_waiting(file, stream)), tuple(sorted(fold.done))
+            pending = self._waiting(file, stream, 0)
         return OwnState(own_labels(session, label, standing), done, pending)
 
     def decision(self, session: Session, segment: int) -> dict[str, Any] | None:
@@ -276,9 +288,9 @@ class Journal:
         with self.present(session) as (file, fold):
             last = int(fold.last[segment])
             stored = next(store.by_number(file, [last]), None) if last else None
-        if stored is not None:
+        if stored is not None and not stored.handed:
             edit, time = stored.edit, stored.received
-            return {"label": edit.label, "form": dict(edit.form), "time": time, "handed_in": stored.handed} if edit.label else None
+            return {"label": edit.label, "form": dict(edit.form), "time": time, "handed_in": False} if edit.label else None
         standing = own_standing(self.user, session.about)
         event = standing.get(int(session.keys[segment - 1]))
         if event is None:

@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 
 import smallmines
 from smallmines.annotation.rounds import latest, rounds_of, training_labels
-from smallmines.annotation.server.columns import blind_rows
 from smallmines.annotation.server.feature_rows import cache_of, feature_rows
 from smallmines.annotation.server.refit import JOB_FILE, LABELS_FILE, RESULT_FILE, Job
 from smallmines.core.errors import UserError
@@ -133,7 +132,7 @@ class Learner:
         if result is None or session.snapshot is None:
             raise UserError("a forest that learned from the labels", "none yet", "learn from the labels first")
         probability = result["probability"].astype(np.float64)
-        blind = blind_rows(session.queue)
+        blind = session.blind
         probability[blind] = session.snapshot.table["probability"].to_numpy(np.float64)[blind]
         return probability
 
@@ -166,7 +165,7 @@ def labels_of(session: Session, own: Mapping[int, str]) -> NDArray[np.int64]:
     table = session.snapshot.table
     samples = tables.read(session.snapshot.folder / "samples.parquet", "samples")
     rows = rounds_of(session.block_year.events()).merge(table[["key", "segment"]], on="key")
-    of_others = (rows["who"] != session.about.annotator) & ~rows["segment"].isin(blind_rows(session.queue) + 1)
+    of_others = (rows["who"] != session.about.annotator) & ~rows["segment"].isin(session.blind + 1)
     label = training_labels(len(table), samples, latest(rows[of_others]))
     settled = table["provenance"].isin(["adjudicated", "disputed"]).to_numpy()
     label[settled] = table["label"].to_numpy()[settled]

@@ -45,7 +45,7 @@ async def opened(asked: Asked) -> Response:
     def made() -> dict[str, Any]:
         session = open_session(state.block_year(year, block), asked.person.annotator, kind, tiles, everything)  # type: ignore[arg-type]
         try:
-            state.journal.writer(session, writer, take_over)
+            state.journal.writer(session, writer, take_over, opens=True)
         except Conflict as error:
             raise Refusal(409, error.expected, error.found, error.do, kind="writer") from None
         state.sessions.of(session.id, lambda: session)

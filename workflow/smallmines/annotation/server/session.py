@@ -29,6 +29,7 @@ from smallmines.core.errors import UserError
 from smallmines.core.files import digest, flat, written
 from smallmines.core.layout import Layout
 from smallmines.labels import footprint
+from smallmines.labels.agreement import read_overlap
 from smallmines.labels.event_files import ANNOTATOR, PROVENANCE_OF, RANKS, Event, read_events, standing
 from smallmines.labels.pixel_samples import rows_and_columns
 
@@ -122,6 +123,18 @@ class Session:
         allowed = np.full(len(self.keys), self.about.kind == "review")
         allowed[self.queue["segment"].to_numpy(np.int64) - 1] = True
         return allowed
+
+    @cached_property
+    def blind(self) -> NDArray[np.int64]:
+        """Rows, in the table of segments, of the blind overlap: of the queue, and, whatever the scope, what the person has not decided."""
+        queue: NDArray[np.int64] = self.queue["segment"].to_numpy(np.int64)[self.queue["blind"].to_numpy(bool)] - 1
+        if self.snapshot is None or self.about.kind != "review":
+            return queue
+        overlap = [read_overlap(path)["key"].to_numpy(np.uint64) for path in self.block_year.user_files()["overlap"]]
+        decided = np.array([event.key for event in standing(self.events())], np.uint64)
+        asked = np.flatnonzero(np.isin(self.keys, np.concatenate([np.empty(0, np.uint64), *overlap])) & ~np.isin(self.keys, decided))
+        rows: NDArray[np.int64] = np.union1d(queue, asked)
+        return rows
 
     def events(self) -> list[Event]:
         """Read the person's events of the block: about segments, or about the pixels of the sample."""

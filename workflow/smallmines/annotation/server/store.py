@@ -44,7 +44,7 @@ CREATE TABLE IF NOT EXISTS hand_ins (
 """
 """streams: a person's labelling of a year, block and kind, over all sessions. batches: `received` in ms since 1970 by the clock of the
 server, `handed` the hand-in that has them. edits: `ids` uint32, `keys` uint64 (content keys), `before` uint32 (number of the last edit of
-each segment before this one, 0 where there is none), little-endian. hand_ins: added before the event file is written: `upto` the last edit
+each segment before this one, 0 where none waits), little-endian. hand_ins: added before the event file is written: `upto` the last edit
 in it, `file` its name, empty where nothing was new."""
 
 
@@ -157,6 +157,12 @@ def by_number(file: sqlite3.Connection, numbers: Iterable[int]) -> Iterator[Stor
     for start in range(0, len(wanted), 500):
         some = wanted[start : start + 500]
         yield from map(_stored, file.execute(f"{STORED} e.number IN ({', '.join('?' * len(some))})", some))
+
+
+def first_waiting(file: sqlite3.Connection, stream: int) -> int:
+    """Return the number of the first edit of a stream that is not handed in; more than any where there is none."""
+    batch = "(SELECT seq FROM batches WHERE stream = ? AND handed IS NULL ORDER BY seq LIMIT 1)"
+    return int(file.execute(f"SELECT coalesce(min(number), {2**32 - 1}) FROM edits WHERE batch = {batch}", (stream,)).fetchone()[0])
 
 
 def files_with(file: sqlite3.Connection, stream: int, number: int) -> frozenset[str]:

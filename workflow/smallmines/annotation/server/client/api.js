@@ -5,7 +5,7 @@
  *   version: string}} Me
  * @typedef {{year: string, block: string, kind: string, left: number | null, done: number | null, pending: number,
  *   asked_first: boolean, available: boolean, why_not: string}} Work
- * @typedef {{id: string, title: string, year: string, style: string}} LayerInfo
+ * @typedef {{id: string, title: string, year: string, style: string, version: string}} LayerInfo
  * @typedef {{tile_id: string, row: number, col: number, size: number}} TileInfo
  * @typedef {{session: string, digest: string, shape: [number, number], resolution: number, transform: number[], crs: string,
  *   levels: number, segments: number, threshold: number, provenances: string[], layers: LayerInfo[], tiles: TileInfo[],

@@ -16,7 +16,7 @@ export class Banners {
     outbox.addEventListener("offline", () => this.show("offline", T.offline));
     outbox.addEventListener("login", () => this.show("login", T.login_again));
     outbox.addEventListener("memory", () => this.show("memory", T.memory));
-    outbox.addEventListener("refused", () => this.refused());
+    for (const name of ["refused", "settled"]) outbox.addEventListener(name, () => this.refused());
     this.count();
   }
 
@@ -27,7 +27,7 @@ export class Banners {
     place.dataset.unsent = String(n);
     show(place, n ? fill(T.unsaved, { n }) : T.saved);
     if (!n) this.hide("offline");
-    if (this.outbox.refused().length && !this.shown.has("refused")) this.refused();
+    if (this.outbox.refused().length > 0 !== this.shown.has("refused")) this.refused();
   }
 
   /** Show what the server refused, with the choice to send it again or to drop it. */
@@ -35,15 +35,11 @@ export class Banners {
     const refused = this.outbox.refused();
     if (!refused.length) return this.hide("refused");
     const { found, do: remedy } = refused[0].refused ?? { found: "", do: "" };
-    const again = h("button", { type: "button", click: () => void this.outbox.again().then(() => this.refused()) }, T.refused_again);
+    const again = h("button", { type: "button", click: () => void this.outbox.again() }, T.refused_again);
     const drop = h("button", {
       type: "button",
       id: "drop-refused",
-      click: async () => {
-        const dropped = await this.outbox.drop();
-        this.hide("refused");
-        this.outbox.dispatchEvent(new CustomEvent("dropped", { detail: { entries: dropped } }));
-      },
+      click: () => void this.outbox.drop(),
     }, T.refused_drop);
     return this.show("refused", fill(T.refused, { n: refused.length, found, do: remedy }), again, drop);
   }

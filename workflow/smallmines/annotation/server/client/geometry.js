@@ -2,14 +2,19 @@
 
 import { SIDE } from "./tiles.js";
 
+/** Pixels around a place whose tiles are loaded too: a segment's half is known only where all of it is. */
+const REACH = 64;
+
 export class Stroke {
   /**
    * @param {import("./tiles.js").Tiles} tiles
    * @param {number} radius in pixels of the block; 0: only the pixel under the pointer
+   * @param {import("./state.js").Label} label of the whole stroke, whatever is chosen while it lasts
    */
-  constructor(tiles, radius) {
+  constructor(tiles, radius, label) {
     this.tiles = tiles;
     this.radius = radius;
+    this.label = label;
     /** @type {Map<number, Uint8Array>} */
     this.covered = new Map();
     /** @type {Map<number, number>} */
@@ -54,9 +59,8 @@ export class Stroke {
     const fresh = [];
     const missed = this.missed;
     this.missed = [];
-    const reach = this.radius + 1;
     for (const [col, row] of missed) {
-      await this.tiles.cover(Math.floor(row - reach), Math.floor(col - reach), Math.floor(row + reach), Math.floor(col + reach));
+      await this.#load(col, row);
       this.#stamp(col, row, fresh);
     }
     return fresh;
@@ -68,23 +72,44 @@ export class Stroke {
    * @param {number[]} fresh
    */
   #stamp(col, row, fresh) {
-    let missing = false;
     const middle = this.tiles.at(Math.floor(row), Math.floor(col));
     if (middle > 0) this.#pick(middle, fresh);
-    else if (middle < 0) missing = true;
+    if (middle < 0 || (this.radius && !this.#surrounded(col, row))) {
+      this.missed.push([col, row]);
+      void this.#load(col, row);
+      return;
+    }
     const square = this.radius * this.radius;
     for (let y = Math.floor(row - this.radius); y <= row + this.radius; y++) {
       for (let x = Math.floor(col - this.radius); x <= col + this.radius; x++) {
         if ((x + 0.5 - col) ** 2 + (y + 0.5 - row) ** 2 > square) continue;
         const id = this.tiles.at(y, x);
-        if (id < 0) missing = true;
         if (id <= 0 || this.#cover(y, x)) continue;
         const count = (this.counts.get(id) ?? 0) + 1;
         this.counts.set(id, count);
         if (count * 2 >= this.tiles.area[id]) this.#pick(id, fresh);
       }
     }
-    if (missing) this.missed.push([col, row]);
+  }
+
+  /**
+   * @param {number} col
+   * @param {number} row
+   */
+  #load(col, row) {
+    const reach = this.radius + REACH;
+    return this.tiles.cover(Math.floor(row - reach), Math.floor(col - reach), Math.floor(row + reach), Math.floor(col + reach));
+  }
+
+  /**
+   * Whether the tiles are loaded in which segments under the brush may lie.
+   * @param {number} col
+   * @param {number} row
+   */
+  #surrounded(col, row) {
+    const reach = this.radius + REACH;
+    const near = [-reach, 0, reach];
+    return near.every((down) => near.every((right) => this.tiles.at(Math.floor(row + down), Math.floor(col + right)) >= 0));
   }
 
   /**
@@ -125,7 +150,7 @@ export async function inside(tiles, line) {
   const cols = line.map(([col]) => col);
   const [row0, row1] = [Math.max(0, Math.floor(Math.min(...rows))), Math.min(tiles.rows - 1, Math.ceil(Math.max(...rows)))];
   const [col0, col1] = [Math.max(0, Math.floor(Math.min(...cols))), Math.min(tiles.cols - 1, Math.ceil(Math.max(...cols)))];
-  await tiles.cover(row0, col0, row1, col1);
+  await tiles.cover(row0 - REACH, col0 - REACH, row1 + REACH, col1 + REACH);
   /** @type {Map<number, number>} */
   const counts = new Map();
   for (let row = row0; row <= row1; row++) {

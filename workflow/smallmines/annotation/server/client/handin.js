@@ -21,10 +21,10 @@ export function handIn(state, outbox, done) {
   const attempt = async (/** @type {boolean} */ dry) => {
     confirm.disabled = true;
     try {
-      if (!(await outbox.drained())) throw new ApiError(0, { found: fill(T.unsaved, { n: outbox.waiting().length }), do: T.offline });
+      if (!(await outbox.drained())) throw new ApiError(0, { found: fill(T.unsaved, { n: outbox.waiting().length }), do: outbox.paused ? T.other_tab : T.offline });
       const result = await api.handIn(state.id, outbox.writer, dry);
       show(body, ...summary(result, dry));
-      confirm.disabled = !dry || !result.events;
+      confirm.disabled = !dry || !(result.events || result.pending);
       if (dry) return;
       confirm.remove();
       show(close, T.close);
@@ -43,7 +43,8 @@ export function handIn(state, outbox, done) {
  * @param {boolean} dry
  */
 function summary(result, dry) {
-  const title = !result.events ? T.hand_in_none : dry ? fill(T.hand_in_dry, { n: result.events }) : fill(T.hand_in_done, { n: result.events });
+  const none = dry && result.pending ? T.hand_in_same : T.hand_in_none;
+  const title = !result.events ? none : dry ? fill(T.hand_in_dry, { n: result.events }) : fill(T.hand_in_done, { n: result.events });
   const counts = Object.entries(result.counts).map(([name, count]) => [text("", name), String(count)]);
   return [
     h("p", { id: "hand-in-result" }, title),

@@ -4,7 +4,8 @@ import { dialog, h, table } from "./dom.js";
 import { T } from "./texts.en.js";
 
 /**
- * @typedef {{keys: string[], shown: string, does: string, run: (key: string, shift: boolean) => void}} Binding
+ * @typedef {{keys: string[], shown: string, does: string, run: (key: string, shift: boolean) => void, once?: boolean}} Binding
+ *   once: a key that is held down does it once
  */
 
 /**
@@ -28,6 +29,7 @@ export function listen(bindings, signal) {
       const binding = bindings.find(({ keys }) => keys.includes(key));
       if (!binding) return;
       event.preventDefault();
+      if (event.repeat && binding.once) return;
       binding.run(key, event.shiftKey);
     },
     { signal },

@@ -112,7 +112,7 @@ export class Labelling {
       const { entry } = /** @type {CustomEvent} */ (event).detail;
       if (entry.session === state.id) announce(entry.refused.found, "fault");
     }, { signal });
-    outbox.addEventListener("dropped", () => void state.reload(), { signal });
+    outbox.addEventListener("settled", () => void state.reload(), { signal });
     outbox.addEventListener("taken", () => this.#taken(), { signal });
     listen(this.bindings(), signal);
     addEventListener("keydown", (event) => this.#hold(event, true), { signal });
@@ -219,13 +219,13 @@ export class Labelling {
     const points = state.isPoints;
     /** @type {(import("./keys.js").Binding | null)[]} */
     const all = [
-      { keys: Object.keys(LABEL_KEYS), shown: "M/1 N/2 U/3 E", does: T.key_labels, run: (key) => void this.label(LABEL_KEYS[key]) },
+      { keys: Object.keys(LABEL_KEYS), shown: "M/1 N/2 U/3 E", does: T.key_labels, once: true, run: (key) => void this.label(LABEL_KEYS[key]) },
       points ? null : { keys: Object.keys(TOOL_KEYS), shown: TOOLS.map((tool) => Object.keys(TOOL_KEYS).find((key) => TOOL_KEYS[key] === tool)?.toUpperCase()).join(" "), does: T.key_tools, run: (key) => tools.use(TOOL_KEYS[key]) },
       points ? null : { keys: ["[", "]"], shown: "[ ]", does: T.key_radius, run: (key) => tools.widen(tools.radius + (key === "]" ? 1 : -1)) },
       { keys: ["arrowright", "arrowleft"], shown: "→ ←", does: T.key_next, run: (key) => queue.step(key === "arrowright" ? 1 : -1) },
       points ? null : { keys: ["p"], shown: "P", does: T.key_pick, run: () => void tools.pick() },
-      state.isReview ? { keys: ["t"], shown: "T", does: T.key_tile, run: () => void tools.toggleTile() } : null,
-      { keys: ["z", "ctrl+z", "y", "ctrl+y"], shown: "Z Y", does: T.key_undo, run: (key, shift) => void (key.endsWith("y") || shift ? state.redo() : state.undo()) },
+      state.isReview ? { keys: ["t"], shown: "T", does: T.key_tile, once: true, run: () => void tools.toggleTile() } : null,
+      { keys: ["z", "ctrl+z", "y", "ctrl+y"], shown: "Z Y", does: T.key_undo, run: (key, shift) => void (tools.stroke ? null : key.endsWith("y") || shift ? state.redo() : state.undo()) },
       points ? null : { keys: ["f"], shown: "F", does: T.key_fill, run: () => toolbar.nextFill() },
       points ? null : { keys: ["o"], shown: "O", does: T.key_outlines, run: () => toolbar.nextOutlines() },
       points ? null : { keys: [",", "."], shown: ", .", does: T.key_opacity, run: (key) => toolbar.setOpacity((this.painter?.opacity ?? 0.5) + (key === "." ? 0.1 : -0.1)) },

@@ -130,13 +130,14 @@ export class Maps extends EventTarget {
 
   /** @param {string} layer */
   #source(layer) {
-    const { session, digest } = this.state.opened;
+    const { session, layers } = this.state.opened;
+    const version = layers.find(({ id }) => id === layer)?.version;
     return new ol.source.TileImage({
       projection: this.projection,
       tileGrid: this.grid,
       interpolate: false,
       transition: 0,
-      tileUrlFunction: ([z, x, y]) => `/api/sessions/${session}/layers/${layer}/${this.levels - 1 - z}/${x}/${y}?v=${digest}`,
+      tileUrlFunction: ([z, x, y]) => `/api/sessions/${session}/layers/${layer}/${this.levels - 1 - z}/${x}/${y}?v=${version}`,
     });
   }
 

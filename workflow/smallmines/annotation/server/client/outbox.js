@@ -97,11 +97,17 @@ export class Outbox extends EventTarget {
   async add(session, uuid, batch) {
     /** @type {Entry} */
     const entry = { uuid, session, annotator: this.owner, run: this.run, batch };
+    const undone = this.refused().find((refused) => refused.uuid === batch.undo);
+    if (undone) {
+      await this.#takenBack(undone);
+      return;
+    }
     this.entries.push(entry);
     const kept = this.#keep(entry);
     this.keeping.set(entry, kept);
     this.#changed();
     await kept;
+    for (const refused of this.refused()) if (refused !== entry) await this.#leaveToLater(refused, [entry]);
     void this.flush();
   }
 
@@ -167,10 +173,44 @@ export class Outbox extends EventTarget {
       return false;
     }
     entry.refused = { found: error.message, do: error.lines.do ?? "" };
+    const undo = this.waiting().find(({ batch }) => batch.undo === entry.uuid);
+    if (undo) {
+      await this.#forget(undo);
+      await this.#takenBack(entry);
+      return true;
+    }
     await this.#keep(entry);
+    await this.#leaveToLater(entry, this.entries.slice(this.entries.indexOf(entry) + 1));
     this.dispatchEvent(new CustomEvent(REFUSED, { detail: { entry } }));
     this.#changed();
     return true;
+  }
+
+  /**
+   * Forget a refused batch that is undone: the server never had it.
+   * @param {Entry} refused
+   */
+  async #takenBack(refused) {
+    await this.#forget(refused);
+    this.#settled();
+  }
+
+  /**
+   * Leave out of a refused entry what later edits are about: sent again, it must not take their place.
+   * @param {Entry} refused
+   * @param {Entry[]} later
+   */
+  async #leaveToLater(refused, later) {
+    const edits = later.flatMap(({ session, batch }) => (session === refused.session ? (batch.edits ?? []) : []));
+    const segments = new Set(edits.flatMap((edit) => edit.segments ?? []));
+    const tiles = new Set(edits.map((edit) => edit.tile));
+    if (!edits.length || !refused.batch.edits) return;
+    refused.batch.edits = refused.batch.edits
+      .map((edit) => (edit.segments ? { ...edit, segments: edit.segments.filter((id) => !segments.has(id)) } : edit))
+      .filter((edit) => (edit.segments ? edit.segments.length > 0 : !tiles.has(edit.tile)));
+    if (refused.batch.edits.length) return this.#keep(refused);
+    await this.#forget(refused);
+    this.#changed();
   }
 
   /** Send what was refused once more. */
@@ -181,13 +221,13 @@ export class Outbox extends EventTarget {
     }
     this.#changed();
     await this.flush();
+    this.#settled();
   }
 
   /** Forget what was refused, by the person's choice. */
   async drop() {
-    const dropped = this.refused();
-    for (const entry of dropped) await this.#forget(entry);
-    return dropped;
+    for (const entry of this.refused()) await this.#forget(entry);
+    this.#settled();
   }
 
   /**
@@ -235,6 +275,11 @@ export class Outbox extends EventTarget {
     } catch {
       this.dispatchEvent(new Event("memory"));
     }
+  }
+
+  /** Say that refused edits were sent again or forgotten: only the server knows what is in force. */
+  #settled() {
+    this.dispatchEvent(new Event("settled"));
   }
 
   #changed() {

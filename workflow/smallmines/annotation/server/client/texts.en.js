@@ -167,6 +167,7 @@ export const T = {
   hand_in_wait: "Waiting until all edits are on the server …",
   hand_in_dry: "{n} decisions would be handed in:",
   hand_in_none: "There is nothing to hand in.",
+  hand_in_same: "What you did since the last hand-in changes no decision. Hand it in all the same: else the block cannot be checked out for QGIS.",
   hand_in_done: "{n} decisions were handed in.",
   hand_in_file: "File",
   hand_in_stale: "The products were made again since you began. The decisions move to the new segments by their pixels.",

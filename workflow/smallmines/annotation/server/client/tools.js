@@ -92,7 +92,7 @@ export class Tools extends EventTarget {
    * @param {Uint8Array} [before]
    */
   async apply(ids, look, label = this.label, before) {
-    if (!this.ready(ids, label)) return;
+    if (!ids.length || !this.ready(ids, label)) return;
     const form = this.form.take();
     const parts = [];
     for (let from = 0; from < ids.length; from += MOST) {
@@ -122,12 +122,13 @@ export class Tools extends EventTarget {
    */
   async click(col, row) {
     if (this.state.isPoints || this.draws) return;
+    const { tool, label } = this;
     await this.tiles.cover(Math.floor(row), Math.floor(col), Math.floor(row), Math.floor(col));
     const id = this.tiles.at(Math.floor(row), Math.floor(col));
     if (id <= 0) return;
     this.state.select(id);
-    if (this.tool === "click") await this.apply(this.state.allowed([id]), "single");
-    if (this.tool === "grow") await this.grow(id);
+    if (tool === "click") await this.apply(this.state.allowed([id]), "single", label);
+    if (tool === "grow") await this.grow(id, label);
   }
 
   /** Choose the segment under the cursor. */
@@ -142,18 +143,20 @@ export class Tools extends EventTarget {
   /**
    * Label a segment and the similar ones around it.
    * @param {number} id
+   * @param {import("./state.js").Label} label
    */
-  async grow(id) {
+  async grow(id, label) {
     const { segments } = await api.grow(this.state.id, id, this.similarity);
-    await this.apply(this.#new(segments), "bulk");
+    await this.apply(this.#new(segments, label), "bulk", label);
   }
 
   /**
    * Segments that may be labelled and have another label.
    * @param {number[]} ids
+   * @param {import("./state.js").Label} label
    */
-  #new(ids) {
-    return this.state.allowed(ids).filter((id) => this.state.own[id] !== CODES[this.label]);
+  #new(ids, label) {
+    return this.state.allowed(ids).filter((id) => this.state.own[id] !== CODES[label]);
   }
 
   /**
@@ -162,7 +165,7 @@ export class Tools extends EventTarget {
    * @param {number} row
    */
   begin(col, row) {
-    this.stroke = new Stroke(this.tiles, this.radius);
+    this.stroke = new Stroke(this.tiles, this.radius, this.label);
     this.paint(col, row);
   }
 
@@ -180,9 +183,10 @@ export class Tools extends EventTarget {
    * @param {number[]} fresh
    */
   #colour(stroke, fresh) {
-    const ids = this.#new(fresh);
+    const { label } = stroke;
+    const ids = this.#new(fresh, label);
     if (!ids.length) return;
-    if (!this.ready(ids, this.label)) {
+    if (!this.ready(ids, label)) {
       this.#revert(stroke);
       this.stroke = undefined;
       return;
@@ -190,21 +194,19 @@ export class Tools extends EventTarget {
     for (const id of ids) {
       stroke.painted.push(id);
       stroke.before.push(this.state.own[id]);
-      this.state.own[id] = CODES[this.label];
+      this.state.own[id] = CODES[label];
     }
     this.state.changed(ids, false, false);
   }
 
   /** End a stroke: what it painted becomes one edit. Another stroke may begin while tiles for this one are fetched. */
   async end() {
-    const { stroke, label } = this;
+    const { stroke } = this;
     this.stroke = undefined;
     if (!stroke) return;
-    if (stroke.missed.length) {
-      const late = await stroke.finish();
-      if (label === this.label) this.#colour(stroke, late);
-    }
-    await this.apply(stroke.painted, "bulk", label, Uint8Array.from(stroke.before));
+    if (stroke.missed.length) this.#colour(stroke, await stroke.finish());
+    if (this.ready(stroke.painted, stroke.label)) await this.apply(stroke.painted, "bulk", stroke.label, Uint8Array.from(stroke.before));
+    else this.#revert(stroke);
   }
 
   /** Give a stroke or lasso up. */
@@ -225,17 +227,18 @@ export class Tools extends EventTarget {
 
   /** Label what the lasso holds. */
   async close() {
+    const { label } = this;
     const line = this.maps.line;
     this.maps.line = [];
     this.maps.drawCursors();
-    await this.apply(this.#new(await inside(this.tiles, line)), "bulk");
+    await this.apply(this.#new(await inside(this.tiles, line), label), "bulk", label);
   }
 
   /** Say that the tile of the selected segment, or under the cursor, is right as it is; or take it back. */
   async toggleTile() {
     const tile = await this.tileHere();
     if (!tile || !this.state.isReview) return;
-    await this.state.setTile(tile, !this.state.doneTiles.has(tile), this.form.take());
+    await this.state.setTile(tile, !this.state.doneTiles.has(tile), this.form.values());
   }
 
   /** Tile of the selected segment, else under the cursor, else in the middle of the maps. */

@@ -1,0 +1,115 @@
+"""Test the page where work is half done: edits that cancel each other, and a tab that was away while another one labelled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser
+
+from e2e.browsing import Person, chromium
+from place import make_place
+from served import Served, served
+from smallmines.annotation.block_year import BlockYear
+from smallmines.annotation.server import journal
+from smallmines.annotation.working_copy import About
+
+pytestmark = [pytest.mark.e2e, pytest.mark.heavy]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as running:
+        yield running
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> BlockYear:
+    return make_place(tmp_path / "leftovers")
+
+
+@pytest.fixture
+def server(place: BlockYear) -> Iterator[Served]:
+    with served(place) as running:
+        yield running
+
+
+def person_at(browser: Browser, server: Served) -> Person:
+    person = Person.sits_down(browser.new_context(viewport={"width": 1280, "height": 800}).new_page(), server.url)
+    person.signs_in("A01")
+    person.opens("2016", part="0007")
+    person.looks_at(48, 48)
+    person.gives_evidence()
+    person.presses("b", "m")
+    person.sets_radius(0)
+    return person
+
+
+def pending(place: BlockYear, server: Served) -> int:
+    return server.state.journal.pending_of(About(place.config.run, int(place.year), place.block, "A01", "review"))
+
+
+def test_edits_that_cancel_each_other_can_be_handed_in(browser: Browser, place: BlockYear, server: Served) -> None:
+    person = person_at(browser, server)
+    person.drags([(34.5, 33.5), (34.5, 40.5)])
+    person.presses("z")
+    person.waits_until_saved()
+    assert pending(place, server) == 2
+    assert "There is nothing to hand in" in person.hands_in()
+    assert pending(place, server) == 0
+
+
+def test_images_are_kept_by_their_version(browser: Browser, server: Served) -> None:
+    person = person_at(browser, server)
+    with person.page.expect_response(lambda response: "/layers/" in response.url) as asked:
+        person.page.reload()
+    assert "immutable" in asked.value.headers["cache-control"]
+
+
+def test_a_tab_that_was_away_shows_what_another_one_did_before_it_writes(
+    browser: Browser, server: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A computer that slept, say: its page lacks the labels that its person gave elsewhere meanwhile."""
+    monkeypatch.setattr(journal, "SEEN_S", 0.0)
+    person = person_at(browser, server)
+    elsewhere = person_at(browser, server)
+    elsewhere.drags([(34.5, 33.5), (34.5, 40.5)])
+    elsewhere.waits_until_saved()
+    elsewhere.page.close()
+    assert person.own() == {}
+    person.drags([(38.5, 33.5), (38.5, 36.5)])
+    person.page.click("#take-over")
+    person.waits_until_saved()
+    person.waits_for("window.page.view.state.past.length === 0")
+    assert len(person.own()) == 3 + 2
+
+
+def test_a_key_that_is_held_labels_one_segment(browser: Browser, server: Served) -> None:
+    person = person_at(browser, server)
+    person.opens("2016")
+    person.gives_evidence()
+    person.presses("v")
+    for _ in range(5):
+        person.page.keyboard.down("m")  # as the keyboard repeats it
+    person.page.keyboard.up("m")
+    person.waits_until_saved()
+    assert len(person.own()) == 1
+
+
+def test_undo_waits_for_the_end_of_a_stroke(browser: Browser, server: Served) -> None:
+    """Else undo of the stroke would show the labels from before the other undo, which the server does not have."""
+    person = person_at(browser, server)
+    person.drags([(34.5, 33.5), (34.5, 40.5)])
+    person.presses("u")
+    person.page.mouse.move(*person.place(34.5, 33.5))
+    person.page.mouse.down()
+    person.page.mouse.move(*person.place(34.5, 34.5))
+    person.presses("z")
+    person.page.mouse.up()
+    person.presses("z")
+    person.waits_until_saved()
+    shown = person.own()
+    assert sorted(shown.values()) == [1, 1, 1]
+    person.page.evaluate("window.page.view.state.reload()")
+    assert person.own() == shown
