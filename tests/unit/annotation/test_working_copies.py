@@ -319,7 +319,7 @@ def test_a_dispute_is_handed_out_with_both_opinions_and_settled(block_year):
     for copy, label in ((first.path, "mining"), (second.path, "not_mining")):
         edit(
             copy,
-            "UPDATE segments SET label = ?, evidence = 'seen', evidence_date = '2016-01-01', note = 'so' WHERE key = ?",
+            "UPDATE segments SET label = ?, evidence = 'seen', evidence_date = '2016-01-01', note = 'so;\nA03: unsure' WHERE key = ?",
             label,
             shared["key"],
         )
@@ -330,13 +330,25 @@ def test_a_dispute_is_handed_out_with_both_opinions_and_settled(block_year):
     handed = checkout_disputed(block_year, "J01")
     row = read(handed.path).iloc[0]
     assert handed.segments == 1
-    assert row["opinions"] == "A01: mining (seen, 2016-01-01, so); A02: not_mining (seen, 2016-01-01, so)"
+    assert row["opinions"] == "A01: mining (seen, 2016-01-01, so, A03: unsure); A02: not_mining (seen, 2016-01-01, so, A03: unsure)"
     correct(handed.path, 1, "mining")
     assert checkin(block_year.user, handed.path).counts["adjudicated"] == 1
     assert decide_again(block_year).set_index("key").loc[key, ["label", "provenance", "who"]].tolist() == [1, "adjudicated", "J01"]
     assert len(events(block_year)) == 3
     with pytest.raises(UserError, match="none in 2016, block 1"):
         checkout_disputed(block_year, "J01")
+
+
+def test_who_takes_whole_tiles_does_not_see_what_others_said_of_the_overlap(block_year):
+    first = checkout(block_year, "A01")
+    edit(first.path, "UPDATE segments SET label = prediction")
+    checkin(block_year.user, first.path)
+    decide_again(block_year)
+    asked = {str(event.key) for event in events(block_year) if event.blind}
+    copy = read(checkout(block_year, "A02", everything=True).path).set_index("key")
+    assert set(copy.loc[list(asked), "previous"]) == {""}
+    others = {str(event.key) for event in events(block_year)} - asked
+    assert all("confirmed" in previous for previous in copy.loc[list(others), "previous"])
 
 
 def test_in_the_overlap_nobody_sees_what_others_said(block_year):

@@ -47,7 +47,22 @@ def checkout(
     """
     table = block_year.table()
     rows = review_rows(block_year, table, annotator, Choice(size, tuple(tiles), everything, dry))
-    return write_checkout(block_year, shown(table, rows), block_year.segments, annotator, "review", dry)
+    own = [event.key for event in standing(block_year.events()) if event.annotator == annotator]
+    asked = undecided_overlap(block_year, table["key"].to_numpy(np.uint64), own)
+    return write_checkout(block_year, shown(table, rows, asked), block_year.segments, annotator, "review", dry)
+
+
+def undecided_overlap(block_year: BlockYear, keys: NDArray[np.uint64], decided: Sequence[int]) -> NDArray[np.bool_]:
+    """Return which of some segments belong to the blind overlap and are not decided by a person, who must not learn what others said.
+
+    Args:
+        keys: content keys of the segments.
+        decided: keys of the segments that the person has decided.
+    """
+    overlap = [read_overlap(path)["key"].to_numpy(np.uint64) for path in block_year.user_files()["overlap"]]
+    asked = np.isin(keys, np.concatenate([np.empty(0, np.uint64), *overlap]))
+    undecided: NDArray[np.bool_] = asked & ~np.isin(keys, np.array(decided, np.uint64))
+    return undecided
 
 
 @dataclass(frozen=True)
@@ -147,7 +162,9 @@ def disputed_rows(block_year: BlockYear, table: pd.DataFrame) -> pd.DataFrame:
         )
     words: dict[int, dict[str, str]] = {}
     for event in standing(block_year.events()):
-        details = ", ".join(part for part in (event.confidence, event.reason, event.evidence, event.evidence_date, event.note) if part)
+        texts = (event.confidence, event.reason, event.evidence, event.evidence_date, event.note)
+        # semicolons and lines divide opinions: a note cannot pass for another person's
+        details = ", ".join(" ".join(text.replace(";", ",").split()) for text in texts if text)
         words.setdefault(event.key, {})[event.annotator] = f"{event.annotator}: {event.label}" + (f" ({details})" if details else "")
     # decisions transferred from other segments have other keys: of these only the labels are shown
     moved = block_year.review().set_index("segment")["why"].to_dict()
@@ -159,12 +176,17 @@ def disputed_rows(block_year: BlockYear, table: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(blind=False, inclusion=1.0)
 
 
-def shown(table: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
-    """Return what a person is shown of the segments in `rows` (segment, why, rank, opinions, blind, inclusion)."""
+def shown(table: pd.DataFrame, rows: pd.DataFrame, asked: NDArray[np.bool_] | None = None) -> pd.DataFrame:
+    """Return what a person is shown of the segments in `rows` (segment, why, rank, opinions, blind, inclusion).
+
+    Args:
+        asked: by row of the table, whether it belongs to the blind overlap and the person has still to decide it, however it is chosen.
+    """
     picked = table.iloc[rows["segment"].to_numpy(np.int64) - 1].reset_index(drop=True)
     names = np.array(["not_mining", "mining", "unsure"], object)
     # in the overlap nobody learns the decisions of others
     hidden = rows["blind"].to_numpy(bool) | (picked["provenance"] == "predicted").to_numpy()
+    hidden |= False if asked is None else asked[rows["segment"].to_numpy(np.int64) - 1]
     previous = np.where(hidden, "", names[picked["label"].to_numpy()] + " (" + picked["provenance"].to_numpy(object).astype(str) + ")")
     own = rows.drop(columns="segment").reset_index(drop=True)
     columns = picked[["segment", "key", "tile_id", "x", "y", "probability", "entropy"]]

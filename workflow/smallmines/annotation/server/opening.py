@@ -84,7 +84,7 @@ def document_of(state: State, session: Session) -> dict[str, Any]:
         "tiles": [{"tile_id": tile, **placed[tile], "size": side} for tile in tile_ids(session)],
         "links": LINKS,
         "days": {year: days_of(state.block_year(year, place.block)) for year in state.config.year_names},
-        "own": {"pending": own.pending, "labelled": int((own.label > 0).sum())},
+        "own": {"pending": own.pending},
         "done_tiles": list(own.done),
         "queue": len(session.queue),
         "suggests": session.about.kind == "review",

@@ -9,7 +9,7 @@
  * @typedef {{tile_id: string, row: number, col: number, size: number}} TileInfo
  * @typedef {{session: string, digest: string, shape: [number, number], resolution: number, transform: number[], crs: string,
  *   levels: number, segments: number, threshold: number, provenances: string[], layers: LayerInfo[], tiles: TileInfo[],
- *   links: Record<string, string>, days: Record<string, string[]>, own: {pending: number, handed_in: number}, done_tiles: string[],
+ *   links: Record<string, string>, days: Record<string, string[]>, own: {pending: number}, done_tiles: string[],
  *   kind: string, year: string, block: string}} Opened
  * @typedef {{segment: number[], why: string[], row: number[], col: number[], opinions?: Opinion[][]}} Queue
  * @typedef {{annotator: string, label: string, confidence?: string, reason?: string, evidence?: string, evidence_date?: string,
