@@ -22,6 +22,7 @@ from smallmines.annotation.checkout import Choice, disputed_rows, review_rows, s
 from smallmines.annotation.checkout_files import require_annotator
 from smallmines.annotation.checkout_pixels import pixel_rows
 from smallmines.annotation.copy_content import read_base, was_edited
+from smallmines.annotation.server import memory
 from smallmines.annotation.server.snapshot import Snapshot, content_digest, open_snapshot, present_digest, take
 from smallmines.annotation.working_copy import About, Kind, base_path, copy_path, events_folder
 from smallmines.config.sections import Config
@@ -193,6 +194,7 @@ def _recorded(block_year: BlockYear, about: About, choice: Choice) -> About:
         table = snapshot.table
         rows = disputed_rows(block_year, table) if kind == "adjudication" else review_rows(block_year, table, annotator, choice)
         rows = shown(table, rows)
+        memory.release()
     after = max((event.time for event in own_events(block_year.user, about)), default="")
     _write(block_year.user, about, rows, {"scope": scope, "tiles": choice.tiles, "products": products, "after": after})
     return about

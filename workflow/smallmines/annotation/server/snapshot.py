@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from smallmines.annotation.block_year import BlockYear
+from smallmines.annotation.server import memory
 from smallmines.core import raster
 from smallmines.core.errors import UserError
 from smallmines.core.files import digest, link_or_copy, remove, sha256, written
@@ -130,6 +131,7 @@ def take(block_year: BlockYear) -> Snapshot:
                         "products that do not change while a session is opened", "a run is making them again", "wait for its end"
                     )
                 table = _read_table(beside, read_product(beside / METRICS, ForestThreshold)["threshold"])
+            memory.release()
             open_snapshot(block_year, folder.name).__dict__["table"] = table  # read once, not again
     os.utime(folder)
     return open_snapshot(block_year, folder.name)

@@ -131,6 +131,7 @@ export const T = {
   queue_end: "No further segment of this kind is left.",
   // --- details
   details: "Segment",
+  details_point: "Pixel",
   details_none: "Choose a segment.",
   prediction: "Predicted",
   probability: "Share of votes",
@@ -184,6 +185,8 @@ export const T = {
   close: "Close",
   // --- status
   status_blocks: "Blocks",
+  status_blocks_help: "Segments by where their label comes from, at the workflow's last run: what was handed in since is not in it yet.",
+  status_people_help: "What was handed in. Looked at one by one (single), many at once (bulk), or as the rest of a tile (task).",
   status_people: "People",
   status_agreement: "Agreement",
   status_disputes: "Open disputes",
