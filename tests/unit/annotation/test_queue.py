@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import shapely
 
+from smallmines.annotation import queue as module
 from smallmines.annotation.queue import draw_overlap, near_features, review_queue
 from smallmines.config.sections import Queue
 from smallmines.core.errors import UserError
@@ -99,3 +100,29 @@ def test_half_of_the_overlap_lies_near_water_and_settlements(tmp_path):
     assert (1 / drawn["inclusion"]).sum() == pytest.approx(600, rel=0.2)
     with pytest.raises(UserError, match="overlap_near"):
         near_features(rows, tmp_path / "gone.gpkg", "EPSG:32630")
+
+
+@pytest.mark.parametrize("mines", [0, 1, 40])
+def test_segments_near_mines_are_those_within_300_m_of_one(mines):
+    random = np.random.default_rng(mines)
+    x, y = random.integers(0, 400, (2, 2000)) * 10 + 5.0
+    label = (np.arange(2000) < mines).astype(np.int8)
+    asked = random.random(2000) < 0.9
+    near = module._near_mines(pd.DataFrame({"x": x, "y": y, "label": label}), asked)
+    expected = ((x[:, None] - x[:mines]) ** 2 + (y[:, None] - y[:mines]) ** 2 < 300**2).any(axis=1) & asked
+    np.testing.assert_array_equal(near, expected)
+    assert (0 < near.sum() < asked.sum()) == (mines > 0)
+
+
+@pytest.mark.parametrize("number", [1, 7, 50, 299, 400])
+@pytest.mark.parametrize("crowded", [False, True])
+def test_the_best_are_spread_over_tiles_as_where_all_are_looked_at(number, crowded):
+    random = np.random.default_rng(number)
+    score = np.where(random.random(400) < 0.75, random.random(400).round(2), -np.inf)
+    tile = np.where(score > 0.4, 0, random.integers(1, 9, 400)) if crowded else random.integers(0, 9, 400)
+    order = [place for place in np.argsort(-score, kind="stable") if np.isfinite(score[place])]
+    most, taken, spread, rest = int(np.ceil(4 * number / len(set(tile[order])))), dict.fromkeys(range(9), 0), [], []
+    for place in order:
+        taken[tile[place]] += 1
+        (spread if taken[tile[place]] <= most else rest).append(place)
+    assert module._best(score, number, tile).tolist() == (spread + rest)[:number]

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 NEAR_M = 300.0
 """Distance in m within which a segment is near a mine (audit), or near water and settlements (overlap)."""
 
+CELL_M = 50.0
+"""Side in m of the cells in which mines are looked for first."""
+
 CONFIDENT = 0.5
 """A prediction with less entropy (in bits) is confident."""
 
@@ -63,14 +66,17 @@ def review_queue(
     gone = never if mined_before is None else np.where((mined_before >= 0.5) & (label == 0), area, -np.inf)
     scores["unmined"] = gone
     confident = entropy < CONFIDENT
-    beside = confident & (label == 0) & _near_mines(table)
+    beside = _near_mines(table, confident & (label == 0))
     # every other segment of the audit is a negative near a mine
-    turn = np.where(beside, 2 * rank_within(1 - beside.astype(np.int64), race), 2 * rank_within(beside.astype(np.int64), race) + 1)
+    order = np.argsort(race, kind="stable")
+    drawn = beside[order]
+    turn = np.empty(len(table), np.int64)
+    turn[order] = np.where(drawn, 2 * np.cumsum(drawn) - 2, 2 * np.cumsum(~drawn) - 1)
     scores["audit"] = np.where(confident, -turn.astype(np.float64), -np.inf)
 
     parts = {name: getattr(settings, name) for name in ("uncertainty", "disagreement", "unmined", "audit")}
     number = {name: round(settings.size * share / sum(parts.values())) for name, share in parts.items()}
-    tile = np.unique(table["tile_id"].astype(str), return_inverse=True)[1]
+    tile = pd.factorize(table["tile_id"])[0]
     left = undecided.copy()
     released = (table["provenance"] == RELEASED).to_numpy()
     chosen: list[pd.DataFrame] = []
@@ -91,25 +97,65 @@ def review_queue(
 
 def _best(score: NDArray[np.float64], number: int, tile: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the positions of the highest scores, best first, spread over tiles (`CROWDED`); -inf is never chosen."""
-    order = np.argsort(-score.round(6), kind="stable")
-    order = order[np.isfinite(score[order])]
+    order = np.flatnonzero(np.isfinite(score))
+    order = order[np.argsort(-score[order].round(6), kind="stable")]
     if not len(order) or number <= 0:
         return order[:0]
-    place = rank_within(tile[order], np.arange(len(order), dtype=np.float64))
     most = int(np.ceil(CROWDED * number / len(np.unique(tile[order]))))
-    ordered = np.concatenate([order[place < most], order[place >= most]])
-    return ordered[:number]
+    looked_at = 0
+    spread = order[:0]
+    while len(spread) < number and looked_at < len(order):  # the first few of a million are enough nearly always
+        looked_at = max(4 * number, 2 * looked_at)
+        first = order[:looked_at]
+        place = rank_within(tile[first], np.arange(len(first), dtype=np.float64))
+        spread = first[place < most]
+    return np.concatenate([spread, first[place >= most]])[:number]
 
 
-def _near_mines(table: pd.DataFrame) -> NDArray[np.bool_]:
-    """Return which segments have their interior point within `NEAR_M` of one of a segment labelled mining."""
+def _near_mines(table: pd.DataFrame, asked: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return which of the segments asked for have their interior point within `NEAR_M` of one of a segment labelled mining.
+
+    A grid of cells answers for most of them; a search tree is asked about the others.
+    """
+    near = asked.copy()
+    x, y = table["x"].to_numpy(np.float64), table["y"].to_numpy(np.float64)
+    mining = (table["label"] == 1).to_numpy()
+    if not mining.any():
+        return np.zeros(len(table), bool)
+    col, row = ((values - values.min()) // CELL_M for values in (x, y))
+    cell = (row * (col.max() + 1) + col).astype(np.int64)
+    mines = np.zeros((int(row.max()) + 1, int(col.max()) + 1), bool)
+    mines.ravel()[cell[mining]] = True
+    surely, maybe = _reached(mines)
+    near &= maybe.ravel()[cell]
+    left = np.flatnonzero(near & ~surely.ravel()[cell])
+    near[left] = _within(x[left], y[left], x[mining], y[mining])
+    return near
+
+
+def _reached(mines: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return the cells all of whose points, and those any of whose points, are within `NEAR_M` of a point of a cell with a mine."""
+    reach = int(NEAR_M // CELL_M) + 1
+    rows, cols = mines.shape
+    padded = np.pad(mines, reach)
+    surely, maybe = np.zeros_like(mines), np.zeros_like(mines)
+    for down in range(-reach, reach + 1):
+        for right in range(-reach, reach + 1):
+            moved = padded[reach + down : reach + down + rows, reach + right : reach + right + cols]
+            if CELL_M * np.hypot(abs(down) + 1, abs(right) + 1) < NEAR_M:
+                surely |= moved
+            if CELL_M * np.hypot(max(abs(down) - 1, 0), max(abs(right) - 1, 0)) < NEAR_M:
+                maybe |= moved
+    return surely, maybe
+
+
+def _within(x: NDArray[np.float64], y: NDArray[np.float64], to_x: NDArray[np.float64], to_y: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return which points have another point within `NEAR_M`."""
     from scipy.spatial import cKDTree
 
-    points = table[["x", "y"]].to_numpy(np.float64)
-    mines = points[(table["label"] == 1).to_numpy()]
-    if not len(mines):
-        return np.zeros(len(table), bool)
-    distance, _ = cKDTree(mines).query(points, distance_upper_bound=NEAR_M)
+    if not len(x):
+        return np.zeros(0, bool)
+    distance, _ = cKDTree(np.stack([to_x, to_y], axis=1)).query(np.stack([x, y], axis=1), distance_upper_bound=NEAR_M)
     return np.asarray(np.isfinite(distance), bool)
 
 

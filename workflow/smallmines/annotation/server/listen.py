@@ -194,6 +194,6 @@ def settings_of(app: Guard) -> uvicorn.Config:
 
 
 def _import_early() -> None:
-    """Import what the first block to be opened needs, which takes seconds."""
-    for name in ("pandas", "pyarrow.parquet", "rasterio", "scipy.ndimage", "sklearn.ensemble", "PIL.Image", "geopandas"):
+    """Import what the first block to be opened needs, which takes seconds; what learns needs more memory, and is imported elsewhere."""
+    for name in ("pandas", "pyarrow.parquet", "rasterio", "scipy.spatial", "PIL.Image"):
         importlib.import_module(name)

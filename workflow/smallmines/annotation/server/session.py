@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 
 from smallmines.annotation.block_year import BlockYear
 from smallmines.annotation.checkin import pending
-from smallmines.annotation.checkout import Choice, disputed_rows, review_rows, shown, tile_rows
+from smallmines.annotation.checkout import Choice, disputed_rows, review_rows, shown, tile_rows, undecided_overlap
 from smallmines.annotation.checkout_files import require_annotator
 from smallmines.annotation.checkout_pixels import pixel_rows
 from smallmines.annotation.copy_content import read_base, was_edited
+from smallmines.annotation.server import memory
 from smallmines.annotation.server.snapshot import Snapshot, content_digest, open_snapshot, present_digest, take
 from smallmines.annotation.working_copy import About, Kind, base_path, copy_path, events_folder
 from smallmines.config.sections import Config
@@ -29,7 +30,6 @@ from smallmines.core.errors import UserError
 from smallmines.core.files import digest, flat, written
 from smallmines.core.layout import Layout
 from smallmines.labels import footprint
-from smallmines.labels.agreement import read_overlap
 from smallmines.labels.event_files import ANNOTATOR, PROVENANCE_OF, RANKS, Event, read_events, standing
 from smallmines.labels.pixel_samples import rows_and_columns
 
@@ -130,10 +130,8 @@ class Session:
         queue: NDArray[np.int64] = self.queue["segment"].to_numpy(np.int64)[self.queue["blind"].to_numpy(bool)] - 1
         if self.snapshot is None or self.about.kind != "review":
             return queue
-        overlap = [read_overlap(path)["key"].to_numpy(np.uint64) for path in self.block_year.user_files()["overlap"]]
-        decided = np.array([event.key for event in standing(self.events())], np.uint64)
-        asked = np.flatnonzero(np.isin(self.keys, np.concatenate([np.empty(0, np.uint64), *overlap])) & ~np.isin(self.keys, decided))
-        rows: NDArray[np.int64] = np.union1d(queue, asked)
+        asked = undecided_overlap(self.block_year, self.keys, [event.key for event in standing(self.events())])
+        rows: NDArray[np.int64] = np.union1d(queue, np.flatnonzero(asked))
         return rows
 
     def events(self) -> list[Event]:
@@ -206,6 +204,7 @@ def _recorded(block_year: BlockYear, about: About, choice: Choice) -> About:
         table = snapshot.table
         rows = disputed_rows(block_year, table) if kind == "adjudication" else review_rows(block_year, table, annotator, choice)
         rows = shown(table, rows)
+        memory.release()
     after = max((event.time for event in own_events(block_year.user, about)), default="")
     _write(block_year.user, about, rows, {"scope": scope, "tiles": choice.tiles, "products": products, "after": after})
     return about

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from smallmines.annotation.block_year import BlockYear
+from smallmines.annotation.server import memory
 from smallmines.core import raster
 from smallmines.core.errors import UserError
 from smallmines.core.files import digest, link_or_copy, remove, sha256, written
@@ -48,8 +49,7 @@ COLUMNS = ("segment", "key", "area", "x", "y", "tile_id", "probability", "entrop
 KEPT_S = 30 * 86_400.0
 """Seconds for which a snapshot stays that no session has opened again: a page that is still open may send edits."""
 
-
-AT_ONCE = 4
+AT_ONCE = 2
 """Snapshots whose raster and table stay in memory; those of a large block take about 250 MB."""
 
 _OPEN: dict[Path, Snapshot] = {}
@@ -131,6 +131,7 @@ def take(block_year: BlockYear) -> Snapshot:
                         "products that do not change while a session is opened", "a run is making them again", "wait for its end"
                     )
                 table = _read_table(beside, read_product(beside / METRICS, ForestThreshold)["threshold"])
+            memory.release()
             open_snapshot(block_year, folder.name).__dict__["table"] = table  # read once, not again
     os.utime(folder)
     return open_snapshot(block_year, folder.name)
@@ -173,6 +174,8 @@ def _read_table(folder: Path, threshold: float) -> pd.DataFrame:
     Raises:
         UserError: a table is missing or damaged, or they are of different segmentations.
     """
+    import pandas as pd
+
     features = read_parquet(folder / "features.parquet", ["segment", "key", "area", "x", "y", "tile_id", "clear_share"])
     probabilities = read_parquet(folder / "probabilities.parquet", ["segment", "probability", "entropy"])
     labels = read_parquet(folder / "labels.parquet", ["key", "label", "provenance"])
@@ -187,14 +190,11 @@ def _read_table(folder: Path, threshold: float) -> pd.DataFrame:
     if wrong := [expected for expected, fault in faults.items() if fault]:
         raise UserError("; ".join(wrong), "other values", "run the workflow up to the masks again")
     mining, _ = decide.predicted(probabilities["probability"].to_numpy(), features["clear_share"].to_numpy(), threshold)
-    table = features.drop(columns="clear_share").assign(
-        probability=probabilities["probability"],
-        entropy=probabilities["entropy"],
-        label=labels["label"],
-        provenance=labels["provenance"],
-        predicted=mining.astype(np.int8),
-    )
-    return table[list(COLUMNS)]
+    columns = {name: features[name] for name in ("segment", "key", "area", "x", "y", "tile_id")}
+    columns |= {name: probabilities[name] for name in ("probability", "entropy")}
+    columns |= {name: labels[name] for name in ("label", "provenance")}
+    columns["predicted"] = pd.Series(mining.astype(np.int8))
+    return pd.DataFrame(columns, columns=list(COLUMNS), copy=False)  # copies would take as much memory again
 
 
 def _digest(block_year: BlockYear, sums: list[str], threshold: float) -> str:

@@ -14,7 +14,8 @@ export class DetailsPanel {
     this.body = h("div", { id: "details" }, h("p", { class: "help" }, T.details_none));
     this.opinions = h("div", { id: "opinions" });
     const hint = state.isPoints ? h("p", { class: "help" }, T.point_help) : null;
-    this.root = h("section", { class: "details", "aria-label": T.details }, h("h2", {}, T.details), hint, this.opinions, this.body);
+    const title = state.isPoints ? T.details_point : T.details;
+    this.root = h("section", { class: "details", "aria-label": title }, h("h2", {}, title), hint, this.opinions, this.body);
     this.shown = 0;
     state.addEventListener("selected", () => void this.show());
     state.addEventListener("changed", (event) => {

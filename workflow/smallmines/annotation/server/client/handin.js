@@ -45,10 +45,10 @@ export function handIn(state, outbox, done) {
 function summary(result, dry) {
   const none = dry && result.pending ? T.hand_in_same : T.hand_in_none;
   const title = !result.events ? none : dry ? fill(T.hand_in_dry, { n: result.events }) : fill(T.hand_in_done, { n: result.events });
-  const counts = Object.entries(result.counts).map(([name, count]) => [text("", name), String(count)]);
+  const counts = Object.entries(result.counts).filter(([, count]) => count).map(([name, count]) => [text("", name), String(count)]);
   return [
     h("p", { id: "hand-in-result" }, title),
-    ...(counts.length ? [table([T.labels, ""], counts)] : []),
+    ...(counts.length ? [table([T.hand_in_kind, T.hand_in_count], counts)] : []),
     ...(result.stale ? [h("p", { class: "help" }, T.hand_in_stale)] : []),
     ...(result.warnings.length ? [h("h3", {}, T.warnings), h("ul", {}, ...result.warnings.map((warning) => h("li", {}, warning)))] : []),
     ...(result.file ? [h("p", { class: "help" }, `${T.hand_in_file}: `, h("code", {}, result.file))] : []),

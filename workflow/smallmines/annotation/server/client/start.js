@@ -6,6 +6,8 @@ import { fill, T, text } from "./texts.en.js";
 
 /** @typedef {{year: string, block: string, kind: string, tiles: string[] | null, everything: boolean}} Choice */
 
+const HEAD = [T.year, T.block, T.kind, T.left, T.done, T.pending, ""];
+
 /**
  * Ask who labels: a list on the own machine, else a hint about the link with the token.
  * @param {HTMLElement} root
@@ -26,7 +28,7 @@ export function showLogin(root, me, done) {
   const local = [
     h("p", {}, T.sign_in_help),
     h("div", { class: "row" }, ...people.map((code) => h("button", { type: "button", click: () => void choose(code) }, code))),
-    h("form", { class: "row", submit: (event) => (event.preventDefault(), name.value && void choose(name.value)) }, h("label", { class: "field" }, h("span", {}, T.sign_in), name), h("button", { id: "sign-in" }, T.open)),
+    h("form", { class: "row low", submit: (event) => (event.preventDefault(), name.value && void choose(name.value)) }, h("label", { class: "field" }, h("span", {}, people.length ? T.other_code : T.code), name), h("button", { id: "sign-in" }, T.sign_in_button)),
   ];
   show(root, h("section", { class: "card narrow" }, h("h1", {}, T.sign_in), ...(me.needs_token ? [h("p", {}, T.sign_in_link)] : local)));
 }
@@ -40,6 +42,8 @@ export function showLogin(root, me, done) {
 export async function showWork(root, outbox, open) {
   show(root, h("p", { class: "card" }, T.loading));
   const { rows } = await api.work();
+  const now = rows.filter((row) => row.available || row.pending);
+  const later = rows.filter((row) => !now.includes(row));
   const waiting = outbox.waiting().length;
   show(
     root,
@@ -49,7 +53,8 @@ export async function showWork(root, outbox, open) {
       h("h1", {}, T.work),
       waiting ? h("p", { class: "problem" }, fill(T.waiting, { n: waiting })) : null,
       h("p", { class: "help" }, T.work_help),
-      rows.length ? table([T.year, T.block, T.kind, T.left, T.done, T.pending, ""], rows.map((row) => cells(row, open))) : h("p", {}, T.nothing),
+      now.length ? table(HEAD, now.map((row) => cells(row, open))) : h("p", {}, T.nothing),
+      later.length ? h("details", { class: "later" }, h("summary", {}, fill(T.later, { n: later.length })), table(HEAD, later.map((row) => cells(row, open)))) : null,
     ),
   );
 }
