@@ -38,6 +38,7 @@ def running(jobs: Path) -> list[str]:
 
 
 @pytest.mark.heavy
+@pytest.mark.matrix
 @pytest.mark.e2e
 def test_another_batch_system_makes_the_same_bytes_after_an_interruption_and_a_wrong_sample(
     pbs: Path, miniature: Workspace, tmp_path: Path

@@ -11,7 +11,7 @@ import yaml
 from smallmines.core.files import read_json
 from workspace import Workspace
 
-pytestmark = [pytest.mark.e2e, pytest.mark.heavy]
+pytestmark = [pytest.mark.e2e, pytest.mark.heavy, pytest.mark.matrix]
 
 MODEL = "boosting_6/fixed/in_force/0"
 

@@ -23,7 +23,7 @@ from smallmines.settings.doctor import Doctor
 from smallmines.settings.parameters import settings_of
 from workspace import MINIATURE_TILES, SAME_ARITHMETIC, Workspace
 
-pytestmark = [pytest.mark.e2e, pytest.mark.heavy]
+pytestmark = [pytest.mark.e2e, pytest.mark.heavy, pytest.mark.matrix]
 
 WEST_TILES = 8
 

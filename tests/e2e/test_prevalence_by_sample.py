@@ -14,7 +14,7 @@ from smallmines.cli.console import read_config
 from smallmines.core.files import read_json
 from workspace import Workspace
 
-pytestmark = [pytest.mark.e2e, pytest.mark.heavy]
+pytestmark = [pytest.mark.e2e, pytest.mark.heavy, pytest.mark.matrix]
 
 FOLLOWING = {"assistant", "labels", "mask", "masks_2016_1"}
 

@@ -14,7 +14,7 @@ from place import correct, read
 from smallmines.labels.released import held_out
 from workspace import Workspace
 
-pytestmark = [pytest.mark.e2e, pytest.mark.heavy]
+pytestmark = [pytest.mark.e2e, pytest.mark.heavy, pytest.mark.matrix]
 
 KEYS = """
 labels: {source: released_samples, seed: 2}

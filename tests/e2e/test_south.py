@@ -18,7 +18,7 @@ from smallmines.core.readable import read_parquet
 from smallmines.grid.lattice import read_lattice
 from workspace import MINIATURE_TILES, SAME_ARITHMETIC, Workspace
 
-pytestmark = [pytest.mark.e2e, pytest.mark.heavy]
+pytestmark = [pytest.mark.e2e, pytest.mark.heavy, pytest.mark.matrix]
 
 CRS = "EPSG:32719"
 CENTRE = (610600, 9_310_000)

@@ -29,7 +29,7 @@ from through_archives import planted
 from miniature.release import NAME, pack
 from workspace import Workspace
 
-pytestmark = [pytest.mark.loopback, pytest.mark.heavy]
+pytestmark = [pytest.mark.loopback, pytest.mark.heavy, pytest.mark.matrix]
 
 REVISION = "5" * 40
 FAULTS = 0.05

@@ -159,6 +159,7 @@ print(made.tiles, max(peaks) / 1024)
 
 
 @pytest.mark.heavy
+@pytest.mark.matrix
 def test_memory_does_not_grow_with_the_world(tmp_path: Path, repository: Path) -> None:
     """A world of 16 times the area takes less than 1.6 times the memory in any process: noise keeps a 64th of the world per field."""
     peaks = []
