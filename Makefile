@@ -9,7 +9,7 @@ stage = @printf '%s\t%s\n' "$(1)" "$$(date +%s)" >>$(STAGES)
 # Some 200 short processes import the same modules: their bytecode is kept, though containers of Python often forbid it.
 unexport PYTHONDONTWRITEBYTECODE
 # Tests of whole runs that are made before a release alone.
-RUNS := map_of_a_model merging prevalence_by_sample released_samples south
+RUNS := benchmark_deep map_of_a_model merging prevalence_by_sample released_modes released_samples south
 RUN_DEMO = $(BIN)/snakemake $(1) --cores $(CORES) --configfile $(DEMO)
 
 .PHONY: help setup demo demo-browser demo-slurm demo-archives bench bench-assistant bench-chain bench-growth bench-planning bench-rows setup-deep bench-deep test test-heavy test-deep faults exactness runs lint generated format report figures figures-qgis figures-browser rounds otb-python docs-check clean
@@ -101,8 +101,8 @@ faults: setup ## every defect that the doctor must find, every refusal, every mi
 exactness: setup otb-python ## the same bytes in another clone, order and number of cores, and by both ways to call OTB: before a release
 	$(BIN)/python -m pytest -n $(CORES) --dist loadfile tests/golden tests/e2e/test_another_order.py tests/real/test_orfeo_backends.py
 
-runs: setup ## whole runs that CI leaves out: another batch system, archives without keys, released samples, south of the equator, merging, …: before a release (about 20 minutes)
-	$(BIN)/python -m pytest -m matrix -n $(CORES) --dist loadfile $(addprefix tests/,cluster loopback/test_keyless.py $(RUNS:%=e2e/test_%.py) unit/miniature/test_parts.py)
+runs: setup ## whole runs that CI leaves out: another batch system, archives without keys, released samples, networks, south of the equator, merging, …: before a release (about 20 minutes)
+	$(BIN)/python -m pytest -m matrix -n $(CORES) --dist loadfile $(addprefix tests/,cluster loopback/test_archives.py loopback/test_keyless.py $(RUNS:%=e2e/test_%.py) unit/miniature)
 
 test-deep: setup-deep ## the networks of the benchmark, and the dataset in TorchGeo and TerraTorch
 	PYTHONPATH=workflow .venv-deep/bin/python -m pytest -m "(deep or loaders) and not heavy" --disable-warnings tests/deep tests/loaders

@@ -12,7 +12,7 @@ import yaml
 
 from workspace import Workspace
 
-pytestmark = [pytest.mark.e2e, pytest.mark.heavy]
+pytestmark = [pytest.mark.e2e, pytest.mark.heavy, pytest.mark.matrix]
 
 ROW = "terramind_tiny_unpretrained/fixed/in_force/0"
 

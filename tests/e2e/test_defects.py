@@ -19,7 +19,7 @@ from smallmines.doctor.examine import KEPT, examine, summary
 from system_packages import install
 from workspace import Workspace
 
-pytestmark = [pytest.mark.e2e, pytest.mark.heavy]
+pytestmark = [pytest.mark.e2e, pytest.mark.heavy, pytest.mark.matrix]
 
 
 def checks_of(findings: list[Finding]) -> set[tuple[str, str]]:

@@ -11,7 +11,7 @@ import pytest
 from e2e.edits import patches
 from workspace import Workspace
 
-pytestmark = [pytest.mark.e2e, pytest.mark.heavy]
+pytestmark = [pytest.mark.e2e, pytest.mark.heavy, pytest.mark.matrix]
 
 
 def test_bad_samples_stop_at_the_labels_and_leave_the_dataset_intact(clone: Workspace) -> None:

@@ -11,7 +11,7 @@ import yaml
 from smallmines.core.files import sha256
 from workspace import Workspace
 
-pytestmark = [pytest.mark.e2e, pytest.mark.heavy]
+pytestmark = [pytest.mark.e2e, pytest.mark.heavy, pytest.mark.matrix]
 
 
 def checksums(run: Workspace) -> dict[str, str]:

@@ -12,7 +12,7 @@ import pytest
 from faults.world import THREADS, Record, environment, state
 from workspace import Workspace
 
-pytestmark = [pytest.mark.e2e, pytest.mark.heavy]
+pytestmark = [pytest.mark.e2e, pytest.mark.heavy, pytest.mark.matrix]
 
 FINE = ("same products", "refused", "reported")
 

@@ -15,7 +15,7 @@ from faults.people import EVENTS, acknowledged, checked_out, events
 from faults.world import Record, environment, start, verb
 from workspace import Workspace
 
-pytestmark = [pytest.mark.e2e, pytest.mark.heavy]
+pytestmark = [pytest.mark.e2e, pytest.mark.heavy, pytest.mark.matrix]
 
 CALLS = ("rename", "link", "unlink", "unlinkat", "mkdir", "fsync", "fdatasync", "write", "pwrite64", "openat")
 FEW = ("rename", "link", "unlink", "mkdir", "fsync", "fdatasync")

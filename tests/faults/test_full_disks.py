@@ -17,7 +17,7 @@ from faults.people import EVENTS, acknowledged, checked_out, events
 from faults.world import Record, environment, snakemake, start, state, verb
 from workspace import Workspace
 
-pytestmark = [pytest.mark.e2e, pytest.mark.heavy]
+pytestmark = [pytest.mark.e2e, pytest.mark.heavy, pytest.mark.matrix]
 
 DISKS = Path(__file__).with_name("disks.py")
 NAMESPACE = ["unshare", "--mount", "--map-root-user"]

@@ -11,7 +11,7 @@ import pytest
 from faults.world import THREADS, Record, leftovers, snakemake, start, state
 from workspace import Workspace
 
-pytestmark = [pytest.mark.e2e, pytest.mark.heavy]
+pytestmark = [pytest.mark.e2e, pytest.mark.heavy, pytest.mark.matrix]
 
 NOT_RUN = {"boundaries", "candidates", "package", "pack", *(f"benchmark_{part}" for part in ("split", "fit", "predict", "score", "table"))}
 """Rules that a run of this world leaves out."""

@@ -27,7 +27,7 @@ from smallmines.core.errors import UserError
 from smallmines.core.files import read_json, sha256
 from smallmines.grid.lattice import read_lattice
 
-pytestmark = [pytest.mark.loopback, pytest.mark.heavy]
+pytestmark = [pytest.mark.loopback, pytest.mark.heavy, pytest.mark.matrix]
 
 COMBINATIONS = [
     ("s2", "cdse"),

@@ -15,7 +15,7 @@ from services import Faults
 from smallmines.core.errors import UserError
 from smallmines.core.files import read_json
 
-pytestmark = [pytest.mark.loopback, pytest.mark.heavy]
+pytestmark = [pytest.mark.loopback, pytest.mark.heavy, pytest.mark.matrix]
 
 Patch = pytest.MonkeyPatch
 

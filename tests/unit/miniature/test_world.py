@@ -27,7 +27,7 @@ from smallmines.core.product import S2_BANDS
 from smallmines.grid.make import fishnet
 from smallmines.sensors.radiometry import read_metadata
 
-pytestmark = pytest.mark.heavy
+pytestmark = [pytest.mark.heavy, pytest.mark.matrix]
 
 TILES = 5
 
