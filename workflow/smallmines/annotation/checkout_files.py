@@ -75,13 +75,8 @@ def write_checkout(
     if not ANNOTATOR.fullmatch(annotator):
         raise UserError("the code of a person (at most 40 letters, digits and _ . -)", f"{annotator!r}", "use a code, e.g. J01")
     about = About(block_year.config.run, int(block_year.year), block_year.block, annotator, kind)
-    if edits := waiting(block_year.user, about):
-        do = "hand in on the page first (smallmines labels serve)"
-        place = f"{about.year}, block {about.block}, by {annotator} ({kind})"
-        raise UserError(f"no edits in the browser of {place}", f"{edits} edits that are not handed in", do)
     target = copy_path(block_year.user, about)
-    if target.is_file() and (left := pending(block_year.user, target)):
-        raise UserError(f"no working copy with edits at {target}", f"{left} edits not checked in", "check it in first, or move it away")
+    _require_no_edits(block_year.user, about, target)
     reasons = {str(name): int(number) for name, number in rows["why"].value_counts().items()}
     if dry:
         return CheckedOut(target, "", len(rows), rows["tile_id"].nunique(), reasons, 0.0)
@@ -119,6 +114,16 @@ def write_checkout(
     if len(frame) <= OUTLINES:
         _google_earth(target, frame, tasks)
     return CheckedOut(target, about.base, len(frame), len(tasks), reasons, round(target.stat().st_size / 1e6, 1))
+
+
+def _require_no_edits(user: Path, about: About, copy: Path) -> None:
+    """Refuse a check-out while the person has edits of the same work that are not in events, in the browser or in a working copy."""
+    if edits := waiting(user, about):
+        do = "hand in on the page first (smallmines labels serve)"
+        place = f"{about.year}, block {about.block}, by {about.annotator} ({about.kind})"
+        raise UserError(f"no edits in the browser of {place}", f"{edits} edits that are not handed in", do)
+    if copy.is_file() and (left := pending(user, copy)):
+        raise UserError(f"no working copy with edits at {copy}", f"{left} edits not checked in", "check it in first, or move it away")
 
 
 def _tasks(lattice: Lattice, block: str, base: pd.DataFrame, crs: str) -> Any:

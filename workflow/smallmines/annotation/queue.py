@@ -66,12 +66,7 @@ def review_queue(
     gone = never if mined_before is None else np.where((mined_before >= 0.5) & (label == 0), area, -np.inf)
     scores["unmined"] = gone
     confident = entropy < CONFIDENT
-    beside = _near_mines(table, confident & (label == 0))
-    # every other segment of the audit is a negative near a mine
-    order = np.argsort(race, kind="stable")
-    drawn = beside[order]
-    turn = np.empty(len(table), np.int64)
-    turn[order] = np.where(drawn, 2 * np.cumsum(drawn) - 2, 2 * np.cumsum(~drawn) - 1)
+    turn = _turns(_near_mines(table, confident & (label == 0)), race)
     scores["audit"] = np.where(confident, -turn.astype(np.float64), -np.inf)
 
     parts = {name: getattr(settings, name) for name in ("uncertainty", "disagreement", "unmined", "audit")}
@@ -93,6 +88,15 @@ def review_queue(
     queue = pd.concat(chosen, ignore_index=True).head(settings.size)
     first = (queue["why"] != "transfer").to_numpy()
     return queue.iloc[np.lexsort((queue["segment"], queue["turn"], first))][["segment", "why"]].reset_index(drop=True)
+
+
+def _turns(beside: NDArray[np.bool_], race: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return each segment's turn in the audit, from 0: every other one is a negative near a mine (`beside`), in the order of `race`."""
+    order = np.argsort(race, kind="stable")
+    drawn = beside[order]
+    turn = np.empty(len(race), np.int64)
+    turn[order] = np.where(drawn, 2 * np.cumsum(drawn) - 2, 2 * np.cumsum(~drawn) - 1)
+    return turn
 
 
 def _best(score: NDArray[np.float64], number: int, tile: NDArray[np.int64]) -> NDArray[np.int64]:

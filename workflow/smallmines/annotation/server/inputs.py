@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from smallmines.annotation.server.guard import Refusal
 
@@ -29,6 +29,8 @@ LONGEST_TEXT = 10_000
 
 MOST_TILES = 2_000
 """Tiles of a list."""
+
+Choice = TypeVar("Choice", bound=str)
 
 
 def wrong(expected: str, found: object) -> Refusal:
@@ -70,16 +72,17 @@ def text_of(value: Mapping[str, Any], name: str, form: re.Pattern[str] | None = 
     return text
 
 
-def choice_of(value: Mapping[str, Any], name: str, allowed: Collection[str]) -> str:
+def choice_of(value: Mapping[str, Any], name: str, allowed: Collection[Choice]) -> Choice:
     """Return a text that is one of several.
 
     Raises:
         Refusal: it is none of them.
     """
     text = value.get(name)
-    if not isinstance(text, str) or text not in allowed:
-        raise wrong(f"{name}: one of {', '.join(filter(None, allowed))}", text)
-    return text
+    for choice in allowed:
+        if choice == text:
+            return choice
+    raise wrong(f"{name}: one of {', '.join(filter(None, allowed))}", text)
 
 
 def flag_of(value: Mapping[str, Any], name: str) -> bool:

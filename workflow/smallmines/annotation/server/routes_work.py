@@ -38,12 +38,12 @@ async def opened(asked: Asked) -> Response:
     year = choice_of(values, "year", state.config.year_names)
     block = choice_of(values, "block", state.config.blocks)
     kind = choice_of(values, "kind", kinds_of(state.config, year))
-    require_kind(asked.person, kind)  # type: ignore[arg-type]
+    require_kind(asked.person, kind)
     tiles, everything = tiles_of(values, "tiles"), flag_of(values, "everything")
     writer, take_over = text_of(values, "writer", WRITER), flag_of(values, "take_over")
 
     def made() -> dict[str, Any]:
-        session = open_session(state.block_year(year, block), asked.person.annotator, kind, tiles, everything)  # type: ignore[arg-type]
+        session = open_session(state.block_year(year, block), asked.person.annotator, kind, tiles, everything)
         try:
             state.journal.writer(session, writer, take_over, opens=True)
         except Conflict as error:
