@@ -389,10 +389,10 @@ def test_the_croissant_is_accepted_and_its_records_read(dataset: Path, tmp_path:
 
 
 def test_hugging_face_reads_the_card_and_loads_the_index(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     import datasets
     from huggingface_hub import DatasetCard
 
+    monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)  # the environment is read at the first import, and holds for all later tests
     card = DatasetCard.load(dataset / "README.md", ignore_metadata_errors=False)
     assert card.data.license == "cc-by-sa-4.0"
     assert card.data.pretty_name == "Made up"
