@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from smallmines.annotation.block_year import BlockYear
-from smallmines.annotation.server.batch import Batch, parse
-from smallmines.annotation.server.hand_in import HandedIn, hand_in
-from smallmines.annotation.server.journal import Acknowledgement, Journal
-from smallmines.annotation.server.session import Session
+from smallmines.annotation.server.edits.batch import Batch, parse
+from smallmines.annotation.server.edits.hand_in import HandedIn, hand_in
+from smallmines.annotation.server.edits.journal import Acknowledgement, Journal
+from smallmines.annotation.server.edits.session import Session
 
 EVIDENCE = {"evidence": "Planet", "evidence_date": "2016-02-01"}
 

@@ -16,10 +16,10 @@ import uvicorn
 
 from smallmines.annotation.block_year import BlockYear
 from smallmines.annotation.server.access import Access
-from smallmines.annotation.server.app import application
+from smallmines.annotation.server.edits.journal import Journal
 from smallmines.annotation.server.guard import hosts_of
-from smallmines.annotation.server.journal import Journal
-from smallmines.annotation.server.listen import Address, bound, settings_of
+from smallmines.annotation.server.routes.app import application
+from smallmines.annotation.server.routes.listen import Address, bound, settings_of
 from smallmines.annotation.server.state import State
 
 EVIDENCE = {"confidence": "sure", "reason": "", "evidence": "Google Earth", "evidence_date": "2016-02-01", "note": ""}

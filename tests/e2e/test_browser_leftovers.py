@@ -12,7 +12,7 @@ from e2e.browsing import Person, chromium
 from place import make_place
 from served import Served, served
 from smallmines.annotation.block_year import BlockYear
-from smallmines.annotation.server import journal
+from smallmines.annotation.server.edits import journal
 from smallmines.annotation.working_copy import About
 
 pytestmark = [pytest.mark.e2e, pytest.mark.heavy]

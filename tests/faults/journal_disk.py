@@ -14,8 +14,8 @@ from typing import Any
 
 from browser_edits import Page, batch_of, labelled, new_uuid, now_ms
 from faults.disks import mount
-from smallmines.annotation.server.journal import Journal, JournalFull
-from smallmines.annotation.server.session import open_session
+from smallmines.annotation.server.edits.journal import Journal, JournalFull
+from smallmines.annotation.server.edits.session import open_session
 from smallmines.core.errors import UserError
 
 

@@ -28,10 +28,10 @@ from browser_edits import batch_of, labelled, now_ms
 from faults.world import Record
 from place import make_place
 from smallmines.annotation.block_year import BlockYear
-from smallmines.annotation.server import store
-from smallmines.annotation.server.hand_in import hand_in
-from smallmines.annotation.server.journal import Journal
-from smallmines.annotation.server.session import Session, open_session
+from smallmines.annotation.server.edits import store
+from smallmines.annotation.server.edits.hand_in import hand_in
+from smallmines.annotation.server.edits.journal import Journal
+from smallmines.annotation.server.edits.session import Session, open_session
 from smallmines.core.errors import UserError
 from smallmines.labels.event_files import read_events, standing
 

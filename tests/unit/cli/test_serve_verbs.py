@@ -11,9 +11,9 @@ from typer.testing import CliRunner, Result
 
 from place import make_place
 from smallmines.annotation.block_year import BlockYear
-from smallmines.annotation.server import disk
 from smallmines.annotation.server.access import Access
-from smallmines.annotation.server.journal import Journal
+from smallmines.annotation.server.edits import disk
+from smallmines.annotation.server.edits.journal import Journal
 from smallmines.cli.main import app
 
 

@@ -392,7 +392,7 @@ def test_hugging_face_reads_the_card_and_loads_the_index(dataset: Path, tmp_path
     import datasets
     from huggingface_hub import DatasetCard
 
-    monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)  # the environment is read at the first import, and holds for all later tests
+    monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)  # the environment is read once, for all tests of a process
     card = DatasetCard.load(dataset / "README.md", ignore_metadata_errors=False)
     assert card.data.license == "cc-by-sa-4.0"
     assert card.data.pretty_name == "Made up"

@@ -16,7 +16,7 @@ from smallmines.annotation.block_year import BlockYear
 from smallmines.annotation.checkin import pending
 from smallmines.annotation.google_earth import write_kmz
 from smallmines.annotation.images import BANDS, Image, images_of, limits_of, year_to_label
-from smallmines.annotation.server.journal_file import waiting
+from smallmines.annotation.server.edits.journal_file import waiting
 from smallmines.annotation.working_copy import EDITABLE, About, Kind, copy_path, polygons_of, shapes, styles, write_base, write_copy
 from smallmines.core import raster
 from smallmines.core.crs import DEGREES, reproject

@@ -41,8 +41,8 @@ def serve(
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
 ) -> None:
     """Serve a page on which people label blocks of a run, until Ctrl-C."""
-    from smallmines.annotation.server.listen import Address
-    from smallmines.annotation.server.listen import serve as serve_run
+    from smallmines.annotation.server.routes.listen import Address
+    from smallmines.annotation.server.routes.listen import serve as serve_run
 
     if context.invoked_subcommand is not None:
         return

@@ -18,8 +18,8 @@ import pytest
 from place import make_place
 from served import Client, Served, served
 from smallmines.annotation.block_year import BlockYear
-from smallmines.annotation.server import connection
 from smallmines.annotation.server.guard import LARGEST_BODY, Rates
+from smallmines.annotation.server.routes import connection
 
 PATHS = [
     "../../../../../../../../etc/passwd",

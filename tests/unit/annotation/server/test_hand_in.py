@@ -17,8 +17,8 @@ from place import decide_again, edit, make_place, read
 from smallmines.annotation.checkin import checkin
 from smallmines.annotation.checkout import checkout, checkout_disputed
 from smallmines.annotation.checkout_pixels import checkout_pixel_sample
-from smallmines.annotation.server.journal import Journal
-from smallmines.annotation.server.session import open_session
+from smallmines.annotation.server.edits.journal import Journal
+from smallmines.annotation.server.edits.session import open_session
 from smallmines.core import raster
 from smallmines.core.errors import UserError
 from smallmines.labels.event_files import read_events, standing, write_events
@@ -354,7 +354,7 @@ def test_a_hand_in_that_was_stopped_adds_nothing_twice(pages, place, monkeypatch
         if place_of_end == "mark":
             patched.setattr(Journal, "end_hand_in", kill)
         else:
-            patched.setattr("smallmines.annotation.server.hand_in.event_files.write_events", kill)
+            patched.setattr("smallmines.annotation.server.edits.hand_in.event_files.write_events", kill)
         with pytest.raises(Killed):
             page.hand_in()
     assert page.journal.pending(page.session) == 2
@@ -411,7 +411,7 @@ def test_edits_that_come_in_during_a_hand_in_wait_for_the_next(pages, monkeypatc
         return write(*args)
 
     with monkeypatch.context() as patched:
-        patched.setattr("smallmines.annotation.server.hand_in.event_files.write_events", meanwhile)
+        patched.setattr("smallmines.annotation.server.edits.hand_in.event_files.write_events", meanwhile)
         handed = page.hand_in()
     assert ([event.label for event in handed.events], handed.pending) == (["mining"], 1)
     assert [event.label for event in page.hand_in().events] == ["unsure", "unsure"]

@@ -14,10 +14,10 @@ import pytest
 
 from browser_edits import EVIDENCE, Page, batch_of, labelled, new_uuid, now_ms
 from place import make_place
-from smallmines.annotation.server import disk, journal_file
-from smallmines.annotation.server.batch import parse
-from smallmines.annotation.server.journal import Acknowledgement, Conflict, Journal, JournalFull, OtherContent
-from smallmines.annotation.server.session import open_session
+from smallmines.annotation.server.edits import disk, journal_file
+from smallmines.annotation.server.edits.batch import parse
+from smallmines.annotation.server.edits.journal import Acknowledgement, Conflict, Journal, JournalFull, OtherContent
+from smallmines.annotation.server.edits.session import open_session
 from smallmines.core.errors import UserError
 
 

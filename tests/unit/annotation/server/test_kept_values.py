@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from smallmines.annotation.server import memory
 from smallmines.annotation.server.state import Kept
+from smallmines.core import memory
 
 
 def test_several_threads_make_a_value_once() -> None:

@@ -13,8 +13,8 @@ from PIL import Image
 from shown_place import make_shown_place
 from smallmines.annotation import images
 from smallmines.annotation.block_year import BlockYear
-from smallmines.annotation.server import layers
-from smallmines.annotation.server.pyramid import Pyramid, levels, merged, require_tile
+from smallmines.annotation.server.view import layers
+from smallmines.annotation.server.view.pyramid import Pyramid, levels, merged, require_tile
 from smallmines.core import raster
 from smallmines.core.errors import UserError
 

@@ -11,9 +11,9 @@ import pytest
 
 from place import decide_again
 from shown_place import make_shown_place
-from smallmines.annotation.server import learn, refit
-from smallmines.annotation.server.learn import Learner, labels_of
-from smallmines.annotation.server.session import open_session
+from smallmines.annotation.server.edits.session import open_session
+from smallmines.annotation.server.view import learn, refit
+from smallmines.annotation.server.view.learn import Learner, labels_of
 from smallmines.core.errors import UserError
 from smallmines.labels import tables
 from smallmines.labels.event_files import Event, write_events

@@ -15,9 +15,9 @@ import pytest
 
 from place import decide_again
 from shown_place import make_shown_place
-from smallmines.annotation.server import columns, details, grow, kmz, label_tiles, places
-from smallmines.annotation.server.feature_rows import FeatureRows, feature_rows
-from smallmines.annotation.server.session import open_session
+from smallmines.annotation.server.edits.session import open_session
+from smallmines.annotation.server.view import columns, details, grow, kmz, label_tiles, places
+from smallmines.annotation.server.view.feature_rows import FeatureRows, feature_rows
 from smallmines.core import raster
 from smallmines.core.errors import UserError
 from smallmines.labels.event_files import Event, write_events

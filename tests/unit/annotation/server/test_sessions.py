@@ -17,9 +17,9 @@ from smallmines.annotation.checkin import checkin
 from smallmines.annotation.checkout import checkout, checkout_disputed
 from smallmines.annotation.copy_content import read_base
 from smallmines.annotation.rounds import rounds_of
-from smallmines.annotation.server import snapshot
-from smallmines.annotation.server.journal import Journal
-from smallmines.annotation.server.session import UnknownSession, open_session, read_session
+from smallmines.annotation.server.edits import snapshot
+from smallmines.annotation.server.edits.journal import Journal
+from smallmines.annotation.server.edits.session import UnknownSession, open_session, read_session
 from smallmines.core.errors import UserError
 
 
@@ -154,7 +154,7 @@ def test_a_session_is_read_again_from_its_record(place):
     opened = open_session(place, "A01")
     path = next(place.layout.user.bases.glob(f"2016/1/{opened.id}.parquet"))
     assert path.stat().st_size < 20_000
-    from smallmines.annotation.server import session
+    from smallmines.annotation.server.edits import session
 
     session._OPEN.clear()
     again = read_session(place.config, place.root, opened.id)
@@ -203,7 +203,7 @@ def test_what_cannot_be_opened_is_refused_and_leaves_no_record(place, asked, wor
 def test_the_browser_waits_for_a_working_copy_with_edits(place, monkeypatch):
     path = checkout(place, "A01").path
     with monkeypatch.context() as patched:  # a copy that nobody touched is not read
-        patched.setattr("smallmines.annotation.server.session.pending", lambda *args: pytest.fail("read"))
+        patched.setattr("smallmines.annotation.server.edits.session.pending", lambda *args: pytest.fail("read"))
         open_session(place, "A01")
     correct(path, 1, "mining")
     with pytest.raises(UserError) as raised:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from smallmines.annotation.server.columns import tile_ids
-from smallmines.annotation.server.layers import Layer, levels
-from smallmines.annotation.server.pyramid import identity
+from smallmines.annotation.server.view.columns import tile_ids
+from smallmines.annotation.server.view.layers import Layer, levels
+from smallmines.annotation.server.view.pyramid import identity
 from smallmines.core import raster
 from smallmines.core.files import split_tag
 from smallmines.core.layout import PixelSample
@@ -15,7 +15,7 @@ from smallmines.labels.tables import PROVENANCES
 
 if TYPE_CHECKING:
     from smallmines.annotation.block_year import BlockYear
-    from smallmines.annotation.server.session import Session
+    from smallmines.annotation.server.edits.session import Session
     from smallmines.annotation.server.state import State
     from smallmines.annotation.working_copy import Kind
     from smallmines.config.sections import Config

@@ -16,20 +16,20 @@ import anyio
 import anyio.to_thread
 
 from smallmines.annotation.block_year import BlockYear
-from smallmines.annotation.server import memory
 from smallmines.annotation.server.access import Access, Person
+from smallmines.annotation.server.edits.session import Session, read_session
 from smallmines.annotation.server.guard import Rates, Refusal
 from smallmines.annotation.server.rerun import Plans
-from smallmines.annotation.server.session import Session, read_session
 from smallmines.annotation.working_copy import Kind
+from smallmines.core import memory
 from smallmines.core.errors import UserError
 from smallmines.core.files import digest
 from smallmines.core.layout import Layout
 
 if TYPE_CHECKING:
-    from smallmines.annotation.server.journal import Journal
-    from smallmines.annotation.server.layers import Layer
-    from smallmines.annotation.server.learn import Learner
+    from smallmines.annotation.server.edits.journal import Journal
+    from smallmines.annotation.server.view.layers import Layer
+    from smallmines.annotation.server.view.learn import Learner
     from smallmines.config.sections import Config
 
 Result = TypeVar("Result")
@@ -191,7 +191,7 @@ class State:
 
     def layers(self, session: Session) -> dict[str, Layer]:
         """Return the layers of a session by their ids."""
-        from smallmines.annotation.server.layers import layers_of
+        from smallmines.annotation.server.view.layers import layers_of
 
         about = session.about
         made = self.layer_tables.of(session.id, lambda: {layer.id: layer for layer in layers_of(session.block_year, about.kind)})
@@ -208,15 +208,15 @@ class State:
 
     def learner(self, session: Session) -> Learner:
         """Return what learns from the labels of a session."""
-        from smallmines.annotation.server.learn import Learner
+        from smallmines.annotation.server.view.learn import Learner
 
         learner: Learner = self.learners.of(session.id, Learner)
         return learner
 
 
 def _warm(session: Session, layers: tuple[Layer, ...], cache: Path) -> None:
-    from smallmines.annotation.server.feature_rows import feature_rows
-    from smallmines.annotation.server.layers import warm
+    from smallmines.annotation.server.view.feature_rows import feature_rows
+    from smallmines.annotation.server.view.layers import warm
 
     with suppress(UserError, OSError):  # what cannot be read is told when it is asked for
         if session.snapshot is not None:

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smallmines.annotation.block_year import BlockYear
-from smallmines.annotation.server import memory
 from smallmines.annotation.server.event_tables import disputed, events_of, standing
 from smallmines.annotation.server.opening import kinds_of
 from smallmines.annotation.status import COUNTED_FROM, labels_of_block
 from smallmines.annotation.working_copy import About, Kind
+from smallmines.core import memory
 from smallmines.core.readable import read_parquet
 from smallmines.labels.agreement import agreements, read_overlap
 

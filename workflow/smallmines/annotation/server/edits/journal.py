@@ -17,13 +17,13 @@ from typing import IO, Any
 
 import numpy as np
 
-from smallmines.annotation.server import disk, store
-from smallmines.annotation.server.batch import FORM, Batch, Edit, check
-from smallmines.annotation.server.fold import Fold, OwnState, fold_rows, own_labels
-from smallmines.annotation.server.inverse import inverse_of
-from smallmines.annotation.server.journal_file import JournalFull, count_waiting, journal_path, read_only, waiting
-from smallmines.annotation.server.session import Session, own_standing
-from smallmines.annotation.server.writing import WritingThread
+from smallmines.annotation.server.edits import disk, store
+from smallmines.annotation.server.edits.batch import FORM, Batch, Edit, check
+from smallmines.annotation.server.edits.fold import Fold, OwnState, fold_rows, own_labels
+from smallmines.annotation.server.edits.inverse import inverse_of
+from smallmines.annotation.server.edits.journal_file import JournalFull, count_waiting, journal_path, read_only, waiting
+from smallmines.annotation.server.edits.session import Session, own_standing
+from smallmines.annotation.server.edits.writing import WritingThread
 from smallmines.annotation.working_copy import About
 from smallmines.core.errors import UserError
 from smallmines.core.files import digest, write_json

@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
-from smallmines.annotation.server import routes_people, routes_view, routes_work
-from smallmines.annotation.server.answers import json_answer
 from smallmines.annotation.server.guard import Guard, Refusal
-from smallmines.annotation.server.routing import cookie_of, routes_of
+from smallmines.annotation.server.routes import people, view, work
+from smallmines.annotation.server.routes.answers import json_answer
+from smallmines.annotation.server.routes.routing import cookie_of, routes_of
 from smallmines.annotation.server.state import State
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def application(state: State, hosts: Iterable[str]) -> Guard:
         return json_answer(refusal.document, status)
 
     app = Starlette(
-        routes=routes_of(state, (*routes_people.PATHS, *routes_view.PATHS, *routes_work.PATHS)),
+        routes=routes_of(state, (*people.PATHS, *view.PATHS, *work.PATHS)),
         exception_handlers={HTTPException: refused},
         lifespan=lifespan,
     )

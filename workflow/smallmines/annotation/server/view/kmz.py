@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smallmines.annotation.google_earth import write_kmz
-from smallmines.annotation.server.places import Box, reaches_edge, widened
+from smallmines.annotation.server.view.places import Box, reaches_edge, widened
 from smallmines.annotation.working_copy import polygons_of
 from smallmines.core.crs import DEGREES, reproject
 from smallmines.core.errors import UserError
@@ -18,7 +18,7 @@ from smallmines.core.errors import UserError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from smallmines.annotation.server.session import Session
+    from smallmines.annotation.server.edits.session import Session
 
 
 def tile_kmz(session: Session, tile_id: str) -> bytes:

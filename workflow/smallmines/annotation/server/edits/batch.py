@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from smallmines.annotation.copy_content import LONGEST
 from smallmines.annotation.decided import grouped, provenance_of, wrong
-from smallmines.annotation.server.session import Session
+from smallmines.annotation.server.edits.session import Session
 from smallmines.core.errors import UserError
 
 FORM = ("confidence", "reason", "evidence", "evidence_date", "note")

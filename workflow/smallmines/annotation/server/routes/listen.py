@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from smallmines.annotation.block_year import BlockYear
-from smallmines.annotation.server import memory
 from smallmines.annotation.server.access import Access
+from smallmines.core import memory
 from smallmines.core.environment import prepare
 from smallmines.core.errors import UserError
 from smallmines.core.layout import Layout
@@ -148,9 +148,9 @@ def serve(
 
     import uvicorn
 
-    from smallmines.annotation.server.app import application
+    from smallmines.annotation.server.edits.journal import Journal
     from smallmines.annotation.server.guard import hosts_of
-    from smallmines.annotation.server.journal import Journal
+    from smallmines.annotation.server.routes.app import application
     from smallmines.annotation.server.state import State
 
     prepare()
@@ -176,7 +176,7 @@ def settings_of(app: Guard) -> uvicorn.Config:
     """Return the settings of the web server: one process, HTTP alone, its own messages only where something is wrong."""
     import uvicorn
 
-    from smallmines.annotation.server.connection import Connection
+    from smallmines.annotation.server.routes.connection import Connection
 
     return uvicorn.Config(
         app,

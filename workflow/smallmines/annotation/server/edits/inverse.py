@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from smallmines.annotation.server import store
-from smallmines.annotation.server.batch import FORM, Edit
-from smallmines.annotation.server.journal_file import stream_of
-from smallmines.annotation.server.session import Session
+from smallmines.annotation.server.edits import store
+from smallmines.annotation.server.edits.batch import FORM, Edit
+from smallmines.annotation.server.edits.journal_file import stream_of
+from smallmines.annotation.server.edits.session import Session
 from smallmines.labels.event_files import Event
 
 Answer = tuple[str, str, tuple[str, ...]]

@@ -13,10 +13,10 @@ from pathlib import Path as FilePath
 from typing import TYPE_CHECKING
 
 from smallmines.annotation.server.access import LOGIN_SECONDS
-from smallmines.annotation.server.answers import CHECKED, json_answer
 from smallmines.annotation.server.guard import Refusal
-from smallmines.annotation.server.inputs import body_of, text_of
-from smallmines.annotation.server.routing import Asked, Path, cookie_of
+from smallmines.annotation.server.routes.answers import CHECKED, json_answer
+from smallmines.annotation.server.routes.inputs import body_of, text_of
+from smallmines.annotation.server.routes.routing import Asked, Path, cookie_of
 from smallmines.annotation.server.state import in_thread
 from smallmines.labels.event_files import CONFIDENCES, LABELS
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-CLIENT = FilePath(__file__).parent / "client"
+CLIENT = FilePath(__file__).parents[1] / "client"
 """Folder of the page."""
 
 TYPES = {

@@ -7,19 +7,19 @@ import logging
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from smallmines.annotation.server import batch as batches
-from smallmines.annotation.server import memory
-from smallmines.annotation.server.answers import json_answer
+from smallmines.annotation.server.edits import batch as batches
+from smallmines.annotation.server.edits.hand_in import hand_in
+from smallmines.annotation.server.edits.journal import Conflict, JournalFull, OtherContent
+from smallmines.annotation.server.edits.session import Session, open_session
 from smallmines.annotation.server.guard import Refusal
-from smallmines.annotation.server.hand_in import hand_in
-from smallmines.annotation.server.inputs import UUID, WRITER, body_of, choice_of, flag_of, text_of, tiles_of
-from smallmines.annotation.server.journal import Conflict, JournalFull, OtherContent
 from smallmines.annotation.server.opening import document_of, kinds_of
 from smallmines.annotation.server.rerun import targets_of
-from smallmines.annotation.server.routes_view import OF_SESSION, snapshot_of
-from smallmines.annotation.server.routing import Asked, Path
-from smallmines.annotation.server.session import Session, open_session
+from smallmines.annotation.server.routes.answers import json_answer
+from smallmines.annotation.server.routes.inputs import UUID, WRITER, body_of, choice_of, flag_of, text_of, tiles_of
+from smallmines.annotation.server.routes.routing import Asked, Path
+from smallmines.annotation.server.routes.view import OF_SESSION, snapshot_of
 from smallmines.annotation.server.state import in_thread, require_kind
+from smallmines.core import memory
 
 if TYPE_CHECKING:
     from starlette.responses import Response

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from smallmines.annotation.server.feature_rows import feature_rows
-from smallmines.annotation.server.places import around, pixels_at, reaches_edge, row_of
+from smallmines.annotation.server.view.feature_rows import feature_rows
+from smallmines.annotation.server.view.places import around, pixels_at, reaches_edge, row_of
 
 if TYPE_CHECKING:
-    from smallmines.annotation.server.feature_rows import FeatureRows
-    from smallmines.annotation.server.snapshot import Snapshot
+    from smallmines.annotation.server.edits.snapshot import Snapshot
+    from smallmines.annotation.server.view.feature_rows import FeatureRows
 
 REACH = 1.0
 """Distance at a similarity of 0: root mean square of the differences of the standardised features. Two segments drawn at random differ

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from smallmines.annotation.server.pyramid import preparation_lock
+from smallmines.annotation.server.view.pyramid import preparation_lock
 from smallmines.core.files import read_json, write_json, written
 from smallmines.core.readable import read_parquet
 from smallmines.labels.feature_table import PAPER, feature_names
 
 if TYPE_CHECKING:
-    from smallmines.annotation.server.snapshot import Snapshot
+    from smallmines.annotation.server.edits.snapshot import Snapshot
 
 VERSION = 1
 """Raised by hand whenever the files of the cache change."""

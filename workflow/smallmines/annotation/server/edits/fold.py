@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from smallmines.annotation.server.session import Session
+from smallmines.annotation.server.edits.session import Session
 from smallmines.labels.event_files import Event
 
 OWN = ("", "mining", "not_mining", "unsure")

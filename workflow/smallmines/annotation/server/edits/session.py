@@ -22,10 +22,10 @@ from smallmines.annotation.checkout import Choice, disputed_rows, review_rows, s
 from smallmines.annotation.checkout_files import require_annotator
 from smallmines.annotation.checkout_pixels import pixel_rows
 from smallmines.annotation.copy_content import read_base, was_edited
-from smallmines.annotation.server import memory
-from smallmines.annotation.server.snapshot import Snapshot, content_digest, open_snapshot, present_digest, take
+from smallmines.annotation.server.edits.snapshot import Snapshot, content_digest, open_snapshot, present_digest, take
 from smallmines.annotation.working_copy import About, Kind, base_path, copy_path, events_folder
 from smallmines.config.sections import Config
+from smallmines.core import memory
 from smallmines.core.errors import UserError
 from smallmines.core.files import digest, flat, written
 from smallmines.core.layout import Layout

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smallmines.annotation import images
-from smallmines.annotation.server.pyramid import SIDE, Pyramid, identity, levels, require_tile, tile_lock
+from smallmines.annotation.server.view.pyramid import SIDE, Pyramid, identity, levels, require_tile, tile_lock
 from smallmines.core import raster
 from smallmines.core.errors import UserError
 from smallmines.core.files import written

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from smallmines.annotation.server.batch import Edit
-from smallmines.annotation.server.disk import CHOOSE
-from smallmines.annotation.server.journal_file import failure, stream_of
+from smallmines.annotation.server.edits.batch import Edit
+from smallmines.annotation.server.edits.disk import CHOOSE
+from smallmines.annotation.server.edits.journal_file import failure, stream_of
 from smallmines.annotation.working_copy import About
 from smallmines.core.errors import UserError
 from smallmines.core.files import read_json

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 import smallmines
 from smallmines.annotation.rounds import latest, rounds_of, training_labels
-from smallmines.annotation.server.feature_rows import cache_of, feature_rows
-from smallmines.annotation.server.refit import JOB_FILE, LABELS_FILE, RESULT_FILE, Job
+from smallmines.annotation.server.view.feature_rows import cache_of, feature_rows
+from smallmines.annotation.server.view.refit import JOB_FILE, LABELS_FILE, RESULT_FILE, Job
 from smallmines.core.errors import UserError
 from smallmines.core.files import remove, write_json
 from smallmines.labels.event_files import LABELS
@@ -30,7 +30,7 @@ from smallmines.settings.assistant import Assistant
 from smallmines.settings.parameters import settings_of
 
 if TYPE_CHECKING:
-    from smallmines.annotation.server.session import Session
+    from smallmines.annotation.server.edits.session import Session
 
 LAST_LINES = 3
 """Lines of a failed process's output that people see."""
@@ -193,7 +193,7 @@ def _begin(folder: Path) -> subprocess.Popen[bytes]:
     """Start the process of a refit; what it says goes to `log.txt`."""
     package = str(Path(smallmines.__file__).parents[1])
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH", "")]))}
-    command = [sys.executable, "-m", "smallmines.annotation.server.refit", str(folder)]
+    command = [sys.executable, "-m", "smallmines.annotation.server.view.refit", str(folder)]
     with (folder / "log.txt").open("wb") as log:
         return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=environment)
 

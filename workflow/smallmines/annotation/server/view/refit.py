@@ -1,4 +1,4 @@
-"""Fit a forest to labels and predict all segments of a block, in a process of its own: `python -m smallmines.annotation.server.refit JOB`.
+"""Fit a forest to labels and predict all segments of a block, in a process: `python -m smallmines.annotation.server.view.refit JOB`.
 
 Features, parameters and seed are those of the run's forest: with the run's samples alone it gives the run's probabilities.
 """

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from rasterio.windows import Window
 
-from smallmines.annotation.server.feature_rows import feature_rows
-from smallmines.annotation.server.places import Box, box_of, pixels_at, row_of
+from smallmines.annotation.server.view.feature_rows import feature_rows
+from smallmines.annotation.server.view.places import Box, box_of, pixels_at, row_of
 from smallmines.core import raster
 from smallmines.core.crs import DEGREES, transformer
 from smallmines.core.errors import UserError
@@ -19,8 +19,8 @@ from smallmines.core.product import CLASSES
 if TYPE_CHECKING:
     import pandas as pd
 
-    from smallmines.annotation.server.session import Session
-    from smallmines.annotation.server.snapshot import Snapshot
+    from smallmines.annotation.server.edits.session import Session
+    from smallmines.annotation.server.edits.snapshot import Snapshot
 
 REASONS = 6
 """Features that are shown, those with the largest importance."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from smallmines.annotation.server.journal_file import JournalFull, failure
+from smallmines.annotation.server.edits.journal_file import JournalFull, failure
 from smallmines.core.errors import UserError
 
 AT_ONCE = 64

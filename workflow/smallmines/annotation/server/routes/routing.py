@@ -8,10 +8,10 @@ from http.cookies import CookieError, SimpleCookie
 from typing import TYPE_CHECKING, TypeVar
 
 from smallmines.annotation.server.access import Person
-from smallmines.annotation.server.answers import error_answer
+from smallmines.annotation.server.edits.session import Session, UnknownSession
 from smallmines.annotation.server.guard import Refusal
-from smallmines.annotation.server.inputs import SESSION
-from smallmines.annotation.server.session import Session, UnknownSession
+from smallmines.annotation.server.routes.answers import error_answer
+from smallmines.annotation.server.routes.inputs import SESSION
 from smallmines.annotation.server.state import State, in_thread
 
 if TYPE_CHECKING:

@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from smallmines.annotation.block_year import BlockYear
-from smallmines.annotation.server import memory
-from smallmines.core import raster
+from smallmines.core import memory, raster
 from smallmines.core.errors import UserError
 from smallmines.core.files import digest, link_or_copy, remove, sha256, written
 from smallmines.core.json_products import ForestThreshold, read_product

@@ -6,7 +6,7 @@ import contextlib
 import sqlite3
 from pathlib import Path
 
-from smallmines.annotation.server.disk import CHOOSE
+from smallmines.annotation.server.edits.disk import CHOOSE
 from smallmines.annotation.working_copy import About
 from smallmines.core.errors import UserError
 from smallmines.core.files import flat, read_json

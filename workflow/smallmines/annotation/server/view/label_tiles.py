@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from smallmines.annotation.server.layers import Tile, kept
-from smallmines.annotation.server.pyramid import SIDE, require_tile
+from smallmines.annotation.server.view.layers import Tile, kept
+from smallmines.annotation.server.view.pyramid import SIDE, require_tile
 
 if TYPE_CHECKING:
-    from smallmines.annotation.server.snapshot import Snapshot
+    from smallmines.annotation.server.edits.snapshot import Snapshot
 
 MEDIA_TYPE = "application/octet-stream"
 

@@ -30,12 +30,12 @@ from smallmines.annotation.decided import (
     provenance_of,
     wrong,
 )
-from smallmines.annotation.server import store
-from smallmines.annotation.server.batch import FORM
-from smallmines.annotation.server.fold import UNTOUCHED, Fold, fold_rows, own_labels
-from smallmines.annotation.server.journal import Journal
-from smallmines.annotation.server.session import Session, own_events, own_standing, read_origin, read_session
-from smallmines.annotation.server.snapshot import prune
+from smallmines.annotation.server.edits import store
+from smallmines.annotation.server.edits.batch import FORM
+from smallmines.annotation.server.edits.fold import UNTOUCHED, Fold, fold_rows, own_labels
+from smallmines.annotation.server.edits.journal import Journal
+from smallmines.annotation.server.edits.session import Session, own_events, own_standing, read_origin, read_session
+from smallmines.annotation.server.edits.snapshot import prune
 from smallmines.annotation.working_copy import About, events_folder
 from smallmines.core.errors import UserError
 from smallmines.core.files import flat, written

@@ -13,8 +13,8 @@ from smallmines.labels.tables import PROVENANCES
 if TYPE_CHECKING:
     import pandas as pd
 
-    from smallmines.annotation.server.fold import OwnState
-    from smallmines.annotation.server.session import Session
+    from smallmines.annotation.server.edits.fold import OwnState
+    from smallmines.annotation.server.edits.session import Session
 
 NAMES = ("prediction", "probability", "label", "provenance", "own", "tile")
 """Columns of segments; samples of pixels have `own` and `tile` alone, since nothing of the map may show."""

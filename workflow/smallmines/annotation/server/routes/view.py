@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from smallmines.annotation.server import columns, details, grow, kmz, label_tiles, layers
-from smallmines.annotation.server.answers import CHECKED, LASTING, bytes_answer, json_answer, plain
 from smallmines.annotation.server.guard import Refusal
-from smallmines.annotation.server.inputs import TILE, body_of, number_of, whole_number_of
-from smallmines.annotation.server.pyramid import identity
-from smallmines.annotation.server.routing import Asked, Path
+from smallmines.annotation.server.routes.answers import CHECKED, LASTING, bytes_answer, json_answer, plain
+from smallmines.annotation.server.routes.inputs import TILE, body_of, number_of, whole_number_of
+from smallmines.annotation.server.routes.routing import Asked, Path
 from smallmines.annotation.server.state import in_thread
+from smallmines.annotation.server.view import columns, details, grow, kmz, label_tiles, layers
+from smallmines.annotation.server.view.pyramid import identity
 
 if TYPE_CHECKING:
     import pandas as pd
     from starlette.responses import Response
 
-    from smallmines.annotation.server.session import Session
-    from smallmines.annotation.server.snapshot import Snapshot
+    from smallmines.annotation.server.edits.session import Session
+    from smallmines.annotation.server.edits.snapshot import Snapshot
 
 DEEPEST, FARTHEST = 30, 1_000_000
 """Bounds of the level, and of the column and row of a tile, before the pyramid is asked."""
