@@ -11,8 +11,14 @@ from typing import Any
 
 from playwright.sync_api import Browser, CDPSession, Page, sync_playwright
 
+from served import Served
+
 WAIT = 60_000
 """Milliseconds that a person waits for the page, on a busy machine."""
+
+
+TILE = "0007"
+"""Rows and columns 32 to 63 of the made-up block (`place.make_place`), with segments of 4 × 4 pixels."""
 
 
 @contextmanager
@@ -163,3 +169,12 @@ class Person:
             self.touches("touchMove", [(x - 20 - step * 5, y), (x + 20 + step * 5, y)])
         self.touches("touchEnd", [])
         self.page.wait_for_timeout(600)
+
+
+def person_at(browser: Browser, server: Served, part: str = TILE, **context: Any) -> Person:
+    """Return a person who has opened a tile of the made-up block, in a tab of his own (`context`: of Playwright)."""
+    person = Person.sits_down(browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **context}).new_page(), server.url)
+    person.signs_in("A01")
+    person.opens("2016", part=part)
+    person.looks_at(48, 48)
+    return person

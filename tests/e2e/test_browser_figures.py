@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page
 
-from e2e.browsing import Person, chromium
+from e2e.browsing import Person
 from place import decide_again
 from served import EVIDENCE, Client, Served, served
 from smallmines.annotation.block_year import BlockYear
@@ -24,12 +24,6 @@ pytestmark = [pytest.mark.e2e, pytest.mark.heavy]
 YEAR, BLOCK = "2022", "1"
 LARGEST = 300_000
 """Bytes of a picture in the documents."""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as running:
-        yield running
 
 
 @pytest.fixture

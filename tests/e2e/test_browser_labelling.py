@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +9,9 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser
 
-from e2e.browsing import Person, chromium
+from e2e.browsing import TILE, Person, person_at
 from place import decide_again, edit, make_place, read
-from served import Served, served
+from served import Served
 from smallmines.annotation.block_year import BlockYear
 from smallmines.annotation.checkin import checkin
 from smallmines.annotation.checkout import checkout
@@ -20,34 +19,6 @@ from smallmines.labels.event_files import Event, read_events
 from smallmines.labels.mask import Inputs, make_mask
 
 pytestmark = [pytest.mark.e2e, pytest.mark.heavy]
-
-TILE = "0007"
-"""Rows and columns 32 to 63 of the made-up block, with segments of 4 × 4 pixels."""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as running:
-        yield running
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> BlockYear:
-    return make_place(tmp_path / "browser")
-
-
-@pytest.fixture
-def server(place: BlockYear) -> Iterator[Served]:
-    with served(place) as running:
-        yield running
-
-
-def person_at(browser: Browser, server: Served, part: str = TILE) -> Person:
-    person = Person.sits_down(browser.new_context(viewport={"width": 1280, "height": 800}).new_page(), server.url)
-    person.signs_in("A01")
-    person.opens("2016", part=part)
-    person.looks_at(48, 48)
-    return person
 
 
 def events_of(block_year: BlockYear) -> list[Event]:

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 from playwright.sync_api import Browser
 
-from e2e.browsing import Person, chromium
-from place import make_place
-from served import Served, served
+from e2e.browsing import Person, person_at
+from served import Served
 from smallmines.annotation.block_year import BlockYear
 from smallmines.annotation.server.edits import journal
 from smallmines.annotation.working_copy import About
@@ -18,28 +14,9 @@ from smallmines.annotation.working_copy import About
 pytestmark = [pytest.mark.e2e, pytest.mark.heavy]
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as running:
-        yield running
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> BlockYear:
-    return make_place(tmp_path / "leftovers")
-
-
-@pytest.fixture
-def server(place: BlockYear) -> Iterator[Served]:
-    with served(place) as running:
-        yield running
-
-
-def person_at(browser: Browser, server: Served) -> Person:
-    person = Person.sits_down(browser.new_context(viewport={"width": 1280, "height": 800}).new_page(), server.url)
-    person.signs_in("A01")
-    person.opens("2016", part="0007")
-    person.looks_at(48, 48)
+def brush_of(browser: Browser, server: Served) -> Person:
+    """Return a person with a thin brush in the hand, who has filled in the form."""
+    person = person_at(browser, server)
     person.gives_evidence()
     person.presses("b", "m")
     person.sets_radius(0)
@@ -51,7 +28,7 @@ def pending(place: BlockYear, server: Served) -> int:
 
 
 def test_edits_that_cancel_each_other_can_be_handed_in(browser: Browser, place: BlockYear, server: Served) -> None:
-    person = person_at(browser, server)
+    person = brush_of(browser, server)
     person.drags([(34.5, 33.5), (34.5, 40.5)])
     person.presses("z")
     person.waits_until_saved()
@@ -61,7 +38,7 @@ def test_edits_that_cancel_each_other_can_be_handed_in(browser: Browser, place: 
 
 
 def test_images_are_kept_by_their_version(browser: Browser, server: Served) -> None:
-    person = person_at(browser, server)
+    person = brush_of(browser, server)
     with person.page.expect_response(lambda response: "/layers/" in response.url) as asked:
         person.page.reload()
     assert "immutable" in asked.value.headers["cache-control"]
@@ -72,8 +49,8 @@ def test_a_tab_that_was_away_shows_what_another_one_did_before_it_writes(
 ) -> None:
     """A computer that slept, say: its page lacks the labels that its person gave elsewhere meanwhile."""
     monkeypatch.setattr(journal, "SEEN_S", 0.0)
-    person = person_at(browser, server)
-    elsewhere = person_at(browser, server)
+    person = brush_of(browser, server)
+    elsewhere = brush_of(browser, server)
     elsewhere.drags([(34.5, 33.5), (34.5, 40.5)])
     elsewhere.waits_until_saved()
     elsewhere.page.close()
@@ -86,7 +63,7 @@ def test_a_tab_that_was_away_shows_what_another_one_did_before_it_writes(
 
 
 def test_a_key_that_is_held_labels_one_segment(browser: Browser, server: Served) -> None:
-    person = person_at(browser, server)
+    person = brush_of(browser, server)
     person.opens("2016")
     person.gives_evidence()
     person.presses("v")
@@ -99,7 +76,7 @@ def test_a_key_that_is_held_labels_one_segment(browser: Browser, server: Served)
 
 def test_undo_waits_for_the_end_of_a_stroke(browser: Browser, server: Served) -> None:
     """Else undo of the stroke would show the labels from before the other undo, which the server does not have."""
-    person = person_at(browser, server)
+    person = brush_of(browser, server)
     person.drags([(34.5, 33.5), (34.5, 40.5)])
     person.presses("u")
     person.page.mouse.move(*person.place(34.5, 33.5))
