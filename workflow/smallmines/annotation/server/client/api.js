@@ -16,7 +16,8 @@
  *   note?: string, time?: string}} Opinion
  * @typedef {{confidence: string, reason: string, evidence: string, evidence_date: string, note: string}} FormValues
  * @typedef {{segments?: number[], tile?: string, status?: "done" | "open", label?: string, look: string, form: FormValues}} Edit
- * @typedef {{uuid: string, seq: number, edits: number, changed: boolean, pending: number}} Acknowledgement
+ * @typedef {{segments?: number[], label?: string, tile?: string, status?: string}} Restored
+ * @typedef {{uuid: string, seq: number, edits: number, changed: boolean, pending: number, restored?: Restored[]}} Acknowledgement
  * @typedef {{events: number, counts: Record<string, number>, file: string | null, warnings: string[], stale: boolean,
  *   pending: number}} HandedIn
  */
@@ -103,6 +104,12 @@ export const api = {
    * @returns {Promise<Acknowledgement>}
    */
   edits: (session, batch) => post(`${at(session)}/edits`, batch),
+  /**
+   * Batches that are not handed in, in their order.
+   * @param {string} session
+   * @returns {Promise<{batches: import("./history.js").Made[]}>}
+   */
+  history: (session) => json(`${at(session)}/history`),
   /**
    * @param {string} session
    * @param {string} writer

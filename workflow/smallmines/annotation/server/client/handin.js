@@ -21,7 +21,7 @@ export function handIn(state, outbox, done) {
   const attempt = async (/** @type {boolean} */ dry) => {
     confirm.disabled = true;
     try {
-      if (!(await outbox.drained())) throw new ApiError(0, { found: fill(T.unsaved, { n: outbox.waiting().length }), do: outbox.paused ? T.other_tab : T.offline });
+      if (!(await outbox.drained(state.stream))) throw new ApiError(0, { found: fill(T.unsaved, { n: outbox.waiting(state.stream).length }), do: outbox.paused ? T.other_tab : T.offline });
       const result = await api.handIn(state.id, outbox.writer, dry);
       show(body, ...summary(result, dry));
       confirm.disabled = !dry || !(result.events || result.pending);

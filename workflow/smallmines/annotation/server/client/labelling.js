@@ -105,14 +105,14 @@ export class Labelling {
     outbox.addEventListener("sent", (event) => {
       const { entry, answer } = /** @type {CustomEvent} */ (event).detail;
       if (entry.session !== state.id) return;
-      state.acknowledged(entry);
+      state.acknowledged(entry, answer);
       if (answer.changed) this.changed();
     }, { signal });
     outbox.addEventListener("refused", (event) => {
       const { entry } = /** @type {CustomEvent} */ (event).detail;
       if (entry.session === state.id) announce(entry.refused.found, "fault");
     }, { signal });
-    outbox.addEventListener("settled", () => void state.reload(), { signal });
+    outbox.addEventListener("settled", (event) => void state.settled(/** @type {CustomEvent} */ (event).detail.forgotten), { signal });
     outbox.addEventListener("taken", () => this.#taken(), { signal });
     listen(this.bindings(), signal);
     addEventListener("keydown", (event) => this.#hold(event, true), { signal });

@@ -28,7 +28,7 @@ export class Learning {
     this.running = this.button.disabled = true;
     show(this.text, T.learning);
     try {
-      await this.state.outbox.drained();
+      await this.state.outbox.drained(this.state.stream);
       await api.learn(this.state.id);
       let at = await api.learning(this.state.id);
       while (at.state === "running") {

@@ -61,7 +61,7 @@ class Page {
   }
 
   async signOut() {
-    if (!(await this.outbox.drained(5))) announce(fill(T.unsaved, { n: this.outbox.waiting().length }), "fault");
+    if (!(await this.outbox.drained("", 5))) announce(fill(T.unsaved, { n: this.outbox.waiting().length }), "fault");
     await api.logout();
     location.hash = "";
     await this.signedIn();
@@ -106,11 +106,12 @@ class Page {
   async open(root, [, year, block, kind, part], takeOver) {
     show(root, h("p", { class: "card" }, T.loading));
     const tiles = part && part !== "all" ? part.split(",") : null;
+    const stream = `${year}/${block}/${kind}`;
     const what = { year, block, kind, tiles, everything: part === "all", writer: this.outbox.writer, take_over: takeOver };
     try {
       const opened = await api.open(what);
       if (!root.isConnected) return;
-      await this.outbox.resume(opened.session);
+      await this.outbox.resume(opened.session, stream);
       document.body.classList.add("full");
       this.view = new Labelling(root, opened, {
         outbox: this.outbox,
@@ -120,8 +121,8 @@ class Page {
         takeOver: async () => {
           await api.open({ ...what, take_over: true });
           await this.outbox.start(this.outbox.owner, this.outbox.run);
-          await this.outbox.resume(opened.session);
-          await this.outbox.drained(5);
+          await this.outbox.resume(opened.session, stream);
+          await this.outbox.drained(stream, 5);
           await this.view?.resumed();
         },
       });

@@ -3,8 +3,10 @@
 import { api, ApiError } from "./api.js";
 
 /**
- * @typedef {{order?: number, uuid: string, session: string, annotator: string, run: string, batch: {edits?: import("./api.js").Edit[],
- *   undo?: string}, refused?: {found: string, do: string}}} Entry
+ * @typedef {{order?: number, uuid: string, session: string, stream?: string, annotator: string, run: string,
+ *   batch: {edits?: import("./api.js").Edit[], undo?: string}, refused?: {found: string, do: string}}} Entry
+ *
+ * `stream`: year, block and kind, whose edits are handed in together, of whatever session; missing in entries of earlier versions.
  */
 
 const WAITS = [500, 1000, 2000, 5000];
@@ -43,8 +45,11 @@ export class Outbox extends EventTarget {
     this.sending = false;
     this.failures = 0;
     this.paused = false;
-    /** Session that this page labels; another tab may label others. */
+    /** Session and stream that this page labels; another tab may label others. */
     this.open = "";
+    this.stream = "";
+    /** Batches that the server has acknowledged since the page opened. */
+    this.acknowledged = 0;
     /** Sessions in which another tab writes. @type {Set<string>} */
     this.blocked = new Set();
     this.owner = "";
@@ -78,9 +83,12 @@ export class Outbox extends EventTarget {
     void this.flush();
   }
 
-  /** Entries that the server has neither acknowledged nor refused. */
-  waiting() {
-    return this.entries.filter((entry) => !entry.refused);
+  /**
+   * Entries that the server has neither acknowledged nor refused.
+   * @param {string} [stream] only those that are, or may be, of this stream
+   */
+  waiting(stream) {
+    return this.entries.filter((entry) => !entry.refused && (!stream || !entry.stream || entry.stream === stream));
   }
 
   /** Entries that the server refused. */
@@ -93,13 +101,14 @@ export class Outbox extends EventTarget {
    * @param {string} session
    * @param {string} uuid
    * @param {Entry["batch"]} batch
+   * @param {string} [stream]
    */
-  async add(session, uuid, batch) {
+  async add(session, uuid, batch, stream) {
     /** @type {Entry} */
-    const entry = { uuid, session, annotator: this.owner, run: this.run, batch };
+    const entry = { uuid, session, stream, annotator: this.owner, run: this.run, batch };
     const undone = this.refused().find((refused) => refused.uuid === batch.undo);
     if (undone) {
-      await this.#takenBack(undone);
+      await this.#takenBack([undone, entry]);
       return;
     }
     this.entries.push(entry);
@@ -129,9 +138,10 @@ export class Outbox extends EventTarget {
     }
   }
 
-  /** The first entry whose session takes edits of this page. */
+  /** The first entry whose session takes edits of this page; those of the open block go first. */
   #next() {
-    return this.waiting().find((entry) => !this.blocked.has(entry.session));
+    const free = this.waiting().filter((entry) => !this.blocked.has(entry.session));
+    return free.find((entry) => !entry.stream || entry.stream === this.stream) ?? free[0];
   }
 
   /**
@@ -143,6 +153,7 @@ export class Outbox extends EventTarget {
     try {
       const answer = await api.edits(entry.session, { uuid: entry.uuid, writer: this.writer, ...entry.batch });
       this.failures = 0;
+      this.acknowledged += 1;
       await this.#forget(entry);
       this.dispatchEvent(new CustomEvent("sent", { detail: { entry, answer } }));
       return true;
@@ -175,8 +186,16 @@ export class Outbox extends EventTarget {
     entry.refused = { found: error.message, do: error.lines.do ?? "" };
     const undo = this.waiting().find(({ batch }) => batch.undo === entry.uuid);
     if (undo) {
-      await this.#forget(undo);
-      await this.#takenBack(entry);
+      const redo = this.waiting().find(({ batch }) => batch.undo === undo.uuid);
+      if (redo) redo.batch = entry.batch; // the server has nothing to do again: it does it for the first time
+      await this.#takenBack([entry, undo]);
+      if (redo) await this.keeping.get(redo);
+      if (redo) await this.#keep(redo);
+      return true;
+    }
+    if (entry.batch.undo) {
+      this.dispatchEvent(new CustomEvent(REFUSED, { detail: { entry } }));
+      await this.#takenBack([entry]);
       return true;
     }
     await this.#keep(entry);
@@ -187,12 +206,13 @@ export class Outbox extends EventTarget {
   }
 
   /**
-   * Forget a refused batch that is undone: the server never had it.
-   * @param {Entry} refused
+   * Forget refused batches and what undoes them: the server never had them.
+   * @param {Entry[]} entries
    */
-  async #takenBack(refused) {
-    await this.#forget(refused);
-    this.#settled();
+  async #takenBack(entries) {
+    const written = entries.map((entry) => this.#forget(entry));
+    this.#settled(entries);
+    await Promise.all(written);
   }
 
   /**
@@ -226,26 +246,30 @@ export class Outbox extends EventTarget {
 
   /** Forget what was refused, by the person's choice. */
   async drop() {
-    for (const entry of this.refused()) await this.#forget(entry);
-    this.#settled();
+    await this.#takenBack(this.refused());
   }
 
   /**
    * Go on after this page has become the writer of a session.
    * @param {string} session
+   * @param {string} stream
    */
-  async resume(session) {
+  async resume(session, stream) {
     this.open = session;
+    this.stream = stream;
     this.paused = false;
     await this.flush();
   }
 
-  /** Wait until nothing waits; false after some seconds. */
-  async drained(seconds = 20) {
+  /**
+   * Wait until nothing waits; false after some seconds.
+   * @param {string} [stream] only entries that are, or may be, of this stream
+   */
+  async drained(stream, seconds = 20) {
     const end = Date.now() + seconds * 1000;
     void this.flush();
-    while (this.waiting().length && Date.now() < end) await new Promise((resolve) => setTimeout(resolve, 50));
-    return this.waiting().length === 0;
+    while (this.waiting(stream).length && Date.now() < end) await new Promise((resolve) => setTimeout(resolve, 50));
+    return this.waiting(stream).length === 0;
   }
 
   /** @param {Entry} entry */
@@ -269,6 +293,7 @@ export class Outbox extends EventTarget {
   async #forget(entry) {
     this.entries = this.entries.filter((other) => other !== entry);
     this.#changed();
+    await this.keeping.get(entry);
     if (!this.store || entry.order === undefined) return;
     try {
       await result(this.store.transaction("outbox", "readwrite").objectStore("outbox").delete(entry.order));
@@ -277,9 +302,12 @@ export class Outbox extends EventTarget {
     }
   }
 
-  /** Say that refused edits were sent again or forgotten: only the server knows what is in force. */
-  #settled() {
-    this.dispatchEvent(new Event("settled"));
+  /**
+   * Say that refused edits were sent again or forgotten: only the server knows what is in force.
+   * @param {Entry[]} [forgotten]
+   */
+  #settled(forgotten = []) {
+    this.dispatchEvent(new CustomEvent("settled", { detail: { forgotten: forgotten.map(({ uuid }) => uuid) } }));
   }
 
   #changed() {

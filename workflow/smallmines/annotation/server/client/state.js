@@ -1,6 +1,7 @@
 // What is known of a session: columns of its segments, the person's own labels, edits under way, history.
 
 import { api, uuid } from "./api.js";
+import { replay } from "./history.js";
 
 /** Codes of the column `own`, and of labels in edits. */
 export const CODES = { "": 0, mining: 1, not_mining: 2, unsure: 3 };
@@ -12,6 +13,8 @@ export const LABEL_OF = ["", "mining", "not_mining", "unsure"];
 
 /**
  * @typedef {{uuid: string, ids: number[], before: Uint8Array, after: number, tile: string, wasDone: boolean}} Step
+ *
+ * A step of an earlier page has no ids: the server says what undoing it brings back.
  */
 
 export class State extends EventTarget {
@@ -23,6 +26,7 @@ export class State extends EventTarget {
     super();
     this.opened = opened;
     this.id = opened.session;
+    this.stream = `${opened.year}/${opened.block}/${opened.kind}`;
     this.outbox = outbox;
     const n = opened.segments + 1;
     this.own = new Uint8Array(n);
@@ -49,16 +53,34 @@ export class State extends EventTarget {
 
   /** Fetch what every view needs. */
   async load() {
-    const names = this.isPoints ? ["own"] : ["own", "prediction", "tile"];
-    const [queue, own, prediction, tile] = await Promise.all([
+    const names = this.isPoints ? [] : ["prediction", "tile"];
+    const [queue, , prediction, tile] = await Promise.all([
       api.queue(this.id, "run"),
-      ...names.map((name) => api.column(this.id, name, name === "own" ? uuid() : this.opened.digest)),
+      this.#present(),
+      ...names.map((name) => api.column(this.id, name, this.opened.digest)),
     ]);
     this.queue = queue;
-    this.own = new Uint8Array(own);
     if (prediction) this.columns.prediction = new Uint8Array(prediction);
     if (tile) this.tileOf = new Uint16Array(tile);
     for (const segment of queue.segment) this.inQueue[segment] = 1;
+  }
+
+  /** Take labels, and what can be undone, from the server, with what waits in the outbox on top; again where some arrived meanwhile. */
+  async #present() {
+    let [own, batches, acknowledged] = [new ArrayBuffer(0), /** @type {import("./history.js").Made[]} */ ([]), -1];
+    while (acknowledged !== this.outbox.acknowledged) {
+      acknowledged = this.outbox.acknowledged;
+      [own, { batches }] = await Promise.all([api.column(this.id, "own", uuid()), api.history(this.id)]);
+    }
+    this.own.set(new Uint8Array(own));
+    this.sent.fill(0);
+    this.waiting = new Map();
+    const known = new Set(batches.map((batch) => batch.uuid));
+    const left = this.outbox.entries.filter((entry) => entry.session === this.id && !known.has(entry.uuid));
+    const more = left.map(({ uuid, batch, refused }) => ({ uuid, undo: batch.undo ?? "", refused: Boolean(refused) }));
+    const { past, future } = replay([...batches, ...more]);
+    const here = new Map([...this.past, ...this.future].map((step) => [step.uuid, step]));
+    [this.past, this.future] = [past, future].map((numbers) => numbers.map((number) => here.get(number) ?? earlier(number)));
     this.#repeat();
   }
 
@@ -161,7 +183,7 @@ export class State extends EventTarget {
     for (const segment of step.ids) this.sent[segment] += 1;
     this.changed(step.ids, step.tile !== "");
     this.#listen(id, step.ids);
-    await this.outbox.add(this.id, id, batch);
+    await this.outbox.add(this.id, id, batch, this.stream);
   }
 
   /**
@@ -177,14 +199,36 @@ export class State extends EventTarget {
   /**
    * A batch is on the server.
    * @param {import("./outbox.js").Entry} entry
+   * @param {import("./api.js").Acknowledgement} answer
    */
-  acknowledged(entry) {
-    // an undo of an earlier page: only the server knows what it restores
-    if (entry.batch.undo && !this.waiting?.has(entry.uuid)) void this.reload();
+  acknowledged(entry, { restored = [] }) {
     const ids = this.waiting?.get(entry.uuid) ?? (entry.batch.edits ?? []).flatMap((edit) => edit.segments ?? []);
     this.waiting?.delete(entry.uuid);
     for (const segment of ids) if (this.sent[segment]) this.sent[segment] -= 1;
-    this.changed(ids, false);
+    this.#restore(restored);
+    this.changed([...ids, ...restored.flatMap((edit) => edit.segments ?? [])], restored.some((edit) => edit.tile));
+  }
+
+  /**
+   * Show what an undo brought back, as the server says; not where a later edit is under way.
+   * @param {import("./api.js").Restored[]} edits
+   */
+  #restore(edits) {
+    const later = new Set(this.outbox.waiting().flatMap(({ session, batch }) => (session === this.id ? (batch.edits ?? []) : [])).map((edit) => edit.tile));
+    for (const { segments = [], label = "", tile, status } of edits) {
+      for (const segment of segments) if (!this.sent[segment]) this.own[segment] = CODES[/** @type {Label} */ (label)];
+      if (tile && !later.has(tile)) this.doneTiles[status === "done" ? "add" : "delete"](tile);
+    }
+  }
+
+  /**
+   * Refused edits were sent again or forgotten: these cannot be undone, nor done again.
+   * @param {string[]} forgotten
+   */
+  async settled(forgotten) {
+    const stays = (/** @type {Step} */ step) => !forgotten.includes(step.uuid);
+    [this.past, this.future] = [this.past.filter(stays), this.future.filter(stays)];
+    await this.reload();
   }
 
   /** Undo the last step, or do the last undone one again. */
@@ -218,13 +262,7 @@ export class State extends EventTarget {
 
   /** Take the labels from the server again, with what waits on top. */
   async reload() {
-    const own = new Uint8Array(await api.column(this.id, "own", uuid()));
-    this.own.set(own);
-    this.sent.fill(0);
-    this.past = [];
-    this.future = [];
-    this.waiting = new Map();
-    this.#repeat();
+    await this.#present();
     this.dispatchEvent(new CustomEvent("changed", { detail: { ids: null, tile: true } }));
   }
 
@@ -264,3 +302,10 @@ export class State extends EventTarget {
     this.dispatchEvent(new CustomEvent(labels ? "changed" : "look", { detail: { ids, tile } }));
   }
 }
+
+/**
+ * A step of which only the server knows what it changed.
+ * @param {string} number
+ * @returns {Step}
+ */
+const earlier = (number) => ({ uuid: number, ids: [], before: new Uint8Array(0), after: 0, tile: "", wasDone: false });

@@ -34,6 +34,9 @@ __all__ = ["Acknowledgement", "Conflict", "Journal", "JournalFull", "OtherConten
 SEEN_S = 30.0
 """Seconds after which a page that has not been heard of writes no longer."""
 
+HISTORY = 2000
+"""Batches of a session that can be undone after the page is opened again."""
+
 FOLDS = 16
 """Sessions whose last edits stay in memory, 5 bytes a segment."""
 
@@ -74,7 +77,6 @@ class Journal:
         self._streams: dict[str, int] = {}
         self._pending: dict[int, int] = {}
         self._writers: dict[int, tuple[str, float]] = {}
-        self._former: set[tuple[int, str]] = set()
         self._thread = WritingThread(path, lambda: store.connect(path, user), self._guard, self._forget)
 
     @classmethod
@@ -128,15 +130,22 @@ class Journal:
         """
         stream, now = self.stream(session.about), time.monotonic()
         with self._guard:
-            other, seen = self._writers.get(stream, (writer, 0.0))
-            former = (stream, writer) in self._former and not opens
-            if other != writer and (former or now - seen < SEEN_S) and not take_over:
+            if self._writers.get(stream, ("", 0.0))[0] == writer:
+                self._writers[stream] = writer, now
+                return
+
+        def replace(file: sqlite3.Connection) -> None:
+            other, replaced = store.writers(file, stream)
+            seen = self._writers.get(stream, (other, -SEEN_S))[1]  # after a start of the server none was heard of
+            former = writer in replaced and not opens
+            if other not in ("", writer) and (former or now - seen < SEEN_S) and not take_over:
                 do = "go on there, or take over here: that page can then no longer save"
                 raise Conflict("one page that labels this block", "another tab or computer of yours does", do)
             if other != writer:
-                self._former.add((stream, other))
-            self._former.discard((stream, writer))
+                store.replace_writer(file, stream, writer)
             self._writers[stream] = writer, now
+
+        self._thread.submit(replace).result()
 
     # --- batches --------------------------------------------------------------------------------------------------------------
 
@@ -225,6 +234,7 @@ class Journal:
         """Drop what is remembered of the journal, to read it again."""
         self._folds.clear()
         self._pending.clear()
+        self._writers.clear()
 
     # --- state ----------------------------------------------------------------------------------------------------------------
 
@@ -297,6 +307,18 @@ class Journal:
             return None
         form = {name: getattr(event, name) for name in FORM}
         return {"label": event.label, "form": form, "time": round(event.stamp.timestamp() * 1000), "handed_in": True}
+
+    def history(self, session: Session) -> list[tuple[str, str]]:
+        """Return the last `HISTORY` batches of a session that are not handed in: UUID, and UUID of the batch that it undoes, or empty."""
+        stream = self.stream(session.about)
+        with self.reading() as file:
+            return store.waiting_batches(file, stream, session.id, HISTORY)
+
+    def edits_of(self, session: Session, uuid: str) -> list[Edit]:
+        """Return the edits of a batch of a session, in order."""
+        with self.reading() as file:
+            row = file.execute("SELECT seq FROM batches WHERE uuid = ? AND session = ?", (uuid, session.id)).fetchone()
+            return [] if row is None else [stored.edit for stored in store.of_batch(file, int(row[0]))]
 
     def pending(self, session: Session) -> int:
         """Count the edits of a session's person, year, block and kind that are not handed in, over all sessions."""

@@ -1,5 +1,5 @@
-"""Tables of the journal of edits in SQLite, and what is read from and added to them. Nothing in them is ever changed but the mark of a
-hand-in."""
+"""Tables of the journal of edits in SQLite, and what is read from and added to them. Of edits nothing is ever changed but the
+mark of a hand-in."""
 
 from __future__ import annotations
 
@@ -41,11 +41,13 @@ CREATE INDEX IF NOT EXISTS of_batch ON edits (batch);
 CREATE INDEX IF NOT EXISTS of_tile ON edits (session, tile) WHERE tile != '';
 CREATE TABLE IF NOT EXISTS hand_ins (
     id INTEGER PRIMARY KEY AUTOINCREMENT, stream INTEGER NOT NULL, made INTEGER NOT NULL, upto INTEGER NOT NULL, file TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS writers (
+    stream INTEGER NOT NULL, writer TEXT NOT NULL, replaced INTEGER NOT NULL, PRIMARY KEY (stream, writer));
 """
 """streams: a person's labelling of a year, block and kind, over all sessions. batches: `received` in ms since 1970 by the clock of the
 server, `handed` the hand-in that has them. edits: `ids` uint32, `keys` uint64 (content keys), `before` uint32 (number of the last edit of
 each segment before this one, 0 where none waits), little-endian. hand_ins: added before the event file is written: `upto` the last edit
-in it, `file` its name, empty where nothing was new."""
+in it, `file` its name, empty where nothing was new. writers: pages that wrote a stream, `replaced` 0 for the last one, else 1."""
 
 
 @dataclass(frozen=True)
@@ -163,6 +165,24 @@ def first_waiting(file: sqlite3.Connection, stream: int) -> int:
     """Return the number of the first edit of a stream that is not handed in; more than any where there is none."""
     batch = "(SELECT seq FROM batches WHERE stream = ? AND handed IS NULL ORDER BY seq LIMIT 1)"
     return int(file.execute(f"SELECT coalesce(min(number), {2**32 - 1}) FROM edits WHERE batch = {batch}", (stream,)).fetchone()[0])
+
+
+def waiting_batches(file: sqlite3.Connection, stream: int, session: str, most: int) -> list[tuple[str, str]]:
+    """Return the last batches of a session that are not handed in, in order: UUID, and UUID of the batch that it undoes (empty: none)."""
+    query = "SELECT uuid, undoes FROM batches WHERE stream = ? AND handed IS NULL AND session = ? ORDER BY seq DESC LIMIT ?"
+    return [(str(uuid), str(undoes)) for uuid, undoes in file.execute(query, (stream, session, most))][::-1]
+
+
+def writers(file: sqlite3.Connection, stream: int) -> tuple[str, frozenset[str]]:
+    """Return the page that writes a stream (empty: none has), and those that it replaced."""
+    pages = dict(file.execute("SELECT writer, replaced FROM writers WHERE stream = ?", (stream,)))
+    return next((page for page, replaced in pages.items() if not replaced), ""), frozenset(page for page in pages if pages[page])
+
+
+def replace_writer(file: sqlite3.Connection, stream: int, writer: str) -> None:
+    """Note that a page writes a stream from now on, in place of another."""
+    file.execute("UPDATE writers SET replaced = 1 WHERE stream = ?", (stream,))
+    file.execute("INSERT OR REPLACE INTO writers VALUES (?, ?, 0)", (stream, writer))
 
 
 def files_with(file: sqlite3.Connection, stream: int, number: int) -> frozenset[str]:

@@ -82,8 +82,9 @@ async def edited(asked: Asked) -> Response:
         state.journal.writer(session, writer, False)
         if undone:
             acknowledged = state.journal.undo(session, uuid, undone, now)
-        else:
-            acknowledged = state.journal.append(session, batches.parse(values), now)
+            restored = [_restored(edit) for edit in state.journal.edits_of(session, uuid)]
+            return {**asdict(acknowledged), "changed": session.changed, "restored": restored}
+        acknowledged = state.journal.append(session, batches.parse(values), now)
         return {**asdict(acknowledged), "changed": session.changed}
 
     try:
@@ -95,6 +96,18 @@ async def edited(asked: Asked) -> Response:
     except JournalFull as error:
         raise Refusal(507, error.expected, error.found, error.do, kind="full") from None
     return json_answer(document)
+
+
+def _restored(edit: batches.Edit) -> dict[str, Any]:
+    """Return what an edit of an undo brings back, as the page knows it."""
+    return {"tile": edit.tile, "status": edit.status} if edit.tile else {"segments": edit.segments, "label": edit.label}
+
+
+async def history(asked: Asked) -> Response:
+    """List the batches of the session that are not handed in, in their order: what the page can undo and do again."""
+    session = await asked.session()
+    made = await in_thread(asked.state.edits, asked.state.journal.history, session)
+    return json_answer({"batches": [{"uuid": uuid, "undo": undone} for uuid, undone in made]})
 
 
 async def handed_in(asked: Asked) -> Response:
@@ -168,6 +181,7 @@ PATHS = (
     Path("/api/open", opened, "POST", user_error=409),
     Path(f"{OF_SESSION}/heartbeat", heartbeat, "POST", user_error=409),
     Path(f"{OF_SESSION}/edits", edited, "POST", user_error=422),
+    Path(f"{OF_SESSION}/history", history),
     Path(f"{OF_SESSION}/handin", handed_in, "POST", user_error=422),
     Path(f"{OF_SESSION}/rerun", rerun),
     Path(f"{OF_SESSION}/learn", learn, "POST", user_error=409),
