@@ -58,8 +58,36 @@ def test_a_tab_that_was_away_shows_what_another_one_did_before_it_writes(
     person.drags([(38.5, 33.5), (38.5, 36.5)])
     person.page.click("#take-over")
     person.waits_until_saved()
-    person.waits_for("window.page.view.state.past.length === 0")
+    person.waits_for("window.page.view.state.past.length === 2")
     assert len(person.own()) == 3 + 2
+
+
+def test_undo_goes_on_after_a_reload(browser: Browser, server: Served) -> None:
+    person = brush_of(browser, server)
+    person.drags([(34.5, 33.5), (34.5, 40.5)])
+    first = person.own()
+    person.presses("u")
+    person.drags([(34.5, 37.5), (34.5, 44.5)])
+    both = person.own()
+    person.presses("t")
+    person.waits_until_saved()
+    assert len(first) == 3
+    assert len(both) == 4
+    person.page.reload()
+    person.is_ready()
+    person.presses("z")
+    person.waits_for("!window.page.view.state.doneTiles.size")
+    assert person.own() == both
+    for key, labels in (("z", first), ("z", {}), ("y", first), ("y", both)):
+        person.presses(key)
+        person.waits_until_saved()
+        assert person.own() == labels
+    assert person.page.evaluate("[...window.page.view.state.doneTiles]") == []
+    person.presses("y")
+    person.waits_until_saved()
+    assert person.page.evaluate("[...window.page.view.state.doneTiles]") == ["0007"]
+    assert person.page.is_disabled("#redo")
+    assert person.problems == []
 
 
 def test_a_key_that_is_held_labels_one_segment(browser: Browser, server: Served) -> None:

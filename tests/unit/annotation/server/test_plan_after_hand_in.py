@@ -67,12 +67,16 @@ def test_nothing_to_do_is_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert plan(Path("made.yaml"), "made", tmp_path).rows == []
 
 
-def ended(plans: Plans) -> dict[str, Any]:
+def ended(plans: Plans, session: str = "s") -> dict[str, Any]:
     for _ in range(500):
-        if (state := plans.state())["state"] != "running":
+        if (state := plans.state(session))["state"] != "running":
             return state
         time.sleep(0.01)
     raise AssertionError("it never ends")
+
+
+def jobs(rule: str) -> Plan:
+    return Plan("snakemake", [{"rule": rule, "jobs": 1, "seconds": 4.0}])
 
 
 def test_plans_are_made_in_the_background(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,25 +89,65 @@ def test_plans_are_made_in_the_background(monkeypatch: pytest.MonkeyPatch) -> No
         return next(made)
 
     monkeypatch.setattr(rerun, "plan", slow)
-    assert plans.state() == {"state": "none", "lines": []}
-    plans.start(Path("c"), "made", Path())
-    assert plans.state() == {"state": "running", "lines": []}
-    plans.start(Path("c"), "made", Path())  # handed in meanwhile: the first plan may not know of it
-    plans.start(Path("c"), "made", Path())
+    assert plans.state("s") == {"state": "none", "lines": []}
+    plans.start("s", Path("c"), "made", Path())
+    assert plans.state("s") == {"state": "running", "lines": []}
+    plans.start("s", Path("c"), "made", Path())  # handed in meanwhile: the first plan may not know of it
+    plans.start("s", Path("c"), "made", Path())
     go_on.set()
     lines = ["labels: 1 job, about 4 s", "mask: 2 jobs, about 1 s", "about 5 s of work: snakemake --cores …"]
     assert ended(plans) == {"state": "done", "lines": lines}
 
 
+def test_each_session_has_the_plan_of_its_own_hand_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the plan of A is made, B and D hand in reviews, and C a sample of change: one plan serves B and D, another one C."""
+    plans, begun, go_on, asked = Plans(), threading.Event(), threading.Event(), []
+
+    def slow(config: Path, run: str, root: Path, targets: tuple[str, ...]) -> Plan:
+        asked.append(targets)
+        begun.set()
+        go_on.wait(10)
+        return jobs(f"plan_{len(asked)}")
+
+    monkeypatch.setattr(rerun, "plan", slow)
+    plans.start("A", Path("c"), "made", Path())
+    assert begun.wait(10)
+    for session, targets in (("B", []), ("C", ["change"]), ("D", [])):
+        plans.start(session, Path("c"), "made", Path(), targets)
+        assert plans.state(session) == {"state": "running", "lines": []}
+    go_on.set()
+    assert [ended(plans, session)["lines"][0] for session in "ABCD"] == [
+        "plan_1: 1 job, about 4 s",
+        "plan_2: 1 job, about 4 s",
+        "plan_3: 1 job, about 4 s",
+        "plan_2: 1 job, about 4 s",
+    ]
+    assert asked == [(), (), ("change",)]
+    assert plans.state("E") == {"state": "none", "lines": []}
+    plans.start("B", Path("c"), "made", Path())
+    assert ended(plans, "B")["lines"][0] == "plan_4: 1 job, about 4 s"
+    assert ended(plans, "A")["lines"][0] == "plan_1: 1 job, about 4 s"
+
+
+def test_only_the_latest_plans_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    plans = Plans()
+    monkeypatch.setattr(rerun, "plan", lambda *words: jobs("labels"))
+    monkeypatch.setattr(rerun, "KEPT", 2)
+    for session in "ABAC":
+        plans.start(session, Path("c"), "made", Path())
+        assert ended(plans, session)["state"] == "done"
+    assert [plans.state(session)["state"] for session in "ABC"] == ["done", "none", "done"]
+
+
 def test_nothing_to_do_and_failures_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     plans = Plans()
     monkeypatch.setattr(rerun, "plan", lambda *words: Plan("snakemake", []))
-    plans.start(Path("c"), "made", Path())
+    plans.start("s", Path("c"), "made", Path())
     assert ended(plans) == {"state": "done", "lines": ["nothing is to be made again"]}
 
     def broken(*words: Any) -> Plan:
         raise OSError("no such program")
 
     monkeypatch.setattr(rerun, "plan", broken)
-    plans.start(Path("c.yaml"), "made", Path())
+    plans.start("s", Path("c.yaml"), "made", Path())
     assert ended(plans) == {"state": "failed", "lines": ["see what is to be made again: snakemake --configfile c.yaml --dry-run"]}

@@ -192,12 +192,17 @@ def test_edits_are_acknowledged_once_undone_and_handed_in(server: Served, place:
     own = numbers(client.get(f"{address}/columns/own"))
     assert own[segments].tolist() == [1 if other[predicted[0]] == "mining" else 2, 3, 3, 3, 3, 3]
     undo = {"uuid": str(uuid.uuid4()), "writer": client.writer, "undo": name}
-    assert client.post(f"{address}/edits", undo).json()["pending"] == 3
+    for _ in range(2):
+        answer = client.post(f"{address}/edits", undo).json()
+        assert (answer["pending"], answer["restored"]) == (3, [{"segments": segments[:1], "label": ""}])
+    batches = client.get(f"{address}/history").json()["batches"]
+    assert [(batch["uuid"], batch["undo"]) for batch in (batches[0], batches[2])] == [(name, ""), (undo["uuid"], name)]
     assert numbers(client.get(f"{address}/columns/own"))[segments[0]] == 0
     dry = client.post(f"{address}/handin", {"writer": client.writer, "dry": True}).json()
     assert (dry["events"], dry["file"]) == (5, None)
     done = client.post(f"{address}/handin", {"writer": client.writer}).json()
     assert (done["events"], done["pending"], done["counts"]["unsure"]) == (5, 0, 5)
+    assert client.get(f"{address}/history").json() == {"batches": []}
     events = read_events([place.layout.user.events("2016", "1") / done["file"]])
     assert {(event.annotator, event.tool, event.look) for event in events} == {("A02", "browser", "bulk")}
     people = client.get("/api/status").json()["people"]

@@ -10,7 +10,6 @@ from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from smallmines.annotation.working_copy import Kind
 from smallmines.core.errors import UserError
@@ -18,6 +17,9 @@ from smallmines.report.run_times import took
 
 LONGEST_PLAN = 900.0
 """Seconds after which a dry run is given up. That of a country takes minutes."""
+
+KEPT = 256
+"""Plans that stay in memory, the latest ones."""
 
 
 @dataclass(frozen=True)
@@ -83,22 +85,30 @@ def plan(config: Path, run: str, root: Path = Path(), targets: Sequence[str] = (
     return Plan(" ".join(command), rows)
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """Arguments of `plan`."""
+
+    config: Path
+    run: str
+    root: Path
+    targets: tuple[str, ...]
+
+
 class Plans:
-    """Plans that are made in the background, one at a time: the latest hand-in counts."""
+    """Plans of sessions after their last hand-ins, made in the background, one at a time."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._wanted = 0
-        self._done = 0
         self._running = False
-        self._plan: Plan | None = None
-        self._asked: tuple[Path, str, Path, Sequence[str]] = Path(), "", Path(), ()
+        self._waiting: dict[str, _Asked] = {}
+        self._making: frozenset[str] = frozenset()
+        self._made: dict[str, Plan] = {}
 
-    def start(self, config: Path, run: str, root: Path, targets: Sequence[str] = ()) -> None:
-        """Make a plan; where one is being made, another after it, since it may have read the files before they changed."""
+    def start(self, session: str, config: Path, run: str, root: Path, targets: Sequence[str] = ()) -> None:
+        """Make a plan of a session; one that is being made does not count, since it may have read the files before they changed."""
         with self._lock:
-            self._wanted += 1
-            self._asked = config, run, root, targets
+            self._waiting[session] = _Asked(config, run, root, tuple(targets))
             if self._running:
                 return
             self._running = True
@@ -107,25 +117,32 @@ class Plans:
     def _make(self) -> None:
         while True:
             with self._lock:
-                if self._done == self._wanted:
+                if not self._waiting:
                     self._running = False
                     return
-                wanted, (config, run, root, targets) = self._wanted, self._asked
+                asked = next(iter(self._waiting.values()))
+                # all that wait have handed in already: the same jobs are a plan of each of them
+                self._making = frozenset(session for session, other in self._waiting.items() if other == asked)
+                for session in self._making:
+                    del self._waiting[session]
             try:
-                made = plan(config, run, root, targets)
+                made = plan(asked.config, asked.run, asked.root, asked.targets)
             except OSError:
-                made = Plan(f"snakemake --configfile {config}", None)
+                made = Plan(f"snakemake --configfile {asked.config}", None)
             with self._lock:
-                self._plan, self._done = made, wanted
+                for session in self._making:
+                    self._made.pop(session, None)
+                    self._made[session] = made
+                for oldest in list(self._made)[:-KEPT]:
+                    del self._made[oldest]
+                self._making = frozenset()
 
-    def state(self) -> dict[str, str | list[str]]:
-        """Return the state as the page shows it: state (none, running, done, failed) and lines."""
+    def state(self, session: str) -> dict[str, str | list[str]]:
+        """Return the plan of a session as the page shows it: state (none, running, done, failed) and lines."""
         with self._lock:
-            state: Literal["none", "running", "done", "failed"]
-            state = "running" if self._running else "none" if self._plan is None else "failed" if self._plan.rows is None else "done"
-            made = self._plan
-        if state in ("none", "running") or made is None:
-            return {"state": state, "lines": []}
+            running, made = session in self._waiting or session in self._making, self._made.get(session)
+        if running or made is None:
+            return {"state": "running" if running else "none", "lines": []}
         rows = made.rows or []
         lines = [f"{row['rule']}: {row['jobs']} job{'s' * (row['jobs'] != 1)}, about {row['seconds']:.0f} s" for row in rows]
-        return {"state": state, "lines": [*lines, made.summary]}
+        return {"state": "failed" if made.rows is None else "done", "lines": [*lines, made.summary]}

@@ -135,14 +135,14 @@ async def handed_in(asked: Asked) -> Response:
         raise Refusal(423, error.expected, error.found, error.do, kind="writer") from None
     if document["events"] and not dry:
         log.info("%s hands in %d decisions: %s", asked.person.annotator, document["events"], document["file"])
-        state.plans.start(state.config_path, state.config.run, state.root, targets_of({session.about.kind}))
+        state.plans.start(session.id, state.config_path, state.config.run, state.root, targets_of({session.about.kind}))
     return json_answer(document)
 
 
 async def rerun(asked: Asked) -> Response:
-    """Say what the workflow makes again after the last hand-in."""
-    await asked.session()
-    return json_answer(asked.state.plans.state())
+    """Say what the workflow makes again after the last hand-in of the session."""
+    session = await asked.session()
+    return json_answer(asked.state.plans.state(session.id))
 
 
 def _require_learning(session: Session) -> None:
