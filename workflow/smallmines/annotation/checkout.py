@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smallmines.annotation.block_year import BlockYear
-from smallmines.annotation.checkout_files import CheckedOut, require_annotator, write_checkout
+from smallmines.annotation.checkout_files import CheckedOut, NothingToLabel, require_annotator, write_checkout
 from smallmines.annotation.queue import draw_overlap, near_features, review_queue
 from smallmines.core import raster
 from smallmines.core.errors import UserError
@@ -89,7 +89,8 @@ def review_rows(block_year: BlockYear, table: pd.DataFrame, annotator: str, choi
         table: of the block and year, see `BlockYear.table`.
 
     Raises:
-        UserError: an unknown annotator or tile, no labels yet, or nothing to label.
+        UserError: an unknown annotator or tile, or no labels yet.
+        NothingToLabel: see there.
     """
     import pandas as pd
 
@@ -106,7 +107,7 @@ def review_rows(block_year: BlockYear, table: pd.DataFrame, annotator: str, choi
         blind = _overlap(block_year, table, choice.dry) if len(people) > 1 else pd.DataFrame({"segment": [], "inclusion": []})
         rows = _mixed(part, blind[~blind["segment"].isin(decided)])
     if rows.empty:
-        raise UserError("segments to label", "none: people have decided on all", "check out tiles with --tiles to label them again")
+        raise NothingToLabel("segments to label", "none: people have decided on all", "check out tiles with --tiles to label them again")
     return rows.assign(rank=np.arange(1, len(rows) + 1), opinions="")
 
 
@@ -151,13 +152,13 @@ def disputed_rows(block_year: BlockYear, table: pd.DataFrame) -> pd.DataFrame:
         table: of the block and year, see `BlockYear.table`.
 
     Raises:
-        UserError: there are none.
+        NothingToLabel: there are none.
     """
     import pandas as pd
 
     disputed = table[table["provenance"] == "disputed"]
     if disputed.empty:
-        raise UserError(
+        raise NothingToLabel(
             "segments about which people disagree", f"none in {block_year.year}, block {block_year.block}", "there is nothing to adjudicate"
         )
     words: dict[int, dict[str, str]] = {}

@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+class NothingToLabel(UserError):
+    """Nothing is left to label."""
+
+
 OUTLINES = 100_000
 """A working copy of more segments gets no files for Google Earth; check out tiles instead."""
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from smallmines.annotation.block_year import BlockYear
 from smallmines.annotation.change_sample import KINDS, draw_change_sample, earlier_year
-from smallmines.annotation.checkout_files import CheckedOut, require_annotator, write_checkout
+from smallmines.annotation.checkout_files import CheckedOut, NothingToLabel, require_annotator, write_checkout
 from smallmines.core import raster
 from smallmines.core.errors import UserError
 from smallmines.core.files import written
@@ -59,7 +59,8 @@ def pixel_rows(block_year: BlockYear, annotator: str, kind: PixelSample, dry: bo
         rows as `write_checkout` takes them, whose segments are the numbers of the pixels, 1…; and the label raster (row, column) of these.
 
     Raises:
-        UserError: an unknown annotator, no products yet, or no pixel left.
+        UserError: an unknown annotator, or no products yet.
+        NothingToLabel: no pixel is left.
     """
     import pandas as pd
 
@@ -81,7 +82,7 @@ def pixel_rows(block_year: BlockYear, annotator: str, kind: PixelSample, dry: bo
         do = f"see smallmines labels {'accuracy' if kind == 'accuracy' else 'status'}"
         changed_number = other_number(block_year) if kind == "prevalence" else ""
         found = f"none: {annotator} has labelled all of block {block_year.block} in {path}"
-        raise UserError("pixels to label", found, changed_number or do)
+        raise NothingToLabel("pixels to label", found, changed_number or do)
     pixels = np.zeros(geobox.shape, np.uint32)
     pixels[row[left], col[left]] = np.arange(1, len(left) + 1)
     rows = design.iloc[left][["key", "tile_id", "x", "y", "inclusion"]].reset_index(drop=True)

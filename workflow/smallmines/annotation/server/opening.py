@@ -88,4 +88,5 @@ def document_of(state: State, session: Session) -> dict[str, Any]:
         "done_tiles": list(own.done),
         "queue": len(session.queue),
         "suggests": session.about.kind == "review",
+        "changed": session.changed,
     }

@@ -55,15 +55,18 @@ def _row(state: State, place: BlockYear, person: Person, kind: Kind) -> dict[str
     if kind == "review" or kind == "adjudication":
         own = own[(own["provenance"] == "adjudicated") == (kind == "adjudication")]
     left, why_not = _left(place, about, own["key"].to_numpy(np.uint64), events), ""
+    pending, finished = state.journal.pending_of(about), False
     if not place.has(*NEEDED.get(kind, (Layout.mask,))):
         why_not = "run the workflow up to the masks first"
     elif kind in KINDS and left is None and not place.layout.change(earlier_year(place), place.year).is_file():
         why_not = "run snakemake change first"
     elif kind == "adjudication" and not left:
+        finished = True
         why_not = "run the workflow first: people disagree since its last run" if disputed(events) else "people disagree about no segment"
     elif kind == "review" and person.annotator not in place.config.labels.annotators:
         why_not = f"{person.annotator} is none of labels.annotators"
     elif left == 0 and kind in PROVENANCE_OF:
+        finished = True
         why_not = "all pixels are labelled"
     return {
         "year": place.year,
@@ -71,8 +74,8 @@ def _row(state: State, place: BlockYear, person: Person, kind: Kind) -> dict[str
         "kind": kind,
         "left": left,
         "done": len(own),
-        "pending": state.journal.pending_of(about),
-        "available": not why_not,
+        "pending": pending,
+        "available": not why_not or (finished and pending > 0),  # to hand in what waits, or to drop it
         "why_not": why_not,
     }
 

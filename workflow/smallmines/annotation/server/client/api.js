@@ -10,7 +10,7 @@
  * @typedef {{session: string, digest: string, shape: [number, number], resolution: number, transform: number[], crs: string,
  *   levels: number, segments: number, threshold: number, provenances: string[], layers: LayerInfo[], tiles: TileInfo[],
  *   links: Record<string, string>, days: Record<string, string[]>, own: {pending: number}, done_tiles: string[],
- *   kind: string, year: string, block: string}} Opened
+ *   kind: string, year: string, block: string, changed: boolean}} Opened
  * @typedef {{segment: number[], why: string[], row: number[], col: number[], opinions?: Opinion[][]}} Queue
  * @typedef {{annotator: string, label: string, confidence?: string, reason?: string, evidence?: string, evidence_date?: string,
  *   note?: string, time?: string}} Opinion
@@ -140,6 +140,13 @@ export const api = {
    * @returns {Promise<HandedIn>}
    */
   handIn: (session, writer, dry) => json(`${at(session)}/handin`, { method: "POST", body: { writer, dry }, timeout: 300000 }),
+  /**
+   * Leave the edits that are not handed in out of the next hand-in.
+   * @param {string} session
+   * @param {string} writer
+   * @returns {Promise<{pending: number}>}
+   */
+  drop: (session, writer) => post(`${at(session)}/drop`, { writer }),
   /**
    * @param {string} session
    * @returns {Promise<{state: string, lines: string[]}>}

@@ -7,7 +7,7 @@ import { fill, T, text } from "./texts.en.js";
 const POLL = 1500;
 
 /**
- * @param {import("./state.js").State} state
+ * @param {{id: string, stream: string}} state session and stream
  * @param {import("./outbox.js").Outbox} outbox
  * @param {() => void} done after a hand-in
  */
@@ -65,7 +65,7 @@ export function fault(error) {
 
 /**
  * Show what the workflow will make again, as soon as it is known.
- * @param {import("./state.js").State} state
+ * @param {{id: string, stream: string}} state session and stream
  * @param {HTMLElement} body
  * @param {HTMLDialogElement} box
  */

@@ -9,6 +9,7 @@ import { Outbox, writerOfTab } from "./outbox.js";
 import { showLogin, showWork } from "./start.js";
 import { showStatus } from "./status.js";
 import { fill, T } from "./texts.en.js";
+import { showUnfinished } from "./unfinished.js";
 
 class Page {
   /** @param {string} writer */
@@ -112,6 +113,7 @@ class Page {
       const opened = await api.open(what);
       if (!root.isConnected) return;
       await this.outbox.resume(opened.session, stream);
+      if (opened.changed) return showUnfinished(root, opened, this.outbox, stream);
       document.body.classList.add("full");
       this.view = new Labelling(root, opened, {
         outbox: this.outbox,

@@ -162,6 +162,25 @@ def _hand_in(journal: Journal, session: Session, now: dt.datetime, dry: bool) ->
     return HandedIn(about, tuple(moved), path, kept, counts_of(moved, about.kind), _stale(session, moved), tuple(warnings), left)
 
 
+def drop(journal: Journal, session: Session, now: dt.datetime) -> int:
+    """Take the waiting edits of a session's person, year, block and kind out of what is handed in; they stay in the journal.
+
+    Returns:
+        number of edits that came in meanwhile, and still wait.
+
+    Raises:
+        UserError: the journal cannot be written.
+    """
+    about, stream = session.about, journal.stream(session.about)
+    with journal.handing_in:
+        with journal.reading() as file:
+            upto = max((number for numbers in _waiting(file, stream).values() for number in numbers), default=0)
+        begun = journal.begin_hand_in(about, upto, "", round(now.timestamp() * 1000))
+        left = journal.end_hand_in(about, begun)
+        _prune(journal, session)
+    return left
+
+
 @dataclass(frozen=True)
 class _Read:
     """What the answers of a session follow from.

@@ -21,7 +21,7 @@ from smallmines.annotation.server.edits import disk, store
 from smallmines.annotation.server.edits.batch import FORM, Batch, Edit, check
 from smallmines.annotation.server.edits.fold import Fold, OwnState, fold_rows, own_labels
 from smallmines.annotation.server.edits.inverse import inverse_of
-from smallmines.annotation.server.edits.journal_file import JournalFull, count_waiting, journal_path, read_only, waiting
+from smallmines.annotation.server.edits.journal_file import JournalFull, count_waiting, journal_path, read_only, stream_of, waiting
 from smallmines.annotation.server.edits.session import Session, own_standing
 from smallmines.annotation.server.edits.writing import WritingThread
 from smallmines.annotation.working_copy import About
@@ -313,6 +313,12 @@ class Journal:
         stream = self.stream(session.about)
         with self.reading() as file:
             return store.waiting_batches(file, stream, session.id, HISTORY)
+
+    def unfinished(self, about: About) -> str:
+        """Return the session of the last edit of a person, year, block and kind that is not handed in; empty where there is none."""
+        with self.reading() as file:
+            stream = stream_of(file, about)
+            return "" if stream is None else store.last_unfinished(file, stream)
 
     def edits_of(self, session: Session, uuid: str) -> list[Edit]:
         """Return the edits of a batch of a session, in order."""

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from smallmines.annotation.block_year import BlockYear
 from smallmines.annotation.checkin import pending
 from smallmines.annotation.checkout import Choice, disputed_rows, review_rows, shown, tile_rows, undecided_overlap
-from smallmines.annotation.checkout_files import require_annotator
+from smallmines.annotation.checkout_files import NothingToLabel, require_annotator
 from smallmines.annotation.checkout_pixels import pixel_rows
 from smallmines.annotation.copy_content import read_base, was_edited
 from smallmines.annotation.server.edits.snapshot import Snapshot, content_digest, open_snapshot, present_digest, take
@@ -157,13 +157,19 @@ class Session:
 
 
 def open_session(
-    block_year: BlockYear, annotator: str, kind: Kind = "review", tiles: tuple[str, ...] = (), everything: bool = False
+    block_year: BlockYear,
+    annotator: str,
+    kind: Kind = "review",
+    tiles: tuple[str, ...] = (),
+    everything: bool = False,
+    unfinished: str = "",
 ) -> Session:
     """Open a session, or go on with the one of the same products, person, kind and scope.
 
     Args:
         tiles: in a review, the queue is all segments of these tiles.
         everything: in a review, the queue is every segment of the block.
+        unfinished: session with edits that are not handed in, to go on with where nothing is left to label; empty: none.
 
     Raises:
         UserError: an unknown annotator or tile, no labels yet, nothing to label, or a working copy of the person, block and kind with
@@ -177,9 +183,14 @@ def open_session(
         do = f"check it in first (smallmines labels checkin … {target}), or move it away"
         raise UserError(f"no working copy with edits at {target}", f"{left} edits not checked in", do)
     choice = Choice(tiles=() if everything else tuple(sorted(set(tiles))), everything=everything)
-    with _OPENING:
-        about = _recorded(block_year, about, choice)
-    return read_session(block_year.config, block_year.root, about.base)
+    try:
+        with _OPENING:
+            name = _recorded(block_year, about, choice).base
+    except NothingToLabel:
+        if not unfinished:
+            raise
+        name = unfinished
+    return read_session(block_year.config, block_year.root, name)
 
 
 def _recorded(block_year: BlockYear, about: About, choice: Choice) -> About:

@@ -173,6 +173,12 @@ def waiting_batches(file: sqlite3.Connection, stream: int, session: str, most: i
     return [(str(uuid), str(undoes)) for uuid, undoes in file.execute(query, (stream, session, most))][::-1]
 
 
+def last_unfinished(file: sqlite3.Connection, stream: int) -> str:
+    """Return the session of the last batch of a stream that is not handed in; empty where there is none."""
+    row = file.execute("SELECT session FROM batches WHERE stream = ? AND handed IS NULL ORDER BY seq DESC LIMIT 1", (stream,)).fetchone()
+    return "" if row is None else str(row[0])
+
+
 def writers(file: sqlite3.Connection, stream: int) -> tuple[str, frozenset[str]]:
     """Return the page that writes a stream (empty: none has), and those that it replaced."""
     pages = dict(file.execute("SELECT writer, replaced FROM writers WHERE stream = ?", (stream,)))

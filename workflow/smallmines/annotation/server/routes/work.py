@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from smallmines.annotation.server.edits import batch as batches
-from smallmines.annotation.server.edits.hand_in import hand_in
+from smallmines.annotation.server.edits.hand_in import drop, hand_in
 from smallmines.annotation.server.edits.journal import Conflict, JournalFull, OtherContent
 from smallmines.annotation.server.edits.session import Session, open_session
 from smallmines.annotation.server.guard import Refusal
@@ -19,6 +19,7 @@ from smallmines.annotation.server.routes.inputs import UUID, WRITER, body_of, ch
 from smallmines.annotation.server.routes.routing import Asked, Path
 from smallmines.annotation.server.routes.view import OF_SESSION, snapshot_of
 from smallmines.annotation.server.state import in_thread, require_kind
+from smallmines.annotation.working_copy import About
 from smallmines.core import memory
 
 if TYPE_CHECKING:
@@ -43,7 +44,9 @@ async def opened(asked: Asked) -> Response:
     writer, take_over = text_of(values, "writer", WRITER), flag_of(values, "take_over")
 
     def made() -> dict[str, Any]:
-        session = open_session(state.block_year(year, block), asked.person.annotator, kind, tiles, everything)
+        about = About(state.config.run, int(year), block, asked.person.annotator, kind)
+        place, unfinished = state.block_year(year, block), state.journal.unfinished(about)
+        session = open_session(place, asked.person.annotator, kind, tiles, everything, unfinished)
         try:
             state.journal.writer(session, writer, take_over, opens=True)
         except Conflict as error:
@@ -139,6 +142,24 @@ async def handed_in(asked: Asked) -> Response:
     return json_answer(document)
 
 
+async def dropped(asked: Asked) -> Response:
+    """Leave the edits of the person, block, year and kind that are not handed in out of the next hand-in."""
+    session = await asked.session()
+    writer = text_of(await body_of(asked.request, "writer"), "writer", WRITER)
+    state = asked.state
+
+    def made() -> int:
+        state.journal.writer(session, writer, False)
+        return drop(state.journal, session, dt.datetime.fromtimestamp(state.clock(), dt.UTC))
+
+    try:
+        left = await in_thread(state.tables, made)
+    except Conflict as error:
+        raise Refusal(423, error.expected, error.found, error.do, kind="writer") from None
+    log.info("%s drops the edits of %s that are not handed in", asked.person.annotator, session.id)
+    return json_answer({"pending": left})
+
+
 async def rerun(asked: Asked) -> Response:
     """Say what the workflow makes again after the last hand-in of the session."""
     session = await asked.session()
@@ -183,6 +204,7 @@ PATHS = (
     Path(f"{OF_SESSION}/edits", edited, "POST", user_error=422),
     Path(f"{OF_SESSION}/history", history),
     Path(f"{OF_SESSION}/handin", handed_in, "POST", user_error=422),
+    Path(f"{OF_SESSION}/drop", dropped, "POST", user_error=422),
     Path(f"{OF_SESSION}/rerun", rerun),
     Path(f"{OF_SESSION}/learn", learn, "POST", user_error=409),
     Path(f"{OF_SESSION}/learn", learned),
