@@ -142,6 +142,28 @@ def test_events_equal_those_of_the_same_decisions_through_a_working_copy(place, 
     assert standing(place.events())[0].footprint.count("|") == 3
 
 
+def test_a_tile_that_is_done_gives_its_evidence_to_labels_without_their_own(place, in_qgis, pages):
+    both = Both(pages("A01", tiles=TILES), in_qgis, checkout(in_qgis, "A01", tiles=TILES).path)
+    first, second = tile_segments(place, "0002"), tile_segments(place, "0008")
+    none = {"evidence": "", "evidence_date": ""}
+    both.label([first[0]], predicted(both.page, first[0]), **none)
+    both.label([first[1]], "unsure", evidence="Planet", evidence_date="")
+    both.label([second[0]], "unsure", confidence="guess", **none)
+    both.label([second[1]], predicted(both.page, second[1]))
+    both.task("0002", "done", evidence="Sentinel-2", evidence_date="2016-01-20")
+    events = {event.key: (event.evidence, event.evidence_date) for event in both.end()}
+    keys = [int(both.page.session.keys[segment - 1]) for segment in (first[0], first[1], first[2], second[0], second[1])]
+    assert len(events) == len(first) + 2
+    task = ("Sentinel-2", "2016-01-20")
+    assert [events[key] for key in keys] == [task, ("Planet", "2016-01-20"), task, ("", ""), ("Planet", "2016-02-01")]
+    # what was handed in before gets it, too
+    both.task("0008", "done", evidence="Sentinel-2", evidence_date="2016-01-21")
+    events = {event.key: (event.label, event.confidence, event.evidence, event.evidence_date) for event in both.end()}
+    assert len(events) == len(second) - 1
+    assert events[keys[3]] == ("unsure", "guess", "Sentinel-2", "2016-01-21")
+    assert keys[4] not in events
+
+
 def test_the_queue_with_its_blind_overlap_is_that_of_a_checkout(place, in_qgis, pages):
     page = pages("A02")
     path = checkout(in_qgis, "A02").path

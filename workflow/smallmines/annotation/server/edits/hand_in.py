@@ -36,6 +36,7 @@ from smallmines.annotation.server.edits.fold import UNTOUCHED, Fold, fold_rows, 
 from smallmines.annotation.server.edits.journal import Journal
 from smallmines.annotation.server.edits.session import Session, own_events, own_standing, read_origin, read_session
 from smallmines.annotation.server.edits.snapshot import prune
+from smallmines.annotation.server.edits.store import Stored
 from smallmines.annotation.working_copy import About, events_folder
 from smallmines.core.errors import UserError
 from smallmines.core.files import flat, written
@@ -227,18 +228,45 @@ def _answers(session: Session, read: _Read) -> Iterator[Answer]:
     for segment, number in zip(touched.tolist(), fold.last[touched].tolist(), strict=True):
         stored, event = edits[number], read.standing.get(int(session.keys[segment - 1]))
         edit = stored.edit
-        if edit.label or (event is not None and session.tile_of[segment - 1] not in tasks):
-            yield Answer(session, segment, edit.label, edit.look, edit.form, number, stored.received, None if edit.label else event)
+        task = tasks.get(session.tile_of[segment - 1])
+        if edit.label:
+            yield Answer(session, segment, edit.label, edit.look, _with_evidence(edit.form, task), number, stored.received)
+        elif event is not None and task is None:
+            yield Answer(session, segment, "", edit.look, edit.form, number, stored.received, event)
     own = own_labels(session, fold.waiting(read.first), read.standing)[1:]
     erased = {segment: edits[int(fold.last[segment])] for segment in touched.tolist()}
     for tile, task in tasks.items():
-        form = dict.fromkeys(FORM, "") | {name: task.edit.form[name] for name in ("evidence", "evidence_date")}
+        form = _with_evidence({}, task)
         for segment in (np.flatnonzero((session.tile_of == tile) & (own == 0)) + 1).tolist():
             if segment in erased or task.number in read.waiting:
                 last = max(erased.get(segment, task), task, key=lambda stored: stored.number)
                 received = max(last.received, task.received)
                 yield Answer(session, segment, str(session.predicted[segment - 1]), "task", form, last.number, received)
+    yield from _given_evidence(session, read, fold, tasks)
     yield from _opened_again(session, read, fold, set(erased))
+
+
+def _with_evidence(form: Mapping[str, str], task: Stored | None) -> Mapping[str, str]:
+    """Return a form with evidence and its day, each of the task where it has none, as a check-in does."""
+    if task is None:
+        return form
+    full = dict.fromkeys(FORM, "") | dict(form)
+    return full | {name: full[name] or task.edit.form.get(name, "") for name in ("evidence", "evidence_date")}
+
+
+def _given_evidence(session: Session, read: _Read, fold: Fold, tasks: Mapping[str, Stored]) -> Iterator[Answer]:
+    """Yield the decisions that were handed in without evidence from this session, to which a tile that is done now gives it."""
+    labelled = (fold.label[1:] != UNTOUCHED) & (fold.label[1:] != 0) & (fold.last[1:] < read.first)
+    for tile, task in tasks.items():
+        if task.number not in read.waiting:
+            continue
+        segments = (np.flatnonzero(labelled & (session.tile_of == tile)) + 1).tolist()
+        edits = {stored.number: stored for stored in store.by_number(read.file, fold.last[segments].tolist())}
+        for segment in segments:
+            event, stored = read.standing.get(int(session.keys[segment - 1])), edits[int(fold.last[segment])]
+            if event is not None and event.base == session.id and event.label == stored.edit.label:
+                form = _with_evidence({name: getattr(event, name) for name in FORM}, task)
+                yield Answer(session, segment, event.label, event.look, form, task.number, stored.received)
 
 
 def _opened_again(session: Session, read: _Read, fold: Fold, touched: set[int]) -> Iterator[Answer]:
