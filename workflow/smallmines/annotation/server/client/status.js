@@ -2,7 +2,7 @@
 
 import { api } from "./api.js";
 import { h, show, table } from "./dom.js";
-import { T, text } from "./texts.en.js";
+import { fill, T, text } from "./texts.en.js";
 
 const PARTS = /** @type {const} */ (["blocks", "people", "agreement", "disputes", "burn_down"]);
 
@@ -19,7 +19,7 @@ export async function showStatus(root) {
  */
 function section(part, rows) {
   const title = text("status_", part);
-  const help = { blocks: T.status_blocks_help, people: T.status_people_help }[/** @type {string} */ (part)];
+  const help = { blocks: T.status_blocks_help, people: T.status_people_help, burn_down: T.status_burn_down_help }[/** @type {string} */ (part)];
   const content = rows.length ? part === "burn_down" ? [bars(rows), plain(rows)] : [plain(rows)] : [h("p", { class: "help" }, T.status_none)];
   return h("section", { class: "card", "aria-label": title }, h("h2", {}, title), help ? h("p", { class: "help" }, help) : null, ...content);
 }
@@ -41,11 +41,28 @@ function shown(value) {
 }
 
 /**
- * Bars of the decisions a day.
+ * Bars of the decisions a day, with the day before and the numbers behind each.
  * @param {Record<string, unknown>[]} rows
  */
 function bars(rows) {
-  const numeric = Object.keys(rows[0]).find((name) => typeof rows[0][name] === "number") ?? "";
-  const most = Math.max(...rows.map((row) => Number(row[numeric])), 1);
-  return h("div", { class: "bars", "aria-hidden": "true" }, ...rows.map((row) => h("meter", { min: 0, max: most, value: Number(row[numeric]), title: `${Object.values(row)[0]}: ${row[numeric]}` })));
+  const most = Math.max(...rows.map((row) => Number(row.decisions)), 1);
+  const named = rows.map((row) => ({ row, place: fill(T.status_place, { year: String(row.year), block: String(row.block) }) }));
+  const places = [...new Set(named.map(({ place }) => place))];
+  return h("figure", { class: "bars" }, ...places.flatMap((place) => [
+    h("figcaption", {}, place),
+    ...named.filter((bar) => bar.place === place).flatMap(({ row }) => bar(row, most)),
+  ]));
+}
+
+/**
+ * @param {Record<string, unknown>} row
+ * @param {number} most decisions of a day
+ */
+function bar({ day, decisions, left, queue }, most) {
+  const numbers = fill(T.status_day, { n: Number(decisions), left: Number(left), queue: Number(queue) });
+  return [
+    h("span", { class: "day" }, String(day)),
+    h("meter", { min: 0, max: most, value: Number(decisions), "aria-label": `${day}: ${numbers}` }),
+    h("span", { "aria-hidden": "true" }, numbers),
+  ];
 }

@@ -195,6 +195,9 @@ export const T = {
   status_agreement: "Agreement",
   status_disputes: "Open disputes",
   status_burn_down: "Decisions by day",
+  status_burn_down_help: "Decisions of each day, and what was left of all segments that queues have asked for.",
+  status_place: "Year {year}, block {block}",
+  status_day: "{n} decisions, {left} of {queue} left",
   status_none: "none",
   // --- errors
   expected: "Expected",
