@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
+from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, CDPSession, Page, sync_playwright
 
@@ -32,11 +33,19 @@ def chromium() -> Iterator[Browser]:
 
 @dataclass
 class Person:
-    """A person with a tab; `problems` are errors of the page's own code and breaches of its security policy."""
+    """A person with a tab.
+
+    Attributes:
+        problems: errors of the page's own code, and breaches of its security policy.
+        errors: everything that the browser's console shows as an error, such as a request that failed.
+        hosts: whom the page asked.
+    """
 
     page: Page
     url: str
     problems: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+    hosts: set[str] = field(default_factory=set)
     fingers: CDPSession | None = None
 
     @staticmethod
@@ -46,6 +55,8 @@ class Person:
         page.set_default_timeout(WAIT)
         page.on("pageerror", lambda error: person.problems.append(str(error)))
         page.on("console", lambda message: person.problems.append(message.text) if "Content Security Policy" in message.text else None)
+        page.on("console", lambda message: person.errors.append(message.text) if message.type == "error" else None)
+        page.on("request", lambda request: person.hosts.add(urlsplit(request.url).netloc))
         page.goto(url)
         return person
 

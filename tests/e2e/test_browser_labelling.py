@@ -10,38 +10,28 @@ import pytest
 from playwright.sync_api import Browser
 
 from e2e.browsing import TILE, Person, person_at
+from e2e.decided_events import events_of, mask_of, same
 from place import decide_again, edit, make_place, read
 from served import Served
 from smallmines.annotation.block_year import BlockYear
 from smallmines.annotation.checkin import checkin
 from smallmines.annotation.checkout import checkout
-from smallmines.labels.event_files import Event, read_events
-from smallmines.labels.mask import Inputs, make_mask
 
 pytestmark = [pytest.mark.e2e, pytest.mark.heavy]
 
 
-def events_of(block_year: BlockYear) -> list[Event]:
-    return read_events(sorted(block_year.layout.user.events(block_year.year, block_year.block).glob("*.jsonl")))
-
-
-def mask_of(block_year: BlockYear) -> bytes:
-    """Return the mask that the workflow makes of the decisions."""
-    decide_again(block_year)
-    layout, at = block_year.layout, (block_year.year, block_year.block)
-    clear = layout.segments(*at).with_name("clear.tif")
-    target = block_year.root / "mask.tif"
-    grid = block_year.results / "grid/grid.json"
-    make_mask(Inputs(layout.segments(*at), clear, layout.labels(*at), grid), block_year.block, "ignore", {}, target)
-    return target.read_bytes()
-
-
-def same(events: list[Event]) -> list[dict[str, Any]]:
-    """Return events without what differs between two programs and days."""
-    left_out = {"time", "edited", "base", "tool", "revision"}
-    return sorted(
-        ({name: value for name, value in event.content.items() if name not in left_out} for event in events), key=lambda row: row["key"]
-    )
+def label_in(copy: Path, block_year: BlockYear, labels: dict[int, str], seconds: float = 0) -> None:
+    """Label segments in a working copy, this far apart."""
+    fids = {key: int(fid) for fid, key in read(copy)["key"].items()}
+    keys = block_year.features().set_index("segment")["key"]
+    for number, (segment, label) in enumerate(labels.items()):
+        fid = fids[str(keys[segment])]
+        statement = (
+            "UPDATE segments SET label = ?, evidence = 'Google Earth', evidence_date = '2016-02-01', confidence = 'sure' WHERE fid = ?"
+        )
+        edit(copy, statement, label, fid)
+        if seconds:
+            edit(copy, "UPDATE segments SET edited = edited - ? WHERE fid = ?", int(1000 * seconds * (len(labels) - number)), fid)
 
 
 def test_the_page_and_a_qgis_copy_make_the_same_events_and_masks(
@@ -80,18 +70,37 @@ def test_the_page_and_a_qgis_copy_make_the_same_events_and_masks(
 
     other = make_place(tmp_path / "qgis")
     copy = checkout(other, "A01", tiles=(TILE,)).path
-    table, keys = read(copy), other.features().set_index("segment")["key"]
-    labels = {str(keys[segment]): label for ids, label in ((mining, "mining"), (barren, "not_mining")) for segment in ids}
-    for fid, key in table["key"].items():
-        if label := labels.get(key):
-            values = (label, "Google Earth", "2016-02-01", "sure", int(fid))
-            edit(copy, "UPDATE segments SET label = ?, evidence = ?, evidence_date = ?, confidence = ? WHERE fid = ?", *values)
+    label_in(copy, other, dict.fromkeys(mining, "mining") | dict.fromkeys(barren, "not_mining"))
     edit(copy, "UPDATE tasks SET status = 'done' WHERE tile_id = ?", TILE)
     checkin(other.user, copy)
     here, there = events_of(place), events_of(other)
     assert len(here) == len(there) == 64
     assert same(here) == same(there)
     assert {event.look for event in here} == {"bulk", "task"}
+    assert mask_of(place) == mask_of(other)
+
+
+def test_single_clicks_and_a_qgis_copy_make_the_same_events(browser: Browser, place: BlockYear, server: Served, tmp_path: Path) -> None:
+    """Segments clicked one by one, one of them twice; the same decisions in rows of a working copy."""
+    segments = place.segments()
+    person = person_at(browser, server)
+    person.gives_evidence()
+    person.page.select_option("#confidence", "sure")
+    person.presses("c")
+    places = {(34, 34): "mining", (46, 38): "not_mining", (54, 50): "unsure", (58, 58): "mining", (38, 58): "not_mining"}
+    for (row, col), label in {(38, 58): "mining", **places}.items():
+        person.presses({"mining": "m", "not_mining": "n", "unsure": "u"}[label])
+        person.clicks(row + 0.5, col + 0.5)
+    person.waits_until_saved()
+    assert "5 decisions were handed in" in person.hands_in()
+
+    other = make_place(tmp_path / "qgis")
+    copy = checkout(other, "A01", tiles=(TILE,)).path
+    label_in(copy, other, {int(segments[at]): label for at, label in places.items()}, seconds=10)
+    checkin(other.user, copy)
+    here, there = events_of(place), events_of(other)
+    assert same(here) == same(there)
+    assert [event.look for event in here] == ["single"] * 5
     assert mask_of(place) == mask_of(other)
 
 

@@ -39,7 +39,7 @@ def test_page_has_no_inline_script_or_style() -> None:
     page = (CLIENT / "index.html").read_text()
     assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\son\w+=|\sstyle=", page)
     names = re.findall(r'(?:src|href)="/static/([^"]+)"', page)
-    assert len(names) == 5
+    assert len(names) == 6
     assert all((CLIENT / name).is_file() for name in names)
 
 

@@ -157,9 +157,9 @@ class Page {
 
 /** Switch between light and dark, and keep the choice. */
 function switchTheme() {
-  const dark = document.documentElement.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
-  document.documentElement.dataset.theme = dark === "dark" ? "light" : "dark";
-  localStorage.setItem("theme", document.documentElement.dataset.theme);
+  const { dataset } = document.documentElement;
+  dataset.theme = dataset.theme === "dark" ? "light" : "dark";
+  localStorage.setItem("theme", dataset.theme);
 }
 
 addEventListener("unhandledrejection", ({ reason }) => {
@@ -167,8 +167,6 @@ addEventListener("unhandledrejection", ({ reason }) => {
   announce(`${reason.message}. ${reason.lines.do ?? ""}`, "fault");
 });
 
-const kept = localStorage.getItem("theme");
-if (kept) document.documentElement.dataset.theme = kept;
 const page = new Page(await writerOfTab(uuid));
 Object.assign(window, { page });
 await page.start();

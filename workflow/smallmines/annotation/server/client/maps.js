@@ -124,7 +124,7 @@ export class Maps extends EventTarget {
     const colours = layers.filter(({ id, style }) => /true/.test(style + id));
     const own = colours.filter((layer) => layer.year === year);
     const others = [...colours.filter((layer) => layer.year !== year), ...layers.filter((layer) => layer.year === year && /false/.test(layer.style + layer.id))];
-    const order = [...own, ...others, ...layers];
+    const order = [...new Set([...own, ...others, ...layers])];
     return (order[number] ?? layers[0]).id;
   }
 
@@ -302,9 +302,14 @@ export class Maps extends EventTarget {
       context.strokeStyle = done ? "#33a02c" : "rgba(255,255,255,0.6)";
       context.strokeRect(x + 1.5, y + 1.5, side * scale - 3, side * scale - 3);
       if (!done) continue;
-      context.fillStyle = "#33a02c";
+      context.fillStyle = "#1b7a1e";
       context.font = "600 12px system-ui, sans-serif";
-      context.fillText(fill("✓ {tile}", { tile }), Math.max(x, 0) + 6, Math.max(y, 0) + 16);
+      const [name, ...place] = /** @type {const} */ ([fill("✓ {tile}", { tile }), Math.max(x, 0) + 6, Math.max(y, 0) + 16]);
+      context.save();
+      [context.lineWidth, context.strokeStyle] = [3, "#ffffff"];
+      context.strokeText(name, ...place);
+      context.restore();
+      context.fillText(name, ...place);
     }
   }
 
