@@ -12,7 +12,7 @@ unexport PYTHONDONTWRITEBYTECODE
 RUNS := benchmark_deep map_of_a_model merging prevalence_by_sample released_modes released_samples south
 RUN_DEMO = $(BIN)/snakemake $(1) --cores $(CORES) --configfile $(DEMO)
 
-.PHONY: help setup demo demo-browser demo-slurm demo-archives bench bench-assistant bench-chain bench-growth bench-planning bench-rows setup-deep bench-deep test test-heavy test-deep faults exactness runs lint generated format report figures figures-qgis figures-browser rounds otb-python docs-check clean
+.PHONY: help setup demo demo-browser demo-slurm demo-archives bench bench-assistant bench-chain bench-growth bench-planning bench-rows setup-deep bench-deep test test-heavy test-deep faults exactness runs browsers lint generated format report figures figures-qgis figures-browser rounds otb-python docs-check clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -103,6 +103,9 @@ exactness: setup otb-python ## the same bytes in another clone, order and number
 
 runs: setup ## whole runs that CI leaves out: another batch system, archives without keys, released samples, networks, south of the equator, merging, …: before a release (about 20 minutes)
 	$(BIN)/python -m pytest -m matrix -n $(CORES) --dist loadfile $(addprefix tests/,cluster loopback/test_archives.py loopback/test_keyless.py $(RUNS:%=e2e/test_%.py) unit/miniature)
+
+browsers: setup ## every test of labelling in the browser: sixteen screens, through nginx and ssh (needs chromium, nginx, openssh-server): before a release (about 15 minutes)
+	$(BIN)/python -m pytest -n $(CORES) --dist loadfile tests/e2e/test_browser_*.py
 
 test-deep: setup-deep ## the networks of the benchmark, and the dataset in TorchGeo and TerraTorch
 	PYTHONPATH=workflow .venv-deep/bin/python -m pytest -m "(deep or loaders) and not heavy" --disable-warnings tests/deep tests/loaders

@@ -3,82 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 import signal
-import subprocess
-import sys
 import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import numpy as np
-import psutil
 import pytest
-import yaml
 
-from place import make_place
 from served import EVIDENCE, Client
-from smallmines.annotation.server.access import Access
+from served_process import PEOPLE, make_run, started
 
 pytestmark = [pytest.mark.e2e, pytest.mark.heavy]
 
-WORKFLOW = Path(__file__).resolve().parents[2] / "workflow"
 FLOOD_SECONDS = 10.0
 CONNECTIONS = 40
 PORT = 18093
-PEOPLE = ("A01", "A02", "A03", "A04", "A05")
-
-
-@dataclass
-class Process:
-    """A server that was started with the verb."""
-
-    url: str
-    process: subprocess.Popen[str]
-    access: Access
-
-    def client(self, annotator: str) -> Client:
-        client = Client(self.url)
-        assert client.login(token=self.access.give(annotator, "annotator", 1, time.time())).status_code == 200
-        return client
-
-    @property
-    def megabytes(self) -> float:
-        return psutil.Process(self.process.pid).memory_info().rss / 1e6
-
-
-def make(folder: Path) -> Path:
-    """Make a run for five people in a folder; return the path of people's files."""
-    place = make_place(folder, annotators=PEOPLE)
-    (folder / "made.yaml").write_text(yaml.safe_dump(place.config.model_dump(mode="json", exclude_defaults=True)))
-    return place.user
-
-
-@contextmanager
-def started(folder: Path, user: Path) -> Iterator[Process]:
-    """Start `smallmines labels serve` on a made-up run."""
-    command = [sys.executable, "-m", "smallmines.cli", "labels", "serve", "--config", "made.yaml", "--port", str(PORT)]
-    environment = {**os.environ, "PYTHONPATH": str(WORKFLOW)}
-    with (folder / "said.txt").open("w") as said:
-        process = subprocess.Popen(command, cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=said)
-    try:
-        assert process.stdout
-        address = re.search(r"http://\S+", process.stdout.readline())
-        assert address, (folder / "said.txt").read_text()
-        yield Process(address[0], process, Access(user))
-        if process.poll() is None:
-            process.terminate()
-            process.wait(30)
-        assert "Traceback" not in (folder / "said.txt").read_text()
-    finally:
-        process.kill()
 
 
 async def flood(url: str, path: str, cookies: str, seconds: float) -> Counter[int]:
@@ -107,7 +51,7 @@ async def flood(url: str, path: str, cookies: str, seconds: float) -> Counter[in
 
 
 def test_a_flood_is_refused_and_others_go_on(tmp_path: Path) -> None:
-    with started(tmp_path, make(tmp_path)) as server:
+    with started(tmp_path, make_run(tmp_path), PORT) as server:
         anna, ben = server.client("A01"), server.client("A02")
         session = anna.open().json()["session"]
         cookies = "; ".join(f"{name}={value}" for name, value in ben.session.cookies.items())
@@ -139,7 +83,7 @@ def test_a_flood_is_refused_and_others_go_on(tmp_path: Path) -> None:
 
 
 def test_five_people_label_at_once(tmp_path: Path) -> None:
-    with started(tmp_path, make(tmp_path)) as server:
+    with started(tmp_path, make_run(tmp_path), PORT) as server:
         clients = [server.client(name) for name in PEOPLE]
         sessions = [client.open().json()["session"] for client in clients]
         waits: list[float] = []
@@ -166,16 +110,16 @@ def test_five_people_label_at_once(tmp_path: Path) -> None:
 
 
 def test_a_server_that_is_stopped_goes_on_where_it_was(tmp_path: Path) -> None:
-    user = make(tmp_path)
+    user = make_run(tmp_path)
     name, edit = str(uuid.uuid4()), [{"segments": [5], "label": "unsure", "look": "single", "form": {}}]
-    with started(tmp_path, user) as server:
+    with started(tmp_path, user, PORT) as server:
         anna = server.client("A01")
         session = anna.open().json()["session"]
         first = anna.edit(session, edit, name).json()
         server.process.send_signal(signal.SIGINT)
         assert server.process.wait(30) == 0
         assert "stopped" in (tmp_path / "said.txt").read_text()
-    with started(tmp_path, user):
+    with started(tmp_path, user, PORT):
         assert anna.get("/api/me").json()["annotator"] == "A01", "the login is still valid"
         assert anna.edit(session, edit, name).json() == first, "the page repeats an edit whose answer was lost"
         assert anna.post(f"/api/sessions/{session}/handin", {"writer": anna.writer}).json()["events"] == 1
