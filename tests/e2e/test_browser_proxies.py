@@ -22,7 +22,12 @@ from served_process import make_run, started
 from smallmines.annotation.server.access import Access
 from smallmines.labels.event_files import read_events
 
-pytestmark = [pytest.mark.e2e, pytest.mark.heavy, pytest.mark.matrix]
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.heavy,
+    pytest.mark.matrix,
+    pytest.mark.filterwarnings("ignore:Unverified HTTPS request"),  # of a certificate that the test made
+]
 
 DOCUMENT = (Path(__file__).resolve().parents[2] / "docs/browser.md").read_text()
 NAME = "labels.lab.org"

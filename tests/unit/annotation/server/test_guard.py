@@ -111,6 +111,7 @@ def test_every_answer_has_the_headers() -> None:
         ({"origin": ""}, 403),
         ({"origin": PUBLIC}, 200),
         ({"host": "labels.lab.org", "origin": PUBLIC}, 200),
+        ({"host": "labels.lab.org", "origin": "http://labels.lab.org"}, 403),
         ({"host": "labels.lab.org", "origin": "https://labels.lab.org.evil.org"}, 403),
         ({"sec-fetch-site": "same-origin"}, 200),
         ({"sec-fetch-site": "cross-site"}, 403),
@@ -123,6 +124,13 @@ def test_every_answer_has_the_headers() -> None:
 )
 def test_posts_come_from_the_own_page(change: dict[str, str], status: int) -> None:
     assert ask({**SAME, **change}, "POST")[0] == status
+
+
+def test_a_post_with_two_origins_is_refused() -> None:
+    guarded = Guard(app, HOSTS, "", lambda cookies: "")
+    for origins in (("http://127.0.0.1:8010", "http://evil.org"), ("", "")):
+        headers = [("host", "127.0.0.1:8010"), ("content-type", "application/json"), *(("origin", origin) for origin in origins)]
+        assert ask(headers, "POST", guarded=guarded)[0] == 403
 
 
 def test_a_post_without_origin_needs_the_browsers_word() -> None:

@@ -160,7 +160,8 @@ class Guard:
         if scope["method"] != "POST":
             return
         if not headers.lacks("origin"):
-            if origin != self.public_origin and origin != f"http://{host}":
+            own = self.public_origin if self.public_origin.endswith(f"//{host}") else f"http://{host}"
+            if not origin or origin not in (own, self.public_origin):
                 raise Refusal(403, "requests of this server's own page", f"one of {origin[:80]!r} (Origin)", "open the page itself")
         elif site != "same-origin":
             raise Refusal(403, "the header Origin", "none", "send it: the address of this server")
