@@ -101,7 +101,9 @@ class Person:
     def place(self, row: float, col: float, pane: int = 0) -> tuple[float, float]:
         """Return where a place of the block is on the screen."""
         x, y = self.page.evaluate(
-            """([row, col, pane]) => { const { map } = window.page.view.maps.panes[pane]; map.renderSync();
+            """([row, col, pane]) => { const { map } = window.page.view.maps.panes[pane];
+               map.updateSize(); // a control that appeared may have moved it just now
+               map.renderSync();
                const [x, y] = map.getPixelFromCoordinate([col, -row]), box = map.getViewport().getBoundingClientRect();
                return [box.left + x, box.top + y]; }""",
             [row, col, pane],
