@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,12 +17,16 @@ from place import decide_again
 from served import EVIDENCE, Client, Served, served
 from smallmines.annotation.block_year import BlockYear
 from smallmines.cli.console import read_config
+from smallmines.labels.agreement import read_overlap
 from smallmines.labels.event_files import read_events
 from workspace import Workspace
 
 pytestmark = [pytest.mark.e2e, pytest.mark.heavy]
 
 YEAR, BLOCK = "2022", "1"
+DAYS, DIFFERENT = 4, 9
+"""Days of the review, and every how many segments of the overlap the two people may differ."""
+
 LARGEST = 300_000
 """Bytes of a picture in the documents."""
 
@@ -68,7 +73,7 @@ def a_mine(person: Person) -> tuple[int, int]:
 
 def hand_in_of(client: Client, labels: dict[str, list[int]], tiles: list[str], note: str) -> None:
     """Let a person label segments of tiles without the page."""
-    session = client.open(YEAR, BLOCK, tiles=tiles).json()["session"]
+    session = client.open(YEAR, BLOCK, tiles=tiles, take_over=True).json()["session"]
     form = EVIDENCE | {"evidence_date": "2022-01-12", "reason": note}
     edits = [{"segments": ids, "label": label, "look": "single", "form": form} for label, ids in labels.items() if ids]
     assert client.edit(session, edits).status_code == 200
@@ -76,10 +81,36 @@ def hand_in_of(client: Client, labels: dict[str, list[int]], tiles: list[str], n
     assert answer.json()["events"] == sum(map(len, labels.values())), answer.text
 
 
+def review_overlap(server: Served, block_year: BlockYear) -> tuple[int, list[int]]:
+    """Let two people review the blind overlap and a part of their queues on several days; return the size of the overlap, and the
+    segments of it about which they differ."""
+    table = block_year.table()
+    begin = (int(time.time()) // 86_400 - DAYS) * 86_400 + 43_200  # noon: no day ends meanwhile
+    predicted = table.set_index("segment")["predicted"].to_dict()
+    for name in ("A01", "A02"):
+        client = server.client(name)
+        session = client.open(YEAR, BLOCK).json()["session"]
+        queue = client.get(f"/api/sessions/{session}/queue").json()["segment"]
+        overlap = read_overlap(block_year.user_files()["overlap"][0])["key"]
+        asked = sorted(table.loc[table["key"].isin(overlap), "segment"].tolist())
+        others = [segment for segment in queue if segment not in asked][:60]
+        differing = [segment for segment in asked[::DIFFERENT] if predicted[segment]]
+        for at, segment in enumerate([*asked, *others]):
+            day = int(DAYS * (at / (len(asked) + len(others))) ** 0.7)  # each day a little more
+            server.now = begin + day * 86_400 + 4.0 * at
+            mining = predicted[segment] and (name == "A01" or segment not in differing)
+            form = EVIDENCE | {"evidence_date": "2022-01-12"}
+            edit = [{"segments": [segment], "label": "mining" if mining else "not_mining", "look": "single", "form": form}]
+            assert client.edit(session, edit).status_code == 200
+        assert client.post(f"/api/sessions/{session}/handin", {"writer": client.writer}).status_code == 200
+    server.now = None
+    return len(asked), differing
+
+
 def dispute(server: Served, block_year: BlockYear) -> list[int]:
     """Let two people label the mines of a tile, and disagree about every third segment; return these."""
     table = block_year.table()
-    mined = table[table["predicted"] == 1]
+    mined = table[(table["predicted"] == 1) & ~table["key"].isin([event.key for event in block_year.events()])]
     mined = mined[mined["y"] < mined["y"].quantile(0.7)]
     tile = str(mined["tile_id"].mode()[0])
     ids = [int(segment) for segment in mined.loc[mined["tile_id"] == tile, "segment"].head(60)]
@@ -123,7 +154,8 @@ def test_brush_in_both_years(browser: Browser, server: Served, block_year: Block
 
 
 def test_adjudication_shows_both_opinions_and_status_what_all_did(browser: Browser, server: Served, block_year: BlockYear) -> None:
-    disputed = dispute(server, block_year)
+    overlap, differing = review_overlap(server, block_year)
+    disputed = [*differing, *dispute(server, block_year)]
     person = sits(browser, server, "J01")
     person.opens(YEAR, BLOCK, "adjudication")
     person.gives_evidence("Planet", "2022-01-20")
@@ -146,6 +178,18 @@ def test_adjudication_shows_both_opinions_and_status_what_all_did(browser: Brows
     person.page.click("a[href='#status']")
     person.page.wait_for_selector(".status table")
     assert "A02" in person.page.inner_text(".status")
+    figures = server.client("L01", "lead").get("/api/status").json()
+    (pair,) = figures["agreement"]
+    assert (pair["people"], pair["segments"], pair["raw"]) == ("A01, A02", overlap, pytest.approx(1 - len(differing) / overlap))
+    days = [(row["day"], row["decisions"], row["left"], row["queue"]) for row in figures["burn_down"]]
+    shown = [cell.inner_text() for cell in person.page.query_selector_all(".bars > *")]
+    assert len(days) == DAYS + 1
+    assert shown[0] == f"Year {YEAR}, block {BLOCK}"
+    numbers = [(day, f"{decisions} decisions, {left} of {queue} left") for day, decisions, left, queue in days]
+    assert list(zip(shown[1::3], shown[3::3], strict=True)) == numbers
+    bars = [bar.get_attribute("aria-label") for bar in person.page.query_selector_all(".bars meter")]
+    assert bars == [f"{day}: {text}" for day, text in numbers]
+    person.page.set_viewport_size({"width": 1280, "height": 1040})
     take(person.page, "browser_status")
     assert person.problems == []
 

@@ -20,7 +20,7 @@ export async function showStatus(root) {
 function section(part, rows) {
   const title = text("status_", part);
   const help = { blocks: T.status_blocks_help, people: T.status_people_help, burn_down: T.status_burn_down_help }[/** @type {string} */ (part)];
-  const content = rows.length ? part === "burn_down" ? [bars(rows), plain(rows)] : [plain(rows)] : [h("p", { class: "help" }, T.status_none)];
+  const content = rows.length ? part === "burn_down" ? [bars(rows)] : [plain(rows)] : [h("p", { class: "help" }, T.status_none)];
   return h("section", { class: "card", "aria-label": title }, h("h2", {}, title), help ? h("p", { class: "help" }, help) : null, ...content);
 }
 
