@@ -71,3 +71,13 @@ def tile_segments(block_year: BlockYear, tile: str) -> list[int]:
     """Return the segments of a tile."""
     table = block_year.table()
     return [int(number) for number in table.loc[table["tile_id"] == tile, "segment"]]
+
+
+def predicted(page: Page, segment: int) -> str:
+    """Return what a segment is predicted as."""
+    return str(page.session.predicted[segment - 1])
+
+
+def other(page: Page, segment: int) -> str:
+    """Return what a segment is not predicted as."""
+    return {"mining": "not_mining", "not_mining": "mining"}[predicted(page, segment)]

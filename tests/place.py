@@ -94,6 +94,12 @@ def _made(arguments: str) -> BlockYear:
     return block_year
 
 
+def copied(block_year: BlockYear, root: Path) -> BlockYear:
+    """Copy a place to a new folder."""
+    shutil.copytree(block_year.root, root)
+    return replace(block_year, root=root)
+
+
 def decide_again(block_year: BlockYear) -> pd.DataFrame:
     """Run the rules `decisions` and `labels` after a check-in; return the labels."""
     layout, at = block_year.layout, (block_year.year, block_year.block)

@@ -57,7 +57,7 @@ def run(script: str) -> Any:
 
 
 def test_half_of_a_segment_counts_the_pixels_in_tiles_that_are_not_loaded() -> None:
-    found = run("""
+    result = run("""
 await tiles.load(0, 0, 0);
 const stroke = new Stroke(tiles, 3, "mining");
 const first = stroke.to(253.5, 8);
@@ -67,13 +67,13 @@ const lasso = await inside(new Tiles(state), [[250, -1], [255, -1], [255, 17], [
 const over = await inside(new Tiles(state), [[250, -1], [262, -1], [262, 17], [250, 17]]);
 console.log(JSON.stringify({ first, brush: [...brush], lasso, over }));
 """)
-    assert found["first"] == [1], "the segment under the middle of the brush"
-    assert found["lasso"] == [], "a quarter of segment 1"
-    assert found["over"] == [1], "ten sixteenths of it"
+    assert result["first"] == [1], "the segment under the middle of the brush"
+    assert result["lasso"] == [], "a quarter of segment 1"
+    assert result["over"] == [1], "ten sixteenths of it"
 
 
 def test_a_brush_at_the_border_of_a_tile_takes_no_segment_of_which_it_covers_a_quarter() -> None:
-    found = run("""
+    result = run("""
 await tiles.load(0, 0, 0);
 const stroke = new Stroke(tiles, 5, "mining");
 const now = [];
@@ -81,11 +81,11 @@ for (let row = 0; row < 16; row++) now.push(...stroke.to(250.5, row));
 const late = await stroke.finish();
 console.log(JSON.stringify([...now, ...late]));
 """)
-    assert found == [2]
+    assert result == [2]
 
 
 def test_a_stroke_and_a_lasso_keep_the_label_they_were_begun_with() -> None:
-    found = run("""
+    result = run("""
 tools.use("brush"); tools.choose("mining"); tools.radius = 0;
 tools.begin(10, 8);
 const ending = tools.end();
@@ -101,11 +101,11 @@ tools.paint(300, 8);
 await tools.end();
 console.log(JSON.stringify(sent.map(({ label, segments }) => [label, segments])));
 """)
-    assert found == [["mining", [2]], ["not_mining", [1]], ["unsure", [2, 1, 3]]]
+    assert result == [["mining", [2]], ["not_mining", [1]], ["unsure", [2, 1, 3]]]
 
 
 def test_a_stroke_that_lacks_its_evidence_at_the_end_is_not_shown() -> None:
-    found = run("""
+    result = run("""
 await tiles.cover(0, 0, 15, 511);
 tools.use("brush"); tools.choose("not_mining"); tools.radius = 0;
 tools.begin(10, 8);
@@ -113,11 +113,11 @@ form.evident = false;
 await tools.end();
 console.log(JSON.stringify({ own: [...state.own], sent, missing: form.missing }));
 """)
-    assert found == {"own": [0, 0, 0, 0, 0], "sent": [], "missing": 1}
+    assert result == {"own": [0, 0, 0, 0, 0], "sent": [], "missing": 1}
 
 
 def test_a_note_is_used_by_the_next_label_and_by_nothing_else() -> None:
-    found = run("""
+    result = run("""
 opened.tiles.push({ tile_id: "0001", row: 0, col: 0, size: 512 });
 tools.use("brush"); tools.choose("mining"); tools.radius = 0;
 maps.line = [[250, -1], [251, -1], [251, 17], [250, 17]];
@@ -128,4 +128,4 @@ tools.begin(10, 8);
 await tools.end();
 console.log(JSON.stringify({ kept, after: form.note, labels: sent.filter((edit) => edit.segments).map((edit) => edit.form.note) }));
 """)
-    assert found == {"kept": "seen", "after": "", "labels": ["seen"]}
+    assert result == {"kept": "seen", "after": "", "labels": ["seen"]}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, MutableMapping
 from typing import Any
 
 import pytest
@@ -51,7 +51,7 @@ def ask(
     async def receive() -> dict[str, Any]:
         return {"type": "http.request", "body": left.pop(0), "more_body": bool(left)}
 
-    async def send(message: dict[str, Any]) -> None:
+    async def send(message: MutableMapping[str, Any]) -> None:
         sent.append(message)
 
     asyncio.run((guarded or guard())(scope, receive, send))
@@ -168,13 +168,13 @@ def test_bodies_are_limited_with_and_without_a_length() -> None:
 def test_a_slow_body_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("smallmines.annotation.server.guard.BODY_SECONDS", 0.05)
     scope = {"type": "http", "method": "POST", "path": "/", "headers": [(name.encode(), value.encode()) for name, value in SAME.items()]}
-    sent: list[dict[str, Any]] = []
+    sent: list[MutableMapping[str, Any]] = []
 
     async def receive() -> dict[str, Any]:
         await asyncio.sleep(60)
         raise AssertionError
 
-    async def send(message: dict[str, Any]) -> None:
+    async def send(message: MutableMapping[str, Any]) -> None:
         sent.append(message)
 
     asyncio.run(guard()(scope, receive, send))
@@ -206,10 +206,13 @@ def test_strangers_and_people_have_their_own_rates() -> None:
 
 
 def test_web_sockets_are_closed() -> None:
-    sent: list[dict[str, Any]] = []
+    sent: list[MutableMapping[str, Any]] = []
 
-    async def send(message: dict[str, Any]) -> None:
+    async def receive() -> dict[str, Any]:
+        raise AssertionError("nothing is read of it")
+
+    async def send(message: MutableMapping[str, Any]) -> None:
         sent.append(message)
 
-    asyncio.run(guard()({"type": "websocket"}, None, send))  # type: ignore[arg-type]
+    asyncio.run(guard()({"type": "websocket"}, receive, send))
     assert sent == [{"type": "websocket.close", "code": 1008}]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 import sqlite3
 import threading
 import time
@@ -13,7 +12,7 @@ import numpy as np
 import pytest
 
 from browser_edits import EVIDENCE, Page, batch_of, labelled, new_uuid, now_ms
-from place import make_place
+from place import copied, make_place
 from smallmines.annotation.server.edits import disk, journal, journal_file, store
 from smallmines.annotation.server.edits.batch import parse
 from smallmines.annotation.server.edits.journal import Acknowledgement, Conflict, Journal, JournalFull, OtherContent
@@ -31,8 +30,7 @@ def made(tmp_path_factory):
 def place(made, tmp_path):
     """A block and year of one test."""
     block_year, _ = made
-    shutil.copytree(block_year.root, tmp_path / "root")
-    return type(block_year)(block_year.config, block_year.year, block_year.block, tmp_path / "root")
+    return copied(block_year, tmp_path / "root")
 
 
 @pytest.fixture

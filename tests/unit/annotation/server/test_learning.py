@@ -129,18 +129,18 @@ def test_labels_change_the_suggestion_of_their_like_but_not_of_the_blind_overlap
     table = session.snapshot.table
     queue = session.queue
     wrong = queue.loc[~queue["blind"], "segment"].head(30).to_numpy()
-    own = {int(segment): "not_mining" if table["predicted"].iloc[segment - 1] else "mining" for segment in wrong}
+    labels = {int(segment): "not_mining" if table["predicted"].iloc[segment - 1] else "mining" for segment in wrong}
     learner = Learner()
-    learner.start(session, own)
+    learner.start(session, labels)
     assert finished(learner)["state"] == "done"
     suggestion, recorded = np.frombuffer(learner.suggestion(session), np.uint8)[1:], table["probability"].to_numpy(float)
-    corrected = np.array([label == "mining" for label in own.values()])
+    corrected = np.array([label == "mining" for label in labels.values()])
     threshold = learner.state()["threshold"]
     assert ((suggestion[wrong - 1] / 255 >= threshold) == corrected).mean() > 0.8
     blind = queue.loc[queue["blind"], "segment"].to_numpy()
     assert (suggestion[blind - 1] == np.rint(255 * recorded[blind - 1])).all()
     order = learner.order(session)
-    assert sorted(order) == sorted(set(queue["segment"].tolist()) - set(own))
+    assert sorted(order) == sorted(set(queue["segment"].tolist()) - set(labels))
     away = np.abs(suggestion[np.array(order) - 1] / 255 - threshold)
     assert (np.diff(away) >= -1 / 255).all()
 

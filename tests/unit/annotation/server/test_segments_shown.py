@@ -63,10 +63,10 @@ def unpacked(tile):
 
 def test_a_label_tile_is_the_label_raster(session, tmp_path):
     tile = label_tiles.label_tile(session.snapshot, 0, 0, 0, tmp_path)
-    found = unpacked(tile)
-    assert (found[:128, :160] == session.snapshot.segments).all()
-    assert not found[128:].any()
-    assert not found[:, 160:].any()
+    ids = unpacked(tile)
+    assert (ids[:128, :160] == session.snapshot.segments).all()
+    assert not ids[128:].any()
+    assert not ids[:, 160:].any()
     assert label_tiles.label_tile(session.snapshot, 0, 0, 0, tmp_path) == tile
     with pytest.raises(UserError, match="a tile z/x/y"):
         label_tiles.label_tile(session.snapshot, 1, 0, 0, tmp_path)
@@ -97,8 +97,8 @@ def test_a_tile_of_nothing_but_single_pixels_can_be_told():
 
 
 def column(session, name, dtype=np.uint8):
-    own = SimpleNamespace(label=np.zeros(len(session.keys) + 1, np.uint8))
-    return np.frombuffer(columns.column(session, name, own), dtype)
+    unlabelled = SimpleNamespace(label=np.zeros(len(session.keys) + 1, np.uint8))
+    return np.frombuffer(columns.column(session, name, unlabelled), dtype)
 
 
 def test_columns_follow_the_table(session):
@@ -128,9 +128,9 @@ def test_labels_of_the_blind_overlap_are_not_shown(session):
 
 
 def test_own_labels_and_tiles(session):
-    own = np.zeros(len(session.keys) + 1, np.uint8)
-    own[[3, 9]] = (1, 3)
-    assert columns.column(session, "own", SimpleNamespace(label=own)) == own.tobytes()
+    labels = np.zeros(len(session.keys) + 1, np.uint8)
+    labels[[3, 9]] = (1, 3)
+    assert columns.column(session, "own", SimpleNamespace(label=labels)) == labels.tobytes()
     tiles, ids = column(session, "tile", "<u2"), columns.tile_ids(session)
     assert tiles[0] == 65535
     assert [ids[number] for number in tiles[1:]] == session.snapshot.table["tile_id"].tolist()
@@ -151,8 +151,8 @@ def test_a_column_that_a_session_lacks_is_refused(session, block_year):
 def test_growth_stops_where_too_many_would_come():
     segments = np.arange(1, 160_001, dtype=np.uint32).reshape(400, 400)
     features = FeatureRows(None, ("a",), np.zeros((160_000, 1), np.float32), np.ones(1), np.zeros((2, 1)))
-    found = grow.connected(segments, features, int(segments[200, 200]), (200, 200), 1.0)
-    assert found == sorted(segments[200 - 16 : 217, 200 - 16 : 217].ravel().tolist())  # 33² segments; 65² are too many
+    grown = grow.connected(segments, features, int(segments[200, 200]), (200, 200), 1.0)
+    assert grown == sorted(segments[200 - 16 : 217, 200 - 16 : 217].ravel().tolist())  # 33² segments; 65² are too many
 
 
 def rows_of(values):
@@ -197,13 +197,13 @@ def grown_step_by_step(segments, values, start, reach):
     neighbours = {}
     for one, other in np.unique(np.concatenate([*pairs, *(pair[::-1] for pair in pairs)], axis=1), axis=1).T.tolist():
         neighbours.setdefault(one, set()).add(other)
-    found, waiting = {start}, [start]
+    grown, waiting = {start}, [start]
     while waiting:
-        for other in neighbours[waiting.pop()] - found - {0}:
+        for other in neighbours[waiting.pop()] - grown - {0}:
             if np.sqrt(np.nanmean((values[other - 1] - values[start - 1]) ** 2)) <= reach:
-                found.add(other)
+                grown.add(other)
                 waiting.append(other)
-    return sorted(found)
+    return sorted(grown)
 
 
 def test_growth_in_a_session_is_that_of_a_search_from_neighbour_to_neighbour(session, monkeypatch):
@@ -213,9 +213,9 @@ def test_growth_in_a_session_is_that_of_a_search_from_neighbour_to_neighbour(ses
     sizes = []
     for start in (6, 40, 300, 1100):  # 6 has no height:
         for similarity in (1.0, 0.4, 0.0):
-            found = grow.grow(session.snapshot, start, similarity)
-            assert found == grown_step_by_step(segments, values, start, grow.REACH * (1 - similarity))
-            sizes.append(len(found))
+            grown = grow.grow(session.snapshot, start, similarity)
+            assert grown == grown_step_by_step(segments, values, start, grow.REACH * (1 - similarity))
+            sizes.append(len(grown))
     assert sizes[::3] == [1] * 4
     assert max(sizes) > 10
     with pytest.raises(UserError, match="a segment of 1 to"):
@@ -240,22 +240,22 @@ def test_feature_rows_are_those_of_the_table(session, block_year):
 
 def test_details_of_a_segment(session, block_year):
     table = session.snapshot.table
-    found = details.details(session, 41)
+    shown = details.details(session, 41)
     row = table.iloc[40]
     where = np.argwhere(session.snapshot.segments == 41)
-    assert found["key"] == str(int(row["key"]))
-    assert (found["segment"], found["tile"], found["area_px"], found["area_ha"]) == (41, row["tile_id"], 16, 0.16)
-    assert found["box"] == [*where.min(axis=0).tolist(), *(where.max(axis=0) + 1).tolist()]
-    assert session.snapshot.segments[found["row"], found["col"]] == 41
-    assert (found["lon"], found["lat"]) == (pytest.approx(-2.096, abs=0.01), pytest.approx(6.33, abs=0.01))
-    assert found["prediction"] == ("mining" if row["predicted"] else "not_mining")
-    assert (found["probability"], found["threshold"]) == (round(float(row["probability"]), 4), 0.5)
-    assert found["previous"] == "mining (corrected)"
+    assert shown["key"] == str(int(row["key"]))
+    assert (shown["segment"], shown["tile"], shown["area_px"], shown["area_ha"]) == (41, row["tile_id"], 16, 0.16)
+    assert shown["box"] == [*where.min(axis=0).tolist(), *(where.max(axis=0) + 1).tolist()]
+    assert session.snapshot.segments[shown["row"], shown["col"]] == 41
+    assert (shown["lon"], shown["lat"]) == (pytest.approx(-2.096, abs=0.01), pytest.approx(6.33, abs=0.01))
+    assert shown["prediction"] == ("mining" if row["predicted"] else "not_mining")
+    assert (shown["probability"], shown["threshold"]) == (round(float(row["probability"]), 4), 0.5)
+    assert shown["previous"] == "mining (corrected)"
     mask = raster.read(block_year.layout.mask("2016", "1"))[0]
     values = mask[session.snapshot.segments == 41]
     share = round(float((values[values < 2]).mean()), 4)
-    label = {0: "not_mining", 1: "mining", 255: "open"}[int(mask[found["row"], found["col"]])]
-    assert found["other_years"] == [{"year": "2016", "label": label, "mining_share": share}]
+    label = {0: "not_mining", 1: "mining", 255: "open"}[int(mask[shown["row"], shown["col"]])]
+    assert shown["other_years"] == [{"year": "2016", "label": label, "mining_share": share}]
 
 
 def test_reasons_are_the_most_important_features_in_their_own_units(session, block_year):
@@ -273,8 +273,8 @@ def test_reasons_are_the_most_important_features_in_their_own_units(session, blo
 def test_what_others_said_is_hidden_in_the_blind_overlap(session):
     extra = pd.DataFrame({"segment": [41], "blind": [True], "why": ["uncertainty"], "opinions": [""]})
     blind = dataclasses.replace(session, queue=pd.concat([session.queue[session.queue["segment"] != 41], extra], ignore_index=True))
-    found = details.details(blind, 41)
-    assert (found["previous"], found["opinions"], found["why"]) == ("", "", "uncertainty")
+    shown = details.details(blind, 41)
+    assert (shown["previous"], shown["opinions"], shown["why"]) == ("", "", "uncertainty")
 
 
 def test_the_blind_overlap_is_hidden_where_a_whole_block_is_labelled_too(block_year, tmp_path):
@@ -295,21 +295,21 @@ def test_the_blind_overlap_is_hidden_where_a_whole_block_is_labelled_too(block_y
 def test_adjudication_shows_both_opinions(block_year):
     session = open_session(block_year, "J01", "adjudication")
     assert session.queue["segment"].tolist() == [40]
-    found = details.details(session, 40)
-    assert found["opinions"] == "A01: mining (Planet, 2022-01-05); A02: not_mining (Planet, 2022-01-05)"
-    assert found["previous"] == "unsure (disputed)"
+    shown = details.details(session, 40)
+    assert shown["opinions"] == "A01: mining (Planet, 2022-01-05); A02: not_mining (Planet, 2022-01-05)"
+    assert shown["previous"] == "unsure (disputed)"
 
 
 def test_nothing_of_the_map_is_in_the_details_of_a_point(block_year):
     session = open_session(block_year, "A02", "accuracy")
     row = session.queue.iloc[3]
-    found = details.details(session, int(row["segment"]))
-    assert found["key"] == str(int(row["key"]))
-    assert found["box"] == [found["row"], found["col"], found["row"] + 1, found["col"] + 1]
-    x, y = session.block_year.lattice.block("1").transform @ (found["col"] + 0.5, found["row"] + 0.5)
+    shown = details.details(session, int(row["segment"]))
+    assert shown["key"] == str(int(row["key"]))
+    assert shown["box"] == [shown["row"], shown["col"], shown["row"] + 1, shown["col"] + 1]
+    x, y = session.block_year.lattice.block("1").transform @ (shown["col"] + 0.5, shown["row"] + 0.5)
     assert (x, y) == (row["x"], row["y"])
-    assert (found["prediction"], found["probability"], found["previous"], found["opinions"]) == ("", None, "", "")
-    assert (found["reasons"], found["other_years"], found["area_ha"]) == ([], [], 0.01)
+    assert (shown["prediction"], shown["probability"], shown["previous"], shown["opinions"]) == ("", None, "", "")
+    assert (shown["reasons"], shown["other_years"], shown["area_ha"]) == ([], [], 0.01)
     with pytest.raises(UserError, match="a point of the sample"):
         details.details(session, 10**6)
 
@@ -332,9 +332,9 @@ def outlines(body):
 def test_a_tile_for_google_earth_has_the_queue_in_it(session):
     tile = session.queue["tile_id"].iloc[0]
     text = outlines(kmz.tile_kmz(session, tile))
-    own = session.queue["tile_id"] == tile
+    in_tile = session.queue["tile_id"] == tile
     assert f"<name>tile {tile}</name>" in text
-    assert text.count("<Placemark") == 1 + int(own.sum())
+    assert text.count("<Placemark") == 1 + int(in_tile.sum())
     segment = int(session.queue["segment"].iloc[0])
     predicted = "mining" if session.snapshot.table["predicted"].iloc[segment - 1] else "not_mining"
     assert f"<name>1: {predicted}</name>" in text

@@ -90,9 +90,9 @@ class Rates:
 
 def hosts_of(host: str, port: int, public_url: str = "") -> frozenset[str]:
     """Return the values of the header Host that are answered, besides those of `LOOPBACK`."""
-    own = f"[{host}]" if ":" in host else host
+    name = f"[{host}]" if ":" in host else host
     public = urlsplit(public_url)
-    return frozenset({f"{own}:{port}".lower(), *([own.lower()] if port == 80 else []), *([public.netloc.lower()] if public_url else [])})
+    return frozenset({f"{name}:{port}".lower(), *([name.lower()] if port == 80 else []), *([public.netloc.lower()] if public_url else [])})
 
 
 class Guard:
@@ -138,8 +138,8 @@ class Guard:
         """Raise `Refusal` for a request that no page of this server sends, or for one too many."""
         host = headers.only("host").lower()
         if not (host in self.hosts or _is_loopback(host)):
-            found = f"a request to {host[:80]!r}" if host else "a request without, or with several"
-            raise Refusal(421, "the address of this server in the header Host", found, "open the address that the server printed")
+            address = f"a request to {host[:80]!r}" if host else "a request without, or with several"
+            raise Refusal(421, "the address of this server in the header Host", address, "open the address that the server printed")
         login = self.login_of(headers.only("cookie"))
         client = login or str((scope.get("client") or ("unknown",))[0])
         rates = self.people if login else self.strangers

@@ -148,10 +148,10 @@ def _faults(session: Session, edit: Edit) -> Iterator[str]:
             yield f"tile {edit.tile}: no tile of the block"
         return
     ids = edit.segments.astype(np.int64)
-    known = ids <= len(session.keys)
-    known[known] = session.may_label[ids[known] - 1]
-    yield from (f"segment {number}: is not to be labelled in this session" for number in ids[~known].tolist())
-    ids = ids[known]
+    allowed = ids <= len(session.keys)
+    allowed[allowed] = session.may_label[ids[allowed] - 1]
+    yield from (f"segment {number}: is not to be labelled in this session" for number in ids[~allowed].tolist())
+    ids = ids[allowed]
     predicted = session.predicted[ids - 1]
     for prediction in dict.fromkeys(predicted.tolist()):
         answer = {"label": edit.label, **edit.form}

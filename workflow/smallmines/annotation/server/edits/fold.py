@@ -99,8 +99,8 @@ def _places(keys: NDArray[np.uint64], session: Session) -> tuple[NDArray[np.int6
     """Return the places in `session.keys` of those of some keys that are among them, and which are."""
     order = session.by_key
     there = order[np.minimum(np.searchsorted(session.keys, keys, sorter=order), len(order) - 1)]
-    known = session.keys[there] == keys
-    return there[known], known
+    is_segment = session.keys[there] == keys
+    return there[is_segment], is_segment
 
 
 @dataclass(frozen=True)
@@ -130,8 +130,8 @@ def own_labels(session: Session, edited: NDArray[np.uint8], standing_events: Map
     if standing_events:
         keys = np.fromiter(standing_events, np.uint64, len(standing_events))
         codes = np.fromiter((OWN.index(event.label) for event in standing_events.values()), np.uint8, len(keys))
-        there, known = _places(keys, session)
-        label[there + 1] = codes[known]
+        places, is_segment = _places(keys, session)
+        label[places + 1] = codes[is_segment]
     touched = edited != UNTOUCHED
     label[touched] = edited[touched]
     label[0] = 0

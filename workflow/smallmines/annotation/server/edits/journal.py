@@ -91,19 +91,19 @@ class Journal:
             UserError: the folder is on a network disk or cannot be written, another server is running, the journal is damaged, or there
                 is another one with edits that are not handed in.
         """
-        own = UserFolder(user)
+        files = UserFolder(user)
         path = folder.absolute() / f"{user.name}.sqlite" if folder else journal_path(user)
         disk.require_local(path.parent)
-        locks = [disk.lock(path.with_name(f"{path.stem}.lock") if path != own.journal else own.server_lock)]
+        locks = [disk.lock(path.with_name(f"{path.stem}.lock") if path != files.journal else files.server_lock)]
         try:
-            if path != own.journal:
-                own.browser.mkdir(parents=True, exist_ok=True)
-                with contextlib.suppress(OSError) if disk.is_network(own.browser) else contextlib.nullcontext():
-                    locks.append(disk.lock(own.server_lock))
+            if path != files.journal:
+                files.browser.mkdir(parents=True, exist_ok=True)
+                with contextlib.suppress(OSError) if disk.is_network(files.browser) else contextlib.nullcontext():
+                    locks.append(disk.lock(files.server_lock))
             _require_only(user, path)
             journal = cls(path, user, locks)
             if path != journal_path(user):
-                write_json(own.journal_place, {"journal": str(path)})
+                write_json(files.journal_place, {"journal": str(path)})
         except BaseException:
             for file in locks:
                 file.close()
@@ -184,8 +184,8 @@ class Journal:
         self._fold(session)
 
         def do(file: sqlite3.Connection) -> Acknowledgement:
-            if known := self._known(file, uuid, content, stream):
-                return known
+            if acknowledged := self._acknowledged(file, uuid, content, stream):
+                return acknowledged
             row = file.execute("SELECT seq FROM batches WHERE uuid = ? AND session = ?", (of, session.id)).fetchone()
             if row is None:
                 raise UserError("an edit of this session to undo", f"none with the number {of[:40]}", "reload the page")
@@ -200,8 +200,8 @@ class Journal:
         self, file: sqlite3.Connection, session: Session, row: tuple[str, int, str, str, int], edits: Sequence[Edit]
     ) -> Acknowledgement:
         uuid, stream, content, undoes, received = row
-        if known := self._known(file, uuid, content, stream):
-            return known
+        if acknowledged := self._acknowledged(file, uuid, content, stream):
+            return acknowledged
         fold, first = self._fold_of(file, session, stream), store.first_waiting(file, stream)
         seq = store.add_batch(file, (uuid, stream, session.id, content, received, undoes, len(edits)))
         for edit in edits:
@@ -217,7 +217,7 @@ class Journal:
         self._pending[stream] = self._waiting(file, stream, len(edits))
         return Acknowledgement(uuid, seq, len(edits), self._pending[stream])
 
-    def _known(self, file: sqlite3.Connection, uuid: str, content: str, stream: int) -> Acknowledgement | None:
+    def _acknowledged(self, file: sqlite3.Connection, uuid: str, content: str, stream: int) -> Acknowledgement | None:
         """Return the acknowledgement of a batch that is in the journal; None where it is not."""
         row = file.execute("SELECT seq, digest, edits FROM batches WHERE uuid = ?", (uuid,)).fetchone()
         if row is None:

@@ -199,12 +199,12 @@ def _recorded(block_year: BlockYear, about: About, choice: Choice) -> About:
     scope = "all" if choice.everything else "tiles" if choice.tiles else "queue"
     if kind == "review":
         require_annotator(block_year, annotator)
-    if kind in PROVENANCE_OF:
-        rows = pixel_rows(block_year, annotator, kind, dry=False)[0]  # type: ignore[arg-type]
-        products = _present(block_year, kind)
-    else:
+    if kind == "review" or kind == "adjudication":
         snapshot = take(block_year)
         products, rows = snapshot.digest, None
+    else:
+        rows = pixel_rows(block_year, annotator, kind, dry=False)[0]
+        products = _present(block_year, kind)
     labels = block_year.config.labels
     chosen_by = [labels.annotators, labels.queue.model_dump(), labels.overlap, labels.overlap_near, labels.seed]
     settings = chosen_by if kind == "review" and scope == "queue" else []

@@ -76,7 +76,7 @@ def _write(snapshot: Snapshot, values_out: Path, about_out: Path) -> None:
     predicted = snapshot.table["predicted"].to_numpy() == 1
     spread, medians = [], []
     with written(values_out, sweep=False) as beside:
-        rows = np.lib.format.open_memmap(beside, "w+", np.float32, (len(predicted), len(names)))  # type: ignore[no-untyped-call]
+        rows = np.lib.format.open_memmap(beside, "w+", np.float32, (len(predicted), len(names)))  # type: ignore[no-untyped-call]  # of numpy
         for number, values in enumerate(_columns(snapshot.folder, names)):
             rows[:, number] = values
             finite = np.isfinite(values)

@@ -74,8 +74,8 @@ def _similar(window: NDArray[np.uint32], features: FeatureRows, segment: int, re
     start = features.standardised(np.array([segment - 1]))
     with np.errstate(invalid="ignore"):
         squares = (features.standardised(ids - 1) - start) ** 2
-    known = np.isfinite(squares)
-    distance = np.sqrt(np.where(known, squares, 0).sum(axis=1) / np.maximum(known.sum(axis=1), 1))
-    present[ids] = (distance <= reach) & known.any(axis=1)
+    has_value = np.isfinite(squares)
+    distance = np.sqrt(np.where(has_value, squares, 0).sum(axis=1) / np.maximum(has_value.sum(axis=1), 1))
+    present[ids] = (distance <= reach) & has_value.any(axis=1)
     present[segment] = True
     return np.asarray(present[window])
