@@ -6,7 +6,8 @@ import pytest
 from playwright.sync_api import Browser
 
 from e2e.browsing import Person, person_at
-from served import Served
+from place import decide_again
+from served import EVIDENCE, Served
 from smallmines.annotation.block_year import BlockYear
 from smallmines.annotation.server.edits import journal
 from smallmines.annotation.working_copy import About
@@ -118,3 +119,39 @@ def test_undo_waits_for_the_end_of_a_stroke(browser: Browser, server: Served) ->
     assert sorted(shown.values()) == [1, 1, 1]
     person.page.evaluate("window.page.view.state.reload()")
     assert person.own() == shown
+
+
+def test_edits_of_an_adjudication_that_has_ended_are_handed_in_or_dropped(browser: Browser, place: BlockYear, server: Served) -> None:
+    def sends(name: str, label: str, kind: str, hands_in: bool = True) -> None:
+        client = server.client(name)
+        session = client.open(kind=kind, everything=kind == "review").json()["session"]
+        assert client.edit(session, [{"segments": [5, 6], "label": label, "look": "bulk", "form": EVIDENCE}]).status_code == 200
+        if hands_in:
+            assert client.post(f"/api/sessions/{session}/handin", {"writer": client.writer}).json()["events"] == 2
+
+    sends("A01", "mining", "review")
+    sends("A02", "not_mining", "review")
+    decide_again(place)
+    sends("J01", "unsure", "adjudication", hands_in=False)
+    sends("J03", "mining", "adjudication", hands_in=False)
+    sends("J02", "mining", "adjudication")
+    decide_again(place)
+    journal_of = server.state.journal.pending_of
+    for name, ends in (("J01", "drop"), ("J03", "hand in")):
+        about = About(place.config.run, int(place.year), place.block, name, "adjudication")
+        person = Person.sits_down(browser.new_context(viewport={"width": 1280, "height": 800}).new_page(), server.url)
+        person.signs_in(name)
+        person.page.click("[data-open='2016/1/adjudication']")
+        person.page.click("dialog #take-over")  # from the page that labelled
+        person.page.wait_for_selector("#unfinished")
+        assert "1 edits of yours are not handed in" in person.page.inner_text("#unfinished")
+        if ends == "drop":
+            person.page.click("#drop")
+            person.page.click("#drop-confirm")
+        else:
+            assert "2 decisions were handed in" in person.hands_in()
+        person.page.wait_for_selector("h1:has-text('What is there to label')")
+        assert journal_of(about) == 0
+        assert person.page.query_selector("[data-open='2016/1/adjudication']") is None
+        assert len(list(place.layout.user.events("2016", "1").glob(f"*-{name}-*"))) == (ends == "hand in")
+        assert person.problems == []
