@@ -104,7 +104,7 @@ exactness: setup otb-python ## the same bytes in another clone, order and number
 runs: setup ## whole runs that CI leaves out: another batch system, archives without keys, released samples, networks, south of the equator, merging, …: before a release (about 20 minutes)
 	$(BIN)/python -m pytest -m matrix -n $(CORES) --dist loadfile $(addprefix tests/,cluster loopback/test_archives.py loopback/test_keyless.py $(RUNS:%=e2e/test_%.py) unit/miniature)
 
-browsers: setup ## every test of labelling in the browser: sixteen screens, through nginx and ssh (needs chromium, nginx, openssh-server): before a release (about 15 minutes)
+browsers: setup ## every test of labelling in the browser: sixteen screens, through nginx, Caddy and ssh (needs chromium, nginx, caddy, openssh-server): before a release (about 15 minutes)
 	$(BIN)/python -m pytest -n $(CORES) --dist loadfile tests/e2e/test_browser_*.py
 
 test-deep: setup-deep ## the networks of the benchmark, and the dataset in TorchGeo and TerraTorch

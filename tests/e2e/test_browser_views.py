@@ -13,6 +13,7 @@ from pyproj import Transformer
 
 from block_of_segments import CRS
 from e2e.browsing import TILE, Person, person_at
+from e2e.page_checks import faults_of
 from served import Served, served
 from shown_place import make_shown_place
 from smallmines.annotation.block_year import BlockYear
@@ -107,6 +108,39 @@ def test_two_maps_move_together_and_show_one_cursor(browser: Browser, server: Se
     assert person.state_of("maps.panes.map((pane) => pane.layer)") == [first, first]
     person.page.wait_for_timeout(1000)
     assert pane.screenshot() != image
+
+
+def test_no_tool_moves_the_maps(browser: Browser, server: Served) -> None:
+    person = person_at(browser, server)
+    tops = []
+    for tool in ("look", "click", "brush", "lasso", "grow"):
+        person.page.click(f"button[data-tool={tool}]")
+        tops.append(person.page.evaluate("document.querySelector('#maps').getBoundingClientRect().top"))
+        shown = [person.page.is_visible(slider) for slider in ("#radius", "#similarity")]
+        assert shown == [tool == "brush", tool == "grow"]
+    assert len(set(tops)) == 1
+
+
+@pytest.mark.matrix
+def test_checks_of_a_view_find_what_is_wrong(browser: Browser, server: Served) -> None:
+    """The checks of `page_checks`, with a fault of each kind."""
+    person = person_at(browser, server)
+    assert faults_of(person.page) == []
+    for change, fault in (
+        ("document.querySelector('#undo').disabled = false, document.querySelector('#undo').style.color = '#888'", "Undo"),
+        ("document.querySelector('#evidence').style.backgroundColor = '#444'", "evidence"),
+        ("document.querySelector('.bar').style.opacity = 0.4", "Hand in"),
+        ("document.querySelector('#back').style.marginLeft = '-60px'", "outside"),
+        ("document.querySelector('#keys').style.marginLeft = '-60px'", "covered by"),
+        ("document.querySelector('#hand-in').style.marginRight = '-60px'", "HTML. scrolls sideways"),
+        ("document.querySelector('#next').style.minWidth = '400px'", "left scrolls sideways"),
+    ):
+        person.page.reload()
+        person.is_ready()
+        person.page.wait_for_selector("#details dl")
+        person.page.evaluate(change)
+        faults = faults_of(person.page)
+        assert any(fault in line for line in faults), (change, faults)
 
 
 KEYS = {

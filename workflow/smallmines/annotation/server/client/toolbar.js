@@ -40,7 +40,7 @@ export class Toolbar {
     const group = (/** @type {string} */ title, /** @type {Node[]} */ ...children) => h("div", { class: "group", role: "group", "aria-label": title }, ...children);
     const brush = h("label", { class: "field slider radius" }, h("span", {}, T.radius, " ", this.radiusText), this.radius);
     const similar = h("label", { class: "field slider similarity" }, h("span", {}, T.similarity), this.similarity);
-    const drawing = state.isPoints ? [] : [group(T.tools, ...this.toolButtons), group(T.tools, brush, similar)];
+    const drawing = state.isPoints ? [] : [group(T.tools, ...this.toolButtons), h("div", { class: "sliders" }, brush, similar)];
     const looks = state.isPoints ? [] : [labelled(T.fill, this.fill), labelled(T.outlines, this.outlines), h("label", { class: "field slider" }, h("span", {}, T.opacity), this.opacity)];
     this.root = h(
       "div",
