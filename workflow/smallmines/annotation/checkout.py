@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import multiprocessing
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -74,12 +76,14 @@ class Choice:
         tiles: all segments of these tiles, in place of the queue.
         everything: every segment of the block, in place of the queue.
         dry: keep no newly drawn blind overlap.
+        apart: let the forests of the other blocks predict in a process of their own, so that this one stays small.
     """
 
     size: int | None = None
     tiles: tuple[str, ...] = ()
     everything: bool = False
     dry: bool = False
+    apart: bool = False
 
 
 def review_rows(block_year: BlockYear, table: pd.DataFrame, annotator: str, choice: Choice) -> pd.DataFrame:
@@ -102,7 +106,7 @@ def review_rows(block_year: BlockYear, table: pd.DataFrame, annotator: str, choi
     else:
         own = {event.key for event in standing(block_year.events()) if event.annotator == annotator}
         decided = table.loc[table["key"].isin(own).to_numpy(), "segment"]
-        queue = _queue(block_year, table, choice.size)
+        queue = _queue(block_year, table, choice)
         part = queue[np.arange(len(queue)) % len(people) == people.index(annotator)].reset_index(drop=True)
         blind = _overlap(block_year, table, choice.dry) if len(people) > 1 else pd.DataFrame({"segment": [], "inclusion": []})
         rows = _mixed(part, blind[~blind["segment"].isin(decided)])
@@ -194,24 +198,47 @@ def shown(table: pd.DataFrame, rows: pd.DataFrame, asked: NDArray[np.bool_] | No
     return columns.assign(prediction=names[picked["predicted"].to_numpy()], previous=previous, **{str(name): own[name] for name in own})
 
 
-def _queue(block_year: BlockYear, table: pd.DataFrame, size: int | None) -> pd.DataFrame:
+def _queue(block_year: BlockYear, table: pd.DataFrame, choice: Choice) -> pd.DataFrame:
     """Return the review queue of a round over all annotators."""
     settings = block_year.config.labels.queue
-    if size is not None:
-        settings = settings.model_copy(update={"size": size})
+    if choice.size is not None:
+        settings = settings.model_copy(update={"size": choice.size})
     review = block_year.review()
     return review_queue(
         table,
         settings,
         block_year.config.labels.seed,
         review["segment"].to_numpy(np.int64),
-        _other_forests(block_year, table),
+        _other_forests(block_year, table, choice.apart),
         _mined_before(block_year, len(table)),
     )
 
 
-def _other_forests(block_year: BlockYear, table: pd.DataFrame) -> NDArray[np.float64] | None:
+def _other_forests(block_year: BlockYear, table: pd.DataFrame, apart: bool = False) -> NDArray[np.float64] | None:
     """Return the mean probability of mining by the forests of the other blocks, for `PREDICTED` segments; None: no other block.
+
+    Args:
+        apart: predict in a process of its own.
+    """
+    blocks = [block for block in block_year.config.blocks if block != block_year.block]
+    if not any(block_year.layout.forest(block_year.year, block).is_file() for block in blocks):
+        return None
+    waiting = np.flatnonzero((table["provenance"] == "predicted").to_numpy())
+    chosen = np.sort(np.random.default_rng(block_year.config.labels.seed).permutation(waiting)[:PREDICTED])
+    if apart:
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as processes:
+            votes = processes.submit(_votes_of_others, block_year, chosen).result()
+    else:
+        votes = _votes_of_others(block_year, chosen)
+    if votes is None:
+        return None
+    probability = np.full(len(table), np.nan)
+    probability[chosen] = votes
+    return probability
+
+
+def _votes_of_others(block_year: BlockYear, chosen: NDArray[np.int64]) -> NDArray[np.float64] | None:
+    """Return the mean probability of mining by the forests of the other blocks, of the chosen rows; None: no forest counts.
 
     Forests of other features, from before the configuration changed, do not count.
     """
@@ -222,19 +249,14 @@ def _other_forests(block_year: BlockYear, table: pd.DataFrame) -> NDArray[np.flo
     context = block_year.config.assistant.features == "context"
     forests = [_forest(path, path.stat().st_mtime_ns) for path in paths if path.is_file()]
     forests = [forest for forest in forests if bool(set(forest.fill) - set(PAPER)) == context]
-    if not forests:
-        return None
-    waiting = np.flatnonzero((table["provenance"] == "predicted").to_numpy())
-    chosen = np.sort(np.random.default_rng(block_year.config.labels.seed).permutation(waiting)[:PREDICTED])
-    probability = np.full(len(table), np.nan)
-    if len(chosen):
-        features = block_year.forest_features()
-        votes = []
-        for forest in forests:
-            fill = medians(features, list(forest.fill), forest.fill)
-            votes.append(predict(forest.model, matrix(features.iloc[chosen], list(fill), fill), [0, 1], 1)[:, 1])
-        probability[chosen] = np.mean(votes, axis=0).round(4)
-    return probability
+    if not forests or not len(chosen):
+        return np.empty(0) if forests else None
+    features = block_year.forest_features()
+    votes = []
+    for forest in forests:
+        fill = medians(features, list(forest.fill), forest.fill)
+        votes.append(predict(forest.model, matrix(features.iloc[chosen], list(fill), fill), [0, 1], 1)[:, 1])
+    return np.asarray(np.mean(votes, axis=0).round(4), np.float64)
 
 
 class Forest(NamedTuple):

@@ -55,19 +55,22 @@ def review_queue(
     entropy, area = table["entropy"].to_numpy(np.float64), table["area"].to_numpy(np.float64)
     probability, label = table["probability"].to_numpy(np.float64), table["label"].to_numpy()
     undecided = ~table["provenance"].isin(VALIDATED).to_numpy()
-    race = np.random.default_rng(seed).exponential(size=len(table)) / area
-    never = np.full(len(table), -np.inf)
-    scores = {
-        "transfer": np.where(table["segment"].isin(again), area, -np.inf),
-        "uncertainty": np.where(entropy > 0, entropy * area, -np.inf),
-    }
-    differs = never if others is None else np.where(np.abs(others - probability) >= 0.25, np.abs(others - probability) * area, -np.inf)
-    scores["disagreement"] = differs
-    gone = never if mined_before is None else np.where((mined_before >= 0.5) & (label == 0), area, -np.inf)
-    scores["unmined"] = gone
     confident = entropy < CONFIDENT
-    turn = _turns(_near_mines(table, confident & (label == 0)), race)
-    scores["audit"] = np.where(confident, -turn.astype(np.float64), -np.inf)
+
+    def score(why: str) -> NDArray[np.float64]:
+        """Return the score of each segment for one reason: made when it is asked for, since a large block has a million segments."""
+        if why == "transfer":
+            return np.where(table["segment"].isin(again), area, -np.inf)
+        if why == "uncertainty":
+            return np.where(entropy > 0, entropy * area, -np.inf)
+        if why == "audit":
+            race = np.random.default_rng(seed).exponential(size=len(table)) / area
+            return np.where(confident, -_turns(_near_mines(table, confident & (label == 0)), race).astype(np.float64), -np.inf)
+        if why == "disagreement" and others is not None:
+            return np.where(np.abs(others - probability) >= 0.25, np.abs(others - probability) * area, -np.inf)
+        if why == "unmined" and mined_before is not None:
+            return np.where((mined_before >= 0.5) & (label == 0), area, -np.inf)
+        return np.full(len(table), -np.inf)
 
     parts = {name: getattr(settings, name) for name in ("uncertainty", "disagreement", "unmined", "audit")}
     number = {name: round(settings.size * share / sum(parts.values())) for name, share in parts.items()}
@@ -80,7 +83,7 @@ def review_queue(
         if name == "uncertainty":
             wanted = settings.size - sum(len(rows) for rows in chosen)
         open_to = left if name == "transfer" else left & ~released
-        own = _best(np.where(open_to, scores[name], -np.inf), wanted, tile)
+        own = _best(np.where(open_to, score(name), -np.inf), wanted, tile)
         left[own] = False
         chosen.append(
             pd.DataFrame({"segment": table["segment"].to_numpy()[own], "why": name, "turn": (np.arange(len(own)) + 0.5) / max(len(own), 1)})
@@ -175,7 +178,7 @@ def draw_overlap(table: pd.DataFrame, number: int, seed: int, near: NDArray[np.b
     import pandas as pd
 
     undecided = ~table["provenance"].isin(VALIDATED).to_numpy()
-    rows = table[undecided]
+    rows = table.loc[undecided, ["segment", "entropy", "label"]]
     entropy = rows["entropy"].to_numpy(np.float64)
     thirds = np.quantile(entropy, [1 / 3, 2 / 3]) if len(entropy) else np.zeros(2)
     stratum = (rows["label"] == 1).to_numpy(np.int64) * 3 + np.searchsorted(thirds, entropy, side="left")

@@ -9,3 +9,7 @@ class UserError(Exception):
     def __init__(self, expected: str, found: str, do: str) -> None:
         self.expected, self.found, self.do = expected, found, do
         super().__init__(f"expected  {expected}\nfound     {found}\ndo        {do}")
+
+    def __reduce__(self) -> tuple[type[UserError], tuple[str, str, str]]:
+        """Say how it passes from one process to another."""
+        return type(self), (self.expected, self.found, self.do)

@@ -12,7 +12,7 @@ import pytest
 from place import decide_again
 from shown_place import make_shown_place
 from smallmines.annotation.server.edits.session import open_session
-from smallmines.annotation.server.view import learn, refit
+from smallmines.annotation.server.view import refit, refits
 from smallmines.annotation.server.view.learn import Learner, labels_of
 from smallmines.core.errors import UserError
 from smallmines.labels import tables
@@ -40,15 +40,15 @@ def in_process(monkeypatch):
 
     def begin(folder):
         refit.refit(folder)
-        return SimpleNamespace(poll=lambda: 0, returncode=0)
+        return SimpleNamespace(wait=lambda: 0)
 
-    monkeypatch.setattr(learn, "_begin", begin)
+    monkeypatch.setattr(refits, "begin", begin)
 
 
 def finished(learner, seconds=300):
     """State of a learner once its process has ended."""
     until = time.monotonic() + seconds
-    while learner.state()["state"] == "running" and time.monotonic() < until:
+    while learner.state()["state"] in ("waiting", "running") and time.monotonic() < until:
         time.sleep(0.2)
     return learner.state()
 
@@ -104,7 +104,7 @@ def test_one_class_alone_trains_nothing(session, monkeypatch):
 
 def test_with_the_runs_samples_alone_the_forest_is_that_of_the_run(session, block_year):
     learner = Learner()
-    assert learner.state() == {"state": "none", "seconds": 0.0, "labels": 0, "threshold": None, "error": ""}
+    assert learner.state() == {"state": "none", "before": 0, "seconds": 0.0, "labels": 0, "threshold": None, "error": ""}
     with pytest.raises(UserError, match="a forest that learned"):
         learner.suggestion(session)
     with pytest.raises(UserError, match="a forest that learned"):
@@ -122,7 +122,7 @@ def test_with_the_runs_samples_alone_the_forest_is_that_of_the_run(session, bloc
     share = float((table["area"] * (table["probability"] >= state["threshold"])).sum() / table["area"].sum())
     assert share == pytest.approx(float((table["area"] * table["predicted"]).sum() / table["area"].sum()), abs=0.02)
     assert block_year.layout.probabilities("2022", "1").read_bytes() == before
-    assert not list((block_year.layout.browser / session.snapshot.digest / "learned").iterdir())
+    assert [path.name for path in (block_year.layout.browser / session.snapshot.digest / "learned").iterdir()] == [f"{session.id}.npz"]
 
 
 def test_labels_change_the_suggestion_of_their_like_but_not_of_the_blind_overlap(session, in_process):
@@ -148,16 +148,16 @@ def test_labels_change_the_suggestion_of_their_like_but_not_of_the_blind_overlap
 def test_a_failure_is_told_and_the_last_suggestion_stays(session, in_process, monkeypatch):
     learner = Learner()
     learner.start(session, {})
-    assert learner.state()["state"] == "done"
+    assert finished(learner)["state"] == "done"
     before = learner.suggestion(session)
 
     def fail(folder):
         (folder / "log.txt").write_text("Traceback\nMemoryError: no room\n")
-        return SimpleNamespace(poll=lambda: 1, returncode=1)
+        return SimpleNamespace(wait=lambda: 1)
 
-    monkeypatch.setattr(learn, "_begin", fail)
+    monkeypatch.setattr(refits, "begin", fail)
     learner.start(session, {})
-    state = learner.state()
+    state = finished(learner)
     assert (state["state"], state["error"]) == ("failed", "Traceback MemoryError: no room")
     assert learner.suggestion(session) == before
 

@@ -20,6 +20,7 @@ from smallmines.annotation.server.access import Access, Person
 from smallmines.annotation.server.edits.session import Session, read_session
 from smallmines.annotation.server.guard import Rates, Refusal
 from smallmines.annotation.server.rerun import Plans
+from smallmines.annotation.server.view.refits import Refits
 from smallmines.annotation.working_copy import Kind
 from smallmines.core import memory
 from smallmines.core.errors import UserError
@@ -108,6 +109,7 @@ class State:
     sessions: Kept = field(default_factory=lambda: Kept(SESSIONS))
     layer_tables: Kept = field(default_factory=lambda: Kept(SESSIONS))
     learners: Kept = field(default_factory=lambda: Kept(SESSIONS))
+    refits: Refits = field(default_factory=Refits)
     labels: Kept = field(default_factory=lambda: Kept(BLOCKS))
     figures: Kept = field(default_factory=lambda: Kept(1))
     plans: Plans = field(default_factory=Plans)
@@ -207,10 +209,13 @@ class State:
         threading.Thread(target=_warm, args=(session, layers, self.cache), name="warm", daemon=True).start()
 
     def learner(self, session: Session) -> Learner:
-        """Return what learns from the labels of a session."""
-        from smallmines.annotation.server.view.learn import Learner
+        """Return what learns from the labels of a session; the first time with what the cache holds of it."""
+        from smallmines.annotation.server.view.learn import Learner, kept_result
 
-        learner: Learner = self.learners.of(session.id, Learner)
+        def made() -> Learner:
+            return Learner(self.refits, kept_result(session, self.journal.state(session).labels))
+
+        learner: Learner = self.learners.of(session.id, made)
         return learner
 
 
@@ -219,9 +224,9 @@ def _warm(session: Session, layers: tuple[Layer, ...], cache: Path) -> None:
     from smallmines.annotation.server.view.layers import warm
 
     with suppress(UserError, OSError):  # what cannot be read is told when it is asked for
+        warm(layers, cache)
         if session.snapshot is not None:
             feature_rows(session.snapshot)
-        warm(layers, cache)
     memory.release()
 
 

@@ -20,6 +20,8 @@
  * @typedef {{uuid: string, seq: number, edits: number, changed: boolean, pending: number, restored?: Restored[]}} Acknowledgement
  * @typedef {{events: number, counts: Record<string, number>, file: string | null, warnings: string[], stale: boolean,
  *   pending: number}} HandedIn
+ * @typedef {{state: "none" | "waiting" | "running" | "done" | "failed", before: number, seconds: number, labels: number,
+ *   threshold: number | null, error: string}} Learning
  */
 
 export class ApiError extends Error {
@@ -152,11 +154,14 @@ export const api = {
    * @returns {Promise<{state: string, lines: string[]}>}
    */
   rerun: (session) => json(`${at(session)}/rerun`),
-  /** @param {string} session */
+  /**
+   * @param {string} session
+   * @returns {Promise<Learning>}
+   */
   learn: (session) => post(`${at(session)}/learn`),
   /**
    * @param {string} session
-   * @returns {Promise<{state: string, seconds: number | null, labels: number | null, error: string | null, threshold?: number | null}>}
+   * @returns {Promise<Learning>}
    */
   learning: (session) => json(`${at(session)}/learn`),
   /** @returns {Promise<Record<string, Record<string, unknown>[]>>} */

@@ -56,6 +56,7 @@ export class Labelling {
     else this.queue.step(1);
     if (state.isReview) this.tools.use("brush");
     else this.tools.use("look");
+    if (state.isReview) void this.learning.resume();
   }
 
   /** @param {HTMLElement} mapsRoot */

@@ -89,6 +89,7 @@ export const T = {
   keys: "Keys",
   learn: "Learn from my labels",
   learning: "learning …",
+  learn_waiting: "waiting: others learn first ({n})",
   learned: "learned from {n} labels in {seconds} s",
   learn_failed: "Learning failed",
   hand_in: "Hand in",

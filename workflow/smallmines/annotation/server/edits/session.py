@@ -79,9 +79,9 @@ class Session:
         """16 hex digits; the `base` of the session's events."""
         return self.about.base
 
-    @cached_property
+    @property
     def snapshot(self) -> Snapshot | None:
-        """The products that the session shows; None for a sample of pixels."""
+        """The products that the session shows; None for a sample of pixels. The session does not hold them: see `snapshot.AT_ONCE`."""
         return None if self.about.kind in PROVENANCE_OF else open_snapshot(self.block_year, self.products)
 
     @property
@@ -92,30 +92,27 @@ class Session:
         except (UserError, OSError):  # a run is making them, or they were removed
             return True
 
-    @cached_property
+    @property
     def keys(self) -> NDArray[np.uint64]:
         """Content keys of the segments (or pixels) 1…n."""
         table = self.queue.sort_values("segment") if self.snapshot is None else self.snapshot.table
         return table["key"].to_numpy(np.uint64)
 
-    @cached_property
+    @property
     def by_key(self) -> NDArray[np.int64]:
         """Places in `keys` in the order of the keys, to search them."""
-        return np.argsort(self.keys, kind="stable")
+        return np.argsort(self.keys, kind="stable") if self.snapshot is None else self.snapshot.by_key
 
-    @cached_property
+    @property
     def tile_of(self) -> NDArray[np.object_]:
         """Tile of each of the segments 1…n."""
         table = self.queue.sort_values("segment") if self.snapshot is None else self.snapshot.table
         return table["tile_id"].to_numpy(object)
 
-    @cached_property
+    @property
     def predicted(self) -> NDArray[np.object_]:
         """Prediction of each of the segments 1…n as text; empty in a sample of pixels, whose decisions are blind to it."""
-        if self.snapshot is None:
-            return np.full(len(self.queue), "", object)
-        predicted: NDArray[np.object_] = np.array(["not_mining", "mining"], object)[self.snapshot.table["predicted"].to_numpy()]
-        return predicted
+        return np.full(len(self.queue), "", object) if self.snapshot is None else self.snapshot.predicted
 
     @cached_property
     def may_label(self) -> NDArray[np.bool_]:
@@ -182,7 +179,7 @@ def open_session(
     if target.is_file() and was_edited(target) and (left := pending(block_year.user, target)):
         do = f"check it in first (smallmines labels checkin … {target}), or move it away"
         raise UserError(f"no working copy with edits at {target}", f"{left} edits not checked in", do)
-    choice = Choice(tiles=() if everything else tuple(sorted(set(tiles))), everything=everything)
+    choice = Choice(tiles=() if everything else tuple(sorted(set(tiles))), everything=everything, apart=True)
     try:
         with _OPENING:
             name = _recorded(block_year, about, choice).base
@@ -213,8 +210,9 @@ def _recorded(block_year: BlockYear, about: About, choice: Choice) -> About:
         return about
     if rows is None:
         table = snapshot.table
-        rows = disputed_rows(block_year, table) if kind == "adjudication" else review_rows(block_year, table, annotator, choice)
-        rows = shown(table, rows)
+        with memory.alone():
+            rows = disputed_rows(block_year, table) if kind == "adjudication" else review_rows(block_year, table, annotator, choice)
+            rows = shown(table, rows)
         memory.release()
     after = max((event.time for event in own_events(block_year.user, about)), default="")
     _write(block_year.user, about, rows, {"scope": scope, "tiles": choice.tiles, "products": products, "after": after})

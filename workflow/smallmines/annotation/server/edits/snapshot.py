@@ -77,7 +77,8 @@ class Snapshot:
     @cached_property
     def segments(self) -> NDArray[np.uint32]:
         """Label raster (row, column); 0 is outside."""
-        labels: NDArray[np.uint32] = raster.read(self.folder / "segments.tif")[0]
+        with memory.alone():
+            labels: NDArray[np.uint32] = raster.read(self.folder / "segments.tif")[0]
         return labels
 
     @cached_property
@@ -93,7 +94,19 @@ class Snapshot:
         Raises:
             UserError: a table is missing or damaged, or they are of different segmentations.
         """
-        return _read_table(self.folder, self.threshold)
+        with memory.alone():
+            return _read_table(self.folder, self.threshold)
+
+    @cached_property
+    def predicted(self) -> NDArray[np.object_]:
+        """Prediction of each of the segments 1…n as text."""
+        predicted: NDArray[np.object_] = np.array(["not_mining", "mining"], object)[self.table["predicted"].to_numpy()]
+        return predicted
+
+    @cached_property
+    def by_key(self) -> NDArray[np.int64]:
+        """Places of the segments 1…n in the order of their keys, from 0, to search them."""
+        return np.argsort(self.table["key"].to_numpy(np.uint64), kind="stable")
 
 
 def present_digest(block_year: BlockYear) -> str:
@@ -129,7 +142,8 @@ def take(block_year: BlockYear) -> Snapshot:
                     raise UserError(
                         "products that do not change while a session is opened", "a run is making them again", "wait for its end"
                     )
-                table = _read_table(beside, read_product(beside / METRICS, ForestThreshold)["threshold"])
+                with memory.alone():
+                    table = _read_table(beside, read_product(beside / METRICS, ForestThreshold)["threshold"])
             memory.release()
             open_snapshot(block_year, folder.name).__dict__["table"] = table  # read once, not again
     os.utime(folder)

@@ -32,8 +32,7 @@ def application(state: State, hosts: Iterable[str]) -> Guard:
         try:
             yield
         finally:
-            for learner in state.learners.all():
-                learner.stop()
+            state.refits.stop()
             state.journal.close()
 
     async def refused(request: Request, error: Exception) -> Response:

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 CONNECTIONS = 500
 """Connections at a time; a browser opens six."""
 
+GDAL_CACHE_MB = "32"
+"""GDAL's block cache of the server: a strip of a wide block with ten bands needs 20 MB."""
+
 log = logging.getLogger(__name__)
 
 
@@ -153,7 +156,7 @@ def serve(
     from smallmines.annotation.server.routes.app import application
     from smallmines.annotation.server.state import State
 
-    prepare()
+    prepare(GDAL_CACHE_MB)
     memory.limit()
     user = Layout(config.run, root).user.path
     access = Access(user, address.local and not address.public_url)

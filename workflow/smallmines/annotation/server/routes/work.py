@@ -184,18 +184,19 @@ async def learn(asked: Asked) -> Response:
     _require_learning(session)
     state = asked.state
 
-    def made() -> None:
-        state.learner(session).start(session, state.journal.state(session).labels)
+    def made() -> dict[str, Any]:
+        learner = state.learner(session)
+        learner.start(session, state.journal.state(session).labels)
+        return learner.state()
 
-    await in_thread(state.tables, made)
-    return json_answer(state.learner(session).state(), 202)
+    return json_answer(await in_thread(state.tables, made), 202)
 
 
 async def learned(asked: Asked) -> Response:
-    """Say how far the training is."""
+    """Say how far the training is, or what an earlier one gave."""
     session = await asked.session()
     _require_learning(session)
-    return json_answer(asked.state.learner(session).state())
+    return json_answer(await in_thread(asked.state.tables, lambda: asked.state.learner(session).state()))
 
 
 PATHS = (

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smallmines.annotation.server.view.pyramid import preparation_lock
+from smallmines.core import memory
 from smallmines.core.files import read_json, write_json, written
 from smallmines.core.readable import read_parquet
 from smallmines.labels.feature_table import PAPER, feature_names
@@ -19,7 +20,7 @@ from smallmines.labels.feature_table import PAPER, feature_names
 if TYPE_CHECKING:
     from smallmines.annotation.server.edits.snapshot import Snapshot
 
-VERSION = 1
+VERSION = 2
 """Raised by hand whenever the files of the cache change."""
 
 
@@ -30,7 +31,7 @@ class FeatureRows:
     Attributes:
         path: of the file with the values.
         names: of the features.
-        values: (segment, feature) float32 in their own units, NaN without a value.
+        values: (segment, feature) float32 in their own units, NaN without a value; on disk one feature after the other.
         spread: (feature,) float64, half of the range between the 16th and the 84th percentile: the standard deviation of most segments.
         medians: by predicted class 0 and 1, (class, feature) float64; NaN where no segment has the class.
     """
@@ -71,20 +72,19 @@ def _mapped(values: Path, about: Path) -> FeatureRows:
 
 
 def _write(snapshot: Snapshot, values_out: Path, about_out: Path) -> None:
-    """Write the features column by column, so that the table is never in memory as a whole."""
+    """Write the features column by column, so that neither the table nor the file is ever in memory as a whole."""
     names = feature_names(snapshot.block_year.config.assistant.features)
     predicted = snapshot.table["predicted"].to_numpy() == 1
     spread, medians = [], []
-    with written(values_out, sweep=False) as beside:
-        rows = np.lib.format.open_memmap(beside, "w+", np.float32, (len(predicted), len(names)))  # type: ignore[no-untyped-call]  # of numpy
-        for number, values in enumerate(_columns(snapshot.folder, names)):
-            rows[:, number] = values
+    with memory.alone(), written(values_out, sweep=False) as beside, beside.open("wb") as file:
+        header = {"descr": "<f4", "fortran_order": True, "shape": (len(predicted), len(names))}
+        np.lib.format.write_array_header_1_0(file, header)  # type: ignore[no-untyped-call]  # of numpy
+        for values in _columns(snapshot.folder, names):
+            file.write(values.astype("<f4", copy=False).data)
             finite = np.isfinite(values)
             low, high = np.percentile(values[finite], [16, 84]) if finite.any() else (0.0, 0.0)
             spread.append(round(float(high - low) / 2, 9))
             medians.append([_median(values[finite & (predicted == mining)]) for mining in (False, True)])
-        rows.flush()
-        del rows
     by_class = [[feature[mining] for feature in medians] for mining in (0, 1)]
     write_json(about_out, {"names": names, "spread": spread, "medians": by_class})
 

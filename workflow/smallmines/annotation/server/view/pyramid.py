@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from smallmines.annotation.images import limits_of
-from smallmines.core import raster
+from smallmines.core import memory, raster
 from smallmines.core.errors import UserError
 from smallmines.core.files import digest, read_json, write_json, written
 
@@ -31,9 +31,6 @@ KEPT = 2
 
 VERSION = 1
 """Raised by hand whenever tiles of the same files are to look otherwise: part of the folder's name in the cache."""
-
-GDAL_CACHE = 64 * 2**20
-"""Bytes of GDAL's cache of decoded blocks; a strip of a wide block needs 20 MB."""
 
 Merge = Literal["average", "mode"]
 """How pixels become one of a higher level: mean, or the most frequent class."""
@@ -102,7 +99,8 @@ class Pyramid:
                 found = read_json(path)
             else:
                 names = self.bands or ()
-                found = dict(zip(names, limits_of(self.path, names), strict=True))
+                with memory.alone():
+                    found = dict(zip(names, limits_of(self.path, names), strict=True))
                 with suppress(OSError):  # a full disk costs time, not the picture
                     write_json(path, found)
         return [(float(found[band][0]), float(found[band][1])) for band in bands]
@@ -111,7 +109,8 @@ class Pyramid:
         """Make the kept level, unless it is there."""
         with preparation_lock(self._kept):
             if not self._kept.is_file():
-                self._make()
+                with memory.alone():
+                    self._make()
 
     @property
     def _kept(self) -> Path:
@@ -119,14 +118,16 @@ class Pyramid:
 
     def _make(self) -> None:
         """Read the raster once, in strips."""
-        with raster.opened(self.path) as source, rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE, GDAL_NUM_THREADS="2"):
+        with raster.opened(self.path) as source, rasterio.Env(GDAL_NUM_THREADS="2"):
             numbers = self._numbers(source)
             step, (height, width) = 1 << KEPT, source.shape
             kept = np.zeros((len(numbers), -(-height // step), -(-width // step)), source.dtypes[0])
             for window in raster.strips(source.shape):
                 top, size = int(window.row_off), int(window.height)
-                part = merged(source.read(numbers, window=window), step, source.nodata, self.merge)
-                kept[:, top // step : -(-(top + size) // step)] = part
+                strip = source.read(numbers, window=window)
+                for band, values in enumerate(strip):
+                    part = merged(values[np.newaxis], step, source.nodata, self.merge)[0]
+                    kept[band, top // step : -(-(top + size) // step)] = part
         with written(self._kept, sweep=False) as beside, beside.open("wb") as file:
             np.save(file, kept)
 
@@ -141,7 +142,7 @@ class Pyramid:
         """
         if z >= KEPT:
             return self._cut(bands, z, rows, cols)
-        with raster.opened(self.path) as source, rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE):
+        with raster.opened(self.path) as source:
             height, width = source.shape
             top, left = rows[0] << z, cols[0] << z
             window = Window(left, top, min(cols[1] << z, width) - left, min(rows[1] << z, height) - top)

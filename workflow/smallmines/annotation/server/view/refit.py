@@ -50,7 +50,7 @@ class Job:
 
 
 def refit(folder: Path) -> None:
-    """Fit and predict; write probability (segment,) float32, threshold, own and seconds.
+    """Fit and predict; write probability (segment,) float32, threshold, own, seconds, and the segments that trained the forest.
 
     Raises:
         UserError: a product of the run cannot be read, or lacks the forest's parameters.
@@ -66,7 +66,7 @@ def refit(folder: Path) -> None:
     threshold = _threshold(job, metrics, probability)
     with written(folder / RESULT_FILE) as beside, beside.open("wb") as file:
         seconds = round(time.monotonic() - began, 1)
-        np.savez(file, probability=probability.astype(np.float32), threshold=threshold, own=own, seconds=seconds)
+        np.savez(file, probability=probability.astype(np.float32), threshold=threshold, own=own, segment=segment, seconds=seconds)
 
 
 def _probability(job: Job, metrics: dict[str, Any], rows: NDArray[np.int64], label: NDArray[np.int64]) -> NDArray[np.float64]:
