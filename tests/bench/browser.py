@@ -257,7 +257,7 @@ def main(folder: Path) -> None:
 def peak(server: psutil.Process) -> float:
     """Return the largest memory of a process in MB."""
     status = Path(f"/proc/{server.pid}/status").read_text()
-    return int(status.partition("VmHWM:")[2].split()[0]) / 1000
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024 / 1e6
 
 
 if __name__ == "__main__":

@@ -296,9 +296,13 @@ def _mined_before(block_year: BlockYear, count: int) -> NDArray[np.float64] | No
     with raster.opened(block_year.product(Layout.segments)) as ids, raster.opened(path) as mask:
         for window in raster.strips(ids.shape):
             labels = ids.read(1, window=window).ravel()
-            mined = mask.read(1, window=window).ravel() == 1
-            pixels += np.bincount(labels, minlength=count + 1)
-            hits += np.bincount(labels, mined, minlength=count + 1)
+            inside = labels > 0
+            labels, mined = labels[inside], mask.read(1, window=window).ravel()[inside] == 1
+            if not len(labels):
+                continue
+            first, last = int(labels.min()), int(labels.max()) + 1  # ids of a strip lie close together
+            pixels[first:last] += np.bincount(labels - first)
+            hits[first:last] += np.bincount(labels - first, mined)
     share: NDArray[np.float64] = hits[1:] / np.maximum(pixels[1:], 1)
     return share
 

@@ -53,7 +53,7 @@ def review_queue(
     import pandas as pd
 
     entropy, area = table["entropy"].to_numpy(np.float64), table["area"].to_numpy(np.float64)
-    probability, label = table["probability"].to_numpy(np.float64), table["label"].to_numpy()
+    label = table["label"].to_numpy()
     undecided = ~table["provenance"].isin(VALIDATED).to_numpy()
     confident = entropy < CONFIDENT
 
@@ -67,7 +67,8 @@ def review_queue(
             race = np.random.default_rng(seed).exponential(size=len(table)) / area
             return np.where(confident, -_turns(_near_mines(table, confident & (label == 0)), race).astype(np.float64), -np.inf)
         if why == "disagreement" and others is not None:
-            return np.where(np.abs(others - probability) >= 0.25, np.abs(others - probability) * area, -np.inf)
+            apart = np.abs(others - table["probability"].to_numpy(np.float64))
+            return np.where(apart >= 0.25, apart * area, -np.inf)
         if why == "unmined" and mined_before is not None:
             return np.where((mined_before >= 0.5) & (label == 0), area, -np.inf)
         return np.full(len(table), -np.inf)
