@@ -18,6 +18,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ import requests
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from bench import annotators
 from big_block import BEFORE, YEAR, make_big_block
 from e2e.browsing import Person, chromium
 from served import EVIDENCE, Client
@@ -36,14 +38,6 @@ PEOPLE = 5
 BATCHES = 60
 """Batches that each of the people sends, one after the other."""
 
-CLICK_S, STROKE_S, SPEED_PX_S = 1.0, 1.0, 300.0
-"""Assumed of a person: seconds to point at a segment and click, to point at the begin of a stroke and press; pixels of the screen a second
-along the stroke."""
-
-SCALE = 6
-"""Pixels of the screen a pixel of the block, where a person paints."""
-
-RADIUS = 2
 MINES = 25
 """Mines that are painted."""
 
@@ -151,54 +145,81 @@ def mines_of(folder: Path) -> NDArray[np.bool_]:
         return np.roll(source.read(1) == 1, -12, axis=1)
 
 
-def strokes_over(mine: NDArray[np.bool_], corner: tuple[int, int]) -> list[tuple[float, float, float]]:
-    """Return strokes (row, first column, last column) that fill a mine with the brush inside its edge."""
-    strokes = []
-    reach = np.hypot(*np.mgrid[-RADIUS : RADIUS + 1, -RADIUS : RADIUS + 1]) <= RADIUS
-    middles = ndimage.binary_erosion(mine, reach)
-    for row in range(RADIUS, mine.shape[0], 2 * RADIUS):
-        runs, count = ndimage.label(middles[row])
-        for run in ndimage.find_objects(runs)[:count]:
-            strokes.append((corner[0] + row + 0.5, corner[1] + run[0].start + 0.5, corner[1] + run[0].stop - 0.5))
-    return strokes
+@dataclass
+class PageTools:
+    """The tools of the page, driven as the mouse drives them."""
+
+    person: Person
+    pixels: dict[int, tuple[int, int]]
+
+    def paint(self, path: NDArray[np.float64], radius: int) -> list[int]:
+        self.person.sets_radius(radius)
+        painted: list[int] = self.person.page.evaluate(
+            """async (path) => { const { tools, state } = window.page.view; tools.choose('mining'); const before = state.own.slice();
+               tools.begin(path[0][1], path[0][0]); for (const [row, col] of path.slice(1)) tools.paint(col, row); await tools.end();
+               return [...state.own].flatMap((label, id) => (label === 1 && before[id] !== 1 ? [id] : [])); }""",
+            path.tolist(),
+        )
+        return painted
+
+    def click(self, segment: int, mining: bool) -> None:
+        row, col = self.pixels[segment]
+        self.person.page.evaluate(
+            """async ([row, col, label]) => { const { tools } = window.page.view; tools.use('click'); tools.choose(label);
+               await tools.click(col + 0.5, row + 0.5); tools.use('brush'); }""",
+            [row, col, "mining" if mining else ""],
+        )
 
 
 def brush_against_clicks(person: Person, folder: Path) -> list[tuple[str, str, str]]:
-    """Paint mines with the brush; compare correct segments a minute with clicks on the same mines."""
+    """Let one person label mines in the page with the brush, and another one with single clicks; compare correct segments a minute."""
     truth = mines_of(folder)
     with rasterio.open(folder / f"results/big/segments/{YEAR}/1/segments.tif") as source:
         segments = source.read(1)
-    size = np.bincount(segments.ravel())
-    mined = np.bincount(segments.ravel(), weights=truth.ravel()) * 2 >= np.maximum(size, 1)
-    labelled, _ = ndimage.label(truth)
-    boxes = [(number, box) for number, box in enumerate(ndimage.find_objects(labelled), 1) if min(s.stop - s.start for s in box) >= 12]
-    boxes = [item for item in boxes if max(s.stop - s.start for s in item[1]) < 110][:MINES]
-    seconds_brush, wanted = 0.0, set[int]()
-    person.sets_radius(RADIUS)
-    person.presses("b", "m")
-    for number, box in boxes:
-        mine = labelled[box] == number
-        wanted |= {int(segment) for segment in np.unique(segments[box][mine]) if mined[segment]}
-        corner = (box[0].start, box[1].start)
-        person.looks_at(corner[0] + mine.shape[0] / 2, corner[1] + mine.shape[1] / 2, SCALE)
-        for row, first, last in strokes_over(mine, corner):
-            person.page.evaluate(
-                "async ([row, first, last]) => { const { tools } = window.page.view; tools.begin(first, row);"
-                "for (let col = first; col < last; col += 1) tools.paint(col, row); tools.paint(last, row); await tools.end(); }",
-                [row, first, last],
-            )
-            seconds_brush += STROKE_S + (last - first) * SCALE / SPEED_PX_S
-    own = {segment for segment, label in person.own().items() if label == 1}
-    before = own - wanted
-    right = len(own & wanted)
-    wrong = sum(not mined[segment] for segment in before if segment not in wanted)
-    brush, click = 60 * right / seconds_brush, 60 / CLICK_S
-    rows = [
-        ("brush: correct segments a minute", f"{brush:.0f} ({right} of {len(wanted)} in {len(boxes)} mines, {wrong} wrong)", ""),
-        ("single clicks: correct segments a minute", f"{click:.0f} (a second each, none wrong)", ""),
-        ("brush against clicks", f"{brush / click:.1f} times", "5 times"),
-    ]
+    mined = np.bincount(segments.ravel(), weights=truth.ravel()) * 2 >= np.maximum(np.bincount(segments.ravel()), 1)
+    boxes = [box for box in ndimage.find_objects(ndimage.label(truth)[0]) if min(side.stop - side.start for side in box) >= 12]
+    boxes = [box for box in boxes if max(side.stop - side.start for side in box) < 110][:MINES]
+    eyes = np.random.default_rng(1)
+    mines = [annotators.look(truth, segments, box, eyes) for box in boxes]
+    brush, clicks, hand = annotators.Work(), annotators.Work(), np.random.default_rng(2)
+    for mine in mines:
+        annotators.by_clicks(mine, clicks, hand)
+    before = set(person.own())
+    for mine in mines:
+        row, col = (corner + side / 2 for corner, side in zip(mine.corner, mine.segments.shape, strict=True))
+        person.looks_at(row, col, annotators.SCALE)
+        annotators.by_brush(mine, brush, PageTools(person, _pixels(mine)), hand)
+    person.waits_until_saved()
+    in_page = {segment for segment, label in person.own().items() if label == 1} - before
+    assert in_page == brush.labelled - before, f"{len(in_page ^ brush.labelled)} segments differ from what the page has"
+    wanted = {segment for mine in mines for segment in mine.wanted}
+    rows = [_rate(f"{name}: correct segments a minute", work, mined, wanted) for name, work in (("brush", brush), ("clicks", clicks))]
+    for seconds, goal in ((annotators.CLICK_S, "5 times"), (0.7, "")):
+        times = _correct_a_minute(brush, mined, seconds) / _correct_a_minute(clicks, mined, seconds)
+        rows.append((f"brush against clicks of {seconds} s", f"{times:.1f} times", goal))
     return rows
+
+
+def _pixels(mine: annotators.Mine) -> dict[int, tuple[int, int]]:
+    """Return a pixel of the block for each segment of a window."""
+    ids, first = np.unique(mine.segments, return_index=True)
+    rows, cols = np.unravel_index(first, mine.segments.shape)
+    places = zip(ids.tolist(), (rows + mine.corner[0]).tolist(), (cols + mine.corner[1]).tolist(), strict=True)
+    return {segment: (row, col) for segment, row, col in places}
+
+
+def _correct_a_minute(work: annotators.Work, mined: NDArray[np.bool_], click_s: float) -> float:
+    return 60 * sum(bool(mined[segment]) for segment in work.labelled) / work.seconds(click_s)
+
+
+def _rate(what: str, work: annotators.Work, mined: NDArray[np.bool_], wanted: set[int]) -> tuple[str, str, str]:
+    wrong = sum(not mined[segment] for segment in work.labelled)
+    text = (
+        f"{_correct_a_minute(work, mined, annotators.CLICK_S):.0f} ({len(work.labelled) - wrong} correct, {wrong} wrong: "
+        f"{100 * wrong / len(work.labelled):.2f} %, {len(wanted - work.labelled)} left out; {work.differing} differed at first, "
+        f"{work.corrections} clicks to correct; {work.seconds():.0f} s)"
+    )
+    return what, text, ""
 
 
 def main(folder: Path) -> None:
@@ -208,10 +229,11 @@ def main(folder: Path) -> None:
     shutil.rmtree(folder / "results/big/browser", ignore_errors=True)
     rows: list[tuple[str, str, str]] = []
     with chromium() as browser:
-        with serving(folder) as (url, _):
+        with serving(folder) as (url, server):
             seconds, person = first_view(browser, url)
             rows.append(("opened for the first time (snapshot, queue)", f"{seconds:.1f} s", ""))
             person.page.context.close()
+            rows.append(("server's memory, opened for the first time", memory_of(server), "600 MB"))
         shutil.rmtree(folder / "results/big/browser", ignore_errors=True)
         with serving(folder) as (url, server):
             seconds, person = first_view(browser, url)
@@ -248,16 +270,17 @@ def main(folder: Path) -> None:
             person.page.context.close()
             time.sleep(31)  # the closed page counts as the writer until then
             rows.append(("acknowledgement, five people at once", acknowledged(url), "30 ms, 150 ms"))
-            rows.append(("server's memory", f"{server.memory_info().rss / 1e6:.0f} MB, at most {peak(server):.0f} MB", "600 MB"))
+            rows.append(("server's memory, from a cold start to five people", memory_of(server), "600 MB"))
     widths = [max(len(row[at]) for row in rows) for at in range(3)]
     for row in [("what", "measured", "to reach"), *rows]:
         print("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)), flush=True)
 
 
-def peak(server: psutil.Process) -> float:
-    """Return the largest memory of a process in MB."""
+def memory_of(server: psutil.Process) -> str:
+    """Return the memory of a process, and the most that it ever had."""
     status = Path(f"/proc/{server.pid}/status").read_text()
-    return int(status.partition("VmHWM:")[2].split()[0]) * 1024 / 1e6
+    most = int(status.partition("VmHWM:")[2].split()[0]) * 1024
+    return f"{server.memory_info().rss / 1e6:.0f} MB, at most {most / 1e6:.0f} MB"
 
 
 if __name__ == "__main__":
