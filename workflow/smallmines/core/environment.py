@@ -15,9 +15,9 @@ DATA_FOLDERS = ("PROJ_LIB", "PROJ_DATA", "GDAL_DATA", "GDAL_DRIVER_PATH", "GDAL_
 """Variables that name folders of PROJ's and GDAL's data and drivers. Each version of these libraries needs its own."""
 
 
-def prepare(gdal_cache_mb: str = GDAL_CACHE_MB) -> None:
+def prepare() -> None:
     """Set the environment of a job; values that are set already stay."""
-    os.environ.setdefault("GDAL_CACHEMAX", gdal_cache_mb)
+    os.environ.setdefault("GDAL_CACHEMAX", GDAL_CACHE_MB)
 
 
 def remove_foreign_folders() -> None:

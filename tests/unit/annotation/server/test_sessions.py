@@ -9,18 +9,21 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from browser_edits import Page, labelled, tile_segments
 from place import correct, decide_again, edit, make_place, read
 from smallmines.annotation.checkin import checkin
-from smallmines.annotation.checkout import checkout, checkout_disputed
+from smallmines.annotation.checkout import Choice, checkout, checkout_disputed, review_rows
 from smallmines.annotation.copy_content import read_base
 from smallmines.annotation.rounds import rounds_of
 from smallmines.annotation.server.edits import snapshot
 from smallmines.annotation.server.edits.journal import Journal
 from smallmines.annotation.server.edits.session import UnknownSession, open_session, read_session
 from smallmines.core.errors import UserError
+from smallmines.labels import assistant, forest
+from smallmines.labels.feature_table import PAPER
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +42,33 @@ def place(made, tmp_path):
 def journal(place):
     with contextlib.closing(Journal.open(place.user)) as opened:
         yield opened
+
+
+# --- the queue of a server ---
+
+
+def test_forests_of_other_blocks_predict_in_another_process_and_give_the_same_queue(tmp_path):
+    place = make_place(tmp_path / "place", assistant={"features": "paper"})
+    rng = np.random.default_rng(0)
+    model = forest.fit(rng.normal(size=(50, len(PAPER))).astype(np.float32), np.repeat([0, 1], 25), {"n_estimators": 5}, 0, 1)
+    path = place.layout.forest("2016", "2")
+    path.parent.mkdir(parents=True)
+    assistant.save(path, {"model": model, "features": PAPER, "fill": dict.fromkeys(PAPER, 0.0)})
+    here, there = (review_rows(place, place.table(), "A01", Choice(apart=apart)) for apart in (False, True))
+    assert "disagreement" in set(here["why"])
+    pd.testing.assert_frame_equal(here, there)
+
+
+def test_what_is_wrong_in_another_process_comes_back_in_its_own_words(tmp_path):
+    place = make_place(tmp_path / "place", assistant={"features": "paper"})
+    path = place.layout.forest("2016", "2")
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"cut short")
+    with pytest.raises(UserError) as here:
+        review_rows(place, place.table(), "A01", Choice())
+    with pytest.raises(UserError) as there:
+        review_rows(place, place.table(), "A01", Choice(apart=True))
+    assert str(there.value) == str(here.value)
 
 
 # --- snapshots ------------------------------------------------------------------------------------------------------------

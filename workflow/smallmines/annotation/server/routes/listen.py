@@ -6,6 +6,7 @@ import errno
 import importlib
 import ipaddress
 import logging
+import os
 import socket
 import threading
 from collections.abc import Callable
@@ -17,7 +18,6 @@ from urllib.parse import urlsplit
 from smallmines.annotation.block_year import BlockYear
 from smallmines.annotation.server.access import Access
 from smallmines.core import memory
-from smallmines.core.environment import prepare
 from smallmines.core.errors import UserError
 from smallmines.core.layout import Layout
 
@@ -156,7 +156,7 @@ def serve(
     from smallmines.annotation.server.routes.app import application
     from smallmines.annotation.server.state import State
 
-    prepare(GDAL_CACHE_MB)
+    os.environ.setdefault("GDAL_CACHEMAX", GDAL_CACHE_MB)
     memory.limit()
     user = Layout(config.run, root).user.path
     access = Access(user, address.local and not address.public_url)
