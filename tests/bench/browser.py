@@ -8,6 +8,7 @@ removed. Chromium draws with the CPU.
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import statistics
@@ -29,6 +30,7 @@ import requests
 from numpy.typing import NDArray
 from scipy import ndimage
 
+import smallmines
 from bench import annotators
 from big_block import BEFORE, YEAR, make_big_block
 from e2e.browsing import Person, chromium
@@ -73,7 +75,8 @@ def serving(folder: Path) -> Iterator[tuple[str, psutil.Process]]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "smallmines.cli", "labels", "serve", "--config", "config.yaml", "--port", str(port)]
-    server = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    environment = os.environ | {"PYTHONPATH": str(Path(smallmines.__file__).parents[1])}
+    server = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     url = f"http://127.0.0.1:{port}"
     try:
         while True:
