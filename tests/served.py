@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +18,7 @@ from smallmines.annotation.block_year import BlockYear
 from smallmines.annotation.server.access import Access
 from smallmines.annotation.server.edits.journal import Journal
 from smallmines.annotation.server.guard import hosts_of
+from smallmines.annotation.server.rerun import Plan, Plans
 from smallmines.annotation.server.routes.app import application
 from smallmines.annotation.server.routes.listen import Address, bound, settings_of
 from smallmines.annotation.server.state import State
@@ -73,6 +74,14 @@ class Served:
         return client
 
 
+class NoPlans(Plans):
+    """Plans in a folder without a workflow: what Snakemake takes seconds to find there. `test_plan_after_hand_in.py` tests the others."""
+
+    def start(self, session: str, config: Path, run: str, root: Path, targets: Sequence[str] = ()) -> None:
+        """Say at once that there is no plan."""
+        self._made[session] = Plan(f"snakemake --configfile {config}", None)
+
+
 @contextmanager
 def served(block_year: BlockYear, config_path: Path = Path("config/demo.yaml"), local: bool = True) -> Iterator[Served]:
     """Serve a run in a thread.
@@ -81,7 +90,8 @@ def served(block_year: BlockYear, config_path: Path = Path("config/demo.yaml"), 
         local: people log in by their code alone.
     """
     journal, access = Journal.open(block_year.user, None), Access(block_year.user, local)
-    state = State(block_year.config, config_path, block_year.root, journal, access)
+    plans = Plans() if (block_year.root / "Snakefile").is_file() else NoPlans()
+    state = State(block_year.config, config_path, block_year.root, journal, access, plans=plans)
     with bound(Address(port=0)) as listener:
         port = listener.getsockname()[1]
         running = Served(f"http://127.0.0.1:{port}", state)
