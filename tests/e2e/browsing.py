@@ -134,6 +134,16 @@ class Person:
     def waits_until_saved(self) -> None:
         self.page.wait_for_selector("#saved[data-unsent='0']")
 
+    def labels_a_line(self) -> None:
+        """Open tile `TILE` of 2016, brush mining along row 34 from column 33 to 40, and wait until the server has them."""
+        self.opens("2016", part=TILE)
+        self.looks_at(48, 48)
+        self.gives_evidence()
+        self.presses("b", "m")
+        self.sets_radius(0)
+        self.drags([(34.5, 33.5), (34.5, 40.5)])
+        self.waits_until_saved()
+
     def unsent(self) -> int:
         return int(self.page.get_attribute("#saved", "data-unsent") or 0)
 

@@ -18,7 +18,7 @@ import requests
 import urllib3
 from playwright.sync_api import Browser, BrowserContext
 
-from e2e.browsing import TILE, Person
+from e2e.browsing import Person
 from served_process import make_run, started
 from smallmines.annotation.server.access import Access
 from smallmines.labels.event_files import read_events
@@ -137,18 +137,12 @@ def tunnel(folder: Path) -> Iterator[None]:
         yield
 
 
-def labels_a_line(context: BrowserContext, url: str, token: str) -> Person:
+def logs_in_and_labels(context: BrowserContext, url: str, token: str) -> Person:
     """Log in by a link, label three segments and wait for the acknowledgement."""
     person = Person.sits_down(context.new_page(), f"{url}/#token={token}")
     person.page.wait_for_selector("[data-open]")
     assert person.page.url == f"{url}/", "the token leaves the address"
-    person.opens("2016", part=TILE)
-    person.looks_at(48, 48)
-    person.gives_evidence()
-    person.presses("b", "m")
-    person.sets_radius(0)
-    person.drags([(34.5, 33.5), (34.5, 40.5)])
-    person.waits_until_saved()
+    person.labels_a_line()
     return person
 
 
@@ -174,7 +168,7 @@ def test_a_block_is_labelled_through_a_proxy(browser: Browser, tmp_path: Path, p
         )
         context = chromium.new_context(ignore_https_errors=True, viewport={"width": 1280, "height": 800})
         with started(run, user, PORT, "--public-url", url) as server:
-            person = labels_a_line(context, url, token)
+            person = logs_in_and_labels(context, url, token)
             (cookie,) = context.cookies()
             assert cookie["name"].startswith("__Host-smallmines")
             assert (cookie["secure"], cookie["httpOnly"], cookie["sameSite"]) == (True, True, "Strict")
@@ -211,7 +205,7 @@ def test_a_block_is_labelled_through_ssh(browser: Browser, tmp_path: Path) -> No
     token = token_of(user)
     with started(run, user, PORT), tunnel(tmp_path):
         context = browser.new_context(viewport={"width": 1280, "height": 800})
-        person = labels_a_line(context, url, token)
+        person = logs_in_and_labels(context, url, token)
         (cookie,) = context.cookies()
         assert (cookie["secure"], cookie["httpOnly"], cookie["sameSite"]) == (False, True, "Strict")
         assert "3 decisions were handed in" in person.hands_in()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser
 
-from e2e.browsing import TILE, Person
+from e2e.browsing import Person
 from served_process import make_run, started
 from smallmines.labels.event_files import read_events
 
@@ -21,13 +21,7 @@ def test_edits_made_while_the_server_was_down_arrive_once(browser: Browser, tmp_
     with started(tmp_path, user, PORT) as server:
         person = Person.sits_down(browser.new_page(viewport={"width": 1280, "height": 800}), server.url)
         person.signs_in("A01")
-        person.opens("2016", part=TILE)
-        person.looks_at(48, 48)
-        person.gives_evidence()
-        person.presses("b", "m")
-        person.sets_radius(0)
-        person.drags([(34.5, 33.5), (34.5, 40.5)])
-        person.waits_until_saved()
+        person.labels_a_line()
         server.process.kill()
         server.process.wait(30)
     person.drags([(38.5, 33.5), (38.5, 44.5)])

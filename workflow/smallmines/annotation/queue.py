@@ -52,31 +52,10 @@ def review_queue(
     """
     import pandas as pd
 
-    entropy, area = table["entropy"].to_numpy(np.float64), table["area"].to_numpy(np.float64)
-    label = table["label"].to_numpy()
-    undecided = ~table["provenance"].isin(VALIDATED).to_numpy()
-    confident = entropy < CONFIDENT
-
-    def score(why: str) -> NDArray[np.float64]:
-        """Return the score of each segment for one reason: made when it is asked for, since a large block has a million segments."""
-        if why == "transfer":
-            return np.where(table["segment"].isin(again), area, -np.inf)
-        if why == "uncertainty":
-            return np.where(entropy > 0, entropy * area, -np.inf)
-        if why == "audit":
-            race = np.random.default_rng(seed).exponential(size=len(table)) / area
-            return np.where(confident, -_turns(_near_mines(table, confident & (label == 0)), race).astype(np.float64), -np.inf)
-        if why == "disagreement" and others is not None:
-            apart = np.abs(others - table["probability"].to_numpy(np.float64))
-            return np.where(apart >= 0.25, apart * area, -np.inf)
-        if why == "unmined" and mined_before is not None:
-            return np.where((mined_before >= 0.5) & (label == 0), area, -np.inf)
-        return np.full(len(table), -np.inf)
-
     parts = {name: getattr(settings, name) for name in ("uncertainty", "disagreement", "unmined", "audit")}
     number = {name: round(settings.size * share / sum(parts.values())) for name, share in parts.items()}
     tile = pd.factorize(table["tile_id"])[0]
-    left = undecided.copy()
+    left = ~table["provenance"].isin(VALIDATED).to_numpy()
     released = (table["provenance"] == RELEASED).to_numpy()
     chosen: list[pd.DataFrame] = []
     for name in ("transfer", "unmined", "disagreement", "audit", "uncertainty"):
@@ -84,7 +63,8 @@ def review_queue(
         if name == "uncertainty":
             wanted = settings.size - sum(len(rows) for rows in chosen)
         open_to = left if name == "transfer" else left & ~released
-        own = _best(np.where(open_to, score(name), -np.inf), wanted, tile)
+        score = _score(name, table, seed, again, others, mined_before)
+        own = _best(np.where(open_to, score, -np.inf), wanted, tile)
         left[own] = False
         chosen.append(
             pd.DataFrame({"segment": table["segment"].to_numpy()[own], "why": name, "turn": (np.arange(len(own)) + 0.5) / max(len(own), 1)})
@@ -92,6 +72,35 @@ def review_queue(
     queue = pd.concat(chosen, ignore_index=True).head(settings.size)
     first = (queue["why"] != "transfer").to_numpy()
     return queue.iloc[np.lexsort((queue["segment"], queue["turn"], first))][["segment", "why"]].reset_index(drop=True)
+
+
+def _score(
+    why: str,
+    table: pd.DataFrame,
+    seed: int,
+    again: NDArray[np.int64],
+    others: NDArray[np.float64] | None,
+    mined_before: NDArray[np.float64] | None,
+) -> NDArray[np.float64]:
+    """Return the score of each segment for one reason of the queue, (segment,); −∞ where it does not hold. Arguments as of `review_queue`.
+
+    Reasons are scored one by one, since a large block has a million segments.
+    """
+    entropy, area, label = table["entropy"].to_numpy(np.float64), table["area"].to_numpy(np.float64), table["label"].to_numpy()
+    if why == "transfer":
+        return np.where(table["segment"].isin(again), area, -np.inf)
+    if why == "uncertainty":
+        return np.where(entropy > 0, entropy * area, -np.inf)
+    if why == "audit":
+        confident = entropy < CONFIDENT
+        race = np.random.default_rng(seed).exponential(size=len(table)) / area
+        return np.where(confident, -_turns(_near_mines(table, confident & (label == 0)), race).astype(np.float64), -np.inf)
+    if why == "disagreement" and others is not None:
+        difference = np.abs(others - table["probability"].to_numpy(np.float64))
+        return np.where(difference >= 0.25, difference * area, -np.inf)
+    if why == "unmined" and mined_before is not None:
+        return np.where((mined_before >= 0.5) & (label == 0), area, -np.inf)
+    return np.full(len(table), -np.inf)
 
 
 def _turns(beside: NDArray[np.bool_], race: NDArray[np.float64]) -> NDArray[np.int64]:

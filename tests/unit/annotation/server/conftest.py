@@ -1,8 +1,9 @@
-"""Fixtures of the tests of edits: a made-up block and the pages on which people label it."""
+"""Fixtures of the server's tests: a made-up block, the pages on which people label it, refits without a process of their own."""
 
 from __future__ import annotations
 
 import contextlib
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from browser_edits import Page
 from place import copied, decide_again, make_place
 from smallmines.annotation.server.edits.journal import Journal
 from smallmines.annotation.server.edits.session import open_session
+from smallmines.annotation.server.view import refit, refits
 from smallmines.core import raster
 
 
@@ -33,3 +35,14 @@ def pages(place):
     """Return the page of a person; all share one server."""
     with contextlib.closing(Journal.open(place.user)) as journal:
         yield lambda annotator, *args, **more: Page(journal, open_session(place, annotator, *args, **more))
+
+
+@pytest.fixture
+def in_process(monkeypatch):
+    """Refits run in the test's process: the start of another one takes seconds."""
+
+    def begin(folder):
+        refit.refit(folder)
+        return SimpleNamespace(wait=lambda: 0)
+
+    monkeypatch.setattr(refits, "begin", begin)

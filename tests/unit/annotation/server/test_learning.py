@@ -34,17 +34,6 @@ def event_of(row, annotator, label, second, provenance="corrected"):
     return Event(2022, "1", int(row["key"]), float(row["x"]), float(row["y"]), label, provenance, annotator, time, predicted="mining")
 
 
-@pytest.fixture
-def in_process(monkeypatch):
-    """Refits run in the test's process: the start of another one takes seconds."""
-
-    def begin(folder):
-        refit.refit(folder)
-        return SimpleNamespace(wait=lambda: 0)
-
-    monkeypatch.setattr(refits, "begin", begin)
-
-
 def finished(learner, seconds=300):
     """State of a learner once its process has ended."""
     until = time.monotonic() + seconds

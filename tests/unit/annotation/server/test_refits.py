@@ -31,17 +31,6 @@ def session(block_year):
     return open_session(block_year, "A01")
 
 
-@pytest.fixture
-def in_process(monkeypatch):
-    """Refits run in the test's process: the start of another one takes seconds."""
-
-    def begin(folder):
-        refit.refit(folder)
-        return SimpleNamespace(wait=lambda: 0)
-
-    monkeypatch.setattr(refits, "begin", begin)
-
-
 def until(condition, seconds=60):
     end = time.monotonic() + seconds
     while not condition():
